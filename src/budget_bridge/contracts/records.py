@@ -16,6 +16,7 @@ class Place(NamedTuple):
     partition: int
     offset: int
 
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record as it was read, untouched."""
@@ -25,6 +26,7 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

@@ -1,0 +1,124 @@
+"""The field types of the contract, each with its limit and its form.
+
+Reading is tolerant where the contract says so (integers as numeric strings, people's text cut at its
+limit) and exact everywhere else; what is wrong is said in words that an upstream engineer can act on.
+"""
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+
+MAX_INT64: Final = 2**63 - 1
+MAX_VERSION: Final = 9_999_999
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+"""Largest message of the contract; topics and producers are set up for it."""
+
+_DECIMAL: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+_INTEGER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+_SHOWN: Final = 40
+
+
+class JsonNumber:
+    """A number of a JSON text that is no short integer, kept as it was written so that nothing is rounded."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def read_json_integer(text: str) -> int | JsonNumber:
+    """Read an integer of a JSON text; one too long for any field stays as it was written."""
+    return int(text) if len(text) < len(str(MAX_INT64)) + 2 else JsonNumber(text)
+
+
+def show(value: object) -> str:
+    """Render a refused value for a message: short, and on one line."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def read_decimal(value: object) -> Decimal:
+    """Read an amount or quantity exactly; the form is ``-?[0-9]+(\\.[0-9]+)?``."""
+    if type(value) is int:
+        return Decimal(value)
+    text = value.text if type(value) is JsonNumber else value
+    if isinstance(text, str) and _DECIMAL.fullmatch(text):
+        return Decimal(text)
+    message = f'a decimal such as "1250.00" is expected, not {show(value)}'
+    raise ValueError(message)
+
+
+def read_integer(value: object) -> int:
+    """Read an integer, also from a numeric string."""
+    if type(value) is int:
+        return value
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        return int(value)
+    message = f"an integer is expected, not {show(value)}"
+    raise ValueError(message)
+
+
+def read_time(value: object) -> datetime:
+    """Read an RFC 3339 time with its offset, as UTC; digits beyond microseconds are dropped."""
+    if isinstance(value, str) and _TIME.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            message = f"{show(value)} is no time: {error}"
+            raise ValueError(message) from error
+    message = f'an RFC 3339 time with offset such as "2026-11-24T08:00:00Z" is expected, not {show(value)}'
+    raise ValueError(message)
+
+
+def write_time(value: datetime) -> str:
+    """Write a time as UTC with ``Z``."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def cut_at(limit: int) -> BeforeValidator:
+    """Cut text for people at ``limit`` characters instead of refusing it."""
+
+    def cut(value: object) -> object:
+        return value[:limit] if isinstance(value, str) else value
+
+    return BeforeValidator(cut)
+
+
+def write_cents(cents: int) -> str:
+    """Write hundredths as a decimal with two places, never ``-0.00``."""
+    sign, size = ("-", -cents) if cents < 0 else ("", cents)
+    return f"{sign}{size // 100}.{size % 100:02d}"
+
+
+Amount = Annotated[Decimal, BeforeValidator(read_decimal)]
+"""Money or a quantity as it came in, exact, with any number of places."""
+
+Identifier = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64)]
+ItemId = Annotated[int, BeforeValidator(read_integer), Field(ge=-MAX_INT64 - 1, le=MAX_INT64)]
+VersionNumber = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_VERSION)]
+Count = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64)]
+Time = Annotated[datetime, BeforeValidator(read_time), PlainSerializer(write_time)]
+Text = Annotated[str, StringConstraints(strict=True)]
+User = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=255)]
+Currency = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z]{3}\z")]
+PeopleText = Annotated[str, StringConstraints(strict=True), cut_at(1000)]
+"""Text for people; longer than 1,000 characters it is cut, never refused."""
+
+Cents = Annotated[int, PlainSerializer(write_cents)]
+"""Money or a quantity as it goes out: whole hundredths, written as a decimal string with two places."""
+
+
+class Value(BaseModel):
+    """A frozen value of the contract; fields that it does not know are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)

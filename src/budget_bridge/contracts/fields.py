@@ -7,7 +7,7 @@ limit) and exact everywhere else; what is wrong is said in words that an upstrea
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
@@ -116,6 +116,10 @@ PeopleText = Annotated[str, StringConstraints(strict=True), cut_at(1000)]
 
 Cents = Annotated[int, PlainSerializer(write_cents)]
 """Money or a quantity as it goes out: whole hundredths, written as a decimal string with two places."""
+
+
+PriceMethod = Literal["F", "T", "C", "U", "J"]
+"""How Spectrum prices a phase's cost type."""
 
 
 class Value(BaseModel):

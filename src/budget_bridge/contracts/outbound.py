@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
-from budget_bridge.contracts.fields import Cents, Time, Value
+from budget_bridge.contracts.fields import Cents, PriceMethod, Time, Value
 
 Code = Annotated[str, StringConstraints(min_length=1)]
 Change = Literal["add", "set", "zero", "same"]
@@ -55,7 +55,7 @@ class ExportLine(Value):
     description: Annotated[str, StringConstraints(min_length=1, max_length=25)]
     original_estimate_cost: Annotated[Cents, Field(ge=-99_999_999_99, le=99_999_999_99)]
     revision_amount: Annotated[Cents, Field(ge=-9_999_999_999_99, le=9_999_999_999_99)]
-    price_method_code: Literal["F", "T", "C", "U", "J"]
+    price_method_code: PriceMethod
     original_estimate_quantity: Annotated[Cents, Field(ge=-9_999_999_99, le=9_999_999_99)] | None
     unit_of_measure: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None
     change: Change

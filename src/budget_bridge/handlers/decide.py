@@ -1,0 +1,57 @@
+"""Decide on one message: the pure step that everything else is built around.
+
+Total: no message in any state raises. Which message goes to which handler is visible here and nowhere else.
+"""
+
+from dataclasses import replace
+
+from budget_bridge.contracts.cloudevents import Message
+from budget_bridge.contracts.inbound import (
+    ApprovalDecision,
+    BudgetLocked,
+    BudgetRelease,
+    BudgetReset,
+    BudgetRetrieved,
+    DeadlinePassed,
+    ErpAcknowledgement,
+    ExportRetry,
+)
+from budget_bridge.handlers.approval_decision import decide_approval
+from budget_bridge.handlers.budget import Budget
+from budget_bridge.handlers.budget_locked import lock_budget
+from budget_bridge.handlers.budget_release import release_budget
+from budget_bridge.handlers.budget_reset import reset_budget
+from budget_bridge.handlers.budget_retrieved import retrieve_budget
+from budget_bridge.handlers.deadline_passed import pass_deadline
+from budget_bridge.handlers.decision import Outcome, Situation, Step, Verdict
+from budget_bridge.handlers.erp_acknowledgement import acknowledge_export
+from budget_bridge.handlers.export_retry import retry_export
+
+
+def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """Decide what a message means for its budget; a repeat of its identity never gets here."""
+    step = Step(budget)
+    if budget.on_hold:
+        return Outcome(step, Verdict.HELD, "the budget is on hold")
+    match message.body:
+        case BudgetLocked() as body:
+            return lock_budget(step, message, body, situation)
+        case BudgetRetrieved() as body:
+            return retrieve_budget(step, message, body, situation)
+        case ApprovalDecision() as body:
+            return decide_approval(step, message, body, situation)
+        case ErpAcknowledgement() as body:
+            return acknowledge_export(step, message, body, situation)
+        case ExportRetry() as body:
+            return retry_export(step, message, body, situation)
+        case BudgetReset() as body:
+            return reset_budget(step, message, body, situation)
+        case BudgetRelease() as body:
+            return release_budget(step, message, body, situation)
+        case DeadlinePassed() as body:
+            return pass_deadline(step, message, body, situation)
+
+
+def hold(budget: Budget, situation: Situation, detail: str) -> Outcome:
+    """Put a budget on hold, because deciding on a message of it failed: that message is kept as held."""
+    return Outcome(Step(budget).change(replace(budget, on_hold=True), situation.at), Verdict.HELD, detail)

@@ -49,6 +49,8 @@ def show(value: object) -> str:
 
 def read_decimal(value: object) -> Decimal:
     """Read an amount or quantity exactly; the form is ``-?[0-9]+(\\.[0-9]+)?``."""
+    if isinstance(value, Decimal):
+        return value
     if type(value) is int:
         return Decimal(value)
     text = value.text if type(value) is JsonNumber else value
@@ -70,6 +72,8 @@ def read_integer(value: object) -> int:
 
 def read_time(value: object) -> datetime:
     """Read an RFC 3339 time with its offset, as UTC; digits beyond microseconds are dropped."""
+    if isinstance(value, datetime):
+        return value
     if isinstance(value, str) and _TIME.fullmatch(value):
         try:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
@@ -96,8 +100,9 @@ def cut_at(limit: int) -> BeforeValidator:
 
 def write_cents(cents: int) -> str:
     """Write hundredths as a decimal with two places, never ``-0.00``."""
-    sign, size = ("-", -cents) if cents < 0 else ("", cents)
-    return f"{sign}{size // 100}.{size % 100:02d}"
+    if cents < 0:
+        return "-" + write_cents(-cents)
+    return f"{cents // 100}.{cents % 100:02d}"
 
 
 Amount = Annotated[Decimal, BeforeValidator(read_decimal)]

@@ -6,8 +6,7 @@ Amounts are whole hundredths here and decimal strings with two places on the wir
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, model_serializer
-from pydantic_core.core_schema import SerializerFunctionWrapHandler
+from pydantic import Field, StringConstraints
 
 from budget_bridge.contracts.fields import Cents, PriceMethod, Time, Value
 
@@ -56,20 +55,21 @@ class ExportLine(Value):
     original_estimate_cost: Annotated[Cents, Field(ge=-99_999_999_99, le=99_999_999_99)]
     revision_amount: Annotated[Cents, Field(ge=-9_999_999_999_99, le=9_999_999_999_99)]
     price_method_code: PriceMethod
-    original_estimate_quantity: Annotated[Cents, Field(ge=-9_999_999_99, le=9_999_999_99)] | None
-    unit_of_measure: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None
     change: Change
     previous_original_estimate_cost: Cents | None
     previous_revision_amount: Cents | None
     original_change: Cents
     revision_change: Cents
 
-    @model_serializer(mode="wrap")
-    def _leave_out_quantities_while_off(self, write: SerializerFunctionWrapHandler) -> dict[str, object]:
-        fields: dict[str, object] = write(self)
-        if self.original_estimate_quantity is None:
-            del fields["original_estimate_quantity"], fields["unit_of_measure"]
-        return fields
+
+class MeasuredExportLine(ExportLine):
+    """The same with quantities switched on; quantity and unit are otherwise left out."""
+
+    original_estimate_quantity: Annotated[Cents, Field(ge=-9_999_999_99, le=9_999_999_99)]
+    unit_of_measure: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None
+
+
+ExportLines = tuple[MeasuredExportLine, ...] | tuple[ExportLine, ...]
 
 
 class Notice(Value):
@@ -95,7 +95,7 @@ class ApprovalRequested(Outbound):
     total_amount: Cents
     sent_by: str
     locked_at: Time
-    lines: tuple[ExportLine, ...]
+    lines: ExportLines
     notices: tuple[Notice, ...]
 
 
@@ -119,7 +119,7 @@ class SpectrumExport(Outbound):
     approved_at: Time
     line_count: int
     total_amount: Cents
-    lines: tuple[ExportLine, ...]
+    lines: ExportLines
 
 
 class SpectrumResync(SpectrumExport):

@@ -71,21 +71,25 @@ def digest_content(lock: BudgetLocked) -> str:
 
 
 def _list_fields(line: BudgetLine) -> list[str]:
-    amounts = (line.original_amount, line.revision_amount)
     return [
         str(line.budget_line_item_id),
         line.cost_code,
         line.cost_type,
         line.description,
-        *map(_write_exactly, amounts),
-        # As JSON, so that a missing text or quantity differs from every text, and texts still compare.
-        json.dumps([line.sub_job, line.unit_of_measure]),
+        _write_exactly(line.original_amount),
+        _write_exactly(line.revision_amount),
+        *map(_write_optional, (line.sub_job, line.unit_of_measure)),
         "" if line.quantity is None else _write_exactly(line.quantity),
     ]
 
 
+def _write_optional(text: str | None) -> str:
+    # Marked, so that no text is something else than a blank one.
+    return "" if text is None else f"={text}"
+
+
 def _write_exactly(amount: Decimal) -> str:
-    # Normalised, so that 1.000 and 1.00 are the same; zero has a sign of its own otherwise.
+    # By value: 1.000 is 1, and zero has no sign.
     return str(EXACT.normalize(amount)) if amount else "0"
 
 

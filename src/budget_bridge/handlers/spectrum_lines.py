@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
-from budget_bridge.contracts.outbound import Change, ExportLine
+from budget_bridge.contracts.outbound import Change, ExportLine, ExportLines, MeasuredExportLine
 from budget_bridge.handlers.budget import (
     Budget,
     Export,
@@ -52,9 +52,11 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
     return tuple(sorted((*proposal.lines, *gone), key=attrgetter("key"))) if gone else proposal.lines
 
 
-def compare_with_base(lines: Iterable[SpectrumLine], base: Export | None) -> tuple[ExportLine, ...]:
+def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> ExportLines:
     """Write each line as it goes out, with its difference from the base."""
     held = index_held(base)
+    if any(line.quantity is not None for line in lines):
+        return tuple(_measure_line(line, held.get(line.key)) for line in lines)
     return tuple(_write_line(line, held.get(line.key)) for line in lines)
 
 
@@ -102,13 +104,7 @@ def _keep(budget: Budget, target: Target, lines: Iterable[SentLine]) -> tuple[Se
 
 
 def _write_line(line: SpectrumLine, before: SpectrumLine | None) -> ExportLine:
-    change: Change
-    if line.gone:
-        change = "zero"
-    elif before is None:
-        change = "add"
-    else:
-        change = "same" if line[3:] == before[3:] else "set"
+    previous_original, previous_revision = (before.original, before.revision) if before else (None, None)
     return ExportLine(
         budget_line_item_id=line.item_id,
         phase_code=line.phase_code,
@@ -117,11 +113,22 @@ def _write_line(line: SpectrumLine, before: SpectrumLine | None) -> ExportLine:
         original_estimate_cost=line.original,
         revision_amount=line.revision,
         price_method_code=line.price_method_code,
-        original_estimate_quantity=line.quantity,
-        unit_of_measure=line.unit,
-        change=change,
-        previous_original_estimate_cost=before.original if before else None,
-        previous_revision_amount=before.revision if before else None,
-        original_change=line.original - (before.original if before else 0),
-        revision_change=line.revision - (before.revision if before else 0),
+        change=_name_change(line, before),
+        previous_original_estimate_cost=previous_original,
+        previous_revision_amount=previous_revision,
+        original_change=line.original - (previous_original or 0),
+        revision_change=line.revision - (previous_revision or 0),
     )
+
+
+def _measure_line(line: SpectrumLine, before: SpectrumLine | None) -> MeasuredExportLine:
+    written = dict(_write_line(line, before))
+    return MeasuredExportLine(**written, original_estimate_quantity=line.quantity or 0, unit_of_measure=line.unit)
+
+
+def _name_change(line: SpectrumLine, before: SpectrumLine | None) -> Change:
+    if line.gone:
+        return "zero"
+    if before is None:
+        return "add"
+    return "same" if line[3:] == before[3:] else "set"

@@ -16,6 +16,6 @@ def name_export(key: BudgetKey, version: int) -> UUID:
     return uuid5(_EXPORTS, f"{key}/{version}")
 
 
-def name_effect(key: BudgetKey, source: str, message_id: str, ordinal: int) -> UUID:
+def name_effect(company_id: int, project_id: int, source: str, message_id: str, ordinal: int) -> UUID:
     """Give the id of a message that we send: its cause, and its place (from 0) among the effects of that cause."""
-    return uuid5(_EFFECTS, json.dumps([key.company_id, key.project_id, source, message_id, ordinal]))
+    return uuid5(_EFFECTS, json.dumps([company_id, project_id, source, message_id, ordinal]))

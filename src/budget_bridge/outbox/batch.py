@@ -1,0 +1,228 @@
+"""One batch of a lane: what each record comes to, decided in the order of the log.
+
+Pure: it is given what the database holds and returns the rows that change it. When that happens, and in which
+transaction, is left to ``store``.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from budget_bridge.contracts.cloudevents import Message, Unreadable, write_headers, write_key
+from budget_bridge.contracts.fields import MAX_MESSAGE_BYTES
+from budget_bridge.contracts.inbox import Arrival
+from budget_bridge.contracts.records import Headers, Outgoing, Record
+from budget_bridge.contracts.topics import DEAD_LETTERS
+from budget_bridge.handlers.budget import Budget, BudgetKey
+from budget_bridge.handlers.decide import decide, hold
+from budget_bridge.handlers.decision import DeadLetter, Outcome, Situation, Verdict
+from budget_bridge.handlers.ids import name_effect
+from budget_bridge.handlers.rules import Rules
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DEAD_LETTER_BYTES: Final = MAX_MESSAGE_BYTES + 512 * 1024
+"""What a dead letter may hold of the original, so that its own headers still fit the topic's 17 MiB."""
+
+
+class Identity(NamedTuple):
+    """What makes a message the same message for ever: its project, its source, its id."""
+
+    company_id: int
+    project_id: int
+    source: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the database holds of a batch's messages and budgets before it is decided."""
+
+    known: frozenset[Identity]
+    budgets: Mapping[BudgetKey, tuple[Budget, int]]
+    """Each budget with the revision that was loaded."""
+    claims: Mapping[tuple[int, int], int]
+    """The budget of each project that is under way, synced or in Spectrum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message for history, with what became of it."""
+
+    arrival: Arrival
+    identity: Identity
+    at: datetime
+    verdict: Verdict
+    detail: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One message to send: its place in the outbox, and its final bytes."""
+
+    inbox_offset: int
+    ordinal: int
+    id: UUID
+    at: datetime
+    type: str | None
+    budget: BudgetKey | None
+    record: Outgoing
+
+
+@dataclass(slots=True)
+class Decided:
+    """What a batch comes to, filled record by record."""
+
+    entries: list[Entry] = field(default_factory=list)
+    repeats: list[Arrival] = field(default_factory=list)
+    resolved: list[tuple[Identity, Verdict, str]] = field(default_factory=list)
+    budgets: dict[BudgetKey, Budget] = field(default_factory=dict)
+    """The budgets that changed."""
+    rows: list[Row] = field(default_factory=list)
+
+
+class StumbledError(Exception):
+    """Deciding on a message failed: a bug of ours, never the message's fault."""
+
+    def __init__(self, arrival: Arrival, cause: Exception) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.arrival = arrival
+
+
+def identify(arrival: Arrival) -> Identity:
+    """Tell the identity of a message; what cannot be read has none but its origin."""
+    message = arrival.message
+    if isinstance(message, Message):
+        return Identity(message.body.company_id, message.body.project_id, message.source, message.id)
+    place = arrival.original.place
+    return Identity(0, 0, f"{place.topic}/{place.partition}", str(place.offset))
+
+
+def tell_time(record: Record) -> datetime:
+    """Tell the time of an inbox record, which is the only clock that deciding sees."""
+    return _EPOCH + timedelta(milliseconds=record.timestamp_ms)
+
+
+def decide_batch(
+    arrivals: Iterable[Arrival], held: Held, rules: Rules, topic_prefix: str, stumbling: frozenset[Identity]
+) -> Decided:
+    """Decide a batch in the order of the log; budgets of ``stumbling`` messages are put on hold.
+
+    Raises ``StumbledError`` with the arrival at which deciding failed.
+    """
+    done = Decided()
+    seen = set(held.known)
+    claims = dict(held.claims)
+    for arrival in arrivals:
+        identity = identify(arrival)
+        if identity in seen:
+            done.repeats.append(arrival)
+            continue
+        seen.add(identity)
+        message = arrival.message
+        if isinstance(message, Unreadable):
+            _set_aside(done, arrival, identity, message, topic_prefix)
+            continue
+        try:
+            _decide_message(done, arrival, identity, message, held, claims, rules, topic_prefix, stumbling)
+        except Exception as error:
+            raise StumbledError(arrival, error) from error
+    return done
+
+
+def _decide_message(  # noqa: PLR0913 - everything that one message's decision rests on
+    done: Decided,
+    arrival: Arrival,
+    identity: Identity,
+    message: Message,
+    held: Held,
+    claims: dict[tuple[int, int], int],
+    rules: Rules,
+    topic_prefix: str,
+    stumbling: frozenset[Identity],
+) -> None:
+    key = BudgetKey(message.body.company_id, message.body.project_id, message.body.budget_id)
+    project = key[:2]
+    before = done.budgets.get(key) or (held.budgets[key][0] if key in held.budgets else Budget(key))
+    claimant = claims.get(project)
+    situation = Situation(tell_time(arrival.inbox), rules, claimant if claimant != key.budget_id else None)
+    outcome = (
+        hold(before, situation, "deciding on it failed")
+        if identity in stumbling
+        else decide(before, message, situation)
+    )
+    budget = outcome.step.budget
+    rows = list(_write_rows(arrival, identity, outcome, situation.at, message.trace, topic_prefix))
+    if budget.claims_job:
+        claims[project] = key.budget_id
+    elif claimant == key.budget_id:
+        del claims[project]
+    if budget is not before:
+        done.budgets[key] = budget
+    done.rows.extend(rows)
+    done.entries.append(Entry(arrival, identity, situation.at, outcome.verdict, outcome.detail, outcome.warning))
+    done.resolved.extend(
+        (Identity(*project, resolved.source, resolved.id), resolved.verdict, resolved.detail)
+        for resolved in outcome.step.resolved
+    )
+
+
+def _write_rows(
+    arrival: Arrival, identity: Identity, outcome: Outcome, at: datetime, trace: Headers, topic_prefix: str
+) -> Iterator[Row]:
+    for ordinal, send in enumerate(outcome.step.sends):
+        row_id = name_effect(*identity, ordinal)
+        if isinstance(send, DeadLetter):
+            yield _write_dead_letter(arrival, row_id, ordinal, at, send, topic_prefix)
+            continue
+        value = send.model_dump_json().encode()
+        if len(value) > MAX_MESSAGE_BYTES:
+            message = f"{send.type} would have {len(value)} bytes; the contract allows {MAX_MESSAGE_BYTES}"
+            raise ValueError(message)
+        record = Outgoing(topic_prefix + send.topic, write_key(send), value, write_headers(send, row_id, at, trace))
+        key = BudgetKey(send.company_id, send.project_id, send.budget_id)
+        yield Row(arrival.inbox.place.offset, ordinal, row_id, at, send.type, key, record)
+
+
+def _set_aside(done: Decided, arrival: Arrival, identity: Identity, unreadable: Unreadable, topic_prefix: str) -> None:
+    at = tell_time(arrival.inbox)
+    letter = DeadLetter(unreadable.reason, unreadable.detail)
+    done.rows.append(_write_dead_letter(arrival, name_effect(*identity, 0), 0, at, letter, topic_prefix))
+    detail = f"{unreadable.reason}: {unreadable.detail}"
+    done.entries.append(Entry(arrival, identity, at, Verdict.DEAD_LETTERED, detail))
+
+
+def _write_dead_letter(
+    arrival: Arrival, row_id: UUID, ordinal: int, at: datetime, letter: DeadLetter, topic_prefix: str
+) -> Row:
+    original, message = arrival.original, arrival.message
+    headers: Headers = (
+        *original.headers,
+        ("dead_letter_reason", letter.reason.encode()),
+        ("dead_letter_detail", letter.detail.encode()),
+        ("dead_letter_topic", original.place.topic.encode()),
+        ("dead_letter_partition", b"%d" % original.place.partition),
+        ("dead_letter_offset", b"%d" % original.place.offset),
+    )
+    value = original.value
+    room = _DEAD_LETTER_BYTES - sum(len(name) + len(text or b"") for name, text in headers)
+    if value is not None and len(value) > room:
+        headers = (*headers, ("dead_letter_cut_from_bytes", b"%d" % len(value)))
+        value = value[:room]
+    record = Outgoing(topic_prefix + DEAD_LETTERS, original.key, value, headers)
+    body = message.body if isinstance(message, Message) else None
+    key = BudgetKey(body.company_id, body.project_id, body.budget_id) if body else None
+    return Row(arrival.inbox.place.offset, ordinal, row_id, at, body.type if body else None, key, record)
+
+
+def pack_headers(headers: Headers) -> str:
+    """Write headers as JSON that any bytes come back from: a character of Latin-1 stands for a byte."""
+    return json.dumps([[name, None if value is None else value.decode("latin-1")] for name, value in headers])
+
+
+def unpack_headers(packed: str) -> Headers:
+    """Read what ``pack_headers`` wrote."""
+    return tuple((name, None if value is None else value.encode("latin-1")) for name, value in json.loads(packed))

@@ -1,0 +1,78 @@
+"""Connections to Postgres, and what can go wrong with them in words that the worker acts on."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import asyncpg
+
+Connection = asyncpg.Connection
+
+TRANSACTION_SECONDS: Final = 8
+"""A worker stopped inside a transaction blocks its successor no longer than this; below the group's session timeout."""
+
+CONNECT_SECONDS: Final = 5.0
+
+# Everything that says "the world is down", nothing that says "this data is wrong".
+_DOWN: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidTransactionStateError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.PostgresSystemError,
+    OSError,
+    TimeoutError,
+)
+
+
+class DatabaseDown(Exception):  # noqa: N818 - a state of the world, not a fault of the program
+    """The database does not answer, or cannot take anything now; whether a commit came through is not known."""
+
+
+@asynccontextmanager
+async def tell_outages() -> AsyncIterator[None]:
+    """Turn whatever says that the database is away into ``DatabaseDown``."""
+    try:
+        yield
+    except _DOWN as error:
+        message = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise DatabaseDown(message) from error
+
+
+async def connect(url: str) -> Connection:
+    """Open a session for one lane or command; raises ``DatabaseDown``."""
+    async with tell_outages():
+        return await asyncpg.connect(
+            url,
+            timeout=CONNECT_SECONDS,
+            command_timeout=TRANSACTION_SECONDS + 2,
+            server_settings={
+                "application_name": "budget-bridge",
+                "transaction_timeout": f"{TRANSACTION_SECONDS}s",
+                # What Kafka is told after a commit must still be there after a power cut, whatever the server's default.
+                "synchronous_commit": "on",
+                "timezone": "UTC",
+            },
+        )
+
+
+@asynccontextmanager
+async def transaction(connection: Connection) -> AsyncIterator[None]:
+    """Run what is inside in one transaction; it is committed when this ends without an error, and only then."""
+    await connection.execute("begin")
+    try:
+        yield
+        ended = await connection.execute("commit")
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("rollback")
+        raise
+    if ended != "COMMIT":
+        # Postgres answers the commit of a failed transaction with a rollback, and no error.
+        message = f"the transaction ended with {ended}"
+        raise DatabaseDown(message)

@@ -1,0 +1,111 @@
+"""What belongs to the deployment as a whole: which database this is, its rules, its deadlines, its budgets' stories."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from budget_bridge.contracts.outbound import BudgetStatus
+from budget_bridge.handlers.budget import BudgetKey
+from budget_bridge.handlers.decision import show_status
+from budget_bridge.handlers.rules import Rules
+from budget_bridge.outbox.database import Connection, tell_outages
+from budget_bridge.outbox.queries import QUERIES
+from budget_bridge.outbox.store import BUDGETS, RulesVersion
+
+
+class Due(NamedTuple):
+    """Something of a budget whose time has come: an acknowledgement, or what is parked."""
+
+    deadline: str
+    key: BudgetKey
+    version: int
+    due_at: datetime
+
+
+class HeldJob(NamedTuple):
+    """A job in which Spectrum may hold something of a budget."""
+
+    key: BudgetKey
+    company_code: str
+    job_number: str
+
+
+class Told(NamedTuple):
+    """One message of a budget's history, and what became of it."""
+
+    at: datetime
+    source: str
+    id: str
+    type: str
+    budget_version: int
+    verdict: str
+    detail: str
+
+
+class Sent(NamedTuple):
+    """One message that was sent for a budget."""
+
+    at: datetime
+    id: UUID
+    type: str | None
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Everything that one budget's record holds for people."""
+
+    key: BudgetKey
+    status: BudgetStatus | None
+    history: tuple[Told, ...]
+    sent: tuple[Sent, ...]
+
+
+async def read_deployment_id(connection: Connection) -> UUID:
+    """Read which database this is."""
+    async with tell_outages():
+        row = await connection.fetchrow(QUERIES["read_deployment"])
+    deployment_id: UUID = row["id"]
+    return deployment_id
+
+
+async def fix_inbox_partitions(connection: Connection, partitions: int) -> int:
+    """Write down how many partitions the inbox has, once and for all; returns the number that was written first."""
+    async with tell_outages():
+        written: int = await connection.fetchval(QUERIES["fix_inbox_partitions"], partitions)
+    return written
+
+
+async def keep_rules(connection: Connection, rules: Rules, content: str, digest: str) -> RulesVersion:
+    """Keep the rules that this worker decides by; the same rules keep their id."""
+    async with tell_outages():
+        rules_id: int = await connection.fetchval(QUERIES["keep_rules"], digest, content)
+    return RulesVersion(rules_id, rules)
+
+
+async def find_due(connection: Connection, inbox_partitions: Sequence[int], now: datetime) -> list[Due]:
+    """Find what is due in these lanes."""
+    async with tell_outages():
+        rows = await connection.fetch(QUERIES["find_due"], inbox_partitions, now)
+    return [Due(row["deadline"], BudgetKey(*row[1:4]), row["version"], row["due_at"]) for row in rows]
+
+
+async def find_held_jobs(connection: Connection) -> list[HeldJob]:
+    """Find every job in which Spectrum may hold something."""
+    async with tell_outages():
+        rows = await connection.fetch(QUERIES["find_held_jobs"])
+    return [HeldJob(BudgetKey(*row[:3]), row[3], row[4]) for row in rows]
+
+
+async def read_story(connection: Connection, key: BudgetKey) -> Story | None:
+    """Read a budget's story; ``None`` for one that no message ever spoke of."""
+    async with tell_outages():
+        state = await connection.fetchrow(QUERIES["show_budget"], *key)
+        history = await connection.fetch(QUERIES["show_history"], *key)
+        sent = await connection.fetch(QUERIES["show_sent"], *key)
+    if state is None and not history:
+        return None
+    status = show_status(BUDGETS.read(state["state"])) if state else None
+    return Story(key, status, tuple(Told(*row) for row in history), tuple(Sent(*row) for row in sent))

@@ -1,0 +1,156 @@
+-- Every statement of the bridge, by name. Each is one round trip; arrays carry a whole batch.
+
+-- name: read_deployment
+select id, inbox_partitions from deployment;
+
+-- name: fix_inbox_partitions
+-- The number is written once; whoever comes later reads what was written.
+update deployment set inbox_partitions = coalesce(inbox_partitions, $1) returning inbox_partitions;
+
+-- name: keep_rules
+-- The same rules get the same id, also when two workers start at once.
+insert into rules (digest, content) values ($1, $2)
+on conflict (digest) do update set digest = excluded.digest
+returning id;
+
+-- name: take_position
+-- Waits out whoever is still inside a transaction on it, and fences him from then on.
+update positions set owner = $2 where inbox_partition = $1
+returning next_offset, last_offset, last_timestamp_ms, last_hash;
+
+-- name: start_position
+insert into positions (inbox_partition, next_offset, owner) values ($1, $2, $3);
+
+-- name: move_position
+update positions
+set next_offset = $4, last_offset = $5, last_timestamp_ms = $6, last_hash = $7
+where inbox_partition = $1 and next_offset = $2 and owner = $3;
+
+-- name: find_known
+-- Which identities history has already.
+select company_id, project_id, source, id
+from history
+join unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) as asked (company_id, project_id, source, id)
+    using (company_id, project_id, source, id);
+
+-- name: load_budgets
+select state, revision
+from budgets
+join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
+    using (company_id, project_id, budget_id);
+
+-- name: load_claims
+-- Which budget of each project is under way, synced or in Spectrum: at most one.
+select company_id, project_id, budget_id
+from budgets
+join unnest($1::bigint[], $2::bigint[]) as asked (company_id, project_id) using (company_id, project_id)
+where claims_job;
+
+-- name: add_history
+insert into history (
+    company_id, project_id, source, id, inbox_partition, inbox_offset, at, origin_topic, origin_partition,
+    origin_offset, origin_timestamp_ms, type, budget_id, budget_version, key, headers, body, verdict, detail, rules_id
+)
+select * from unnest(
+    $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::integer[], $6::bigint[], $7::timestamptz[], $8::text[],
+    $9::integer[], $10::bigint[], $11::bigint[], $12::text[], $13::bigint[], $14::integer[], $15::bytea[],
+    $16::json[], $17::bytea[], $18::text[], $19::text[], $20::bigint[]
+);
+
+-- name: resolve_history
+-- Only parked, waiting and held give way to what became of a message.
+update history set verdict = asked.verdict, detail = asked.detail
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[])
+    as asked (company_id, project_id, source, id, verdict, detail)
+where (history.company_id, history.project_id, history.source, history.id)
+    = (asked.company_id, asked.project_id, asked.source, asked.id)
+and history.verdict in ('parked', 'waiting', 'held');
+
+-- name: add_budgets
+insert into budgets (
+    company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
+    attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
+    parked_due_version, company_code, job_number, claims_job, sequence, state
+)
+select company_id, project_id, budget_id, revision + 1, inbox_partition, status, version, since, content_hash,
+    export_id, attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked,
+    parked_due_at, parked_due_version, company_code, job_number, claims_job, sequence, state
+from unnest(
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::integer[],
+    $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::integer[], $13::integer[], $14::timestamptz[],
+    $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::integer[], $20::text[], $21::text[],
+    $22::boolean[], $23::bigint[], $24::json[]
+) as given (
+    company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
+    attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
+    parked_due_version, company_code, job_number, claims_job, sequence, state
+);
+
+-- name: change_budgets
+-- On condition of the revision that was loaded: whoever finds another one has lost his position.
+update budgets set
+    revision = given.revision + 1, inbox_partition = given.inbox_partition, status = given.status,
+    version = given.version, since = given.since, content_hash = given.content_hash, export_id = given.export_id,
+    attempt = given.attempt, synced_version = given.synced_version, waiting_version = given.waiting_version,
+    acknowledgement_due_at = given.acknowledgement_due_at, overdue = given.overdue, on_hold = given.on_hold,
+    parked = given.parked, parked_due_at = given.parked_due_at, parked_due_version = given.parked_due_version,
+    company_code = given.company_code, job_number = given.job_number, claims_job = given.claims_job,
+    sequence = given.sequence, state = given.state
+from unnest(
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::integer[],
+    $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::integer[], $13::integer[], $14::timestamptz[],
+    $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::integer[], $20::text[], $21::text[],
+    $22::boolean[], $23::bigint[], $24::json[]
+) as given (
+    company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
+    attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
+    parked_due_version, company_code, job_number, claims_job, sequence, state
+)
+where (budgets.company_id, budgets.project_id, budgets.budget_id)
+    = (given.company_id, given.project_id, given.budget_id)
+and budgets.revision = given.revision;
+
+-- name: add_outbox
+insert into outbox (
+    inbox_partition, inbox_offset, ordinal, id, at, topic, type, company_id, project_id, budget_id, key, headers, value
+)
+select * from unnest(
+    $1::integer[], $2::bigint[], $3::integer[], $4::uuid[], $5::timestamptz[], $6::text[], $7::text[], $8::bigint[],
+    $9::bigint[], $10::bigint[], $11::bytea[], $12::json[], $13::bytea[]
+);
+
+-- name: read_outbox
+-- What one lane sends because of records from an offset on, in order.
+select inbox_offset, ordinal, topic, key, headers, value
+from outbox
+where inbox_partition = $1 and (inbox_offset, ordinal) > ($2, $3) and inbox_offset < $4
+order by inbox_offset, ordinal
+limit $5;
+
+-- name: find_due
+-- Which budgets of these lanes have something due, with the earliest due time of each kind.
+select 'acknowledgement' as deadline, company_id, project_id, budget_id, version, acknowledgement_due_at as due_at
+from budgets where inbox_partition = any($1::integer[]) and acknowledgement_due_at <= $2
+union all
+select 'parked', company_id, project_id, budget_id, parked_due_version, parked_due_at
+from budgets where inbox_partition = any($1::integer[]) and parked_due_at <= $2
+limit 1000;
+
+-- name: find_held_jobs
+-- Where Spectrum may hold something, and of which project.
+select company_id, project_id, budget_id, company_code, job_number from budgets where job_number is not null;
+
+-- name: show_budget
+select state, on_hold from budgets where (company_id, project_id, budget_id) = ($1, $2, $3);
+
+-- name: show_history
+select at, source, id, type, budget_version, verdict, detail
+from history
+where (company_id, project_id, budget_id) = ($1, $2, $3)
+order by inbox_partition, inbox_offset;
+
+-- name: show_sent
+select at, id, type, topic
+from outbox
+where (company_id, project_id, budget_id) = ($1, $2, $3)
+order by inbox_partition, inbox_offset, ordinal;

@@ -1,0 +1,135 @@
+"""Start a server that dies with us and never runs as root.
+
+The same file is both sides: ``start`` runs in our process, and the bottom of the
+file runs in the child, which prepares itself and then *becomes* the server by
+``exec``. It is a launcher and not a ``preexec_fn`` because Python code between fork
+and exec can deadlock in a program with threads. It needs nothing but the standard
+library, so it costs about 20 ms.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+NOBODY: Final = "nobody"
+"""Who a server runs as when we are root: PostgreSQL refuses to run as root."""
+
+# From <linux/prctl.h> and <linux/capability.h>.
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_KEEPCAPS: Final = 8
+_PR_CAP_AMBIENT: Final = 47
+_PR_CAP_AMBIENT_RAISE: Final = 2
+_CAP_DAC_OVERRIDE: Final = 1
+_CAPABILITY_VERSION_3: Final = 0x20080522
+
+
+def start(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    folder: Path,
+    death_signal: signal.Signals = signal.SIGKILL,
+    unprivileged: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start ``command`` in ``folder``, with all it prints appended to ``log``.
+
+    It leads a session of its own, so a Ctrl-C in the terminal reaches us and not it.
+
+    On Linux the kernel sends it ``death_signal`` when we are gone, even by SIGKILL.
+    The kernel watches the *thread* that starts the child, so this is asked for only
+    from the main thread; a server started from another thread is stopped by its
+    context alone.
+    """
+    watched = threading.current_thread() is threading.main_thread()
+    launcher = [sys.executable, "-I", "-S", __file__]
+    orders = [
+        str(os.getpid()),
+        str(int(death_signal) if watched else 0),
+        NOBODY if unprivileged and os.geteuid() == 0 else "",
+    ]
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 - our own commands
+            [*launcher, *orders, *map(str, command)],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def give_to_nobody(folder: Path) -> None:
+    """Make ``folder`` one that a server started ``unprivileged`` may write to."""
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam(NOBODY)
+        os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+
+
+def stop(
+    process: subprocess.Popen[bytes], *, by: signal.Signals, within: float
+) -> None:
+    """Ask ``process`` to end, and end it after ``within`` seconds."""
+    if process.poll() is None:
+        process.send_signal(by)
+    try:
+        process.wait(within)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def read_tail(log: Path, lines: int = 30) -> str:
+    """Return the last lines of a server's log."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        return "".join(deque(file, maxlen=lines))
+
+
+def _become(parent: int, death_signal: int, user: str, command: list[str]) -> None:
+    if user:
+        _drop_root(user)
+    # After the change of user, which clears it.
+    if death_signal and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal)
+        if os.getppid() != parent:  # it was gone before we could ask
+            sys.exit("the parent is gone")
+    os.execv(command[0], command)  # noqa: S606 - no shell wanted
+
+
+def _drop_root(user: str) -> None:
+    """Become ``user``, still able to pass folders that only root may enter.
+
+    A virtual environment under /root, or a temporary folder of pytest's, cannot be
+    entered by another user. Rather than opening those folders to everybody, the
+    child keeps the one capability that ignores folder permissions. Where that is
+    not granted, it goes on without it, and all is well if the folders are open.
+    """
+    entry = pwd.getpwnam(user)
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc:
+        libc.prctl(_PR_SET_KEEPCAPS, 1)
+    os.setgroups([])
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    if libc:
+        bit = 1 << _CAP_DAC_OVERRIDE
+        header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+        sets = (ctypes.c_uint32 * 6)(bit, bit, bit, 0, 0, 0)
+        libc.capset(header, sets)
+        libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0)
+    os.environ["HOME"] = "/"
+
+
+if __name__ == "__main__":
+    _become(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:])

@@ -76,3 +76,11 @@ async def transaction(connection: Connection) -> AsyncIterator[None]:
         # Postgres answers the commit of a failed transaction with a rollback, and no error.
         message = f"the transaction ended with {ended}"
         raise DatabaseDown(message)
+
+
+async def close(connection: Connection, within: float) -> None:
+    """Close a session; one that does not let itself be closed in time is dropped."""
+    try:
+        await connection.close(timeout=within)
+    except (*_DOWN, TimeoutError):
+        connection.terminate()

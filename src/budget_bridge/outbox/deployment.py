@@ -66,9 +66,8 @@ class Story:
 async def read_deployment_id(connection: Connection) -> UUID:
     """Read which database this is."""
     async with tell_outages():
-        row = await connection.fetchrow(QUERIES["read_deployment"])
-    deployment_id: UUID = row["id"]
-    return deployment_id
+        found: UUID = await connection.fetchval(QUERIES["read_deployment"])
+    return found
 
 
 async def fix_inbox_partitions(connection: Connection, partitions: int) -> int:

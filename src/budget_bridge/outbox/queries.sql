@@ -1,7 +1,7 @@
 -- Every statement of the bridge, by name. Each is one round trip; arrays carry a whole batch.
 
 -- name: read_deployment
-select id, inbox_partitions from deployment;
+select id from deployment;
 
 -- name: fix_inbox_partitions
 -- The number is written once; whoever comes later reads what was written.
@@ -121,11 +121,11 @@ select * from unnest(
 
 -- name: read_outbox
 -- What one lane sends because of records from an offset on, in order.
-select inbox_offset, ordinal, topic, key, headers, value
+select inbox_offset, topic, key, headers, value
 from outbox
-where inbox_partition = $1 and (inbox_offset, ordinal) > ($2, $3) and inbox_offset < $4
+where inbox_partition = $1 and inbox_offset >= $2 and inbox_offset < $3
 order by inbox_offset, ordinal
-limit $5;
+limit $4;
 
 -- name: find_due
 -- Which budgets of these lanes have something due, with the earliest due time of each kind.

@@ -53,6 +53,13 @@ class Position:
     last: LastRecord | None = None
 
 
+class StoredRow(NamedTuple):
+    """One message of the outbox, and the offset of the record that caused it."""
+
+    inbox_offset: int
+    record: Outgoing
+
+
 @dataclass(frozen=True, slots=True)
 class RulesVersion:
     """The rules of this worker, and their id in the database."""
@@ -113,16 +120,13 @@ async def store_batch(
 
 
 async def read_outbox(
-    connection: Connection, inbox_partition: int, start: tuple[int, int], stop: int, at_most: int
-) -> list[tuple[tuple[int, int], Outgoing]]:
-    """Read what a lane sends because of records after ``start`` (offset, ordinal) and below ``stop``, in order."""
+    connection: Connection, inbox_partition: int, start: int, stop: int, at_most: int
+) -> list[StoredRow]:
+    """Read what a lane sends because of records from ``start`` to below ``stop``, in order."""
     async with tell_outages():
-        rows = await connection.fetch(QUERIES["read_outbox"], inbox_partition, *start, stop, at_most)
+        rows = await connection.fetch(QUERIES["read_outbox"], inbox_partition, start, stop, at_most)
     return [
-        (
-            (row["inbox_offset"], row["ordinal"]),
-            Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"])),
-        )
+        StoredRow(row["inbox_offset"], Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"])))
         for row in rows
     ]
 

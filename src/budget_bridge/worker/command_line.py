@@ -1,0 +1,181 @@
+"""The command line: ``budget-bridge COMMAND``.
+
+Exit codes: 0 done; 1 the question has the answer no (an unknown budget); 2 the environment or the rules are broken.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from budget_bridge.contracts.topics import list_topics
+from budget_bridge.handlers.budget import BudgetKey
+from budget_bridge.outbox.database import DatabaseDown, close, connect
+from budget_bridge.outbox.deployment import Story, find_held_jobs, read_story
+from budget_bridge.outbox.migrate import SchemaUnfit, check_schema, migrate
+from budget_bridge.worker.kafka import KafkaDown, NewTopicSpec, create_topics
+from budget_bridge.worker.log import configure_log
+from budget_bridge.worker.rules_files import check_held_jobs, read_rules
+from budget_bridge.worker.run import connect_kafka, run_worker
+from budget_bridge.worker.settings import (
+    ConfigurationBroken,
+    DatabaseSettings,
+    KafkaSettings,
+    RulesSettings,
+    WorkerSettings,
+    read_settings,
+)
+from budget_bridge.worker.story import show_story, write_story
+
+ANSWER_IS_NO: Final = 1
+BROKEN: Final = 2
+
+app: Final = typer.Typer(
+    name="budget-bridge",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Carries approved construction budgets from the project system into Spectrum, each exactly once.",
+    epilog="Configured by environment variables; the README lists them.",
+)
+rules_app: Final = typer.Typer(no_args_is_help=True, help="What accounting keeps in RULES_DIR.")
+app.add_typer(rules_app, name="rules")
+
+
+@contextmanager
+def _tell_problems() -> Iterator[None]:
+    """Print every problem to the error output and end with the exit code for it."""
+    try:
+        yield
+    except ConfigurationBroken as broken:
+        _print_problems(broken.problems)
+    except (DatabaseDown, KafkaDown, SchemaUnfit) as down:
+        _print_problems((f"{type(down).__name__}: {down}",))
+
+
+def _print_problems(problems: tuple[str, ...]) -> None:
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    errors.print(f"{count}; nothing was started:", markup=False)
+    for problem in problems:
+        errors.print(f"  - {problem}", markup=False)
+    raise typer.Exit(BROKEN)
+
+
+@app.command("migrate")
+def migrate_database() -> None:
+    """Bring the database schema up to date. Safe to run twice, and by many at once."""
+
+    async def work(settings: DatabaseSettings) -> list[str]:
+        connection = await connect(settings.database_url.get_secret_value())
+        try:
+            return await migrate(connection)
+        finally:
+            await close(connection, 1.0)
+
+    with _tell_problems():
+        applied = asyncio.run(work(read_settings(DatabaseSettings)))
+        typer.echo("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
+
+
+@app.command("topics")
+def make_topics(
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic that is made.")] = 6,
+    replication_factor: Annotated[int, typer.Option(min=-1, help="Copies of each; -1 is the broker's default.")] = -1,
+) -> None:
+    """Create the topics that are missing; existing ones stay as they are."""
+    with _tell_problems():
+        settings = read_settings(KafkaSettings)
+        specs = [
+            NewTopicSpec(settings.topic_prefix + topic.name, partitions, replication_factor, topic.settings)
+            for topic in list_topics()
+        ]
+        created = asyncio.run(create_topics(connect_kafka(settings), specs))
+        typer.echo("\n".join(f"created {name}" for name in created) or "all topics are there")
+
+
+@app.command("run")
+def run() -> None:
+    """Run the worker until SIGTERM or SIGINT."""
+    problems: list[str] = []
+    with _tell_problems():
+        try:
+            settings = read_settings(WorkerSettings)
+        except ConfigurationBroken as broken:
+            problems.extend(broken.problems)
+        try:
+            rules = read_rules(read_settings(RulesSettings).rules_dir)
+        except ConfigurationBroken as broken:
+            # A folder that is missing was told with the other settings.
+            problems.extend(problem for problem in broken.problems if problem not in problems)
+        if problems:
+            raise ConfigurationBroken(tuple(problems))
+        asyncio.run(run_worker(settings, rules, configure_log(settings.log_format)))
+
+
+@app.command("status")
+def show_status(
+    key: Annotated[str, typer.Argument(metavar="COMPANY/PROJECT/BUDGET", help="Which budget, e.g. 4211/90071/55210.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Where is this budget, since when, and why; its history. Exit code 1 if nothing is known of it."""
+
+    async def work(settings: DatabaseSettings, budget: BudgetKey) -> Story | None:
+        connection = await connect(settings.database_url.get_secret_value())
+        try:
+            await check_schema(connection)
+            return await read_story(connection, budget)
+        finally:
+            await close(connection, 1.0)
+
+    with _tell_problems():
+        budget = _read_key(key)
+        story = asyncio.run(work(read_settings(DatabaseSettings), budget))
+        if story is None:
+            typer.echo(f"nothing is known of budget {budget}", err=True)
+            raise typer.Exit(ANSWER_IS_NO)
+        if as_json:
+            typer.echo(json.dumps(write_story(story), indent=2))
+        else:
+            show_story(story, Console())
+
+
+@rules_app.command("check")
+def check_rules() -> None:
+    """Read RULES_DIR and print every problem at once; with DATABASE_URL also against what is exported."""
+
+    async def read_held(settings: DatabaseSettings) -> tuple[str, ...]:
+        connection = await connect(settings.database_url.get_secret_value())
+        try:
+            await check_schema(connection)
+            return check_held_jobs(rules, await find_held_jobs(connection))
+        finally:
+            await close(connection, 1.0)
+
+    with _tell_problems():
+        rules = read_rules(read_settings(RulesSettings).rules_dir)
+        counts = (
+            f"{len(rules.jobs)} jobs, {len(rules.phases)} cost codes, {len(rules.cost_types)} cost types, "
+            f"{sum(map(len, rules.approvers.values()))} approvers"
+        )
+        if "DATABASE_URL" in os.environ:
+            if problems := asyncio.run(read_held(read_settings(DatabaseSettings))):
+                raise ConfigurationBroken(problems)
+            typer.echo(f"the rules are in order: {counts}; they fit what is exported")
+        else:
+            typer.echo(f"the rules are in order: {counts}")
+            typer.echo("not checked against what is exported: DATABASE_URL is not set")
+
+
+def _read_key(text: str) -> BudgetKey:
+    parts = text.split("/")
+    if len(parts) != len(BudgetKey._fields) or not all(part.isascii() and part.isdigit() for part in parts):
+        message = f"{text!r} is no budget key; COMPANY/PROJECT/BUDGET is expected, such as 4211/90071/55210"
+        raise typer.BadParameter(message)
+    return BudgetKey(*map(int, parts))

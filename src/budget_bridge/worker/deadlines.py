@@ -1,0 +1,90 @@
+"""Turns time into messages: what is due becomes ``deadline.passed.v1`` on ``bridge.commands``.
+
+The same deadline always gets the same id, so that said twice it counts once; whether it still applies is decided
+where all else is.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from budget_bridge.contracts.cloudevents import SOURCE
+from budget_bridge.contracts.fields import write_time
+from budget_bridge.contracts.inbound import DeadlinePassed
+from budget_bridge.contracts.records import Outgoing
+from budget_bridge.contracts.topics import COMMANDS
+from budget_bridge.outbox.database import DatabaseDown, close, connect
+from budget_bridge.outbox.deployment import Due, find_due
+from budget_bridge.worker.kafka import Appender, KafkaDown
+from budget_bridge.worker.log import Logger, Outage
+from budget_bridge.worker.pace import wait_unless
+
+EVERY_SECONDS: Final = 1.0
+SAY_AGAIN_AFTER: Final = 60
+"""Rounds after which a deadline that is still due is said again."""
+
+
+class Deadlines:
+    """The timer of the lanes of one worker."""
+
+    def __init__(
+        self,
+        database_url: str,
+        appender: Appender,
+        topic_prefix: str,
+        list_lanes: Callable[[], list[int]],
+        log: Logger,
+    ) -> None:
+        self._database_url = database_url
+        self._appender = appender
+        self._topic = topic_prefix + COMMANDS
+        self._list_lanes = list_lanes
+        self._log = log
+        self._outage = Outage(log, "deadlines")
+        self._said: set[Due] = set()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Look for what is due until told to stop."""
+        while not stopping.is_set():
+            try:
+                await self._watch(stopping)
+            except (DatabaseDown, KafkaDown) as down:
+                self._outage.note(down)
+                await wait_unless(stopping, EVERY_SECONDS)
+
+    async def _watch(self, stopping: asyncio.Event) -> None:
+        connection = await connect(self._database_url)
+        rounds = 0
+        try:
+            while not stopping.is_set():
+                due = await find_due(connection, self._list_lanes(), datetime.now(UTC))
+                await self._say([one for one in due if one not in self._said])
+                rounds += 1
+                self._said = set() if rounds % SAY_AGAIN_AFTER == 0 else set(due)
+                self._outage.clear()
+                await wait_unless(stopping, EVERY_SECONDS)
+        finally:
+            await close(connection, EVERY_SECONDS)
+
+    async def _say(self, due: Iterable[Due]) -> None:
+        records = [write_deadline(one, self._topic) for one in due]
+        if records:
+            await self._appender.append(records)
+            self._log.info("deadlines.passed", count=len(records))
+
+
+def write_deadline(due: Due, topic: str) -> Outgoing:
+    """Write the message that says a deadline has passed."""
+    at = write_time(due.due_at)
+    headers = (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", f"{due.deadline}/{due.key}/{due.version}/{at}".encode()),
+        ("ce_source", f"{SOURCE}/deadlines".encode()),
+        ("ce_type", DeadlinePassed.type.encode()),
+        ("ce_time", at.encode()),
+        ("content-type", b"application/json"),
+    )
+    data = {**due.key._asdict(), "budget_version": due.version, "deadline": due.deadline, "due_at": at}
+    return Outgoing(topic, str(due.key).encode(), json.dumps(data).encode(), headers)

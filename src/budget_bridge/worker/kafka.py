@@ -1,0 +1,456 @@
+"""The only file that knows aiokafka: a small typed surface over what it does, and what it must be kept from doing.
+
+Whoever calls it sees records, and three things that can go wrong: Kafka is away, the lane is lost, a message is
+too large.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import (
+    CommitFailedError,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    NotCoordinatorError,
+    for_code,
+)
+from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.structs import OffsetAndMetadata
+
+from budget_bridge.contracts.records import Outgoing, Place, Record
+
+Partition = tuple[str, int]
+"""A topic's full name and the number of one of its partitions."""
+
+SESSION_MS: Final = 15_000
+REBALANCE_MS: Final = 30_000
+TRANSACTION_MS: Final = 20_000
+APPEND_SECONDS: Final = 20.0
+# The contract's 17 MiB, and room for the frame around a record.
+_REQUEST_BYTES: Final = 18 * 1024 * 1024
+_BATCH_BYTES: Final = 512 * 1024
+# Back-to-back transactions meet CONCURRENT_TRANSACTIONS; this is how long AddOffsets then waits.
+_RETRY_MS: Final = 4
+_TOPIC_EXISTS: Final = 36
+
+_LOADING: Final = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
+# aiokafka raises AssertionError where a producer is used after a fatal error.
+_FAULTS: Final = (KafkaError, OSError, TimeoutError, AssertionError)
+
+# It logs every try while a broker is away; the worker says so once, itself.
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+class KafkaDown(Exception):  # noqa: N818 - a state of the world
+    """Kafka does not answer, or not as it should; trying again may help."""
+
+
+class LaneLost(Exception):  # noqa: N818 - what happened to the lane
+    """This producer is of no use any more, or the outcome of its transaction is not known."""
+
+
+class MessageTooLarge(Exception):  # noqa: N818 - what is the case with the message
+    """The broker or the client takes no record of this size; nothing of its batch is visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How Kafka is reached."""
+
+    bootstrap_servers: str
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanism: str = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: str | None = field(default=None, repr=False)
+    ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+
+    def list_options(self) -> dict[str, Any]:
+        """List what every client of aiokafka is made with."""
+        options: dict[str, Any] = {
+            "bootstrap_servers": self.bootstrap_servers,
+            "security_protocol": self.security_protocol,
+        }
+        if self.security_protocol.startswith("SASL"):
+            options |= {
+                "sasl_mechanism": self.sasl_mechanism,
+                "sasl_plain_username": self.sasl_username,
+                "sasl_plain_password": self.sasl_password,
+            }
+        if self.security_protocol.endswith("SSL"):
+            options["ssl_context"] = create_ssl_context(
+                cafile=self.ssl_cafile, certfile=self.ssl_certfile, keyfile=self.ssl_keyfile
+            )
+        return options
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOffset:
+    """What a group has committed for a partition."""
+
+    offset: int
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewTopicSpec:
+    """A topic to be made; a replication factor of -1 is the broker's default."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    settings: Mapping[str, str]
+
+
+@asynccontextmanager
+async def _tell_outages() -> AsyncIterator[None]:
+    try:
+        yield
+    except MessageSizeTooLargeError as error:
+        raise MessageTooLarge(str(error)) from error
+    except _FAULTS as error:
+        raise KafkaDown(_describe(error)) from error
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """A member of a consumer group, which reads what is committed.
+
+    ``on_assigned`` and ``on_revoked`` are awaited while the group waits; what they raise is raised again at the
+    next fetch, because aiokafka only logs it.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        group_id: str,
+        topics: Sequence[str],
+        *,
+        start: str,
+        on_assigned: Callable[[list[Partition]], Awaitable[None]] | None = None,
+        on_revoked: Callable[[list[Partition]], Awaitable[None]] | None = None,
+    ) -> None:
+        self._topics = topics
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+        self._broken: Exception | None = None
+        self._fetching: dict[Partition | None, asyncio.Task[list[Record]]] = {}
+        self._consumer = AIOKafkaConsumer(
+            **connection.list_options(),
+            group_id=group_id,
+            # Its defaults are the opposite of both.
+            isolation_level="read_committed",
+            auto_offset_reset=start,
+            enable_auto_commit=False,
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=SESSION_MS // 5,
+            # Falls back to the session's otherwise: too short to finish a batch at a revocation.
+            rebalance_timeout_ms=REBALANCE_MS,
+            max_poll_interval_ms=300_000,
+            max_partition_fetch_bytes=1024 * 1024,
+            fetch_max_wait_ms=500,
+            retry_backoff_ms=100,
+        )
+
+    async def start(self) -> None:
+        """Join the group."""
+        async with _tell_outages():
+            await self._consumer.start()
+            self._consumer.subscribe(self._topics, listener=self)
+
+    async def close(self, within: float) -> None:
+        """Leave the group, if it lets itself be left in time."""
+        await _stop(self._consumer.stop(), within)
+        for task in self._fetching.values():
+            task.cancel()
+        await asyncio.gather(*self._fetching.values(), return_exceptions=True)
+
+    async def fetch(self, partition: Partition, at_most: int, within: float) -> list[Record]:
+        """Fetch what is there of one partition; waits ``within`` seconds for something, and returns nothing then."""
+        return await self._fetch(partition, (TopicPartition(*partition),), at_most, within)
+
+    async def fetch_any(self, at_most: int, within: float) -> list[Record]:
+        """Fetch what is there of all partitions, in order within each."""
+        return await self._fetch(None, (), at_most, within)
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        """Read on from an offset; what was fetched before it is dropped."""
+        if pending := self._fetching.pop(partition, None):
+            # It would take records from behind the new place.
+            await asyncio.wait({pending})
+        async with _tell_outages():
+            self._consumer.seek(TopicPartition(*partition), offset)
+            self._consumer.resume(TopicPartition(*partition))
+
+    def pause(self, partition: Partition) -> None:
+        """Hand out nothing of a partition until the next seek; fetching it still counts as polling."""
+        if TopicPartition(*partition) in self._consumer.assignment():
+            self._consumer.pause(TopicPartition(*partition))
+
+    async def bounds(self, partition: Partition, within: float = 10.0) -> tuple[int, int]:
+        """Tell the first offset of a partition and the one after its last."""
+        place = TopicPartition(*partition)
+        async with _tell_outages(), asyncio.timeout(within):
+            first = await self._consumer.beginning_offsets([place])
+            after = await self._consumer.end_offsets([place])
+        return first[place], after[place]
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit offsets; where the partition has gone to another member meanwhile, that one reads again."""
+        async with _tell_outages():
+            try:
+                await self._consumer.commit({TopicPartition(*place): offset for place, offset in offsets.items()})
+            except CommitFailedError:
+                return
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Be told by aiokafka."""
+        await self._tell(self._on_assigned, assigned)
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Be told by aiokafka."""
+        await self._tell(self._on_revoked, revoked)
+
+    async def _tell(
+        self, whom: Callable[[list[Partition]], Awaitable[None]] | None, places: set[TopicPartition]
+    ) -> None:
+        if whom is None:
+            return
+        try:
+            await whom(sorted((place.topic, place.partition) for place in places))
+        except Exception as error:  # noqa: BLE001 - not swallowed: raised at the next fetch
+            self._broken = error
+
+    async def _fetch(
+        self, name: Partition | None, places: tuple[TopicPartition, ...], at_most: int, within: float
+    ) -> list[Record]:
+        if self._broken:
+            broken, self._broken = self._broken, None
+            raise broken
+        # Never cancelled: one cancelled getmany switches aiokafka's max-poll check off for good. And during a
+        # rebalance it waits without limit, so the task is left to itself and asked again.
+        task = self._fetching.pop(name, None) or asyncio.create_task(self._get(places, at_most, within))
+        await asyncio.wait({task}, timeout=within + 0.05)
+        if not task.done():
+            self._fetching[name] = task
+            return []
+        async with _tell_outages():
+            return task.result()
+
+    async def _get(self, places: tuple[TopicPartition, ...], at_most: int, within: float) -> list[Record]:
+        found = await self._consumer.getmany(*places, timeout_ms=int(within * 1000), max_records=at_most)
+        return [
+            Record(Place(raw.topic, raw.partition, raw.offset), raw.timestamp, raw.key, raw.value, tuple(raw.headers))
+            for records in found.values()
+            for raw in records
+        ]
+
+
+class Appender:
+    """Appends records, each at least once and in order per key; for the intake and for commands."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._producer: AIOKafkaProducer | None = None
+        self._taking_turns = asyncio.Lock()
+
+    async def append(self, records: Sequence[Outgoing]) -> None:
+        """Append records; all are safe when this returns, and some may be when it raises."""
+        # One at a time: after a failure the whole producer is replaced.
+        async with self._taking_turns:
+            try:
+                async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
+                    producer = self._producer or await self._make()
+                    await _send_all(producer, records)
+            except KafkaDown:
+                await self.close(1.0)
+                raise
+
+    async def close(self, within: float) -> None:
+        """Close it, if it lets itself be closed in time."""
+        producer, self._producer = self._producer, None
+        if producer:
+            await _close_producer(producer, within)
+
+    async def _make(self) -> AIOKafkaProducer:
+        self._producer = AIOKafkaProducer(
+            **self._connection.list_options(),
+            enable_idempotence=True,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=_REQUEST_BYTES,
+        )
+        await self._producer.start()
+        return self._producer
+
+
+class Publisher:
+    """One lane's transactional producer."""
+
+    def __init__(self, connection: Connection, transactional_id: str) -> None:
+        self._producer = AIOKafkaProducer(
+            **connection.list_options(),
+            transactional_id=transactional_id,
+            transaction_timeout_ms=TRANSACTION_MS,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=_REQUEST_BYTES,
+            retry_backoff_ms=_RETRY_MS,
+        )
+
+    async def start(self, within: float = 10.0) -> None:
+        """Become the only producer of this lane: ``InitProducerId`` is done, and earlier ones are fenced."""
+        async with _tell_outages(), asyncio.timeout(within):
+            await self._producer.start()
+
+    async def publish(  # noqa: PLR0913 - a transaction is all of these together
+        self,
+        group_id: str,
+        partition: Partition,
+        offset: int,
+        metadata: str,
+        records: Sequence[Outgoing],
+        *,
+        within: float,
+    ) -> None:
+        """Publish records and the lane's own offset in one transaction.
+
+        Raises ``LaneLost`` where the outcome is not known or the producer is fenced, ``MessageTooLarge`` where
+        nothing is visible.
+        """
+        producer = self._producer
+        try:
+            async with asyncio.timeout(within):
+                await producer.begin_transaction()
+                # First, and waited for: what comes first in a transaction waits for the end of the one before,
+                # and AddPartitions would wait a fixed 20 ms.
+                offsets = {TopicPartition(*partition): OffsetAndMetadata(offset, metadata)}
+                await producer.send_offsets_to_transaction(offsets, group_id)
+                try:
+                    await _send_all(producer, records)
+                except MessageSizeTooLargeError:
+                    await producer.abort_transaction()
+                    raise
+                await producer.commit_transaction()
+        except MessageSizeTooLargeError as error:
+            raise MessageTooLarge(str(error)) from error
+        except _FAULTS as error:
+            raise LaneLost(_describe(error)) from error
+
+    async def close(self, within: float) -> None:
+        """Close it, if it lets itself be closed in time."""
+        await _close_producer(self._producer, within)
+
+
+async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
+    sent = [
+        await producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
+        for record in records
+    ]
+    # Every one is awaited: a transaction commits although a send failed unless somebody looks.
+    failed = [result for result in await asyncio.gather(*sent, return_exceptions=True) if _is_failure(result)]
+    if failed:
+        raise failed[0]
+
+
+def _is_failure(result: object) -> bool:
+    return isinstance(result, BaseException)
+
+
+async def _close_producer(producer: AIOKafkaProducer, within: float) -> None:
+    # Its stop() hung 25 s with a broker down.
+    if not await _stop(producer.stop(), within):
+        sender = producer._sender.sender_task  # noqa: SLF001 - no other way to end it
+        if sender:
+            sender.cancel()
+        await _stop(producer.client.close(), within)
+
+
+async def _stop(stopping: Awaitable[object], within: float) -> bool:
+    try:
+        await asyncio.wait_for(stopping, within)
+    except _FAULTS:
+        return False
+    return True
+
+
+async def read_group_offset(
+    connection: Connection, group_id: str, partition: Partition, within: float
+) -> GroupOffset | None:
+    """Read what the group has committed for a partition; ``None`` only where the broker says there is nothing.
+
+    aiokafka's own ways turn "the coordinator is still loading" into "no offset", and whoever believes that
+    publishes everything again.
+    """
+    client = AIOKafkaClient(**connection.list_options())
+    try:
+        async with _tell_outages(), asyncio.timeout(within):
+            await client.bootstrap()
+            while True:
+                try:
+                    return await _ask_coordinator(client, group_id, partition)
+                except _LOADING:
+                    await asyncio.sleep(0.05)
+    finally:
+        await _stop(client.close(), 1.0)
+
+
+async def _ask_coordinator(client: AIOKafkaClient, group_id: str, partition: Partition) -> GroupOffset | None:
+    node = await client.coordinator_lookup(CoordinationType.GROUP, group_id)
+    if not await client.ready(node, group=ConnectionGroup.COORDINATION):
+        raise CoordinatorNotAvailableError
+    request = OffsetFetchRequest(group_id, [(partition[0], [partition[1]])])
+    response = await client.send(node, request, group=ConnectionGroup.COORDINATION)
+    [(_, [(_, offset, metadata, error_code)])] = response.topics
+    for code in (response.error_code, error_code):
+        if code:
+            raise for_code(code)
+    return None if offset < 0 else GroupOffset(offset, metadata or "")
+
+
+async def create_topics(connection: Connection, topics: Sequence[NewTopicSpec]) -> list[str]:
+    """Make the topics that are missing; returns their names. Existing ones stay as they are."""
+    admin = AIOKafkaAdminClient(**connection.list_options())
+    async with _tell_outages():
+        await admin.start()
+        try:
+            response = await admin.create_topics(
+                [
+                    NewTopic(topic.name, topic.partitions, topic.replication_factor, topic_configs=dict(topic.settings))
+                    for topic in topics
+                ]
+            )
+        finally:
+            await admin.close()
+    created = []
+    for name, code, *message in response.topic_errors:
+        if code not in {0, _TOPIC_EXISTS}:
+            said = message[0] if message and message[0] else for_code(code).__name__
+            raise KafkaDown(f"topic {name} could not be made: {said}")
+        if code == 0:
+            created.append(name)
+    return created
+
+
+async def count_partitions(connection: Connection, topics: Sequence[str]) -> dict[str, int]:
+    """Count the partitions of those topics that there are."""
+    admin = AIOKafkaAdminClient(**connection.list_options())
+    async with _tell_outages():
+        await admin.start()
+        try:
+            described = await admin.describe_topics(list(topics))
+        finally:
+            await admin.close()
+    return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}

@@ -1,0 +1,252 @@
+"""A lane: one inbox partition, read batch by batch in order, stored in Postgres and published to Kafka.
+
+There is one way in, taken at assignment and after everything whose outcome is not known: become the only
+producer, become the only one who moves the position, check, publish from the database what is missing, read on.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID, uuid4
+
+from budget_bridge.contracts.cloudevents import Message
+from budget_bridge.contracts.inbox import Arrival, open_arrival
+from budget_bridge.contracts.records import Outgoing, Record
+from budget_bridge.handlers.decision import Verdict
+from budget_bridge.outbox.batch import Decided, Identity, StumbledError, identify
+from budget_bridge.outbox.database import Connection, DatabaseDown, close, connect
+from budget_bridge.outbox.store import (
+    Position,
+    PositionLost,
+    RulesVersion,
+    read_outbox,
+    start_position,
+    store_batch,
+    take_position,
+)
+from budget_bridge.worker.check import Found, LaneUnsafe, check_lane, check_last_record, sign_offset
+from budget_bridge.worker.kafka import (
+    Connection as KafkaConnection,
+)
+from budget_bridge.worker.kafka import (
+    KafkaDown,
+    LaneLost,
+    MessageTooLarge,
+    Publisher,
+    Reader,
+    read_group_offset,
+)
+from budget_bridge.worker.log import Logger, Outage
+from budget_bridge.worker.pace import back_off
+
+AT_MOST: Final = 250
+"""Records in a batch: enough to share the cost of two commits, few enough that lanes take turns."""
+
+WITHIN_SECONDS: Final = 0.2
+PUBLISH_SECONDS: Final = 10.0
+CHECK_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 2.0
+RECHECK_SECONDS: Final = 30.0
+_ROWS_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all lanes of a worker share."""
+
+    kafka: KafkaConnection
+    database_url: str
+    deployment_id: UUID
+    group_id: str
+    topic_prefix: str
+    inbox_topic: str
+    rules: RulesVersion
+
+
+class Lane:
+    """One assigned inbox partition."""
+
+    def __init__(self, partition: int, reader: Reader, surroundings: Surroundings, log: Logger) -> None:
+        self._partition = partition
+        self._reader = reader
+        self._around = surroundings
+        self._log = log.bind(lane=partition)
+        self._outage = Outage(self._log, "lane")
+        self._stopping = asyncio.Event()
+        self._waits = back_off()
+        self._publishing: asyncio.Task[None] | None = None
+
+    @property
+    def _place(self) -> tuple[str, int]:
+        return self._around.inbox_topic, self._partition
+
+    def stop(self) -> None:
+        """Ask the lane to finish its batch, publish it and end."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Carry messages until stopped; whatever goes wrong, come in again by the one way."""
+        while not self._stopping.is_set():
+            try:
+                async with AsyncExitStack() as stack:
+                    await self._come_in_and_carry(stack)
+            except (KafkaDown, DatabaseDown, LaneLost, PositionLost, MessageTooLarge) as lost:
+                self._outage.note(f"{type(lost).__name__}: {lost}")
+                await self._wait(next(self._waits))
+            except LaneUnsafe as unsafe:
+                self._log.error("lane.refused", why=str(unsafe))
+                await self._wait(RECHECK_SECONDS)
+            except Exception:
+                # A bug of ours: this lane starts afresh, and the others go on.
+                self._log.exception("lane.stumbled")
+                await self._wait(next(self._waits))
+
+    async def _come_in_and_carry(self, stack: AsyncExitStack) -> None:
+        publisher = Publisher(
+            self._around.kafka, f"{self._around.group_id}-{self._around.inbox_topic}-{self._partition}"
+        )
+        stack.push_async_callback(publisher.close, CLOSE_SECONDS)
+        await publisher.start()
+        connection = await connect(self._around.database_url)
+        stack.push_async_callback(close, connection, CLOSE_SECONDS)
+        position = await self._come_in(connection, publisher)
+        self._outage.clear()
+        self._waits = back_off()
+        self._log.info("lane.started", position=position.next_offset)
+        await self._carry(connection, publisher, position)
+
+    async def _come_in(self, connection: Connection, publisher: Publisher) -> Position:
+        """Take the position, check that everything fits, and publish what the database has and Kafka lacks."""
+        around, owner = self._around, uuid4()
+        position = await take_position(connection, self._partition, owner)
+        # Only after this lane's own InitProducerId: before it the group's offset may be an old one.
+        offset = await read_group_offset(around.kafka, around.group_id, self._place, CHECK_SECONDS)
+        start, end = await self._reader.bounds(self._place)
+        at = offset.offset if offset else None
+        metadata = offset.metadata if offset else ""
+        check_lane(Found(around.deployment_id, at, metadata, start, end, position))
+        if at is None:
+            at = start
+            await self._publish(publisher, at, (), new=True)
+        if position is None:
+            position = await start_position(connection, self._partition, at, owner)
+        await self._find_place(position)
+        await self._publish_stored(connection, publisher, at, position.next_offset)
+        return position
+
+    async def _find_place(self, position: Position) -> None:
+        """Go to the position in the log, past the record before it, which must be the one that was read there."""
+        if position.last is None:
+            await self._reader.seek(self._place, position.next_offset)
+            return
+        await self._reader.seek(self._place, position.last.offset)
+        deadline = asyncio.get_running_loop().time() + CHECK_SECONDS
+        found: list[Record] = []
+        while not found and asyncio.get_running_loop().time() < deadline:
+            found = await self._reader.fetch(self._place, 1, WITHIN_SECONDS)
+        if not found:
+            message = f"record {position.last.offset} of the inbox could not be read in {CHECK_SECONDS:.0f} s"
+            raise KafkaDown(message)
+        check_last_record(position, found[0])
+        await self._reader.seek(self._place, position.next_offset)
+
+    async def _publish_stored(self, connection: Connection, publisher: Publisher, start: int, stop: int) -> None:
+        """Publish from the database what records from ``start`` to below ``stop`` caused."""
+        at_most = _ROWS_AT_ONCE
+        while start < stop:
+            rows = await read_outbox(connection, self._partition, start, stop, at_most)
+            following = stop
+            if len(rows) == at_most:
+                # The last record's rows may go on beyond: what one record causes leaves in one transaction.
+                following = rows[-1].inbox_offset
+                rows = [row for row in rows if row.inbox_offset < following]
+                if not rows:
+                    at_most *= 2
+                    continue
+            await self._publish(publisher, following, [row.record for row in rows])
+            start = following
+
+    async def _carry(self, connection: Connection, publisher: Publisher, position: Position) -> None:
+        """Store batch after batch; each is published while the next is decided."""
+        try:
+            while not self._stopping.is_set():
+                records = await self._reader.fetch(self._place, AT_MOST, WITHIN_SECONDS)
+                if records:
+                    arrivals = [open_arrival(record, self._around.topic_prefix) for record in records]
+                    position = await self._process(connection, publisher, position, arrivals)
+                elif self._publishing and self._publishing.done():
+                    await self._land()
+        finally:
+            await self._land()
+
+    async def _process(
+        self,
+        connection: Connection,
+        publisher: Publisher,
+        position: Position,
+        arrivals: Sequence[Arrival],
+        stumbling: frozenset[Identity] = frozenset(),
+    ) -> Position:
+        """Store a batch and start publishing it; a message on which that fails is isolated and held."""
+        around = self._around
+        try:
+            after, decided = await store_batch(
+                connection, position, arrivals, around.rules, around.topic_prefix, stumbling
+            )
+        except (DatabaseDown, PositionLost):
+            raise
+        except Exception as bug:
+            self._log.exception("batch.stumbled", messages=len(arrivals))
+            if isinstance(bug, StumbledError) or len(arrivals) == 1:
+                found = identify(bug.arrival if isinstance(bug, StumbledError) else arrivals[0])
+                if found in stumbling:
+                    raise
+                return await self._process(connection, publisher, position, arrivals, stumbling | {found})
+            middle = len(arrivals) // 2
+            position = await self._process(connection, publisher, position, arrivals[:middle], stumbling)
+            return await self._process(connection, publisher, position, arrivals[middle:], stumbling)
+        await self._land()
+        rows = [row.record for row in decided.rows]
+        self._publishing = asyncio.create_task(self._publish(publisher, after.next_offset, rows))
+        self._tell(decided)
+        return after
+
+    async def _land(self) -> None:
+        """Wait until what is in flight is published; at most one batch ever is."""
+        publishing, self._publishing = self._publishing, None
+        if publishing:
+            await publishing
+
+    async def _publish(
+        self, publisher: Publisher, offset: int, records: Sequence[Outgoing], *, new: bool = False
+    ) -> None:
+        metadata = sign_offset(self._around.deployment_id, new=new)
+        await publisher.publish(self._around.group_id, self._place, offset, metadata, records, within=PUBLISH_SECONDS)
+        if records:
+            self._log.info("outbox.published", messages=len(records), offset=offset)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, polling all the while: a member that does not poll is put out of its group."""
+        self._reader.pause(self._place)
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while not self._stopping.is_set() and (left := until - clock()) > 0:
+            await self._reader.fetch(self._place, 1, min(left, WITHIN_SECONDS))
+
+    def _tell(self, decided: Decided) -> None:
+        for entry in decided.entries:
+            message = entry.arrival.message
+            told = self._log.warning if entry.warning or entry.verdict in _WORTH_A_WARNING else self._log.info
+            about = {"source": entry.identity.source, "id": entry.identity.id, "detail": entry.detail}
+            if isinstance(message, Message):
+                body = message.body
+                about["budget"] = f"{body.company_id}/{body.project_id}/{body.budget_id}"
+                about["type"] = body.type
+            told(f"message.{entry.verdict}", **about)
+        for repeat in decided.repeats:
+            self._log.info("message.duplicate", **identify(repeat)._asdict(), detail="the same message again")
+
+
+_WORTH_A_WARNING: Final = frozenset({Verdict.DEAD_LETTERED, Verdict.HELD})

@@ -1,0 +1,205 @@
+"""The worker as a whole: what is checked before it starts, what runs beside what, and how it stops."""
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from typing import Final
+
+from budget_bridge.contracts.topics import INBOX, OUTPUTS, SOURCES
+from budget_bridge.handlers.rules import Rules
+from budget_bridge.outbox.database import DatabaseDown, close, connect
+from budget_bridge.outbox.deployment import (
+    find_held_jobs,
+    fix_inbox_partitions,
+    keep_rules,
+    read_deployment_id,
+)
+from budget_bridge.outbox.migrate import SchemaUnfit, check_schema
+from budget_bridge.worker.deadlines import Deadlines
+from budget_bridge.worker.intake import Intake
+from budget_bridge.worker.kafka import (
+    Appender,
+    Connection,
+    KafkaDown,
+    Partition,
+    Reader,
+    count_partitions,
+)
+from budget_bridge.worker.lane import Lane, Surroundings
+from budget_bridge.worker.log import Logger, Outage
+from budget_bridge.worker.pace import back_off, wait_unless
+from budget_bridge.worker.rules_files import check_held_jobs, write_rules
+from budget_bridge.worker.settings import ConfigurationBroken, KafkaSettings, WorkerSettings
+
+STOP_SECONDS: Final = 8.0
+"""Longest that lanes may take to finish and publish; with the rest the worker is gone within 10 s."""
+
+
+def connect_kafka(settings: KafkaSettings) -> Connection:
+    """Tell how Kafka is reached."""
+    password = settings.kafka_sasl_password
+    files = (settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+    cafile, certfile, keyfile = (str(file) if file else None for file in files)
+    return Connection(
+        bootstrap_servers=settings.kafka_bootstrap,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=password.get_secret_value() if password else None,
+        ssl_cafile=cafile,
+        ssl_certfile=certfile,
+        ssl_keyfile=keyfile,
+    )
+
+
+async def run_worker(settings: WorkerSettings, rules: Rules, log: Logger) -> None:
+    """Run until SIGTERM or SIGINT; raises ``ConfigurationBroken`` before anything starts if something does not fit."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    surroundings = await _prepare_when_there(settings, rules, log, stopping)
+    if surroundings:
+        await _carry(surroundings, log, stopping)
+    log.info("worker.stopped")
+
+
+async def _prepare_when_there(
+    settings: WorkerSettings, rules: Rules, log: Logger, stopping: asyncio.Event
+) -> Surroundings | None:
+    """Wait until Kafka and Postgres are there, then check that everything fits."""
+    outages = Outage(log, "kafka"), Outage(log, "database")
+    waits = back_off()
+    while not stopping.is_set():
+        try:
+            surroundings = await _prepare(settings, rules)
+        except KafkaDown as down:
+            outages[0].note(down)
+        except DatabaseDown as down:
+            outages[1].note(down)
+        else:
+            for outage in outages:
+                outage.clear()
+            return surroundings
+        await wait_unless(stopping, next(waits))
+    return None
+
+
+async def _prepare(settings: WorkerSettings, rules: Rules) -> Surroundings:
+    kafka = connect_kafka(settings)
+    database_url = settings.database_url.get_secret_value()
+    prefix = settings.topic_prefix
+    needed = [prefix + name for name in (*SOURCES, INBOX, *OUTPUTS)]
+    there = await count_partitions(kafka, needed)
+    if missing := [name for name in needed if name not in there]:
+        problem = f"topics are missing ({', '.join(missing)}): run `budget-bridge topics`"
+        raise ConfigurationBroken((problem,))
+    connection = await connect(database_url)
+    try:
+        await check_schema(connection)
+        if problems := check_held_jobs(rules, await find_held_jobs(connection)):
+            raise ConfigurationBroken(problems)
+        partitions = there[prefix + INBOX]
+        fixed = await fix_inbox_partitions(connection, partitions)
+        if fixed != partitions:
+            problem = (
+                f"{prefix}{INBOX} has {partitions} partitions, but was made with {fixed}, and every project stands on "
+                f"one of them for good: make a new inbox with {fixed} partitions, or start with a new database and "
+                f"a new KAFKA_GROUP_ID"
+            )
+            raise ConfigurationBroken((problem,))
+        return Surroundings(
+            kafka=kafka,
+            database_url=database_url,
+            deployment_id=await read_deployment_id(connection),
+            group_id=settings.kafka_group_id,
+            topic_prefix=prefix,
+            inbox_topic=prefix + INBOX,
+            rules=await keep_rules(connection, rules, *write_rules(rules)),
+        )
+    except SchemaUnfit as unfit:
+        raise ConfigurationBroken((str(unfit),)) from unfit
+    finally:
+        await close(connection, 1.0)
+
+
+async def _carry(surroundings: Surroundings, log: Logger, stopping: asyncio.Event) -> None:
+    """Run the intake, the lanes and the timer side by side until the stop, then end them in the order of the flow."""
+    around = surroundings
+    async with AsyncExitStack() as stack:
+        appender = Appender(around.kafka)
+        stack.push_async_callback(appender.close, 1.0)
+        lanes = Lanes(around, log)
+        stack.push_async_callback(lanes.close)
+        sources = Reader(
+            around.kafka,
+            f"{around.group_id}.intake",
+            [around.topic_prefix + name for name in SOURCES],
+            start="earliest",
+        )
+        stack.push_async_callback(sources.close, 1.0)
+        await _start_when_there(sources, log, stopping)
+        await _start_when_there(lanes.reader, log, stopping)
+        log.info("worker.started", group=around.group_id, inbox=around.inbox_topic)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(Intake(sources, appender, around.inbox_topic, log).run(stopping))
+            timer = Deadlines(around.database_url, appender, around.topic_prefix, lanes.list_partitions, log)
+            tasks.create_task(timer.run(stopping))
+
+
+async def _start_when_there(reader: Reader, log: Logger, stopping: asyncio.Event) -> None:
+    outage, waits = Outage(log, "kafka"), back_off()
+    while not stopping.is_set():
+        try:
+            await reader.start()
+        except KafkaDown as down:
+            outage.note(down)
+            await wait_unless(stopping, next(waits))
+        else:
+            outage.clear()
+            return
+
+
+class Lanes:
+    """The lanes of this worker: one for each inbox partition that the group has given it."""
+
+    def __init__(self, surroundings: Surroundings, log: Logger) -> None:
+        self._surroundings = surroundings
+        self._log = log
+        self._running: dict[int, tuple[Lane, asyncio.Task[None]]] = {}
+        self.reader = Reader(
+            surroundings.kafka,
+            surroundings.group_id,
+            [surroundings.inbox_topic],
+            start="none",
+            on_assigned=self._start,
+            on_revoked=self._stop,
+        )
+
+    def list_partitions(self) -> list[int]:
+        """List the inbox partitions that are carried here."""
+        return list(self._running)
+
+    async def close(self) -> None:
+        """Stop every lane, then leave the group."""
+        await self._stop([(self._surroundings.inbox_topic, number) for number in self._running])
+        await self.reader.close(1.0)
+
+    async def _start(self, partitions: list[Partition]) -> None:
+        for _, number in partitions:
+            lane = Lane(number, self.reader, self._surroundings, self._log)
+            self._running[number] = lane, asyncio.create_task(lane.run())
+
+    async def _stop(self, partitions: list[Partition]) -> None:
+        leaving = [self._running.pop(number) for _, number in partitions if number in self._running]
+        for lane, _ in leaving:
+            lane.stop()
+        tasks = [task for _, task in leaving]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        for task in late:
+            # Whatever it was at, its successor comes in by the one way and finds out.
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._log.info("lanes.stopped", lanes=[number for _, number in partitions])

@@ -1,0 +1,131 @@
+"""What the environment says: where Kafka, Postgres and the rules are. The core never sees any of it.
+
+Everything that is wrong is told at once, each with the variable that it is about.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
+_SERVER: Final = re.compile(r"[^\s:,]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+
+class ConfigurationBroken(Exception):  # noqa: N818 - what is the case, told to a person
+    """What keeps the bridge from starting: every problem, one sentence each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+class KafkaSettings(BaseSettings):
+    """How to reach Kafka, and under which names."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
+
+    kafka_bootstrap: str
+    kafka_group_id: Annotated[str, Field(min_length=1)] = "budget-bridge"
+    topic_prefix: str = ""
+    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
+    kafka_sasl_mechanism: SaslMechanism = "PLAIN"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: SecretStr | None = None
+    kafka_ssl_cafile: Path | None = None
+    kafka_ssl_certfile: Path | None = None
+    kafka_ssl_keyfile: Path | None = None
+    log_format: Literal["console", "json"] = "console"
+
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _check_servers(cls, value: str) -> str:
+        servers = [server.strip() for server in value.split(",")]
+        if not all(_SERVER.fullmatch(server) for server in servers):
+            message = 'a list of servers such as "kafka-1:9092,kafka-2:9092" is expected'
+            raise ValueError(message)
+        return ",".join(servers)
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        if not _TOPIC_PREFIX.fullmatch(value):
+            message = "only letters, digits, '.', '_' and '-' can be in a topic's name, and 100 characters at most"
+            raise ValueError(message)
+        return value
+
+    @field_validator("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile")
+    @classmethod
+    def _check_file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            message = f"there is no file {value}"
+            raise ValueError(message)
+        return value
+
+    @model_validator(mode="after")
+    def _check_sasl(self) -> Self:
+        named = self.kafka_sasl_username is not None and self.kafka_sasl_password is not None
+        if self.kafka_security_protocol.startswith("SASL_") and not named:
+            message = "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are needed with this KAFKA_SECURITY_PROTOCOL"
+            raise ValueError(message)
+        return self
+
+
+class DatabaseSettings(BaseSettings):
+    """How to reach Postgres."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
+
+    database_url: SecretStr
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_url(cls, value: SecretStr) -> SecretStr:
+        if urlsplit(value.get_secret_value()).scheme not in {"postgres", "postgresql"}:
+            message = 'a URL such as "postgresql://user:password@host:5432/name" is expected'
+            raise ValueError(message)
+        return value
+
+
+class RulesSettings(BaseSettings):
+    """Where accounting keeps its rules."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
+
+    rules_dir: Path
+
+    @field_validator("rules_dir")
+    @classmethod
+    def _check_folder(cls, value: Path) -> Path:
+        if not value.is_dir():
+            message = f"there is no folder {value}"
+            raise ValueError(message)
+        return value
+
+
+class WorkerSettings(KafkaSettings, DatabaseSettings, RulesSettings):
+    """Everything that the worker needs."""
+
+
+def read_settings(kind: type[Settings]) -> Settings:
+    """Read settings from the environment; raises ``ConfigurationBroken`` with every problem."""
+    try:
+        return kind()
+    except ValidationError as error:
+        problems = tuple(_describe(problem["loc"], problem["msg"]) for problem in error.errors(include_url=False))
+        raise ConfigurationBroken(problems) from None
+
+
+def _describe(where: tuple[int | str, ...], what: str) -> str:
+    said = what.removeprefix("Value error, ")
+    if not where:
+        return said
+    variable = str(where[0]).upper()
+    return f"{variable}: it is not set" if said == "Field required" else f"{variable}: {said}"

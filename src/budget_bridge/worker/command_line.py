@@ -87,16 +87,18 @@ def migrate_database() -> None:
 @app.command("topics")
 def make_topics(
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of each topic that is made.")] = 6,
-    replication_factor: Annotated[int, typer.Option(min=-1, help="Copies of each; -1 is the broker's default.")] = -1,
+    replication_factor: Annotated[
+        int | None, typer.Option(min=1, help="Copies of each.", show_default="3, or as many as there are brokers")
+    ] = None,
 ) -> None:
     """Create the topics that are missing; existing ones stay as they are."""
     with _tell_problems():
         settings = read_settings(KafkaSettings)
         specs = [
-            NewTopicSpec(settings.topic_prefix + topic.name, partitions, replication_factor, topic.settings)
+            NewTopicSpec(settings.topic_prefix + topic.name, partitions, topic.settings)
             for topic in list_topics()
         ]
-        created = asyncio.run(create_topics(connect_kafka(settings), specs))
+        created = asyncio.run(create_topics(connect_kafka(settings), specs, replication_factor))
         typer.echo("\n".join(f"created {name}" for name in created) or "all topics are there")
 
 

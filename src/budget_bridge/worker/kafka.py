@@ -105,11 +105,10 @@ class GroupOffset:
 
 @dataclass(frozen=True, slots=True)
 class NewTopicSpec:
-    """A topic to be made; a replication factor of -1 is the broker's default."""
+    """A topic to be made."""
 
     name: str
     partitions: int
-    replication_factor: int
     settings: Mapping[str, str]
 
 
@@ -420,15 +419,20 @@ async def _ask_coordinator(client: AIOKafkaClient, group_id: str, partition: Par
     return None if offset < 0 else GroupOffset(offset, metadata or "")
 
 
-async def create_topics(connection: Connection, topics: Sequence[NewTopicSpec]) -> list[str]:
-    """Make the topics that are missing; returns their names. Existing ones stay as they are."""
+async def create_topics(connection: Connection, topics: Sequence[NewTopicSpec], copies: int | None) -> list[str]:
+    """Make the topics that are missing; returns their names. Existing ones stay as they are.
+
+    Each is kept in so many copies; ``None`` is three, or one on each broker where there are fewer.
+    """
     admin = AIOKafkaAdminClient(**connection.list_options())
     async with _tell_outages():
         await admin.start()
         try:
+            cluster = await admin.describe_cluster()
+            factor = copies or min(3, len(cluster["brokers"]))
             response = await admin.create_topics(
                 [
-                    NewTopic(topic.name, topic.partitions, topic.replication_factor, topic_configs=dict(topic.settings))
+                    NewTopic(topic.name, topic.partitions, factor, topic_configs=dict(topic.settings))
                     for topic in topics
                 ]
             )
@@ -438,7 +442,8 @@ async def create_topics(connection: Connection, topics: Sequence[NewTopicSpec]) 
     for name, code, *message in response.topic_errors:
         if code not in {0, _TOPIC_EXISTS}:
             said = message[0] if message and message[0] else for_code(code).__name__
-            raise KafkaDown(f"topic {name} could not be made: {said}")
+            failure = f"topic {name} could not be made: {said}"
+            raise KafkaDown(failure)
         if code == 0:
             created.append(name)
     return created

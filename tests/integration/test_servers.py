@@ -156,8 +156,8 @@ def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
         "    print(postgres.pid, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, tmp_path],  # noqa: S603
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", program, tmp_path],
         stdout=subprocess.PIPE,
         text=True,
     ) as parent:

@@ -112,8 +112,8 @@ def _drop_root(user: str) -> None:
 
     A virtual environment under /root, or a temporary folder of pytest's, cannot be
     entered by another user. Rather than opening those folders to everybody, the
-    child keeps the one capability that ignores folder permissions. Where that is
-    not granted, it goes on without it, and all is well if the folders are open.
+    child keeps the one capability that ignores permissions, CAP_DAC_OVERRIDE, which
+    root in a container has too unless it was taken away on purpose.
     """
     entry = pwd.getpwnam(user)
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None

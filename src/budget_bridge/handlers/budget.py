@@ -80,7 +80,7 @@ class SentLine(NamedTuple):
     price_method_code: PriceMethod
     unit: str | None
     at_zero: bool
-    """Known to stand at zero: an export that said so was a success, and nothing else was sent since."""
+    """Known to stand at zero: the last export that sent it said that it is gone, and was taken whole."""
 
 
 class SentLines(NamedTuple):

@@ -65,13 +65,13 @@ def take_up_waiting(step: Step, situation: Situation) -> Step:
 
 def digest_content(lock: BudgetLocked) -> str:
     """Digest the business fields: two locks with the same digest say the same, by value and in any order."""
-    lines = sorted(_list_fields(line) for line in lock.lines)
+    lines = sorted({_list_fields(line) for line in lock.lines})
     content = [lock.currency, _write_exactly(lock.total_amount), lines]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _list_fields(line: BudgetLine) -> list[str]:
-    return [
+def _list_fields(line: BudgetLine) -> tuple[str, ...]:
+    return (
         str(line.budget_line_item_id),
         line.cost_code,
         line.cost_type,
@@ -80,7 +80,7 @@ def _list_fields(line: BudgetLine) -> list[str]:
         _write_exactly(line.revision_amount),
         *map(_write_optional, (line.sub_job, line.unit_of_measure)),
         "" if line.quantity is None else _write_exactly(line.quantity),
-    ]
+    )
 
 
 def _write_optional(text: str | None) -> str:
@@ -100,11 +100,16 @@ def _lock_again(step: Step, lock: BudgetLocked, digest: str, version: Version, s
     if step.budget.status is not Status.INVALID:
         return again
     found = check_budget(lock, step.budget, situation)
-    if not isinstance(found, Valid) and found == version.errors:
+    if not isinstance(found, Valid) and _name_errors(found) == _name_errors(version.errors):
         return again._replace(detail=f"version {version.number} was checked again, and the same is wrong with it")
     return Outcome(
         take_up(step, lock, digest, situation), Verdict.APPLIED, f"version {version.number} is checked again"
     )
+
+
+def _name_errors(errors: tuple[BudgetError, ...]) -> set[tuple[int | None, str | None, str | None]]:
+    # Without the sentences: the same error may be told in other words at another moment.
+    return {(error.budget_line_item_id, error.field, error.code) for error in errors}
 
 
 def _set_aside(step: Step, number: int) -> Outcome:

@@ -9,7 +9,7 @@ from budget_bridge.handlers.budget import Export, ExportTry, Status
 from budget_bridge.handlers.budget_locked import take_up_waiting
 from budget_bridge.handlers.decision import DeadLetter, Outcome, Situation, Step, Verdict
 from budget_bridge.handlers.ids import name_export
-from budget_bridge.handlers.spectrum_lines import note_taken
+from budget_bridge.handlers.spectrum_lines import note_sent
 
 
 def acknowledge_export(step: Step, _: Message, answer: ErpAcknowledgement, situation: Situation) -> Outcome:
@@ -51,7 +51,7 @@ def _take_success(step: Step, export: Export, situation: Situation) -> Outcome:
         unanswered=None,
         base=export,
         synced_version=export.version,
-        sent=note_taken(budget, export),
+        sent=note_sent(budget, export, taken=True),
         due_at=None,
         overdue=False,
         failed_lines=(),

@@ -70,37 +70,32 @@ def find_sent(budget: Budget, target: Target) -> tuple[SentLine, ...]:
     return next((sent.lines for sent in budget.sent if sent[:2] == target[:2]), ())
 
 
-def note_sent(budget: Budget, export: Export) -> tuple[SentLines, ...]:
-    """Note what an export sends: a line that stood at zero still does if it is told to again."""
-    noted = {sent[:2]: sent for sent in find_sent(budget, export.target)}
+def note_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple[SentLines, ...]:
+    """Note the lines of an export as they were sent; once it was taken whole, what is gone stands at zero."""
+    target = export.target
+    # The description belongs to the phase: what is sent with one cost type holds for the others.
+    descriptions = {line.phase_code: line.description for line in export.lines}
+    noted = {
+        sent[:2]: sent._replace(description=descriptions.get(sent.phase_code, sent.description))
+        for sent in find_sent(budget, target)
+    }
     for line in export.lines:
-        before = noted.get(line.key)
-        noted[line.key] = _note(line, at_zero=before is not None and before.at_zero and line.is_zero)
-    return _keep(budget, export.target, noted.values())
-
-
-def note_taken(budget: Budget, export: Export) -> tuple[SentLines, ...]:
-    """Note what a success proves: each of the export's zeros stands at zero."""
-    noted = {sent[:2]: sent for sent in find_sent(budget, export.target)}
-    for line in export.lines:
-        noted[line.key] = _note(line, at_zero=line.is_zero)
-    return _keep(budget, export.target, noted.values())
+        noted[line.key] = SentLine(
+            line.phase_code,
+            line.cost_type,
+            line.item_id,
+            line.description,
+            line.price_method_code,
+            line.unit,
+            at_zero=taken and line.gone,
+        )
+    others = tuple(sent for sent in budget.sent if sent[:2] != target[:2])
+    return (*others, SentLines(target.company_code, target.job_number, tuple(noted.values())))
 
 
 def forget_zeros(sent: tuple[SentLines, ...]) -> tuple[SentLines, ...]:
     """Forget what is known to stand at zero, as a reset does; the lines stay known."""
     return tuple(job._replace(lines=tuple(line._replace(at_zero=False) for line in job.lines)) for job in sent)
-
-
-def _note(line: SpectrumLine, *, at_zero: bool) -> SentLine:
-    return SentLine(
-        line.phase_code, line.cost_type, line.item_id, line.description, line.price_method_code, line.unit, at_zero
-    )
-
-
-def _keep(budget: Budget, target: Target, lines: Iterable[SentLine]) -> tuple[SentLines, ...]:
-    others = tuple(sent for sent in budget.sent if sent[:2] != target[:2])
-    return (*others, SentLines(target.company_code, target.job_number, tuple(lines)))
 
 
 def _write_line(line: SpectrumLine, before: SpectrumLine | None) -> ExportLine:

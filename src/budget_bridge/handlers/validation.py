@@ -5,6 +5,7 @@ which cuts what is too long without a word: so nothing too long is ever sent.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
@@ -147,32 +148,29 @@ def _map_lines(lines: tuple[BudgetLine, ...], rules: Rules) -> _Mapping:
     mapped: list[SpectrumLine] = []
     errors: list[BudgetError] = []
     notices: list[Notice] = []
-    items: set[int] = set()
-    targets: dict[tuple[str, str], int] = {}
+    items = Counter(line.budget_line_item_id for line in lines)
+    targets = Counter(target for line in lines if (target := _find_target(line, rules)))
     for line in lines:
         wrong = list(_check_figures(line, rules))
-        if line.budget_line_item_id in items:
+        if items[line.budget_line_item_id] > 1:
             wrong.append(("budget_line_item_id", "duplicate_line", "Another line has the same budget_line_item_id."))
-        items.add(line.budget_line_item_id)
         phase = rules.phases.get(line.cost_code)
         kind = rules.cost_types.get(line.cost_type)
-        description = ""
+        description = line.description
         if phase is None:
             wrong.append(("cost_code", "unmapped_cost_code", f"Cost code {line.cost_code} has no row in phases.csv."))
         else:
             candidates = descriptions[phase.phase_code]
             own = phase.description or line.description
-            description = own if own in candidates else next(iter(candidates), "")
-            wrong.extend(_check_description(phase.phase_code, description, candidates, rules))
+            description = own if own in candidates else min(candidates, default="")
+            wrong.extend(_check_phase(phase.phase_code, candidates))
+        wrong.extend(_check_description(description, rules))
         if kind is None:
             text = f"Cost type {line.cost_type} has no row in cost_types.csv."
             wrong.append(("cost_type", "unmapped_cost_type", text))
-        if phase and kind:
-            target = (phase.phase_code, kind.spectrum_cost_type)
-            if target in targets:
-                text = f"Line {targets[target]} falls on the same phase {target[0]} and cost type {target[1]}."
-                wrong.append(("cost_code", "duplicate_target", text))
-            targets.setdefault(target, line.budget_line_item_id)
+        if phase and kind and targets[phase.phase_code, kind.spectrum_cost_type] > 1:
+            text = f"Another line falls on the same phase {phase.phase_code} and cost type {kind.spectrum_cost_type}."
+            wrong.append(("cost_code", "duplicate_target", text))
         if wrong or phase is None or kind is None:
             errors.extend(_error(line.budget_line_item_id, *what) for what in wrong)
             continue
@@ -197,6 +195,11 @@ def _map_lines(lines: tuple[BudgetLine, ...], rules: Rules) -> _Mapping:
         )
     mapped.sort(key=attrgetter("key"))
     return _Mapping(tuple(mapped), frozenset(targets), tuple(errors), tuple(notices))
+
+
+def _find_target(line: BudgetLine, rules: Rules) -> tuple[str, str] | None:
+    phase, kind = rules.phases.get(line.cost_code), rules.cost_types.get(line.cost_type)
+    return (phase.phase_code, kind.spectrum_cost_type) if phase and kind else None
 
 
 def shorten(description: str) -> str:
@@ -226,15 +229,16 @@ def _collect_descriptions(lines: tuple[BudgetLine, ...], rules: Rules) -> Mappin
 _Wrong = tuple[str, str, str]
 
 
-def _check_description(
-    phase_code: str, description: str, candidates: Mapping[str, None], rules: Rules
-) -> Iterator[_Wrong]:
-    if not candidates:
+def _check_phase(phase_code: str, descriptions: Mapping[str, None]) -> Iterator[_Wrong]:
+    if not descriptions:
         yield "description", "description_missing", f"Phase {phase_code} has no description."
-    if len(candidates) > 1:
-        several = ", ".join(repr(candidate) for candidate in list(candidates)[:3])
+    if len(descriptions) > 1:
+        several = ", ".join(repr(description) for description in sorted(descriptions)[:3])
         text = f"The lines of phase {phase_code} disagree about its description: {several}."
         yield "description", "description_conflict", text
+
+
+def _check_description(description: str, rules: Rules) -> Iterator[_Wrong]:
     if len(description) > MAX_DESCRIPTION and rules.long_descriptions == "reject":
         text = f"{description!r} has {len(description)} characters; Spectrum takes {MAX_DESCRIPTION}."
         yield "description", "too_long", text

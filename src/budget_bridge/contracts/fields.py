@@ -7,6 +7,7 @@ limit) and exact everywhere else; what is wrong is said in words that an upstrea
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
@@ -98,6 +99,7 @@ def cut_at(limit: int) -> BeforeValidator:
     return BeforeValidator(cut)
 
 
+@lru_cache(maxsize=4096)
 def write_cents(cents: int) -> str:
     """Write hundredths as a decimal with two places, never ``-0.00``."""
     if cents < 0:

@@ -203,8 +203,10 @@ class Budget:
     @property
     def try_of_version(self) -> ExportTry | None:
         """The current version's export, if it has one that counts."""
-        counting = self.tries[self.tries_before_reset :]
-        return next((sent for sent in counting if self.version and sent.version == self.version.number), None)
+        for sent in self.tries[self.tries_before_reset :]:
+            if self.version and sent.version == self.version.number:
+                return sent
+        return None
 
 
 _CLAIMING = frozenset({Status.PENDING_APPROVAL, Status.EXPORTING, Status.EXPORT_FAILED, Status.SYNCED})

@@ -5,8 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from budget_bridge.contracts.outbound import BudgetStatus, Outbound
-from budget_bridge.handlers.budget import Budget
+from budget_bridge.contracts.outbound import BudgetStatus, FailedLine, Outbound, StatusName
+from budget_bridge.handlers.budget import Budget, ExportTry
 from budget_bridge.handlers.ids import name_export
 from budget_bridge.handlers.rules import Rules
 
@@ -73,13 +73,13 @@ class Step:
 
     def change(self, budget: Budget, at: datetime, *messages: Send) -> "Step":
         """Make a transition: its messages, and the budget's status where it shows something new."""
-        if _name_place(budget) != _name_place(self.budget):
+        before, after = _show(self.budget), _show(budget)
+        if (after.status, after.budget_version) != (before.status, before.budget_version):
             budget = replace(budget, since=at)
-        shown = show_status(budget)
-        if shown is None or shown == show_status(self.budget):
+        status = show_status(replace(budget, sequence=budget.sequence + 1)) if after != before else None
+        if status is None:
             return replace(self, budget=budget, sends=self.sends + messages)
-        budget = replace(budget, sequence=budget.sequence + 1)
-        status = shown.model_copy(update={"sequence": budget.sequence})
+        budget = replace(budget, sequence=status.sequence)
         return replace(self, budget=budget, sends=(*self.sends, *messages, status))
 
 
@@ -93,27 +93,52 @@ class Outcome(NamedTuple):
     """Worth a warning in the log: the outside contradicts itself."""
 
 
-def show_status(budget: Budget) -> BudgetStatus | None:
-    """Show a budget as its status message does; nothing before a version was taken up."""
-    if budget.status is None or budget.since is None or budget.version is None:
-        return None
-    sent = budget.try_of_version
-    return BudgetStatus.model_construct(
-        **budget.key._asdict(),
-        budget_version=budget.version.number,
-        status=budget.status.value,
-        since=budget.since,
-        content_hash=budget.version.content_hash,
-        synced_version=budget.synced_version,
-        export_id=name_export(budget.key, sent.version) if sent else None,
-        attempt=sent.attempt if sent else None,
-        overdue=budget.overdue,
-        on_hold=budget.on_hold,
-        waiting_version=budget.waiting.lock.budget_version if budget.waiting else None,
-        failed_lines=budget.failed_lines,
-        sequence=budget.sequence,
+class _Shown(NamedTuple):
+    """What a status message shows, apart from since when, and its number."""
+
+    status: StatusName | None
+    budget_version: int | None
+    content_hash: str | None
+    synced_version: int | None
+    sent: ExportTry | None
+    overdue: bool
+    on_hold: bool
+    waiting_version: int | None
+    failed_lines: tuple[FailedLine, ...]
+
+
+def _show(budget: Budget) -> _Shown:
+    version, waiting = budget.version, budget.waiting
+    return _Shown(
+        budget.status.value if budget.status else None,
+        version.number if version else None,
+        version.content_hash if version else None,
+        budget.synced_version,
+        budget.try_of_version,
+        budget.overdue,
+        budget.on_hold,
+        waiting.lock.budget_version if waiting else None,
+        budget.failed_lines,
     )
 
 
-def _name_place(budget: Budget) -> tuple[str | None, int | None]:
-    return budget.status, budget.version.number if budget.version else None
+def show_status(budget: Budget) -> BudgetStatus | None:
+    """Show a budget as its status message does; nothing before a version was taken up."""
+    shown = _show(budget)
+    if shown.status is None or shown.budget_version is None or budget.since is None:
+        return None
+    return BudgetStatus(
+        **budget.key._asdict(),
+        budget_version=shown.budget_version,
+        status=shown.status,
+        since=budget.since,
+        content_hash=shown.content_hash,
+        synced_version=shown.synced_version,
+        export_id=name_export(budget.key, shown.sent.version) if shown.sent else None,
+        attempt=shown.sent.attempt if shown.sent else None,
+        overdue=shown.overdue,
+        on_hold=shown.on_hold,
+        waiting_version=shown.waiting_version,
+        failed_lines=shown.failed_lines,
+        sequence=budget.sequence,
+    )

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
-from budget_bridge.contracts.outbound import Change, ExportLine, ExportLines, MeasuredExportLine
+from budget_bridge.contracts.outbound import Change, ExportLines, make_lines
 from budget_bridge.handlers.budget import (
     Budget,
     Export,
@@ -55,9 +55,12 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
 def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> ExportLines:
     """Write each line as it goes out, with its difference from the base."""
     held = index_held(base)
-    if any(line.quantity is not None for line in lines):
-        return tuple(_measure_line(line, held.get(line.key)) for line in lines)
-    return tuple(_write_line(line, held.get(line.key)) for line in lines)
+    measured = any(line.quantity is not None for line in lines)
+    fields = [_write_line(line, held.get(line[:2])) for line in lines]
+    if measured:
+        for line, written in zip(lines, fields, strict=True):
+            written |= {"original_estimate_quantity": line.quantity or 0, "unit_of_measure": line.unit}
+    return make_lines(fields, measured=measured)
 
 
 def index_held(base: Export | None) -> Mapping[tuple[str, str], SpectrumLine]:
@@ -80,13 +83,15 @@ def note_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple[S
         for sent in find_sent(budget, target)
     }
     for line in export.lines:
+        before = noted.get(line.key)
         noted[line.key] = SentLine(
             line.phase_code,
             line.cost_type,
             line.item_id,
             line.description,
             line.price_method_code,
-            line.unit,
+            # While quantities are off no unit is sent, so the one sent before still stands.
+            line.unit if line.quantity is not None or before is None else before.unit,
             at_zero=taken and line.gone,
         )
     others = tuple(sent for sent in budget.sent if sent[:2] != target[:2])
@@ -98,27 +103,22 @@ def forget_zeros(sent: tuple[SentLines, ...]) -> tuple[SentLines, ...]:
     return tuple(job._replace(lines=tuple(line._replace(at_zero=False) for line in job.lines)) for job in sent)
 
 
-def _write_line(line: SpectrumLine, before: SpectrumLine | None) -> ExportLine:
-    previous_original, previous_revision = (before.original, before.revision) if before else (None, None)
-    return ExportLine(
-        budget_line_item_id=line.item_id,
-        phase_code=line.phase_code,
-        cost_type=line.cost_type,
-        description=line.description,
-        original_estimate_cost=line.original,
-        revision_amount=line.revision,
-        price_method_code=line.price_method_code,
-        change=_name_change(line, before),
-        previous_original_estimate_cost=previous_original,
-        previous_revision_amount=previous_revision,
-        original_change=line.original - (previous_original or 0),
-        revision_change=line.revision - (previous_revision or 0),
-    )
-
-
-def _measure_line(line: SpectrumLine, before: SpectrumLine | None) -> MeasuredExportLine:
-    written = dict(_write_line(line, before))
-    return MeasuredExportLine(**written, original_estimate_quantity=line.quantity or 0, unit_of_measure=line.unit)
+def _write_line(line: SpectrumLine, before: SpectrumLine | None) -> dict[str, object]:
+    original, revision = (before.original, before.revision) if before else (None, None)
+    return {
+        "budget_line_item_id": line.item_id,
+        "phase_code": line.phase_code,
+        "cost_type": line.cost_type,
+        "description": line.description,
+        "original_estimate_cost": line.original,
+        "revision_amount": line.revision,
+        "price_method_code": line.price_method_code,
+        "change": _name_change(line, before),
+        "previous_original_estimate_cost": original,
+        "previous_revision_amount": revision,
+        "original_change": line.original - (original or 0),
+        "revision_change": line.revision - (revision or 0),
+    }
 
 
 def _name_change(line: SpectrumLine, before: SpectrumLine | None) -> Change:

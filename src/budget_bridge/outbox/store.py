@@ -11,7 +11,7 @@ from budget_bridge.contracts.codec import JsonCodec
 from budget_bridge.contracts.inbox import Arrival
 from budget_bridge.contracts.records import Outgoing, Record
 from budget_bridge.handlers.budget import Budget, BudgetKey
-from budget_bridge.handlers.decision import show_status
+from budget_bridge.handlers.ids import name_export
 from budget_bridge.handlers.rules import Rules
 from budget_bridge.outbox.batch import (
     Decided,
@@ -228,21 +228,20 @@ def _write_history(entry: Entry, rules_id: int) -> tuple[Any, ...]:
 
 
 def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[Any, ...]:
-    shown = show_status(budget)
-    held = budget.held_target
+    version, sent, held = budget.version, budget.try_of_version, budget.held_target
     parked = min(budget.parked, key=lambda kept: kept.due_at, default=None)
     return (
         *budget.key,
         revision,
         inbox_partition,
         budget.status,
-        shown.budget_version if shown else None,
+        version.number if version else None,
         budget.since,
-        shown.content_hash if shown else None,
-        shown.export_id if shown else None,
-        shown.attempt if shown else None,
+        version.content_hash if version else None,
+        name_export(budget.key, sent.version) if sent else None,
+        sent.attempt if sent else None,
         budget.synced_version,
-        shown.waiting_version if shown else None,
+        budget.waiting.lock.budget_version if budget.waiting else None,
         budget.due_at,
         budget.overdue,
         budget.on_hold,

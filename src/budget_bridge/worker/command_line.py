@@ -95,8 +95,7 @@ def make_topics(
     with _tell_problems():
         settings = read_settings(KafkaSettings)
         specs = [
-            NewTopicSpec(settings.topic_prefix + topic.name, partitions, topic.settings)
-            for topic in list_topics()
+            NewTopicSpec(settings.topic_prefix + topic.name, partitions, topic.settings) for topic in list_topics()
         ]
         created = asyncio.run(create_topics(connect_kafka(settings), specs, replication_factor))
         typer.echo("\n".join(f"created {name}" for name in created) or "all topics are there")

@@ -39,6 +39,7 @@ APPEND_SECONDS: Final = 20.0
 # The contract's 17 MiB, and room for the frame around a record.
 _REQUEST_BYTES: Final = 18 * 1024 * 1024
 _BATCH_BYTES: Final = 512 * 1024
+_FETCH_BYTES: Final = 256 * 1024
 # Back-to-back transactions meet CONCURRENT_TRANSACTIONS; this is how long AddOffsets then waits.
 _RETRY_MS: Final = 4
 _TOPIC_EXISTS: Final = 36
@@ -160,7 +161,8 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             # Falls back to the session's otherwise: too short to finish a batch at a revocation.
             rebalance_timeout_ms=REBALANCE_MS,
             max_poll_interval_ms=300_000,
-            max_partition_fetch_bytes=1024 * 1024,
+            # What lies ready for each partition; a larger record still comes, alone.
+            max_partition_fetch_bytes=_FETCH_BYTES,
             fetch_max_wait_ms=500,
             retry_backoff_ms=100,
         )
@@ -431,10 +433,7 @@ async def create_topics(connection: Connection, topics: Sequence[NewTopicSpec], 
             cluster = await admin.describe_cluster()
             factor = copies or min(3, len(cluster["brokers"]))
             response = await admin.create_topics(
-                [
-                    NewTopic(topic.name, topic.partitions, factor, topic_configs=dict(topic.settings))
-                    for topic in topics
-                ]
+                [NewTopic(topic.name, topic.partitions, factor, topic_configs=dict(topic.settings)) for topic in topics]
             )
         finally:
             await admin.close()

@@ -39,7 +39,6 @@ APPEND_SECONDS: Final = 20.0
 # The contract's 17 MiB, and room for the frame around a record.
 _REQUEST_BYTES: Final = 18 * 1024 * 1024
 _BATCH_BYTES: Final = 512 * 1024
-_FETCH_BYTES: Final = 256 * 1024
 # Back-to-back transactions meet CONCURRENT_TRANSACTIONS; this is how long AddOffsets then waits.
 _RETRY_MS: Final = 4
 _TOPIC_EXISTS: Final = 36
@@ -141,6 +140,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         topics: Sequence[str],
         *,
         start: str,
+        fetch_bytes: int = 512 * 1024,
         on_assigned: Callable[[list[Partition]], Awaitable[None]] | None = None,
         on_revoked: Callable[[list[Partition]], Awaitable[None]] | None = None,
     ) -> None:
@@ -162,7 +162,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             rebalance_timeout_ms=REBALANCE_MS,
             max_poll_interval_ms=300_000,
             # What lies ready for each partition; a larger record still comes, alone.
-            max_partition_fetch_bytes=_FETCH_BYTES,
+            max_partition_fetch_bytes=fetch_bytes,
             fetch_max_wait_ms=500,
             retry_backoff_ms=100,
         )

@@ -41,7 +41,7 @@ from budget_bridge.worker.kafka import (
 from budget_bridge.worker.log import Logger, Outage
 from budget_bridge.worker.pace import back_off
 
-AT_MOST: Final = 250
+AT_MOST: Final = 150
 """Records in a batch: enough to share the cost of two commits, few enough that lanes take turns."""
 
 WITHIN_SECONDS: Final = 0.2

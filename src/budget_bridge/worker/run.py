@@ -32,6 +32,9 @@ from budget_bridge.worker.pace import back_off, wait_unless
 from budget_bridge.worker.rules_files import check_held_jobs, write_rules
 from budget_bridge.worker.settings import ConfigurationBroken, KafkaSettings, WorkerSettings
 
+BATCH_BYTES: Final = 768 * 1024
+"""What a lane takes at once, unless a single record is larger."""
+
 STOP_SECONDS: Final = 8.0
 """Longest that lanes may take to finish and publish; with the rest the worker is gone within 10 s."""
 
@@ -181,6 +184,7 @@ class Lanes:
             surroundings.group_id,
             [surroundings.inbox_topic],
             start="none",
+            fetch_bytes=BATCH_BYTES,
             on_assigned=self._start,
             on_revoked=self._stop,
         )

@@ -8,7 +8,7 @@ import asyncpg
 
 Connection = asyncpg.Connection
 
-TRANSACTION_SECONDS: Final = 8
+TRANSACTION_SECONDS: Final = 6
 """A worker stopped inside a transaction blocks its successor no longer than this; below the group's session timeout."""
 
 CONNECT_SECONDS: Final = 5.0

@@ -32,7 +32,7 @@ from budget_bridge.contracts.records import Outgoing, Place, Record
 Partition = tuple[str, int]
 """A topic's full name and the number of one of its partitions."""
 
-SESSION_MS: Final = 15_000
+SESSION_MS: Final = 10_000
 REBALANCE_MS: Final = 30_000
 TRANSACTION_MS: Final = 20_000
 APPEND_SECONDS: Final = 20.0

@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
@@ -107,23 +107,34 @@ def write_cents(cents: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
 
 
-Amount = Annotated[Decimal, BeforeValidator(read_decimal)]
+class Words(NamedTuple):
+    """What the published contract calls a type; for readers, pydantic passes it over."""
+
+    text: str
+
+
+Amount = Annotated[Decimal, BeforeValidator(read_decimal), Words("decimal")]
 """Money or a quantity as it came in, exact, with any number of places."""
 
-Identifier = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64)]
-ItemId = Annotated[int, BeforeValidator(read_integer), Field(ge=-MAX_INT64 - 1, le=MAX_INT64)]
-VersionNumber = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_VERSION)]
-Count = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64)]
-Time = Annotated[datetime, BeforeValidator(read_time), PlainSerializer(write_time)]
+Identifier = Annotated[
+    int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64), Words("positive 64-bit integer")
+]
+ItemId = Annotated[int, BeforeValidator(read_integer), Field(ge=-MAX_INT64 - 1, le=MAX_INT64), Words("64-bit integer")]
+VersionNumber = Annotated[
+    int, BeforeValidator(read_integer), Field(ge=1, le=MAX_VERSION), Words("integer 1 to 9,999,999")
+]
+Count = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64), Words("integer from 1")]
+Time = Annotated[datetime, BeforeValidator(read_time), PlainSerializer(write_time), Words("time")]
 Text = Annotated[str, StringConstraints(strict=True)]
-User = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=255)]
-Currency = Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Z]{3}\z")]
-PeopleText = Annotated[str, StringConstraints(strict=True), cut_at(1000)]
+User = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=255), Words("user, text of 1 to 255")]
+Currency = Annotated[
+    str, StringConstraints(strict=True, pattern=r"^[A-Z]{3}\z"), Words("three capital letters (ISO 4217)")
+]
+PeopleText = Annotated[str, StringConstraints(strict=True), cut_at(1000), Words("text, cut at 1,000")]
 """Text for people; longer than 1,000 characters it is cut, never refused."""
 
-Cents = Annotated[int, PlainSerializer(write_cents)]
+Cents = Annotated[int, PlainSerializer(write_cents), Words("decimal, 2 places")]
 """Money or a quantity as it goes out: whole hundredths, written as a decimal string with two places."""
-
 
 PriceMethod = Literal["F", "T", "C", "U", "J"]
 """How Spectrum prices a phase's cost type."""
@@ -132,4 +143,6 @@ PriceMethod = Literal["F", "T", "C", "U", "J"]
 class Value(BaseModel):
     """A frozen value of the contract; fields that it does not know are ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
+    )

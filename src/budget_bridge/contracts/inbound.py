@@ -21,6 +21,7 @@ from budget_bridge.contracts.fields import (
     User,
     Value,
     VersionNumber,
+    Words,
     cut_at,
 )
 
@@ -57,11 +58,13 @@ class BudgetLocked(Inbound):
 
     currency: Currency
     total_amount: Amount
+    """The sum of original and revision over the lines."""
     created_by: User
     locked_by: User
     sent_by: User
     locked_at: Time
     lines: tuple[BudgetLine, ...]
+    """1 to 2,000 are legal."""
 
 
 class BudgetRetrieved(Inbound):
@@ -82,7 +85,9 @@ class ApprovalDecision(Inbound):
     decided_by: User
     decided_at: Time
     reason: PeopleText | None = None
+    """A rejection without one is refused."""
     content_hash: Text | None = None
+    """The one from `approval.requested`; when it is given it must match."""
 
 
 class AcknowledgedLine(Value):
@@ -91,9 +96,9 @@ class AcknowledgedLine(Value):
     phase_code: Text
     cost_type: Text
     status: Literal["success", "failed"]
-    error_code: Annotated[str, StringConstraints(strict=True), cut_at(1)] | None = None
-    error_description: Annotated[str, StringConstraints(strict=True), cut_at(250)] | None = None
-    error_column: Annotated[str, StringConstraints(strict=True), cut_at(100)] | None = None
+    error_code: Annotated[str, StringConstraints(strict=True), cut_at(1), Words("text, cut at 1")] | None = None
+    error_description: Annotated[str, StringConstraints(strict=True), cut_at(250), Words("text, cut at 250")] | None = None
+    error_column: Annotated[str, StringConstraints(strict=True), cut_at(100), Words("text, cut at 100")] | None = None
 
 
 class ErpAcknowledgement(Inbound):
@@ -103,11 +108,14 @@ class ErpAcknowledgement(Inbound):
 
     export_id: UUID
     attempt: Count
+    """Which attempt of the export this answers."""
     status: Literal["in_progress", "success", "partial", "failed"]
+    """`success`: every line stands in Spectrum; `partial`: some do; `failed`: nothing was applied."""
     acknowledged_at: Time
     erp_reference: PeopleText | None = None
     message: PeopleText | None = None
     lines: tuple[AcknowledgedLine, ...] = ()
+    """One that the export lacks is passed over; of one named twice the last counts."""
 
 
 class Requested(Inbound):
@@ -144,6 +152,7 @@ class DeadlinePassed(Inbound):
 
     deadline: Literal["acknowledgement", "parked"]
     due_at: Time
+    """What of this version is due at or before it has passed its deadline."""
 
 
 InboundMessage = (

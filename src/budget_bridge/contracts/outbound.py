@@ -56,10 +56,14 @@ class ExportLine(Value):
     original_estimate_cost: Annotated[Cents, Field(ge=-99_999_999_99, le=99_999_999_99)]
     revision_amount: Annotated[Cents, Field(ge=-9_999_999_999_99, le=9_999_999_999_99)]
     price_method_code: PriceMethod
+    """From the cost type map."""
     change: Change
+    """Against the base: the line is new, changed, gone, or as it was."""
     previous_original_estimate_cost: Cents | None
+    """Null where the base has no such line."""
     previous_revision_amount: Cents | None
     original_change: Cents
+    """Amount less previous; the amount itself where there is none."""
     revision_change: Cents
 
 
@@ -97,6 +101,7 @@ class ApprovalRequested(Outbound):
 
     content_hash: str
     kind: Literal["export", "resync"]
+    """What an acceptance would cause: `resync` once there is a base."""
     base_version: int | None
     company_code: str
     job_number: str
@@ -105,7 +110,9 @@ class ApprovalRequested(Outbound):
     sent_by: str
     locked_at: Time
     lines: ExportLines
+    """As they would be sent now; the figures are what is approved, the differences are for information."""
     notices: tuple[Notice, ...]
+    """What an approver should know, such as `description_shortened`."""
 
 
 class SpectrumExport(Outbound):
@@ -115,11 +122,16 @@ class SpectrumExport(Outbound):
     topic = "spectrum.exports"
 
     export_id: UUID
+    """One per version, the same whatever the attempt."""
     attempt: int
+    """1, 2, …; everything else is the same in every attempt."""
     export_number: int
+    """1, 2, 3, … over the exports of this budget; it goes on after a reset."""
     base_export_id: UUID | None
+    """The last export that Spectrum acknowledged with success: what the differences are against."""
     base_version: int | None
     change_reference: Annotated[str, StringConstraints(pattern=r"^B[0-9]{7}\z")]
+    """`B` and `export_number` in seven digits, such as `B0000002`; the same for every attempt."""
     content_hash: str
     company_code: Annotated[str, StringConstraints(min_length=1, max_length=3)]
     job_number: Annotated[str, StringConstraints(min_length=1, max_length=10)]
@@ -127,8 +139,11 @@ class SpectrumExport(Outbound):
     approved_by: str
     approved_at: Time
     line_count: int
+    """Of the lines in the message."""
     total_amount: Cents
+    """Of the whole budget."""
     lines: ExportLines
+    """The whole budget, and what is gone as zeros."""
 
 
 class SpectrumResync(SpectrumExport):
@@ -155,9 +170,12 @@ class BudgetReturned(Outbound):
     cause: ReturnCause
     reason: str | None
     returned_by: str | None
+    """Null for `invalid`."""
     returned_at: Time
     notify: tuple[str, ...]
+    """The creator and the sender, once each."""
     errors: tuple[BudgetError, ...]
+    """For `invalid` everything that is wrong; for `export_failed` the failing lines in Spectrum's words."""
 
 
 class RequestRefused(Outbound):
@@ -167,11 +185,13 @@ class RequestRefused(Outbound):
     topic = "procore.returns"
 
     message_id: str
+    """The request that is refused."""
     message_source: str
     message_type: str
     requested_by: str
     code: RefusalCode
     message: Code
+    """One plain sentence that a person can act on."""
 
 
 class FailedLine(Value):
@@ -192,15 +212,24 @@ class BudgetStatus(Outbound):
 
     status: StatusName
     since: Time
+    """When `status` or the version that it speaks of last changed."""
     content_hash: str | None
+    """Null unless the last check of the version found it valid."""
     synced_version: int | None
+    """The last version that Spectrum is known to have taken whole."""
     export_id: UUID | None
+    """Of the export of this version; null before it, and after a reset."""
     attempt: int | None
     overdue: bool
+    """Spectrum has not answered the export in time."""
     on_hold: bool
+    """Its messages are kept, not decided, until an operator releases them."""
     waiting_version: int | None
+    """A newer version that waits behind an export."""
     failed_lines: tuple[FailedLine, ...]
+    """What Spectrum did not take; empty unless EXPORT_FAILED."""
     sequence: int
+    """1, 2, 3, … over the status messages of this budget."""
 
 
 OutboundMessage = ApprovalRequested | SpectrumExport | BudgetReturned | RequestRefused | BudgetStatus

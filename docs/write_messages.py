@@ -11,12 +11,12 @@ from types import NoneType, UnionType
 from typing import Annotated, Final, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
+from budget_bridge.contracts.samples import load_sample
 from pydantic import BaseModel, StringConstraints
 
 from budget_bridge.contracts.fields import Words
 from budget_bridge.contracts.inbound import AcknowledgedLine, BudgetLine
 from budget_bridge.contracts.outbound import BudgetError, ExportLine, FailedLine, MeasuredExportLine, Notice
-from budget_bridge.contracts.samples import load_sample
 from budget_bridge.contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
 
 HERE: Final = Path(__file__).parent
@@ -71,8 +71,7 @@ def describe_message(model: type[BaseModel], parts: Iterable[type[BaseModel]]) -
     """Describe a message: what it says, its fields, the fields of its parts, and a sample."""
     kind = model.type  # type: ignore[attr-defined]
     sections = [f"### `{kind}`", model.__doc__ or "", describe_fields(model)]
-    for part in parts:
-        sections.append(f"Each {PARTS[part]}: {part.__doc__}\n\n{describe_fields(part)}")
+    sections.extend(f"Each {PARTS[part]}: {part.__doc__}\n\n{describe_fields(part)}" for part in parts)
     sample = json.dumps(load_sample(kind), indent=2, ensure_ascii=False)
     sections.append(f"<details><summary>A sample</summary>\n\n```json\n{sample}\n```\n\n</details>")
     return "\n\n".join(sections)
@@ -106,10 +105,13 @@ def write_page() -> str:
     """Write the page."""
     inbound = [model for models in SOURCES.values() for model in models]
     outbound = [model for models in OUTPUTS.values() for model in models]
-    return (HERE / "messages.template.md").read_text(encoding="utf-8").replace("{topics}", describe_topics()).replace(
-        "{inbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in inbound)
-    ).replace("{outbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in outbound)).replace(
-        "{lines}", describe_lines()
+    return (
+        (HERE / "messages.template.md")
+        .read_text(encoding="utf-8")
+        .replace("{topics}", describe_topics())
+        .replace("{inbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in inbound))
+        .replace("{outbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in outbound))
+        .replace("{lines}", describe_lines())
     )
 
 

@@ -49,7 +49,7 @@ def show(value: object) -> str:
 
 
 def read_decimal(value: object) -> Decimal:
-    """Read an amount or quantity exactly; the form is ``-?[0-9]+(\\.[0-9]+)?``."""
+    """Read an amount or quantity exactly: an optional minus, digits, and perhaps a point and digits."""
     if isinstance(value, Decimal):
         return value
     if type(value) is int:
@@ -116,9 +116,7 @@ class Words(NamedTuple):
 Amount = Annotated[Decimal, BeforeValidator(read_decimal), Words("decimal")]
 """Money or a quantity as it came in, exact, with any number of places."""
 
-Identifier = Annotated[
-    int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64), Words("positive 64-bit integer")
-]
+Identifier = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64), Words("positive 64-bit integer")]
 ItemId = Annotated[int, BeforeValidator(read_integer), Field(ge=-MAX_INT64 - 1, le=MAX_INT64), Words("64-bit integer")]
 VersionNumber = Annotated[
     int, BeforeValidator(read_integer), Field(ge=1, le=MAX_VERSION), Words("integer 1 to 9,999,999")
@@ -143,6 +141,4 @@ PriceMethod = Literal["F", "T", "C", "U", "J"]
 class Value(BaseModel):
     """A frozen value of the contract; fields that it does not know are ignored."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True)

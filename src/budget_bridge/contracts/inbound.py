@@ -97,7 +97,9 @@ class AcknowledgedLine(Value):
     cost_type: Text
     status: Literal["success", "failed"]
     error_code: Annotated[str, StringConstraints(strict=True), cut_at(1), Words("text, cut at 1")] | None = None
-    error_description: Annotated[str, StringConstraints(strict=True), cut_at(250), Words("text, cut at 250")] | None = None
+    error_description: Annotated[str, StringConstraints(strict=True), cut_at(250), Words("text, cut at 250")] | None = (
+        None
+    )
     error_column: Annotated[str, StringConstraints(strict=True), cut_at(100), Words("text, cut at 100")] | None = None
 
 

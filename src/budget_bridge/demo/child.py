@@ -60,7 +60,7 @@ def start(
         NOBODY if unprivileged and os.geteuid() == 0 else "",
     ]
     with log.open("ab") as output:
-        return subprocess.Popen(  # noqa: S603 - our own commands
+        return subprocess.Popen(
             [*launcher, *orders, *map(str, command)],
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -77,9 +77,7 @@ def give_to_nobody(folder: Path) -> None:
         os.chown(folder, nobody.pw_uid, nobody.pw_gid)
 
 
-def stop(
-    process: subprocess.Popen[bytes], *, by: signal.Signals, within: float
-) -> None:
+def stop(process: subprocess.Popen[bytes], *, by: signal.Signals, within: float) -> None:
     """Ask ``process`` to end, and end it after ``within`` seconds."""
     if process.poll() is None:
         process.send_signal(by)

@@ -66,7 +66,7 @@ class Worker:
     def start(self) -> None:
         """Start it; its log goes to a file."""
         with (self.place.folder / "worker.log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - our own program
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "budget_bridge", "run"],
                 env=self.place.list_environment(),
                 stdout=log,
@@ -143,7 +143,7 @@ def _list_killed_projects() -> range:
 
 
 def _run_command(place: Place, command: list[str], fine: Container[int] = (0,)) -> str:
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [sys.executable, "-m", "budget_bridge", *command],
         env=place.list_environment(),
         check=False,

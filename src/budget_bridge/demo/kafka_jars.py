@@ -91,17 +91,13 @@ def _read_lock() -> list[Jar]:
     ]
 
 
-def _fetch_all(
-    jars: list[Jar], repository: Path, progress: Callable[[str], None]
-) -> None:
+def _fetch_all(jars: list[Jar], repository: Path, progress: Callable[[str], None]) -> None:
     from jgo.config import GlobalSettings  # noqa: PLC0415 - the [demo] extra
     from jgo.maven import MavenContext  # noqa: PLC0415
 
     # A mirror named in the user's own configuration of jgo replaces Maven Central.
     repositories = GlobalSettings.load().repositories or None
-    context = MavenContext(
-        repo_cache=repository, remote_repos=repositories, timeout=_TIMEOUT_SECONDS
-    )
+    context = MavenContext(repo_cache=repository, remote_repos=repositories, timeout=_TIMEOUT_SECONDS)
 
     def fetch_one(jar: Jar) -> Jar:
         component = context.project(jar.group, jar.artifact).at_version(jar.version)

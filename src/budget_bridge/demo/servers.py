@@ -226,9 +226,7 @@ def run_kafka(
 
 
 @contextmanager
-def run_postgres(
-    folder: Path, progress: Callable[[str], None] = _stay_silent
-) -> Iterator[Postgres]:
+def run_postgres(folder: Path, progress: Callable[[str], None] = _stay_silent) -> Iterator[Postgres]:
     """Run PostgreSQL with its data and log in ``folder``.
 
     Its settings are PostgreSQL's own, ``fsync`` among them, so a commit costs here
@@ -424,9 +422,7 @@ def _main() -> None:
         prog="python -m budget_bridge.demo.servers",
         description="Run Kafka and PostgreSQL until Ctrl-C.",
     )
-    parser.add_argument(
-        "--folder", type=Path, help="keep the data here (default: thrown away)"
-    )
+    parser.add_argument("--folder", type=Path, help="keep the data here (default: thrown away)")
     folder: Path | None = parser.parse_args().folder
 
     def say(text: str) -> None:

@@ -1,0 +1,1 @@
+"""What we decide: the pure core, one file per inbound message."""

@@ -28,7 +28,7 @@ from budget_bridge.handlers.erp_acknowledgement import acknowledge_export
 from budget_bridge.handlers.export_retry import retry_export
 
 
-def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:
+def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  # noqa: PLR0911 - one for each kind
     """Decide what a message means for its budget; a repeat of its identity never gets here."""
     step = Step(budget)
     if budget.on_hold:

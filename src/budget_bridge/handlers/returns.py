@@ -8,7 +8,7 @@ from budget_bridge.handlers.budget import Budget, BudgetKey, Status, Version
 from budget_bridge.handlers.rules import fold_user
 
 
-def return_budget(
+def return_budget(  # noqa: PLR0913 - the fields of the message
     key: BudgetKey,
     version: Version,
     cause: ReturnCause,

@@ -124,59 +124,54 @@ def decide_batch(
         seen.add(identity)
         message = arrival.message
         if isinstance(message, Unreadable):
-            _set_aside(done, arrival, identity, message, topic_prefix)
+            _set_aside(done, arrival, message, topic_prefix)
             continue
+        key = BudgetKey(message.body.company_id, message.body.project_id, message.body.budget_id)
+        before = done.budgets.get(key) or (held.budgets[key][0] if key in held.budgets else Budget(key))
+        claimant = claims.get(key[:2])
+        situation = Situation(tell_time(arrival.inbox), rules, claimant if claimant != key.budget_id else None)
         try:
-            _decide_message(done, arrival, identity, message, held, claims, rules, topic_prefix, stumbling)
+            if identity in stumbling:
+                outcome = hold(before, situation, "deciding on it failed")
+            else:
+                outcome = decide(before, message, situation)
+            _take_down(done, arrival, message, outcome, topic_prefix)
         except Exception as error:
             raise StumbledError(arrival, error) from error
+        budget = outcome.step.budget
+        if budget.claims_job:
+            claims[key[:2]] = key.budget_id
+        elif claimant == key.budget_id:
+            del claims[key[:2]]
+        if budget is not before:
+            done.budgets[key] = budget
     return done
 
 
-def _decide_message(  # noqa: PLR0913 - everything that one message's decision rests on
-    done: Decided,
-    arrival: Arrival,
-    identity: Identity,
-    message: Message,
-    held: Held,
-    claims: dict[tuple[int, int], int],
-    rules: Rules,
-    topic_prefix: str,
-    stumbling: frozenset[Identity],
-) -> None:
-    key = BudgetKey(message.body.company_id, message.body.project_id, message.body.budget_id)
-    project = key[:2]
-    before = done.budgets.get(key) or (held.budgets[key][0] if key in held.budgets else Budget(key))
-    claimant = claims.get(project)
-    situation = Situation(tell_time(arrival.inbox), rules, claimant if claimant != key.budget_id else None)
-    outcome = (
-        hold(before, situation, "deciding on it failed")
-        if identity in stumbling
-        else decide(before, message, situation)
-    )
-    budget = outcome.step.budget
-    rows = list(_write_rows(arrival, identity, outcome, situation.at, message.trace, topic_prefix))
-    if budget.claims_job:
-        claims[project] = key.budget_id
-    elif claimant == key.budget_id:
-        del claims[project]
-    if budget is not before:
-        done.budgets[key] = budget
+def _take_down(done: Decided, arrival: Arrival, message: Message, outcome: Outcome, topic_prefix: str) -> None:
+    """Take down what one message came to: the rows that it sends, its verdict, and those of earlier ones."""
+    identity, at = identify(arrival), tell_time(arrival.inbox)
+    rows = list(_write_rows(arrival, identity, outcome, message.trace, topic_prefix))
     done.rows.extend(rows)
-    done.entries.append(Entry(arrival, identity, situation.at, outcome.verdict, outcome.detail, outcome.warning))
+    done.entries.append(Entry(arrival, identity, at, outcome.verdict, outcome.detail, outcome.warning))
     done.resolved.extend(
-        (Identity(*project, resolved.source, resolved.id), resolved.verdict, resolved.detail)
+        (
+            Identity(identity.company_id, identity.project_id, resolved.source, resolved.id),
+            resolved.verdict,
+            resolved.detail,
+        )
         for resolved in outcome.step.resolved
     )
 
 
 def _write_rows(
-    arrival: Arrival, identity: Identity, outcome: Outcome, at: datetime, trace: Headers, topic_prefix: str
+    arrival: Arrival, identity: Identity, outcome: Outcome, trace: Headers, topic_prefix: str
 ) -> Iterator[Row]:
+    at = tell_time(arrival.inbox)
     for ordinal, send in enumerate(outcome.step.sends):
         row_id = name_effect(*identity, ordinal)
         if isinstance(send, DeadLetter):
-            yield _write_dead_letter(arrival, row_id, ordinal, at, send, topic_prefix)
+            yield _write_dead_letter(arrival, row_id, ordinal, send, topic_prefix)
             continue
         value = send.model_dump_json().encode()
         if len(value) > MAX_MESSAGE_BYTES:
@@ -187,17 +182,15 @@ def _write_rows(
         yield Row(arrival.inbox.place.offset, ordinal, row_id, at, send.type, key, record)
 
 
-def _set_aside(done: Decided, arrival: Arrival, identity: Identity, unreadable: Unreadable, topic_prefix: str) -> None:
-    at = tell_time(arrival.inbox)
+def _set_aside(done: Decided, arrival: Arrival, unreadable: Unreadable, topic_prefix: str) -> None:
+    identity, at = identify(arrival), tell_time(arrival.inbox)
     letter = DeadLetter(unreadable.reason, unreadable.detail)
-    done.rows.append(_write_dead_letter(arrival, name_effect(*identity, 0), 0, at, letter, topic_prefix))
+    done.rows.append(_write_dead_letter(arrival, name_effect(*identity, 0), 0, letter, topic_prefix))
     detail = f"{unreadable.reason}: {unreadable.detail}"
     done.entries.append(Entry(arrival, identity, at, Verdict.DEAD_LETTERED, detail))
 
 
-def _write_dead_letter(
-    arrival: Arrival, row_id: UUID, ordinal: int, at: datetime, letter: DeadLetter, topic_prefix: str
-) -> Row:
+def _write_dead_letter(arrival: Arrival, row_id: UUID, ordinal: int, letter: DeadLetter, topic_prefix: str) -> Row:
     original, message = arrival.original, arrival.message
     headers: Headers = (
         *original.headers,
@@ -215,6 +208,7 @@ def _write_dead_letter(
     record = Outgoing(topic_prefix + DEAD_LETTERS, original.key, value, headers)
     body = message.body if isinstance(message, Message) else None
     key = BudgetKey(body.company_id, body.project_id, body.budget_id) if body else None
+    at = tell_time(arrival.inbox)
     return Row(arrival.inbox.place.offset, ordinal, row_id, at, body.type if body else None, key, record)
 
 

@@ -54,7 +54,7 @@ async def connect(url: str) -> Connection:
             server_settings={
                 "application_name": "budget-bridge",
                 "transaction_timeout": f"{TRANSACTION_SECONDS}s",
-                # What Kafka is told after a commit must still be there after a power cut, whatever the server's default.
+                # What Kafka is told after a commit must be there after a power cut, whatever the server's default.
                 "synchronous_commit": "on",
                 "timezone": "UTC",
             },

@@ -1,0 +1,1 @@
+"""When it happens: Kafka, the clock, the environment, the command line."""

@@ -8,7 +8,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-
 from typing import Annotated, Final
 
 import typer
@@ -123,6 +122,7 @@ def run() -> None:
 @app.command("status")
 def show_status(
     key: Annotated[str, typer.Argument(metavar="COMPANY/PROJECT/BUDGET", help="Which budget, e.g. 4211/90071/55210.")],
+    *,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Where is this budget, since when, and why; its history. Exit code 1 if nothing is known of it."""

@@ -133,7 +133,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     next fetch, because aiokafka only logs it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a member of a group is made of
         self,
         connection: Connection,
         group_id: str,
@@ -316,7 +316,7 @@ class Publisher:
         async with _tell_outages(), asyncio.timeout(within):
             await self._producer.start()
 
-    async def publish(  # noqa: PLR0913 - a transaction is all of these together
+    async def publish(
         self,
         group_id: str,
         partition: Partition,

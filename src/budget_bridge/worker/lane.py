@@ -98,7 +98,7 @@ class Lane:
             except LaneUnsafe as unsafe:
                 self._log.error("lane.refused", why=str(unsafe))
                 await self._wait(RECHECK_SECONDS)
-            except Exception:
+            except Exception:  # noqa: BLE001
                 # A bug of ours: this lane starts afresh, and the others go on.
                 self._log.exception("lane.stumbled")
                 await self._wait(next(self._waits))

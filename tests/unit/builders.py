@@ -1,0 +1,221 @@
+"""What the unit tests are made of: messages, rules and one budget whose story can be told step by step."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from budget_bridge.contracts.cloudevents import Message
+from budget_bridge.contracts.inbound import (
+    ApprovalDecision,
+    BudgetLocked,
+    BudgetRelease,
+    BudgetReset,
+    BudgetRetrieved,
+    DeadlinePassed,
+    ErpAcknowledgement,
+    ExportRetry,
+    InboundMessage,
+)
+from budget_bridge.contracts.outbound import Outbound
+from budget_bridge.handlers.budget import Budget, BudgetKey, Status
+from budget_bridge.handlers.decide import decide
+from budget_bridge.handlers.decision import DeadLetter, Outcome, Situation, Step
+from budget_bridge.handlers.ids import name_export
+from budget_bridge.handlers.rules import CostType, Job, Phase, Rules
+from budget_bridge.handlers.validation import EXACT
+
+KEY = BudgetKey(4211, 90071, 55210)
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+RULES = Rules(
+    jobs={KEY[:2]: Job("001", "26-1001")},
+    phases={
+        "01-500": Phase("01500", "General conditions"),
+        "03-300": Phase("03300", None),
+        "03-301": Phase("03300", None),
+        "05-120": Phase("05120", None),
+        "09-900": Phase("09900", None),
+    },
+    cost_types={kind: CostType(kind, "T") for kind in "LMSE"} | {"LAB": CostType("L", "T")},
+    approvers={KEY[:2]: frozenset({"ann"}), (KEY.company_id, None): frozenset({"bob"})},
+)
+STEEL = {
+    "budget_line_item_id": 1,
+    "cost_code": "05-120",
+    "cost_type": "S",
+    "description": "Structural steel",
+    "original_amount": "640000.00",
+}
+CONCRETE = {
+    "budget_line_item_id": 2,
+    "cost_code": "03-300",
+    "cost_type": "M",
+    "description": "Concrete",
+    "original_amount": "312500.50",
+    "revision_amount": "-500.25",
+}
+
+Line = dict[str, Any]
+
+
+def add_up(lines: Iterable[Line]) -> str:
+    """Add up lines as their total must be."""
+    total = Decimal(0)
+    for line in lines:
+        for amount in (line["original_amount"], line.get("revision_amount", "0")):
+            total = EXACT.add(total, Decimal(amount))
+    return format(total, "f")
+
+
+def lock(version: int = 1, *lines: Line, key: BudgetKey = KEY, **fields: Any) -> BudgetLocked:
+    """A lock of these lines, or of one line of steel."""
+    chosen = lines or (STEEL,)
+    return BudgetLocked.model_validate(
+        {
+            **key._asdict(),
+            "budget_version": version,
+            "currency": "USD",
+            "total_amount": add_up(chosen),
+            "created_by": "carla",
+            "locked_by": "lou",
+            "sent_by": "sam",
+            "locked_at": "2026-11-24T08:00:00Z",
+            "lines": chosen,
+        }
+        | fields
+    )
+
+
+def accept(version: int = 1, by: str = "ann", key: BudgetKey = KEY, **fields: Any) -> ApprovalDecision:
+    """An acceptance by an approver."""
+    return ApprovalDecision.model_validate(
+        {
+            **key._asdict(),
+            "budget_version": version,
+            "decision": "accept",
+            "decided_by": by,
+            "decided_at": "2026-11-24T09:00:00Z",
+        }
+        | fields
+    )
+
+
+def reject(version: int = 1, by: str = "ann", reason: str | None = "too high", **fields: Any) -> ApprovalDecision:
+    """A rejection by an approver."""
+    return accept(version, by, decision="reject", reason=reason, **fields)
+
+
+def retrieve(version: int = 1, by: str = "mia") -> BudgetRetrieved:
+    """A retrieval by a manager."""
+    data = {**KEY._asdict(), "budget_version": version, "retrieved_by": by, "retrieved_at": "2026-11-24T10:00:00Z"}
+    return BudgetRetrieved.model_validate(data)
+
+
+def acknowledge(status: str, version: int = 1, attempt: int = 1, **fields: Any) -> ErpAcknowledgement:
+    """Spectrum's answer to an attempt."""
+    return ErpAcknowledgement.model_validate(
+        {
+            **KEY._asdict(),
+            "budget_version": version,
+            "export_id": str(name_export(KEY, version)),
+            "attempt": attempt,
+            "status": status,
+            "acknowledged_at": "2026-11-24T11:00:00Z",
+        }
+        | fields
+    )
+
+
+def retry(version: int = 1) -> ExportRetry:
+    """An operator's retry."""
+    return ExportRetry(**KEY._asdict(), budget_version=version, requested_by="olga", reason="open again")
+
+
+def reset(version: int = 1) -> BudgetReset:
+    """An operator's reset."""
+    return BudgetReset(**KEY._asdict(), budget_version=version, requested_by="olga", reason="looked in Spectrum")
+
+
+def release(version: int = 1) -> BudgetRelease:
+    """An operator's release."""
+    return BudgetRelease(**KEY._asdict(), budget_version=version, requested_by="olga", reason="", action="retry")
+
+
+def pass_deadline(deadline: str, due_at: datetime, version: int = 1) -> DeadlinePassed:
+    """A timer's word."""
+    data = {**KEY._asdict(), "budget_version": version, "deadline": deadline, "due_at": due_at}
+    return DeadlinePassed.model_validate(data)
+
+
+@dataclass
+class Story:
+    """One budget, told message by message; remembers what the last one came to."""
+
+    rules: Rules = RULES
+    key: BudgetKey = KEY
+    budget: Budget = field(init=False)
+    now: datetime = NOON
+    taken_by: int | None = None
+    last: Outcome = field(init=False)
+    sent: list[Outbound] = field(default_factory=list)
+    _ids: "count[int]" = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        self.budget = Budget(self.key)
+        self.last = Outcome(Step(self.budget), None, "")  # type: ignore[arg-type]
+
+    def tell(self, *bodies: InboundMessage) -> "Story":
+        """Tell messages one after another, a minute apart."""
+        for body in bodies:
+            self.now += timedelta(minutes=1)
+            message = Message("test", f"m{next(self._ids)}", body, ())
+            self.last = decide(self.budget, message, Situation(self.now, self.rules, self.taken_by))
+            self.budget = self.last.step.budget
+            self.sent.extend(send for send in self.last.step.sends if not isinstance(send, DeadLetter))
+        return self
+
+    def ruled(self, **changes: Any) -> "Story":
+        """Change the rules."""
+        self.rules = replace(self.rules, **changes)
+        return self
+
+    @property
+    def status(self) -> Status | None:
+        return self.budget.status
+
+    @property
+    def verdict(self) -> str:
+        return self.last.verdict.value
+
+    @property
+    def types(self) -> list[str]:
+        """What the last message caused, by type; dead letters by reason."""
+        return [send.reason if isinstance(send, DeadLetter) else send.type for send in self.last.step.sends]
+
+    def find(self, kind: str) -> Any:
+        """The last message of a type among what the last message caused."""
+        return [send for send in self.last.step.sends if not isinstance(send, DeadLetter) and send.type == kind][-1]
+
+    @property
+    def refusal(self) -> str:
+        code: str = self.find("request.refused.v1").code
+        return code
+
+
+def bring_to(status: Status | None, **rules: Any) -> Story:
+    """Bring a new budget's version 1 to a status by the shortest way."""
+    story = Story().ruled(**rules)
+    ways: dict[Status | None, tuple[InboundMessage, ...]] = {
+        None: (),
+        Status.INVALID: (lock(1, STEEL | {"cost_code": "??"}),),
+        Status.PENDING_APPROVAL: (lock(),),
+        Status.RETURNED: (lock(), reject()),
+        Status.EXPORTING: (lock(), accept()),
+        Status.EXPORT_FAILED: (lock(), accept(), acknowledge("failed")),
+        Status.SYNCED: (lock(), accept(), acknowledge("success")),
+    }
+    story.tell(*ways[status])
+    assert story.status is status
+    return story

@@ -1,0 +1,79 @@
+"""The samples are one story; what goes out in it is what the core really sends."""
+
+import json
+import sys
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from budget_bridge.contracts import samples
+from budget_bridge.contracts.cloudevents import Message
+from budget_bridge.contracts.inbound import InboundMessage
+from budget_bridge.contracts.samples import load_sample
+from budget_bridge.contracts.topics import OUTPUTS, SOURCES
+from budget_bridge.handlers.budget import Budget, BudgetKey
+from budget_bridge.handlers.decide import decide
+from budget_bridge.handlers.decision import DeadLetter, Situation
+from budget_bridge.worker.rules_files import read_rules
+
+INBOUND = {model.type: model for models in SOURCES.values() for model in models}
+OUTBOUND = [model.type for models in OUTPUTS.values() for model in models]
+AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def read(kind: str, **changes: Any) -> InboundMessage:
+    body: InboundMessage = INBOUND[kind].model_validate(load_sample(kind) | changes)  # type: ignore[assignment]
+    return body
+
+
+def play() -> dict[str, dict[str, Any]]:
+    """Play the samples' story; returns the last message of each type that was sent."""
+    rules = read_rules(Path(str(files("budget_bridge.demo") / "rules")))
+    first = load_sample("budget.locked.v1")
+    second = [first["lines"][0] | {"original_amount": "50000.00"}, *first["lines"][2:]]
+    budget = Budget(BudgetKey(4211, 90071, 55210))
+    sent: dict[str, dict[str, Any]] = {}
+    for number, body in enumerate(
+        [
+            read("budget.locked.v1"),
+            read("approval.decision.v1"),
+            read("erp.acknowledgement.v1", status="success", lines=[]),
+            read("budget.locked.v1", budget_version=2, lines=second, total_amount="877250.50"),
+            read("approval.decision.v1", budget_version=2),
+            read("approval.decision.v1", budget_version=2, decision="reject", reason="too late"),
+            read("erp.acknowledgement.v1", budget_version=2, export_id="29da30c1-45bc-5036-836c-072ed4dd3948"),
+            read("approval.decision.v1", budget_version=2, decision="reject", reason="a correction comes"),
+        ]
+    ):
+        outcome = decide(budget, Message("sample", str(number), body, ()), Situation(AT, rules))
+        budget = outcome.step.budget
+        for send in outcome.step.sends:
+            if not isinstance(send, DeadLetter):
+                sent[send.type] = json.loads(send.model_dump_json())
+    return sent
+
+
+@pytest.mark.parametrize("kind", sorted(INBOUND))
+def test_inbound_samples_can_be_read(kind: str) -> None:
+    assert read(kind).company_id == 4211
+
+
+@pytest.mark.parametrize("kind", OUTBOUND)
+def test_outbound_samples_are_what_is_sent(kind: str) -> None:
+    assert load_sample(kind) == play_once()[kind]
+
+
+def play_once(found: dict[str, dict[str, Any]] = {}) -> dict[str, dict[str, Any]]:  # noqa: B006 - kept on purpose
+    if not found:
+        found.update(play())
+    return found
+
+
+if __name__ == "__main__":  # python -m tests.unit.test_samples: writes the outbound samples
+    folder = Path(str(files(samples)))
+    for kind, data in play().items():
+        (folder / f"{kind}.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write("written\n")

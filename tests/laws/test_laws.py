@@ -1,0 +1,72 @@
+"""The five laws over random histories, and planted faults that must break them."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from budget_bridge.contracts.cloudevents import Message
+from budget_bridge.contracts.outbound import SpectrumExport
+from budget_bridge.handlers.budget import Budget, Status
+from budget_bridge.handlers.decide import decide
+from budget_bridge.handlers.decision import Outcome, Situation
+from tests.laws import world
+from tests.laws.world import LawBrokenError, play
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_the_laws_hold_in_histories_that_hypothesis_draws(chance: random.Random) -> None:
+    assert play(chance, 40)["histories"] == 1
+
+
+def test_the_laws_hold_in_many_histories() -> None:
+    counts = sum((play(random.Random(seed), 80) for seed in range(1500)), start=world.Counter())
+    assert counts["histories"] == 1500
+    for what in ("exports", "resyncs", "synced moments checked", "ERP runs broken off", "ERP partial", "verdict parked"):
+        assert counts[what] > 100, what
+
+
+def drop_zeros(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: lines that are gone are not sent."""
+    outcome = decide(budget, message, situation)
+    sends = tuple(
+        send.model_copy(update={"lines": tuple(line for line in send.lines if line.change != "zero")})
+        if isinstance(send, SpectrumExport)
+        else send
+        for send in outcome.step.sends
+    )
+    return outcome._replace(step=replace(outcome.step, sends=sends))
+
+
+def believe_failures(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: a failed export is taken for the base."""
+    outcome = decide(budget, message, situation)
+    after = outcome.step.budget
+    if after.status is Status.EXPORT_FAILED and after.unanswered:
+        after = replace(after, base=after.unanswered)
+    return outcome._replace(step=replace(outcome.step, budget=after))
+
+
+def export_twice(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: an acceptance said again sends the export again, with other content."""
+    outcome = decide(budget, message, situation)
+    if outcome.verdict.value == "duplicate" and budget.unanswered and message.body.type == "approval.decision.v1":
+        again = replace(budget, status=Status.EXPORT_FAILED)
+        retried = message.body.model_copy()
+        body = world.ExportRetry(**retried.model_dump(include=set(world.ExportRetry.model_fields)) | {"requested_by": "x", "reason": "x"})
+        return decide(again, Message(message.source, message.id, body, ()), situation)
+    return outcome
+
+
+@pytest.mark.parametrize("fault", [drop_zeros, believe_failures, export_twice])
+def test_a_planted_fault_breaks_a_law(
+    fault: Callable[[Budget, Message, Situation], Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "decide", fault)
+    with pytest.raises(LawBrokenError):
+        for seed in range(2000):
+            play(random.Random(seed), 80)

@@ -1,0 +1,495 @@
+"""A random world around the core: people, delays, duplicates, and an ERP side as nasty as its four rules allow.
+
+One history is one seed. What must hold at every step is checked at every step; ``LawBrokenError`` says which law.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from budget_bridge.contracts.cloudevents import Message
+from budget_bridge.contracts.fields import write_time
+from budget_bridge.contracts.inbound import (
+    ApprovalDecision,
+    BudgetLocked,
+    BudgetReset,
+    BudgetRetrieved,
+    DeadlinePassed,
+    ErpAcknowledgement,
+    ExportRetry,
+    InboundMessage,
+)
+from budget_bridge.contracts.outbound import BudgetStatus, SpectrumExport
+from budget_bridge.demo.spectrum import Answer, Held, Job, LineKey, Order, Refusal, Spectrum, read_order, write_acknowledgement
+from budget_bridge.handlers.budget import Budget, BudgetKey, Status
+from budget_bridge.handlers.decide import decide
+from budget_bridge.handlers.decision import DeadLetter, Outcome, Situation
+from budget_bridge.handlers.rules import CostType, Phase, Rules
+from budget_bridge.handlers.rules import Job as RulesJob
+
+PROJECT: Final = (4211, 90071)
+PHASES: Final = ("P1", "P2", "P3")
+KINDS: Final = ("L", "M")
+USERS: Final = ("ann", "ANN ", "bob", "nobody")
+BEGIN: Final = datetime(2026, 11, 24, 8, tzinfo=UTC)
+OTHERS_BOOKING: Final = 4200
+
+Expected = dict[LineKey, tuple[int, int, str]]
+
+
+class LawBrokenError(AssertionError):
+    """One of the five laws does not hold."""
+
+
+def hold(what: str, *, holds: bool) -> None:
+    """Check a law."""
+    if not holds:
+        raise LawBrokenError(what)
+
+
+@dataclass
+class Inflight:
+    """An export on its way: what was sent, and whether it has been answered."""
+
+    version: int
+    attempt: int
+    answered: bool = False
+
+
+@dataclass
+class World:
+    """One history in the making."""
+
+    chance: random.Random
+    steps: int
+    now: datetime = BEGIN
+    rules: Rules = field(init=False)
+    budgets: dict[BudgetKey, Budget] = field(default_factory=dict)
+    spectrum: Spectrum = field(default_factory=Spectrum)
+    counts: Counter[str] = field(default_factory=Counter)
+    log: list[str] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
+    _mail: list[tuple[str, InboundMessage, str]] = field(default_factory=list)
+    _told: list[tuple[InboundMessage, str]] = field(default_factory=list)
+    _orders: dict[BudgetKey, list[Order]] = field(default_factory=dict)
+    _working: tuple[Order, Generator[LineKey, None, Answer]] | None = None
+    _void: dict[BudgetKey, int] = field(default_factory=dict)
+    _locks: dict[tuple[BudgetKey, int], BudgetLocked] = field(default_factory=dict)
+    _inflight: dict[BudgetKey, Inflight] = field(default_factory=dict)
+    _exports: dict[tuple[BudgetKey, int], str] = field(default_factory=dict)
+    _sequence: dict[BudgetKey, int] = field(default_factory=dict)
+    _ever_sent: dict[tuple[BudgetKey, Job], set[LineKey]] = field(default_factory=dict)
+    _ids: int = 0
+
+    def __post_init__(self) -> None:
+        self.rules = Rules(
+            jobs={PROJECT: RulesJob("001", "J1")},
+            phases={phase: Phase(phase, None) for phase in PHASES},
+            cost_types={kind: CostType(kind, "T") for kind in KINDS},
+            approvers={PROJECT: frozenset({"ann", "bob"})},
+            removed_lines=self.chance.choice(["zero", "zero", "block"]),
+            parked_limit=3,
+        )
+        count = self.chance.choice([1, 1, 2])
+        self.budgets = {key: Budget(key) for key in (BudgetKey(*PROJECT, number) for number in range(1, count + 1))}
+        # Somebody else's change requests, which must survive everything.
+        for number in ("J1", "J2"):
+            job = self.spectrum.jobs.setdefault(Job("001", number), {})
+            if self.chance.random() < 0.5:
+                order_line = LineKey("P1", "L")
+                job[order_line] = Held(revisions={"CR-77": OTHERS_BOOKING})
+
+    # What people and machines do
+
+    def play(self) -> None:
+        """Play the history, then show that there is a way on from where it ended."""
+        for _ in range(self.steps):
+            self.now += timedelta(seconds=self.chance.choice([0, 1, 60, 4000]))
+            self.chance.choices(
+                [self._lock, self._decide, self._retrieve, self._command, self._deliver, self._work_erp, self._change],
+                [10, 12, 2, 3, 34, 30, 1],
+            )[0]()
+        self.drain()
+
+    def _pick(self) -> tuple[BudgetKey, Budget]:
+        key = self.chance.choice(list(self.budgets))
+        return key, self.budgets[key]
+
+    def _post(self, body: InboundMessage, message_id: str | None = None, first: str = "") -> None:
+        self._ids += 1
+        self._mail.append((message_id or f"m{self._ids}", body, first))
+
+    def _lock(self) -> None:
+        key, budget = self._pick()
+        known = [number for (owner, number) in self._locks if owner == key]
+        version = max(known, default=0) + self.chance.choice([1, 1, 1, 2])
+        if known and self.chance.random() < 0.2:
+            self._post(self._locks[key, self.chance.choice(known)])
+            return
+        before = self._locks.get((key, max(known, default=0)))
+        self._locks[key, version] = self._write_lock(key, version, self._draw_lines(before))
+        self._post(self._locks[key, version])
+        del budget
+
+    def _draw_lines(self, before: BudgetLocked | None) -> list[dict[str, Any]]:
+        if before and self.chance.random() < 0.15:
+            return [line.model_dump(mode="json") for line in before.lines]
+        keys = [LineKey(phase, kind) for phase in PHASES for kind in KINDS]
+        chosen = self.chance.sample(keys, self.chance.randint(1, len(keys)))
+        names = {phase: self.chance.choice([f"{phase} works", f"{phase} works", "Other"]) for phase in PHASES}
+        return [
+            {
+                "budget_line_item_id": self.chance.choice([number, number + 100]),
+                "cost_code": key.phase_code if self.chance.random() < 0.99 else "unmapped",
+                "cost_type": key.cost_type,
+                "description": names[key.phase_code],
+                "original_amount": self.chance.choice(["0.00", "10.00", "20.55", "-3.10"]),
+                "revision_amount": self.chance.choice(["0", "0", "5.25", "-1.00"]),
+            }
+            for number, key in enumerate(chosen)
+        ]
+
+    def _write_lock(self, key: BudgetKey, version: int, lines: list[dict[str, Any]]) -> BudgetLocked:
+        cents = sum(read_cents(line["original_amount"]) + read_cents(line["revision_amount"]) for line in lines)
+        return BudgetLocked.model_validate(
+            {
+                **key._asdict(),
+                "budget_version": version,
+                "currency": "USD",
+                "total_amount": f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d}",
+                "created_by": "carla",
+                "locked_by": "lou",
+                "sent_by": self.chance.choice(["sam", "sam", "bob"]),
+                "locked_at": BEGIN,
+                "lines": lines,
+            }
+        )
+
+    def _decide(self) -> None:
+        key, budget = self._pick()
+        current = budget.version.number if budget.version else 1
+        version = self.chance.choice([current, current, current, budget.newest or 1, budget.newest + 1, max(1, current - 1)])
+        accepts = self.chance.random() < 0.8
+        decision = ApprovalDecision(
+            **key._asdict(),
+            budget_version=version,
+            decision="accept" if accepts else "reject",
+            decided_by=self.chance.choice(USERS),
+            decided_at=self.now,
+            reason=None if accepts else "no",
+        )
+        self._post(decision)
+
+    def _retrieve(self) -> None:
+        key, budget = self._pick()
+        self._post(BudgetRetrieved(**key._asdict(), budget_version=budget.newest or 1, retrieved_by="mia", retrieved_at=self.now))
+
+    def _command(self) -> None:
+        key, budget = self._pick()
+        version = budget.version.number if budget.version else 1
+        fields = {**key._asdict(), "budget_version": version}
+        choice = self.chance.random()
+        if choice < 0.5:
+            self._post(ExportRetry(**fields, requested_by="olga", reason="again"))
+        elif choice < 0.6:
+            self._post(BudgetReset(**fields, requested_by="olga", reason="looked"))
+        else:
+            kind = self.chance.choice(["acknowledgement", "parked"])
+            self._post(DeadlinePassed(**fields, deadline=kind, due_at=self.now))
+
+    def _change(self) -> None:
+        self.rules = replace(
+            self.rules,
+            removed_lines=self.chance.choice(["zero", "block"]),
+            jobs={PROJECT: RulesJob("001", self.chance.choice(["J1", "J1", "J2"]))},
+            quantities=self.chance.random() < 0.3,
+        )
+
+    def _deliver(self) -> None:
+        """Deliver any message that is on its way: order means nothing."""
+        if not self._mail:
+            return
+        message_id, body, first = self._mail.pop(self.chance.randrange(len(self._mail)))
+        self.deliver(message_id, body, first)
+        if self.chance.random() < 0.1:
+            self._mail.append((message_id, body, first))  # the same again
+        if self.chance.random() < 0.1 and self._told:
+            said, verdict = self.chance.choice(self._told[-20:])
+            self._post(said, first=verdict)  # said again under another id
+
+    # The bridge
+
+    def deliver(self, message_id: str, body: InboundMessage, first: str = "") -> Outcome | None:
+        """Give one message to the core, as the lane does, and check what comes of it."""
+        self.counts["messages"] += 1
+        if message_id in self._seen:
+            self.counts["verdict duplicate (same id)"] += 1
+            return None
+        self._seen.add(message_id)
+        key = BudgetKey(body.company_id, body.project_id, body.budget_id)
+        others = [other for other, budget in self.budgets.items() if other != key and budget.claims_job]
+        hold("one budget of a project claims its job", holds=len(others) <= 1)
+        taken_by = others[0].budget_id if others else None
+        before = self.budgets[key]
+        outcome = decide(before, Message("law", message_id, body, ()), Situation(self.now, self.rules, taken_by))
+        self.budgets[key] = outcome.step.budget
+        self.counts[f"verdict {outcome.verdict.value}"] += 1
+        self.log.append(f"{message_id} {body.type} {body.budget_id} v{body.budget_version} -> {outcome.verdict.value}")
+        if isinstance(body, BudgetReset) and outcome.verdict.value == "applied":
+            self._do_operators_duty(key, before)
+        if isinstance(body, ErpAcknowledgement):
+            self._note_answer(key, body)
+        exported = [send for send in outcome.step.sends if isinstance(send, SpectrumExport)]
+        if first == "exported" or (first and not isinstance(body, ApprovalDecision)):
+            hold("law 2: what is said again exports nothing", holds=not exported or isinstance(body, ExportRetry))
+        for send in outcome.step.sends:
+            if isinstance(send, SpectrumExport):
+                self._take_export(key, send)
+            elif isinstance(send, BudgetStatus):
+                hold("statuses have no gap", holds=send.sequence == self._sequence.get(key, 0) + 1)
+                self._sequence[key] = send.sequence
+            elif isinstance(send, DeadLetter):
+                self.counts["dead letters"] += 1
+        if not isinstance(body, BudgetReset | ExportRetry | DeadlinePassed):
+            self._told.append((body, "exported" if exported else outcome.verdict.value))
+        self.check()
+        return outcome
+
+    def _take_export(self, key: BudgetKey, export: SpectrumExport) -> None:
+        self.counts["resyncs" if export.type == "spectrum.resync.v1" else "exports"] += 1
+        inflight = self._inflight.get(key)
+        if inflight and inflight.version != export.budget_version:
+            hold("law 1: one export of a budget in flight", holds=inflight.answered)
+        self._inflight[key] = Inflight(export.budget_version, export.attempt)
+        content = export.model_copy(update={"attempt": 0}).model_dump_json()
+        same = self._exports.setdefault((key, export.budget_version), content) == content
+        hold("law 1: never two different exports for one version", holds=same)
+        order = read_order(export.model_dump(mode="json"), self.now)
+        self._orders.setdefault(key, []).append(order)
+        self._ever_sent.setdefault((key, order.job), set()).update(line.key for line in order.lines)
+
+    def _note_answer(self, key: BudgetKey, answer: ErpAcknowledgement) -> None:
+        inflight = self._inflight.get(key)
+        if inflight and inflight.version == answer.budget_version:
+            last = answer.status in {"partial", "failed"} and answer.attempt == inflight.attempt
+            inflight.answered |= answer.status == "success" or last
+
+    def _do_operators_duty(self, key: BudgetKey, before: Budget) -> None:
+        """The ERP side applies nothing more of this budget's earlier exports, and what stands there is cleared."""
+        self._void[key] = len(before.tries)
+        self._inflight.pop(key, None)
+        if self._working and self._working[0].budget == key:
+            self._working = None
+        for (owner, job), keys in self._ever_sent.items():
+            if owner != key:
+                continue
+            for line in keys:
+                if held := self.spectrum.jobs.get(job, {}).get(line):
+                    held.original = 0
+                    for reference in [name for name in held.revisions if name.startswith("B")]:
+                        del held.revisions[reference]
+
+    # The ERP side
+
+    def _work_erp(self) -> None:
+        """Go on with an export, break off, begin another, or answer: late, partial, repeated, out of order."""
+        if self._working is None:
+            self._begin_work()
+            return
+        order, steps = self._working
+        if self.chance.random() < 0.15:
+            self.counts["ERP runs broken off"] += 1
+            self._working = None
+            if self.chance.random() < 0.7:
+                self._orders[BudgetKey(*order.budget)].insert(0, order)  # run again by hand
+            elif self.chance.random() < 0.8:
+                self._answer(order, Answer("failed"))  # a statement, not a proof
+            return
+        self.spectrum.refusals = (
+            {self.chance.choice(order.lines).key: Refusal("E", "closed", "Cost_Type")} if self.chance.random() < 0.15 else {}
+        )
+        try:
+            for _ in range(self.chance.randint(1, 4)):
+                next(steps)
+        except StopIteration as ended:
+            self._working = None
+            self._answer(order, ended.value)
+
+    def _begin_work(self) -> None:
+        waiting = [key for key, orders in self._orders.items() if orders]
+        if not waiting:
+            return
+        key = self.chance.choice(waiting)
+        order = self._orders[key].pop(0)
+        if order.number <= self._void.get(key, 0):
+            self._answer(order, Answer("failed"))
+            return
+        self._working = order, self.spectrum.work(order)
+        if self.chance.random() < 0.2:
+            self._answer(order, Answer("in_progress"))
+
+    def _answer(self, order: Order, answer: Answer) -> None:
+        self.counts[f"ERP {answer.status}"] += 1
+        data = write_acknowledgement(order, answer, write_time(self.now))
+        if answer.status == "in_progress":
+            data["lines"] = []
+        body = ErpAcknowledgement.model_validate(data)
+        for _ in range(self.chance.choice([1, 1, 1, 2])):
+            self._post(body)
+        if answer.status != "in_progress" and self.chance.random() < 0.1:
+            key = BudgetKey(*order.budget)
+            self._orders[key].insert(0, order)  # somebody runs it once more
+
+    # What must hold
+
+    def check(self) -> None:
+        """Law 4, at every moment: what is SYNCED stands in Spectrum, to the cent."""
+        for key, budget in self.budgets.items():
+            if budget.status is Status.SYNCED and budget.version and budget.held_target:
+                self.counts["synced moments checked"] += 1
+                job = Job(*budget.held_target[:2])
+                self._compare(key, job, expect(self._locks[key, budget.version.number]))
+        for lines in self.spectrum.jobs.values():
+            for held in lines.values():
+                others = {name: amount for name, amount in held.revisions.items() if not name.startswith("B")}
+                hold("what others booked stays", holds=others in ({}, {"CR-77": OTHERS_BOOKING}))
+
+    def _compare(self, key: BudgetKey, job: Job, wanted: Expected) -> None:
+        for line in self._ever_sent.get((key, job), set()) | set(wanted):
+            held = self.spectrum.jobs.get(job, {}).get(line)
+            original, revision, description = wanted.get(line, (0, 0, None))
+            stands = (held.original, held.booked_by_bridge) if held else (0, 0)
+            hold(f"law 4: {key} {line} holds {stands}, not {(original, revision)}", holds=stands == (original, revision))
+            if held and description is not None:
+                hold(f"law 4: {key} {line} is called {held.description}", holds=held.description == description)
+
+    # Laws 3 and 5
+
+    def drain(self) -> None:
+        """Deliver everything; then, from wherever that leads, find the way to SYNCED, and look at Spectrum."""
+        self.rules = replace(self.rules, jobs={PROJECT: RulesJob("001", "J1")}, removed_lines="zero")
+        while self._mail or self._working or any(self._orders.values()):
+            self._settle()
+        for key in self.budgets:
+            for other, budget in self.budgets.items():
+                if other != key and budget.claims_job:
+                    self._give_free(other)
+            self._sync(key)
+
+    def _settle(self) -> None:
+        while self._mail:
+            message_id, body, first = self._mail.pop(0)
+            self.deliver(message_id, body, first)
+        self.spectrum.refusals = {}
+        if self._working:
+            order, steps = self._working
+            self._working = None
+            self._answer(order, finish(steps))
+            return
+        for key, orders in self._orders.items():
+            if orders:
+                order = orders.pop(0)
+                void = order.number <= self._void.get(key, 0)
+                self._answer(order, Answer("failed") if void else finish(self.spectrum.work(order)))
+                return
+
+    def _settle_all(self) -> None:
+        while self._mail or self._working or any(self._orders.values()):
+            self._settle()
+
+    def _tell(self, body: InboundMessage) -> None:
+        self._ids += 1
+        self.deliver(f"d{self._ids}", body)
+        self._settle_all()
+
+    def _finish_export(self, key: BudgetKey) -> None:
+        """Bring a budget out of EXPORTING: overdue, then retried until Spectrum takes it."""
+        for _ in range(5):
+            budget = self.budgets[key]
+            if budget.status is not Status.EXPORTING or budget.version is None:
+                return
+            fields = {**key._asdict(), "budget_version": budget.version.number}
+            self._tell(DeadlinePassed(**fields, deadline="acknowledgement", due_at=self.now + timedelta(days=9)))
+            self._tell(ExportRetry(**fields, requested_by="olga", reason="no answer"))
+        hold("law 5: an export comes to its end", holds=False)
+
+    def _give_free(self, key: BudgetKey) -> None:
+        self._finish_export(key)
+        version = self.budgets[key].version
+        hold("a budget that claims a job has a version", holds=version is not None)
+        if version:
+            fields = {**key._asdict(), "budget_version": version.number}
+            self._tell(BudgetReset(**fields, requested_by="olga", reason="looked"))
+        hold("a reset gives the job free", holds=not self.budgets[key].claims_job)
+
+    def _sync(self, key: BudgetKey) -> None:
+        self._finish_export(key)
+        budget = self.budgets[key]
+        held = budget.held_target
+        if held and held[:2] != self.rules.jobs[PROJECT]:
+            self._give_free(key)
+        version = max((number for owner, number in self._locks if owner == key), default=0) + 50  # for which nothing is parked
+        line = {
+            "budget_line_item_id": 1,
+            "cost_code": "P2",
+            "cost_type": "M",
+            "description": "Last",
+            "original_amount": "77.77",
+            "revision_amount": "0.01",
+        }
+        self._locks[key, version] = self._write_lock(key, version, [line])
+        self._locks[key, version] = self._locks[key, version].model_copy(update={"sent_by": "sam"})
+        self._tell(self._locks[key, version])
+        decision = ApprovalDecision(
+            **key._asdict(), budget_version=version, decision="accept", decided_by="ann", decided_at=self.now
+        )
+        self._tell(decision)
+        self._finish_export(key)
+        budget = self.budgets[key]
+        reached = budget.status is Status.SYNCED and budget.synced_version == version
+        hold(f"laws 3 and 5: {key} comes to SYNCED at {version}, not {budget.status}", holds=reached)
+        self.check()
+
+
+def expect(lock: BudgetLocked) -> Expected:
+    """Say what Spectrum must hold of a lock: its own simple mapping, independent of the core's."""
+    return {
+        LineKey(line.cost_code, line.cost_type): (
+            int(line.original_amount * 100),
+            int(line.revision_amount * 100),
+            line.description,
+        )
+        for line in lock.lines
+    }
+
+
+def finish(steps: Generator[LineKey, None, Answer]) -> Answer:
+    """Run an attempt to its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            answer: Answer = ended.value
+            return answer
+
+
+def read_cents(amount: str) -> int:
+    """Read an amount of the model, of any of its forms."""
+    whole, _, part = amount.lstrip("-").partition(".")
+    cents = int(whole) * 100 + int(part.ljust(2, "0") or "0")
+    return -cents if amount.startswith("-") else cents
+
+
+def play(chance: random.Random, steps: int) -> Counter[str]:
+    """Play one history; raises ``LawBrokenError`` with its last messages. Returns what was counted."""
+    world = World(chance, steps)
+    try:
+        world.play()
+    except LawBrokenError as broken:
+        tail = "\n  ".join(world.log[-25:])
+        raise LawBrokenError(f"{broken}\n  {tail}") from broken
+    world.counts["histories"] += 1
+    return world.counts

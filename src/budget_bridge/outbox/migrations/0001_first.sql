@@ -120,9 +120,12 @@ create table budgets (
         case when status = 'EXPORTING' then (acknowledgement_due_at is null) = overdue
         else acknowledgement_due_at is null and not overdue end
     ),
-    constraint budgets_synced_are_at_their_version check (status <> 'SYNCED' or synced_version = version),
+    -- "is true", because a CHECK lets a null pass.
+    constraint budgets_synced_are_at_their_version check (
+        (status is distinct from 'SYNCED' or synced_version = version) is true
+    ),
     constraint budgets_wait_behind_an_export check (
-        waiting_version is null or (status = 'EXPORTING' and waiting_version > version)
+        (waiting_version is null or (status = 'EXPORTING' and waiting_version > version)) is true
     ),
     constraint budgets_parked_have_a_due_time check (
         (parked = 0) = (parked_due_at is null) and (parked = 0) = (parked_due_version is null)

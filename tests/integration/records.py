@@ -1,0 +1,40 @@
+"""Inbox records for the tests of the store: messages as they arrive on one partition."""
+
+import json
+
+from budget_bridge.contracts.inbound import Inbound, InboundMessage
+from budget_bridge.contracts.inbox import Arrival, copy_to_inbox, open_arrival
+from budget_bridge.contracts.records import Headers, Place, Record
+from budget_bridge.contracts.topics import SOURCES
+
+PREFIX = "x."
+AT = 1_764_000_000_000
+
+
+def arrive(
+    offset: int,
+    body: InboundMessage | bytes | None,
+    message_id: str | None = None,
+    *,
+    partition: int = 0,
+    came_from: int | None = None,
+) -> Arrival:
+    """A message as it stands in the inbox at an offset; bytes for what is no message."""
+    headers: Headers = ()
+    topic, value = "procore.budgets", body
+    if isinstance(body, Inbound):
+        topic = next(name for name, models in SOURCES.items() if type(body) in models)
+        headers = (
+            ("ce_specversion", b"1.0"),
+            ("ce_id", (message_id or f"m{offset}").encode()),
+            ("ce_source", b"test"),
+            ("ce_type", body.type.encode()),
+            ("content-type", b"application/json"),
+        )
+        value = json.dumps(body.model_dump(mode="json")).encode()
+    place = Place(PREFIX + topic, partition, offset if came_from is None else came_from)
+    assert not isinstance(value, Inbound)
+    original = Record(place, AT, b"key", value, headers)  # type: ignore[arg-type]
+    copy = copy_to_inbox(original, PREFIX + "bridge.inbox")
+    inbox = Record(Place(copy.topic, 0, offset), AT + offset, copy.key, copy.value, copy.headers)
+    return open_arrival(inbox, PREFIX)

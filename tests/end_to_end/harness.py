@@ -1,0 +1,154 @@
+"""The real worker as a process, with its own topics, group and database; bytes in, bytes out."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from budget_bridge.contracts.inbound import Inbound
+from budget_bridge.contracts.records import Headers, Outgoing, Record
+from budget_bridge.contracts.topics import OUTPUTS, SOURCES
+from budget_bridge.worker.kafka import Appender, Connection, Reader
+
+PATIENCE_SECONDS = 60.0
+RULES: dict[str, str] = {
+    "rules.toml": "",
+    "jobs.csv": "company_id,project_id,company_code,job_number\n"
+    + "".join(f"4211,{project},001,J{project}\n" for project in (90071, *range(1, 401))),
+    "phases.csv": "cost_code,phase_code,description\n"
+    + "05-120,05120,\n03-300,03300,\n09-900,09900,\n"
+    + "".join(f"c{number},{number:05d},Phase\n" for number in range(2000)),
+    "cost_types.csv": "cost_type,spectrum_cost_type,price_method_code\nS,S,T\nM,M,T\n",
+    "approvers.csv": "company_id,project_id,user\n4211,,ann\n",
+}
+
+
+@dataclass
+class Bridge:
+    """One deployment of the bridge, as the outside sees it."""
+
+    folder: Path
+    kafka: str
+    database_url: str
+    prefix: str = field(default_factory=lambda: f"t{uuid4().hex[:8]}.")
+    seen: list[Record] = field(default_factory=list)
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.write_rules()
+        self.appender = Appender(Connection(self.kafka))
+        topics = [self.prefix + name for name in OUTPUTS]
+        self.reader = Reader(Connection(self.kafka), f"{self.prefix}test", topics, start="earliest")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "KAFKA_BOOTSTRAP": self.kafka,
+            "KAFKA_GROUP_ID": f"{self.prefix}bridge",
+            "TOPIC_PREFIX": self.prefix,
+            "DATABASE_URL": self.database_url,
+            "RULES_DIR": str(self.folder / "rules"),
+            "LOG_FORMAT": "json",
+        }
+
+    def write_rules(self, **files: str) -> None:
+        (self.folder / "rules").mkdir(exist_ok=True)
+        named = {".".join(key.rsplit("_", 1)): text for key, text in files.items()}
+        for name, text in (RULES | named).items():
+            (self.folder / "rules" / name).write_text(text)
+
+    def command(self, *arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
+        found = {name: value for name, value in (self.environment | environment).items() if value is not None}
+        return subprocess.run(
+            [sys.executable, "-m", "budget_bridge", *arguments],
+            env=found,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    async def prepare(self) -> None:
+        for command in (["migrate"], ["topics", "--partitions", "2"]):
+            done = await asyncio.to_thread(self.command, *command)
+            assert done.returncode == 0, done.stderr
+        await self.reader.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with (self.folder / "worker.log").open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "budget_bridge", "run"], env=self.environment, stdout=log, stderr=log
+            )
+        self.workers.append(worker)
+        return worker
+
+    async def stop(self, worker: subprocess.Popen[bytes], by: signal.Signals = signal.SIGTERM) -> int:
+        worker.send_signal(by)
+        self.workers.remove(worker)
+        return await asyncio.to_thread(worker.wait, 15)
+
+    def read_log(self) -> list[dict[str, Any]]:
+        lines = (self.folder / "worker.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    async def close(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+            worker.wait()
+        await self.reader.close(2.0)
+        await self.appender.close(2.0)
+
+    async def send(self, *bodies: Inbound, message_id: str | None = None) -> None:
+        for body in bodies:
+            await self.send_raw(self.find_topic(body), json.dumps(body.model_dump(mode="json")).encode(), self.head(body, message_id))
+
+    @staticmethod
+    def find_topic(body: Inbound) -> str:
+        return next(name for name, models in SOURCES.items() if type(body) in models)
+
+    @staticmethod
+    def head(body: Inbound, message_id: str | None = None) -> Headers:
+        return (
+            ("ce_specversion", b"1.0"),
+            ("ce_id", (message_id or str(uuid4())).encode()),
+            ("ce_source", b"test"),
+            ("ce_type", body.type.encode()),
+            ("content-type", b"application/json"),
+        )
+
+    async def send_raw(self, topic: str, value: bytes | None, headers: Headers = (), key: bytes = b"any") -> None:
+        await self.appender.append([Outgoing(self.prefix + topic, key, value, headers)])
+
+    def messages(self, kind: str, /, **fields: object) -> list[dict[str, Any]]:
+        """What was seen of a type, with these fields."""
+        found = []
+        for record in self.seen:
+            if dict(record.headers).get("ce_type") == kind.encode() and not record.place.topic.endswith("dead-letters"):
+                data = json.loads(record.value or b"")
+                if fields.items() <= data.items():
+                    found.append(data)
+        return found
+
+    def dead_letters(self) -> list[Record]:
+        return [record for record in self.seen if record.place.topic.endswith("dead-letters")]
+
+    async def wait_for(self, kind: str, count: int = 1, /, **fields: object) -> dict[str, Any]:
+        await self.wait_until(lambda: len(self.messages(kind, **fields)) >= count, f"{count} {kind} with {fields}")
+        return self.messages(kind, **fields)[-1]
+
+    async def wait_until(self, holds: Callable[[], bool], what: str) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while not holds():
+            if time.monotonic() > until:
+                log = (self.folder / "worker.log").read_text()[-3000:]
+                raise AssertionError(f"did not see {what}; the worker said:\n{log}")
+            self.seen.extend(await self.reader.fetch_any(500, 0.05))

@@ -11,17 +11,17 @@ from types import NoneType, UnionType
 from typing import Annotated, Final, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import UUID
 
-from budget_bridge.contracts.samples import load_sample
 from pydantic import BaseModel, StringConstraints
 
 from budget_bridge.contracts.fields import Words
 from budget_bridge.contracts.inbound import AcknowledgedLine, BudgetLine
 from budget_bridge.contracts.outbound import BudgetError, ExportLine, FailedLine, MeasuredExportLine, Notice
+from budget_bridge.contracts.samples import load_sample
 from budget_bridge.contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
 
 HERE: Final = Path(__file__).parent
 KEY_FIELDS: Final = frozenset({"company_id", "project_id", "budget_id", "budget_version"})
-PARTS: Final = {
+PARTS: Final[dict[type[BaseModel], str]] = {
     BudgetLine: "line",
     AcknowledgedLine: "acknowledged line",
     Notice: "notice",
@@ -87,7 +87,7 @@ def describe_topics() -> str:
     """Describe the topics: direction, what they carry, how they are set up."""
     rows = ["| Topic | Direction | Types | Settings |", "|---|---|---|---|"]
     for topic in list_topics():
-        carried = {**SOURCES, **OUTPUTS}.get(topic.name, ())
+        carried = [*SOURCES.get(topic.name, ()), *OUTPUTS.get(topic.name, ())]
         direction = "in" if topic.name in SOURCES else "internal" if topic.name == INBOX else "out"
         types = ", ".join(f"`{model.type}`" for model in carried) or "any"
         settings = ", ".join(f"`{name}={value}`" for name, value in topic.settings.items())

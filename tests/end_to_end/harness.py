@@ -24,7 +24,7 @@ RULES: dict[str, str] = {
     "jobs.csv": "company_id,project_id,company_code,job_number\n"
     + "".join(f"4211,{project},001,J{project}\n" for project in (90071, *range(1, 401))),
     "phases.csv": "cost_code,phase_code,description\n"
-    + "05-120,05120,\n03-300,03300,\n09-900,09900,\n"
+    "05-120,05120,\n03-300,03300,\n09-900,09900,\n"
     + "".join(f"c{number},{number:05d},Phase\n" for number in range(2000)),
     "cost_types.csv": "cost_type,spectrum_cost_type,price_method_code\nS,S,T\nM,M,T\n",
     "approvers.csv": "company_id,project_id,user\n4211,,ann\n",
@@ -109,7 +109,9 @@ class Bridge:
 
     async def send(self, *bodies: Inbound, message_id: str | None = None) -> None:
         for body in bodies:
-            await self.send_raw(self.find_topic(body), json.dumps(body.model_dump(mode="json")).encode(), self.head(body, message_id))
+            await self.send_raw(
+                self.find_topic(body), json.dumps(body.model_dump(mode="json")).encode(), self.head(body, message_id)
+            )
 
     @staticmethod
     def find_topic(body: Inbound) -> str:

@@ -127,7 +127,9 @@ async def test_outages_are_waited_out_and_told_once(tmp_path: Path, own_kafka: K
         await burst(bridge, 300, 201)
         await everything_once(bridge, 300)
         assert await bridge.stop(worker) == 0
-        lost = Counter((line["event"], line.get("lane")) for line in bridge.read_log() if line["event"].endswith(".lost"))
+        lost = Counter(
+            (line["event"], line.get("lane")) for line in bridge.read_log() if line["event"].endswith(".lost")
+        )
         assert max(lost.values()) <= 3
     finally:
         await bridge.close()

@@ -7,7 +7,12 @@ from budget_bridge.contracts.records import Headers
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import CONCRETE, STEEL, accept, acknowledge, lock, reject, retry
 
-PAINTING = STEEL | {"budget_line_item_id": 3, "cost_code": "09-900", "description": "Painting", "original_amount": "7.5"}
+PAINTING = STEEL | {
+    "budget_line_item_id": 3,
+    "cost_code": "09-900",
+    "description": "Painting",
+    "original_amount": "7.5",
+}
 KEY = "4211/90071/55210"
 
 
@@ -165,9 +170,7 @@ async def test_the_largest_budget_and_an_invalid_one(bridge: Bridge) -> None:
 
 
 async def test_deadlines_become_messages(bridge: Bridge) -> None:
-    bridge.write_rules(
-        rules_toml='[export]\nacknowledgement_deadline = "2s"\n[waiting]\nparked_expiry = "1s"\n'
-    )
+    bridge.write_rules(rules_toml='[export]\nacknowledgement_deadline = "2s"\n[waiting]\nparked_expiry = "1s"\n')
     bridge.start()
     await bridge.send(accept(5))
     refused = await bridge.wait_for("request.refused.v1", code="expired")

@@ -34,7 +34,7 @@ def arrive(
         value = json.dumps(body.model_dump(mode="json")).encode()
     place = Place(PREFIX + topic, partition, offset if came_from is None else came_from)
     assert not isinstance(value, Inbound)
-    original = Record(place, AT, b"key", value, headers)  # type: ignore[arg-type]
+    original = Record(place, AT, b"key", value, headers)
     copy = copy_to_inbox(original, PREFIX + "bridge.inbox")
     inbox = Record(Place(copy.topic, 0, offset), AT + offset, copy.key, copy.value, copy.headers)
     return open_arrival(inbox, PREFIX)

@@ -35,9 +35,7 @@ async def _create_topic(bootstrap: str, topic: str) -> None:
 
 async def _produce(bootstrap: str, topic: str, *values: bytes) -> None:
     async with (
-        AIOKafkaProducer(
-            bootstrap_servers=bootstrap, transactional_id=f"{topic}-writer"
-        ) as producer,
+        AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=f"{topic}-writer") as producer,
         producer.transaction(),
     ):
         for value in values:
@@ -78,9 +76,7 @@ async def test_postgres_is_version_18_and_honest_about_commits(postgres: str) ->
     assert await _fetch(postgres, "SHOW synchronous_commit") == "on"
 
 
-async def test_each_test_has_a_database_of_its_own(
-    postgres: str, database_url: str
-) -> None:
+async def test_each_test_has_a_database_of_its_own(postgres: str, database_url: str) -> None:
     await _fetch(database_url, "CREATE TABLE mine ()")
 
     assert await _fetch(postgres, "SELECT to_regclass('mine')") is None
@@ -118,17 +114,17 @@ async def test_postgres_comes_back_with_its_data(tmp_path: Path) -> None:
         postgres.kill()
         postgres.start()
 
-        assert await _fetch(postgres.url, "SELECT sum(one) FROM kept") == 3  # noqa: PLR2004
+        assert await _fetch(postgres.url, "SELECT sum(one) FROM kept") == 3
 
     with run_postgres(tmp_path) as postgres:  # the same folder, another day
-        assert await _fetch(postgres.url, "SELECT count(*) FROM kept") == 2  # noqa: PLR2004
+        assert await _fetch(postgres.url, "SELECT count(*) FROM kept") == 2
 
 
 async def test_postgres_wants_its_password(postgres: str) -> None:
     if "TEST_DATABASE_URL" in os.environ:
         pytest.skip("another server, other rules")
     with pytest.raises(asyncpg.InvalidPasswordError):
-        await asyncpg.connect(postgres, password="a guess")  # noqa: S106
+        await asyncpg.connect(postgres, password="a guess")
 
 
 def test_a_path_longer_than_a_socket_may_have_is_no_trouble(tmp_path: Path) -> None:
@@ -156,7 +152,7 @@ def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
         "    print(postgres.pid, flush=True)\n"
         "    time.sleep(60)\n"
     )
-    with subprocess.Popen(  # noqa: S603 - our own program
+    with subprocess.Popen(
         [sys.executable, "-c", program, tmp_path],
         stdout=subprocess.PIPE,
         text=True,

@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from budget_bridge.contracts.inbound import BudgetLocked
+from budget_bridge.contracts.inbound import BudgetLocked, InboundMessage
 from budget_bridge.contracts.inbox import Arrival
 from budget_bridge.handlers.rules import Rules
 from budget_bridge.outbox.batch import StumbledError, identify
@@ -78,10 +78,14 @@ async def test_what_decide_sends_is_what_the_outbox_holds(
     assert (story.status.status, len(story.history), len(story.sent)) == ("EXPORTING", 2, 4)
 
 
-async def test_the_state_survives_the_database(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
-    told = [lock(), retrieve(2), accept(), lock(2, STEEL | {"original_amount": "1"}), acknowledge("success")]
+async def test_the_state_survives_the_database(connection: Connection, position: Position, rules: RulesVersion) -> None:
+    told: list[InboundMessage] = [
+        lock(),
+        retrieve(2),
+        accept(),
+        lock(2, STEEL | {"original_amount": "1"}),
+        acknowledge("success"),
+    ]
     for offset, body in enumerate(told):
         position, decided = await store_batch(connection, position, [arrive(offset, body)], rules, PREFIX)
     assert await verdicts(connection) == ["applied"] * 5
@@ -242,7 +246,9 @@ async def test_verdicts_give_way(connection: Connection, position: Position, rul
 
 
 async def test_what_is_due_is_found_by_lane(connection: Connection, position: Position, rules: RulesVersion) -> None:
-    await store_batch(connection, position, [arrive(0, lock()), arrive(1, accept()), arrive(2, accept(9))], rules, PREFIX)
+    await store_batch(
+        connection, position, [arrive(0, lock()), arrive(1, accept()), arrive(2, accept(9))], rules, PREFIX
+    )
     late = NOON.replace(year=2030)
     assert sorted((due.deadline, due.version) for due in await find_due(connection, [0], late)) == [
         ("acknowledgement", 1),
@@ -255,8 +261,10 @@ async def test_what_is_due_is_found_by_lane(connection: Connection, position: Po
 async def test_where_spectrum_may_hold_something(
     connection: Connection, position: Position, rules: RulesVersion
 ) -> None:
-    told = [lock(), accept(), acknowledge("failed")]
-    position, _ = await store_batch(connection, position, [arrive(n, body) for n, body in enumerate(told)], rules, PREFIX)
+    told: list[InboundMessage] = [lock(), accept(), acknowledge("failed")]
+    position, _ = await store_batch(
+        connection, position, [arrive(n, body) for n, body in enumerate(told)], rules, PREFIX
+    )
     [held] = await find_held_jobs(connection)
     assert (held.key, held.job_number) == (KEY, "26-1001")
     await store_batch(connection, position, [arrive(3, reset())], rules, PREFIX)
@@ -316,7 +324,9 @@ async def test_the_database_refuses_what_cannot_be(
 async def test_two_budgets_cannot_claim_one_job(
     connection: Connection, position: Position, rules: RulesVersion
 ) -> None:
-    await store_batch(connection, position, [arrive(0, lock()), arrive(1, lock(1, key=KEY._replace(budget_id=2)))], rules, PREFIX)
+    await store_batch(
+        connection, position, [arrive(0, lock()), arrive(1, lock(1, key=KEY._replace(budget_id=2)))], rules, PREFIX
+    )
     with pytest.raises(asyncpg.ExclusionViolationError):
         await connection.execute("update budgets set claims_job = true")
 

@@ -1,6 +1,7 @@
 """The five laws over random histories, and planted faults that must break them."""
 
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from budget_bridge.contracts.cloudevents import Message
+from budget_bridge.contracts.inbound import ExportRetry
 from budget_bridge.contracts.outbound import SpectrumExport
 from budget_bridge.handlers.budget import Budget, Status
 from budget_bridge.handlers.decide import decide
@@ -24,9 +26,16 @@ def test_the_laws_hold_in_histories_that_hypothesis_draws(chance: random.Random)
 
 
 def test_the_laws_hold_in_many_histories() -> None:
-    counts = sum((play(random.Random(seed), 80) for seed in range(1500)), start=world.Counter())
+    counts = sum((play(random.Random(seed), 80) for seed in range(1500)), start=Counter[str]())
     assert counts["histories"] == 1500
-    for what in ("exports", "resyncs", "synced moments checked", "ERP runs broken off", "ERP partial", "verdict parked"):
+    for what in (
+        "exports",
+        "resyncs",
+        "synced moments checked",
+        "ERP runs broken off",
+        "ERP partial",
+        "verdict parked",
+    ):
         assert counts[what] > 100, what
 
 
@@ -57,7 +66,9 @@ def export_twice(budget: Budget, message: Message, situation: Situation) -> Outc
     if outcome.verdict.value == "duplicate" and budget.unanswered and message.body.type == "approval.decision.v1":
         again = replace(budget, status=Status.EXPORT_FAILED)
         retried = message.body.model_copy()
-        body = world.ExportRetry(**retried.model_dump(include=set(world.ExportRetry.model_fields)) | {"requested_by": "x", "reason": "x"})
+        body = ExportRetry(
+            **retried.model_dump(include=set(ExportRetry.model_fields)) | {"requested_by": "x", "reason": "x"}
+        )
         return decide(again, Message(message.source, message.id, body, ()), situation)
     return outcome
 

@@ -23,7 +23,17 @@ from budget_bridge.contracts.inbound import (
     InboundMessage,
 )
 from budget_bridge.contracts.outbound import BudgetStatus, SpectrumExport
-from budget_bridge.demo.spectrum import Answer, Held, Job, LineKey, Order, Refusal, Spectrum, read_order, write_acknowledgement
+from budget_bridge.demo.spectrum import (
+    Answer,
+    Held,
+    Job,
+    LineKey,
+    Order,
+    Refusal,
+    Spectrum,
+    read_order,
+    write_acknowledgement,
+)
 from budget_bridge.handlers.budget import Budget, BudgetKey, Status
 from budget_bridge.handlers.decide import decide
 from budget_bridge.handlers.decision import DeadLetter, Outcome, Situation
@@ -171,7 +181,9 @@ class World:
     def _decide(self) -> None:
         key, budget = self._pick()
         current = budget.version.number if budget.version else 1
-        version = self.chance.choice([current, current, current, budget.newest or 1, budget.newest + 1, max(1, current - 1)])
+        version = self.chance.choice(
+            [current, current, current, budget.newest or 1, budget.newest + 1, max(1, current - 1)]
+        )
         accepts = self.chance.random() < 0.8
         decision = ApprovalDecision(
             **key._asdict(),
@@ -185,7 +197,11 @@ class World:
 
     def _retrieve(self) -> None:
         key, budget = self._pick()
-        self._post(BudgetRetrieved(**key._asdict(), budget_version=budget.newest or 1, retrieved_by="mia", retrieved_at=self.now))
+        self._post(
+            BudgetRetrieved(
+                **key._asdict(), budget_version=budget.newest or 1, retrieved_by="mia", retrieved_at=self.now
+            )
+        )
 
     def _command(self) -> None:
         key, budget = self._pick()
@@ -309,7 +325,9 @@ class World:
                 self._answer(order, Answer("failed"))  # a statement, not a proof
             return
         self.spectrum.refusals = (
-            {self.chance.choice(order.lines).key: Refusal("E", "closed", "Cost_Type")} if self.chance.random() < 0.15 else {}
+            {self.chance.choice(order.lines).key: Refusal("E", "closed", "Cost_Type")}
+            if self.chance.random() < 0.15
+            else {}
         )
         try:
             for _ in range(self.chance.randint(1, 4)):
@@ -362,7 +380,9 @@ class World:
             held = self.spectrum.jobs.get(job, {}).get(line)
             original, revision, description = wanted.get(line, (0, 0, None))
             stands = (held.original, held.booked_by_bridge) if held else (0, 0)
-            hold(f"law 4: {key} {line} holds {stands}, not {(original, revision)}", holds=stands == (original, revision))
+            hold(
+                f"law 4: {key} {line} holds {stands}, not {(original, revision)}", holds=stands == (original, revision)
+            )
             if held and description is not None:
                 hold(f"law 4: {key} {line} is called {held.description}", holds=held.description == description)
 
@@ -431,7 +451,9 @@ class World:
         held = budget.held_target
         if held and held[:2] != self.rules.jobs[PROJECT]:
             self._give_free(key)
-        version = max((number for owner, number in self._locks if owner == key), default=0) + 50  # for which nothing is parked
+        version = (
+            max((number for owner, number in self._locks if owner == key), default=0) + 50
+        )  # for which nothing is parked
         line = {
             "budget_line_item_id": 1,
             "cost_code": "P2",

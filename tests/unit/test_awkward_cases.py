@@ -1,5 +1,6 @@
 """Every awkward case of docs/behaviour.md."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -276,7 +277,7 @@ class TestAcknowledged:
 
 class TestCommands:
     @pytest.mark.parametrize("command", [retry, reset])
-    def test_of_a_version_not_known(self, command: "type[InboundMessage]") -> None:
+    def test_of_a_version_not_known(self, command: Callable[[int], InboundMessage]) -> None:
         assert Story().tell(command(1)).refusal == "unknown_version"
         assert bring_to(Status.SYNCED).tell(command(2)).refusal == "unknown_version"
         assert bring_to(Status.SYNCED).tell(lock(2, OTHER), command(1)).refusal == "stale_version"

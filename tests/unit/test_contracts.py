@@ -22,13 +22,15 @@ KINDS = [(topic, model.type) for topic, models in SOURCES.items() for model in m
 
 
 def binary(kind: str, data: object, **attributes: bytes | None) -> Record:
-    headers: dict[str, bytes | None] = {
+    usual: dict[str, bytes | None] = {
         "ce_specversion": b"1.0",
         "ce_id": b"7",
         "ce_source": b"there",
         "ce_type": kind.encode(),
         "content-type": b"application/json; charset=utf-8",
-    } | {name.replace("content_type", "content-type"): value for name, value in attributes.items()}
+    }
+    given = {name.replace("content_type", "content-type"): value for name, value in attributes.items()}
+    headers = {**usual, **given}
     value = data if isinstance(data, bytes | None) else json.dumps(data).encode()
     return Record(Place("x.procore.budgets", 3, 14), 1000, b"k", value, tuple(headers.items()))
 

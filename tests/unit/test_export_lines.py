@@ -128,7 +128,10 @@ def test_quantities_come_and_go_with_the_rule() -> None:
     measured = CONCRETE | {"quantity": "12.5", "unit_of_measure": "M3"}
     story = Story().ruled(quantities=True)
     lines = export(story, 1, STEEL, measured)
-    assert (lines["03300", "M"]["original_estimate_quantity"], lines["03300", "M"]["unit_of_measure"]) == ("12.50", "M3")
+    assert (lines["03300", "M"]["original_estimate_quantity"], lines["03300", "M"]["unit_of_measure"]) == (
+        "12.50",
+        "M3",
+    )
     assert (lines["05120", "S"]["original_estimate_quantity"], lines["05120", "S"]["unit_of_measure"]) == ("0.00", None)
     story.tell(acknowledge("success"))
     lines = export(story, 2, STEEL)

@@ -191,7 +191,8 @@ def test_row_12_a_rejection_of_a_failed_export_returns_with_spectrums_words() ->
 
 
 @pytest.mark.parametrize(
-    ("answer", "then"), [("success", Status.SYNCED), ("failed", Status.EXPORT_FAILED), ("partial", Status.EXPORT_FAILED)]
+    ("answer", "then"),
+    [("success", Status.SYNCED), ("failed", Status.EXPORT_FAILED), ("partial", Status.EXPORT_FAILED)],
 )
 def test_row_13_a_version_behind_an_export_waits_and_is_taken_up(answer: str, then: Status) -> None:
     story = bring_to(Status.EXPORTING).tell(lock(2, OTHER))

@@ -7,7 +7,7 @@ import pytest
 from budget_bridge.contracts.outbound import BudgetError
 from budget_bridge.handlers.budget import BudgetKey, Status
 from budget_bridge.handlers.rules import Job, Phase
-from tests.unit.builders import CONCRETE, KEY, RULES, STEEL, Line, Story, accept, acknowledge, bring_to, lock
+from tests.unit.builders import CONCRETE, KEY, STEEL, Line, Story, accept, acknowledge, bring_to, lock
 
 
 def find_errors(*lines: Line, story: Story | None = None, **fields: Any) -> list[BudgetError]:
@@ -62,7 +62,9 @@ def test_duplicates_are_told_of_each_line() -> None:
     assert find_codes(STEEL, CONCRETE | {"budget_line_item_id": 1}) == ["duplicate_line"] * 2
     other = {"budget_line_item_id": 5, "cost_code": "03-301"}
     assert find_codes(CONCRETE, CONCRETE | other) == ["duplicate_target"] * 2
-    assert find_codes(CONCRETE | {"cost_type": "L"}, CONCRETE | other | {"cost_type": "LAB"}) == ["duplicate_target"] * 2
+    assert (
+        find_codes(CONCRETE | {"cost_type": "L"}, CONCRETE | other | {"cost_type": "LAB"}) == ["duplicate_target"] * 2
+    )
 
 
 def test_descriptions_belong_to_the_phase() -> None:
@@ -71,7 +73,9 @@ def test_descriptions_belong_to_the_phase() -> None:
     assert find_codes(CONCRETE, labour | {"description": "Formwork"}) == ["description_conflict"] * 2
     story = Story().tell(lock(1, CONCRETE, labour | {"description": ""}))
     assert {line.description for line in story.find("approval.requested.v1").lines} == {"Concrete"}
-    story = Story().tell(lock(1, STEEL | {"cost_code": "01-500", "description": "\x00 anything, and far too long a text"}))
+    story = Story().tell(
+        lock(1, STEEL | {"cost_code": "01-500", "description": "\x00 anything, and far too long a text"})
+    )
     assert [line.description for line in story.find("approval.requested.v1").lines] == ["General conditions"]
 
 
@@ -108,7 +112,10 @@ def test_forbidden_character(character: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["original_amount", "revision_amount"])
-@pytest.mark.parametrize(("amount", "codes"), [("1.100", []), ("1.10000000000000000000000000000000000", []), ("1.001", ["too_many_decimals"])])
+@pytest.mark.parametrize(
+    ("amount", "codes"),
+    [("1.100", []), ("1.10000000000000000000000000000000000", []), ("1.001", ["too_many_decimals"])],
+)
 def test_too_many_decimals(field: str, amount: str, codes: list[str]) -> None:
     found = find_codes(STEEL | {field: amount})
     assert [code for code in found if code != "too_many_decimals"] == []
@@ -128,7 +135,9 @@ def test_too_many_decimals(field: str, amount: str, codes: list[str]) -> None:
 def test_amount_out_of_range(field: str, limit: str, beyond: str, sign: str) -> None:
     assert find_codes(STEEL | {field: sign + limit}, story=Story().ruled(quantities=True)) == []
     found = find_errors(STEEL | {field: sign + beyond}, story=Story().ruled(quantities=True))
-    assert [(error.code, error.field, error.budget_line_item_id) for error in found] == [("amount_out_of_range", field, 1)]
+    assert [(error.code, error.field, error.budget_line_item_id) for error in found] == [
+        ("amount_out_of_range", field, 1)
+    ]
     assert len(str(found[0].message)) < 200
 
 
@@ -185,7 +194,9 @@ def test_removed_line() -> None:
     story = Story().ruled(removed_lines="block").tell(lock(1, STEEL, zero), accept(), acknowledge("success"))
     [error] = find_errors(zero, story=story)
     assert (error.code, error.budget_line_item_id) == ("removed_line", 1)
-    story.budget = Story().ruled(removed_lines="block").tell(lock(1, STEEL, zero), accept(), acknowledge("success")).budget
+    story.budget = (
+        Story().ruled(removed_lines="block").tell(lock(1, STEEL, zero), accept(), acknowledge("success")).budget
+    )
     assert find_codes(STEEL, story=story) == []
 
 

@@ -62,14 +62,14 @@ async def run_worker(settings: WorkerSettings, rules: Rules, log: Logger) -> Non
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    _collect_less_often()
+    collect_less_often()
     surroundings = await _prepare_when_there(settings, rules, log, stopping)
     if surroundings:
         await _carry(surroundings, log, stopping)
     log.info("worker.stopped")
 
 
-def _collect_less_often() -> None:
+def collect_less_often() -> None:
     """Look for cyclic garbage less often: what a batch makes is many small values, none of which is cyclic."""
     gc.collect()
     gc.freeze()

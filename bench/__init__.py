@@ -1,0 +1,1 @@
+"""The benchmark and its two yardsticks; ``python -m bench`` runs it."""

@@ -1,0 +1,105 @@
+"""The second yardstick: the same I/O as the worker, and nothing else.
+
+The same intake, batches, decoding and transactional publishing, and one upsert per key, but no history, no decisions
+and no outbox: no design with these parts can be faster than this by much.
+What it publishes for each message has the number and the size of what the worker publishes.
+"""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Sequence
+
+from budget_bridge.contracts.cloudevents import Message
+from budget_bridge.contracts.inbound import BudgetLocked
+from budget_bridge.contracts.inbox import Arrival, open_arrival
+from budget_bridge.contracts.records import Outgoing
+from budget_bridge.contracts.topics import SOURCES
+from budget_bridge.outbox.database import connect, transaction
+from budget_bridge.worker.intake import Intake
+from budget_bridge.worker.kafka import Appender, Connection, Partition, Publisher, Reader
+from budget_bridge.worker.lane import AT_MOST, PUBLISH_SECONDS, WITHIN_SECONDS
+from budget_bridge.worker.log import configure_log
+from budget_bridge.worker.run import BATCH_BYTES, collect_less_often
+
+KAFKA = Connection(os.environ.get("KAFKA_BOOTSTRAP", ""))
+PREFIX = os.environ.get("TOPIC_PREFIX", "")
+GROUP = f"{PREFIX}floor"
+UPSERT = (
+    "insert into floor (key, state) select * from unnest($1::text[], $2::json[]) "
+    "on conflict (key) do update set state = excluded.state"
+)
+# As large as what the worker sends for a budget of twenty lines.
+LINES = b"x" * 7000
+STATUS = b"x" * 480
+STATE = json.dumps("x" * 2500)
+
+
+def answer(arrival: Arrival) -> list[Outgoing]:
+    """Give what is published for one message."""
+    message = arrival.message
+    if not isinstance(message, Message):
+        return []
+    body = message.body
+    key = f"{body.company_id}/{body.project_id}/{body.budget_id}".encode()
+    topic = "bridge.approval-requests" if isinstance(body, BudgetLocked) else "spectrum.exports"
+    headers = arrival.original.headers
+    return [Outgoing(PREFIX + topic, key, LINES, headers), Outgoing(f"{PREFIX}bridge.status", key, STATUS, headers)]
+
+
+async def carry(reader: Reader, place: Partition, stopping: asyncio.Event) -> None:
+    """Carry one partition."""
+    publisher = Publisher(KAFKA, f"{GROUP}-{place[1]}")
+    await publisher.start()
+    session = await connect(os.environ["DATABASE_URL"])
+    await reader.seek(place, 0)
+    publishing: asyncio.Task[None] | None = None
+    while not stopping.is_set():
+        records = await reader.fetch(place, AT_MOST, WITHIN_SECONDS)
+        if not records:
+            continue
+        arrivals = [open_arrival(record, PREFIX) for record in records]
+        outgoing = [record for arrival in arrivals for record in answer(arrival)]
+        keys: Sequence[str] = sorted({(record.key or b"").decode() for record in outgoing})
+        async with transaction(session):
+            await session.execute(UPSERT, keys, [STATE] * len(keys))
+        if publishing:
+            await publishing
+        offset = records[-1].place.offset + 1
+        publishing = asyncio.create_task(
+            publisher.publish(GROUP, place, offset, "floor", outgoing, within=PUBLISH_SECONDS)
+        )
+    if publishing:
+        await publishing
+    await publisher.close(1.0)
+    await session.close()
+
+
+async def main() -> None:
+    """Carry until told to stop."""
+    collect_less_often()
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    session = await connect(os.environ["DATABASE_URL"])
+    await session.execute("create table if not exists floor (key text primary key, state json not null)")
+    await session.close()
+    lanes: list[asyncio.Task[None]] = []
+
+    async def start(places: list[Partition]) -> None:
+        lanes.extend(asyncio.create_task(carry(reader, place, stopping)) for place in places)
+
+    reader = Reader(KAFKA, GROUP, [f"{PREFIX}bridge.inbox"], start="none", fetch_bytes=BATCH_BYTES, on_assigned=start)
+    sources = Reader(KAFKA, f"{GROUP}.intake", [PREFIX + name for name in SOURCES], start="earliest")
+    appender = Appender(KAFKA)
+    await sources.start()
+    await reader.start()
+    await Intake(sources, appender, f"{PREFIX}bridge.inbox", configure_log("json")).run(stopping)
+    await asyncio.gather(*lanes)
+    await reader.close(1.0)
+    await sources.close(1.0)
+    await appender.close(1.0)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

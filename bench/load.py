@@ -1,0 +1,145 @@
+"""What the benchmark sends, and where it is sent: a deployment of its own for every run."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+
+from budget_bridge.contracts.records import Outgoing
+from budget_bridge.worker.kafka import Appender, Connection
+
+LINES = 20
+PARTITIONS = 4
+COMPANY = 4211
+
+
+def write_lock(project: int) -> bytes:
+    """Write a lock of twenty lines."""
+    lines = [
+        {
+            "budget_line_item_id": project * 100 + number,
+            "cost_code": f"03-3{number:02d}",
+            "cost_type": "L",
+            "description": f"Concrete work {number}",
+            "original_amount": f"{project * 7 + number}.25",
+            "revision_amount": "0.00",
+        }
+        for number in range(LINES)
+    ]
+    cents = sum((project * 7 + number) * 100 + 25 for number in range(LINES))
+    return json.dumps(
+        {
+            **_key(project),
+            "currency": "USD",
+            "total_amount": f"{cents // 100}.{cents % 100:02d}",
+            "created_by": "carla@example.org",
+            "locked_by": "lou@example.org",
+            "sent_by": "sam@example.org",
+            "locked_at": "2026-11-24T08:00:00Z",
+            "lines": lines,
+        }
+    ).encode()
+
+
+def write_acceptance(project: int) -> bytes:
+    """Write an acceptance."""
+    decision = {"decision": "accept", "decided_by": "ann@example.org", "decided_at": "2026-11-24T09:00:00Z"}
+    return json.dumps({**_key(project), **decision}).encode()
+
+
+def _key(project: int) -> dict[str, int]:
+    return {"company_id": COMPANY, "project_id": project, "budget_id": 1, "budget_version": 1}
+
+
+@dataclass
+class Deployment:
+    """Topics, a database and rules that nothing else uses."""
+
+    folder: Path
+    kafka: str
+    admin_url: str
+    budgets: int
+    prefix: str = field(default_factory=lambda: f"b{uuid4().hex[:8]}.")
+
+    @property
+    def database_url(self) -> str:
+        return f"{self.admin_url.rpartition('/')[0]}/{self.prefix.rstrip('.')}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "KAFKA_BOOTSTRAP": self.kafka,
+            "KAFKA_GROUP_ID": f"{self.prefix}bridge",
+            "TOPIC_PREFIX": self.prefix,
+            "DATABASE_URL": self.database_url,
+            "RULES_DIR": str(self.folder / self.prefix),
+            "LOG_FORMAT": "json",
+        }
+
+    async def prepare(self) -> None:
+        """Make the database, the topics and the rules."""
+        connection = await asyncpg.connect(self.admin_url)
+        await connection.execute(f"create database {self.prefix.rstrip('.')}")
+        await connection.close()
+        rules = self.folder / self.prefix
+        rules.mkdir()
+        (rules / "rules.toml").write_text("")
+        jobs = "".join(f"{COMPANY},{project},001,J{project}\n" for project in range(1, self.budgets + 1))
+        (rules / "jobs.csv").write_text("company_id,project_id,company_code,job_number\n" + jobs)
+        phases = "".join(f"03-3{number:02d},033{number:02d},\n" for number in range(LINES))
+        (rules / "phases.csv").write_text("cost_code,phase_code,description\n" + phases)
+        (rules / "cost_types.csv").write_text("cost_type,spectrum_cost_type,price_method_code\nL,L,T\n")
+        (rules / "approvers.csv").write_text(f"company_id,project_id,user\n{COMPANY},,ann@example.org\n")
+        for command in (["migrate"], ["topics", "--partitions", str(PARTITIONS)]):
+            await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, "-m", "budget_bridge", *command],
+                env=self.environment,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+
+    async def send(self, projects: range) -> None:
+        """Lock every budget, then accept every one."""
+        appender = Appender(Connection(self.kafka))
+        try:
+            for topic, kind, write in (
+                ("procore.budgets", "budget.locked.v1", write_lock),
+                ("procore.approvals", "approval.decision.v1", write_acceptance),
+            ):
+                for start in range(projects.start, projects.stop, 500):
+                    some = range(start, min(start + 500, projects.stop))
+                    await appender.append([self._record(topic, kind, project, write(project)) for project in some])
+        finally:
+            await appender.close(2.0)
+
+    def _record(self, topic: str, kind: str, project: int, value: bytes) -> Outgoing:
+        headers = (
+            ("ce_specversion", b"1.0"),
+            ("ce_id", f"{kind}/{project}".encode()),
+            ("ce_source", b"bench"),
+            ("ce_type", kind.encode()),
+            ("content-type", b"application/json"),
+        )
+        return Outgoing(self.prefix + topic, f"{COMPANY}/{project}/1".encode(), value, headers)
+
+    def start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a program on this deployment."""
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+        )
+
+
+async def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a program."""
+    process.terminate()
+    await asyncio.to_thread(process.wait)

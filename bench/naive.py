@@ -1,0 +1,55 @@
+"""The first yardstick: what one would otherwise write.
+
+One message at a time: parse, one transaction with the same tables, publish and wait, commit.
+It decides by the same core, so that only the way of carrying differs; it reads the source topics directly.
+"""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from uuid import uuid4
+
+from budget_bridge.contracts.inbox import copy_to_inbox, open_arrival
+from budget_bridge.contracts.records import Place, Record
+from budget_bridge.contracts.topics import SOURCES
+from budget_bridge.outbox.database import connect
+from budget_bridge.outbox.deployment import keep_rules
+from budget_bridge.outbox.store import start_position, store_batch
+from budget_bridge.worker.kafka import Appender, Connection, Reader
+from budget_bridge.worker.rules_files import read_rules, write_rules
+
+
+async def main() -> None:
+    """Carry until told to stop."""
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    kafka, prefix = Connection(os.environ["KAFKA_BOOTSTRAP"]), os.environ["TOPIC_PREFIX"]
+    session = await connect(os.environ["DATABASE_URL"])
+    rules = read_rules(Path(os.environ["RULES_DIR"]))
+    version = await keep_rules(session, rules, *write_rules(rules))
+    position = await start_position(session, 0, 0, uuid4())
+    reader = Reader(kafka, f"{prefix}naive", [prefix + name for name in SOURCES], start="earliest")
+    appender = Appender(kafka)
+    await reader.start()
+    places = count()
+    while not stopping.is_set():
+        for record in await reader.fetch_any(500, 0.2):
+            # The same tables want a place in one log; here it is the order of reading.
+            copy = copy_to_inbox(record, f"{prefix}bridge.inbox")
+            place = Place(copy.topic, 0, next(places))
+            inbox = Record(place, record.timestamp_ms, copy.key, copy.value, copy.headers)
+            arrival = replace(open_arrival(inbox, prefix), original=record)
+            position, decided = await store_batch(session, position, [arrival], version, prefix)
+            for row in decided.rows:
+                await appender.append([row.record])
+            await reader.commit({(record.place.topic, record.place.partition): record.place.offset + 1})
+    await reader.close(1.0)
+    await appender.close(1.0)
+    await session.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

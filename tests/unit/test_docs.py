@@ -1,0 +1,39 @@
+"""The pages for users name what the code has, and nothing that it has not."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from budget_bridge.contracts.outbound import RefusalCode, ReturnCause, StatusName
+from budget_bridge.handlers import validation
+from budget_bridge.handlers.decision import Verdict
+
+ROOT = Path(__file__).parents[2]
+BEHAVIOUR = (ROOT / "docs" / "behaviour.md").read_text()
+
+
+@pytest.mark.parametrize("name", [*Verdict, *get_args(RefusalCode), *get_args(ReturnCause), *get_args(StatusName)])
+def test_the_rules_page_names_every_verdict_code_cause_and_status(name: str) -> None:
+    assert name in BEHAVIOUR
+
+
+def test_the_rules_page_lists_the_codes_of_validation() -> None:
+    source = Path(validation.__file__).read_text()
+    table = BEHAVIOUR.partition("## Validation")[2].partition("**Same content**")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    listed = {code for row in rows for code in re.findall(r"`(\w+)`", row)}
+    assert listed
+    for code in listed:
+        assert f'"{code}"' in source, code
+    used = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', source)) - listed
+    fields = {"budget_line_item_id", "cost_code", "cost_type", "original_amount", "revision_amount", "total_amount"}
+    assert used <= fields | {"unit_of_measure", "project_id", "budget_id", "job_number", "description_shortened"}
+
+
+def test_links_between_pages_and_code_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -87,9 +87,10 @@ def describe_topics() -> str:
     """Describe the topics: direction, what they carry, how they are set up."""
     rows = ["| Topic | Direction | Types | Settings |", "|---|---|---|---|"]
     for topic in list_topics():
-        carried = [*SOURCES.get(topic.name, ()), *OUTPUTS.get(topic.name, ())]
+        carried = [model.type for model in SOURCES.get(topic.name, ())]
+        carried += [model.type for model in OUTPUTS.get(topic.name, ())]
         direction = "in" if topic.name in SOURCES else "internal" if topic.name == INBOX else "out"
-        types = ", ".join(f"`{model.type}`" for model in carried) or "any"
+        types = ", ".join(f"`{kind}`" for kind in carried) or "any"
         settings = ", ".join(f"`{name}={value}`" for name, value in topic.settings.items())
         rows.append(f"| `{topic.name}` | {direction} | {types} | {settings} |")
     return "\n".join(rows)

@@ -72,9 +72,9 @@ async def measure_rate(folder: Path, kafka: str, url: str, budgets: int, program
 
 async def measure_memory(folder: Path, kafka: str, url: str, waiting: int, worked: int) -> float:
     """Measure the worker's peak memory while it works through a backlog, in megabytes."""
-    deployment = Deployment(folder, kafka, url, waiting // 2)
+    deployment = Deployment(folder, kafka, url, 1000)
     await deployment.prepare()
-    await deployment.send(range(1, waiting // 2 + 1))
+    await deployment.send_versions(waiting)
     process = deployment.start("budget_bridge", "run")
     try:
         await watch(deployment, lambda records: len(records) >= 2 * worked)

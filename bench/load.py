@@ -19,7 +19,7 @@ PARTITIONS = 4
 COMPANY = 4211
 
 
-def write_lock(project: int) -> bytes:
+def write_lock(project: int, version: int = 1) -> bytes:
     """Write a lock of twenty lines."""
     lines = [
         {
@@ -35,7 +35,7 @@ def write_lock(project: int) -> bytes:
     cents = sum((project * 7 + number) * 100 + 25 for number in range(LINES))
     return json.dumps(
         {
-            **_key(project),
+            **_key(project, version),
             "currency": "USD",
             "total_amount": f"{cents // 100}.{cents % 100:02d}",
             "created_by": "carla@example.org",
@@ -53,8 +53,8 @@ def write_acceptance(project: int) -> bytes:
     return json.dumps({**_key(project), **decision}).encode()
 
 
-def _key(project: int) -> dict[str, int]:
-    return {"company_id": COMPANY, "project_id": project, "budget_id": 1, "budget_version": 1}
+def _key(project: int, version: int = 1) -> dict[str, int]:
+    return {"company_id": COMPANY, "project_id": project, "budget_id": 1, "budget_version": version}
 
 
 @dataclass
@@ -120,10 +120,28 @@ class Deployment:
         finally:
             await appender.close(2.0)
 
-    def _record(self, topic: str, kind: str, project: int, value: bytes) -> Outgoing:
+    async def send_versions(self, count: int) -> None:
+        """Lock version after version of every budget, until so many messages wait."""
+        appender = Appender(Connection(self.kafka))
+        try:
+            for version in range(1, count // self.budgets + 1):
+                for start in range(1, self.budgets + 1, 500):
+                    some = range(start, min(start + 500, self.budgets + 1))
+                    await appender.append(
+                        [
+                            self._record(
+                                "procore.budgets", "budget.locked.v1", project, write_lock(project, version), version
+                            )
+                            for project in some
+                        ]
+                    )
+        finally:
+            await appender.close(2.0)
+
+    def _record(self, topic: str, kind: str, project: int, value: bytes, version: int = 1) -> Outgoing:
         headers = (
             ("ce_specversion", b"1.0"),
-            ("ce_id", f"{kind}/{project}".encode()),
+            ("ce_id", f"{kind}/{project}/{version}".encode()),
             ("ce_source", b"bench"),
             ("ce_type", kind.encode()),
             ("content-type", b"application/json"),

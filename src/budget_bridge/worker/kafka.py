@@ -18,6 +18,7 @@ from aiokafka.errors import (
     CommitFailedError,
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    IllegalStateError,
     KafkaError,
     MessageSizeTooLargeError,
     NotCoordinatorError,
@@ -212,10 +213,14 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commit offsets; where the partition has gone to another member meanwhile, that one reads again."""
+        # aiokafka refuses a whole commit for one partition that is not ours any more.
+        ours = self._consumer.assignment()
+        still = {TopicPartition(*place): offset for place, offset in offsets.items() if TopicPartition(*place) in ours}
         async with _tell_outages():
             try:
-                await self._consumer.commit({TopicPartition(*place): offset for place, offset in offsets.items()})
-            except CommitFailedError:
+                if still:
+                    await self._consumer.commit(still)
+            except (CommitFailedError, IllegalStateError):
                 return
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:

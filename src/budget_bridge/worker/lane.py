@@ -39,7 +39,7 @@ from budget_bridge.worker.kafka import (
     read_group_offset,
 )
 from budget_bridge.worker.log import Logger, Outage
-from budget_bridge.worker.pace import back_off
+from budget_bridge.worker.pace import back_off, wait_unless
 
 AT_MOST: Final = 150
 """Records in a batch: enough to share the cost of two commits, few enough that lanes take turns."""
@@ -233,7 +233,10 @@ class Lane:
         clock = asyncio.get_running_loop().time
         until = clock() + seconds
         while not self._stopping.is_set() and (left := until - clock()) > 0:
-            await self._reader.fetch(self._place, 1, min(left, WITHIN_SECONDS))
+            try:
+                await self._reader.fetch(self._place, 1, min(left, WITHIN_SECONDS))
+            except KafkaDown:
+                await wait_unless(self._stopping, min(left, WITHIN_SECONDS))
 
     def _tell(self, decided: Decided) -> None:
         for entry in decided.entries:

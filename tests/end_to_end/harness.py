@@ -127,7 +127,9 @@ class Bridge:
             ("content-type", b"application/json"),
         )
 
-    async def send_raw(self, topic: str, value: bytes | None, headers: Headers = (), key: bytes = b"any") -> None:
+    async def send_raw(
+        self, topic: str, value: bytes | None, headers: Headers = (), key: bytes | None = b"any"
+    ) -> None:
         await self.appender.append([Outgoing(self.prefix + topic, key, value, headers)])
 
     def messages(self, kind: str, /, **fields: object) -> list[dict[str, Any]]:

@@ -93,10 +93,16 @@ async def test_bad_input_is_set_aside_and_the_partition_goes_on(bridge: Bridge) 
     ]
     for value, headers in bad:
         await bridge.send_raw("procore.budgets", value, headers, b"4211/90071")
+    await bridge.send_raw("procore.approvals", None, (), None)
     await bridge.send_raw("procore.budgets", json.dumps(good).encode(), head, b"4211/90071")
     await bridge.wait_for("approval.requested.v1")
-    await bridge.wait_until(lambda: len(bridge.dead_letters()) == len(bad), "the dead letters")
-    letters = {dict(letter.headers)["dead_letter_offset"]: letter for letter in bridge.dead_letters()}
+    await bridge.wait_until(lambda: len(bridge.dead_letters()) == len(bad) + 1, "the dead letters")
+    [nothing] = [letter for letter in bridge.dead_letters() if letter.key is None]
+    assert (nothing.value, dict(nothing.headers)["dead_letter_detail"]) == (
+        None,
+        b"the value is null; a message was expected",
+    )
+    letters = {dict(letter.headers)["dead_letter_offset"]: letter for letter in bridge.dead_letters() if letter.key}
     for number, (value, headers) in enumerate(bad):
         letter = letters[str(number).encode()]
         assert (letter.key, letter.value) == (b"4211/90071", value)

@@ -282,7 +282,8 @@ class Appender:
                 async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
                     producer = self._producer or await self._make()
                     await _send_all(producer, records)
-            except KafkaDown:
+            except (KafkaDown, MessageTooLarge):
+                # Also after a refusal for size: its numbers in the sequence are used up, and the next would not fit.
                 await self.close(1.0)
                 raise
 
@@ -334,7 +335,7 @@ class Publisher:
         """Publish records and the lane's own offset in one transaction.
 
         Raises ``LaneLost`` where the outcome is not known or the producer is fenced, ``MessageTooLarge`` where
-        nothing is visible.
+        nothing is visible. After either the producer is of no use: make another.
         """
         producer = self._producer
         try:
@@ -361,14 +362,23 @@ class Publisher:
 
 
 async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
-    sent = [
-        await producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
-        for record in records
-    ]
+    sent = [await _send(producer, record) for record in records]
     # Every one is awaited: a transaction commits although a send failed unless somebody looks.
     failed = [result for result in await asyncio.gather(*sent, return_exceptions=True) if _is_failure(result)]
     if failed:
         raise failed[0]
+
+
+async def _send(producer: AIOKafkaProducer, record: Outgoing) -> asyncio.Future[object]:
+    if record.key is not None or record.value is not None:
+        sent = await producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
+    else:
+        # Its send() asserts that there is one of them; a dead letter must be able to have neither.
+        batch = producer.create_batch()
+        batch.append(key=None, value=None, timestamp=None, headers=list(record.headers))
+        sent = await producer.send_batch(batch, record.topic, partition=0)
+    future: asyncio.Future[object] = sent
+    return future
 
 
 def _is_failure(result: object) -> bool:

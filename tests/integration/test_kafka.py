@@ -1,0 +1,152 @@
+"""The surface over aiokafka, on a real broker: what a lane relies on."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import pytest
+
+from budget_bridge.contracts.records import Outgoing, Record
+from budget_bridge.worker.kafka import (
+    Appender,
+    Connection,
+    GroupOffset,
+    KafkaDown,
+    LaneLost,
+    MessageTooLarge,
+    NewTopicSpec,
+    Partition,
+    Publisher,
+    Reader,
+    count_partitions,
+    create_topics,
+    read_group_offset,
+)
+
+
+@pytest.fixture
+async def topic(kafka: str) -> str:
+    name = f"k{uuid4().hex[:8]}"
+    settings = {"max.message.bytes": "100000"}
+    assert await create_topics(Connection(kafka), [NewTopicSpec(name, 1, settings)], 1) == [name]
+    assert await create_topics(Connection(kafka), [NewTopicSpec(name, 1, settings)], 1) == []
+    return name
+
+
+@pytest.fixture
+async def reader(kafka: str, topic: str) -> AsyncIterator[Reader]:
+    opened = Reader(Connection(kafka), f"{topic}-reader", [topic], start="earliest")
+    await opened.start()
+    yield opened
+    await opened.close(2.0)
+
+
+async def read(reader: Reader, count: int, patience: float = 20.0) -> list[Record]:
+    found: list[Record] = []
+    until = time.monotonic() + patience
+    while len(found) < count:
+        assert time.monotonic() < until, found
+        found.extend(await reader.fetch_any(100, 0.1))
+    return found
+
+
+def outgoing(topic: str, value: bytes | None, key: bytes | None = b"k") -> Outgoing:
+    return Outgoing(topic, key, value, (("a", b"\xff"), ("b", None)))
+
+
+async def test_records_travel_untouched(kafka: str, topic: str, reader: Reader) -> None:
+    appender = Appender(Connection(kafka))
+    await appender.append([outgoing(topic, b"one"), outgoing(topic, None, None)])
+    first, second = await read(reader, 2)
+    assert (first.key, first.value, first.headers) == (b"k", b"one", (("a", b"\xff"), ("b", None)))
+    assert (second.key, second.value, second.place.offset) == (None, None, 1)
+    with pytest.raises(MessageTooLarge):
+        await appender.append([outgoing(topic, b"x" * 200_000)])
+    await appender.append([outgoing(topic, b"still usable")])
+    assert (await read(reader, 1))[0].value == b"still usable"
+    await appender.close(2.0)
+
+
+async def test_a_transaction_carries_records_and_offset_together(kafka: str, topic: str, reader: Reader) -> None:
+    connection, place = Connection(kafka), (topic, 0)
+    assert await read_group_offset(connection, topic, place, 10.0) is None
+    publisher = Publisher(connection, f"{topic}-lane")
+    await publisher.start()
+    await publisher.publish(topic, place, 5, "ours", [outgoing(topic, b"1"), outgoing(topic, b"2")], within=10.0)
+    await publisher.publish(topic, place, 6, "ours", [], within=10.0)
+    assert [record.value for record in await read(reader, 2)] == [b"1", b"2"]
+    # What is too large aborts its transaction: nothing of it is visible.
+    with pytest.raises(MessageTooLarge):
+        await publisher.publish(
+            topic, place, 7, "lost", [outgoing(topic, b"3"), outgoing(topic, b"x" * 200_000)], within=10.0
+        )
+    await publisher.close(2.0)
+    successor = Publisher(connection, f"{topic}-lane")
+    await successor.start()
+    assert await read_group_offset(connection, topic, place, 10.0) == GroupOffset(6, "ours")
+    await successor.publish(topic, place, 8, "ours", [outgoing(topic, b"4")], within=10.0)
+    assert [record.value for record in await read(reader, 1)] == [b"4"]
+    await successor.close(2.0)
+
+
+async def test_a_zombie_is_fenced(kafka: str, topic: str, reader: Reader) -> None:
+    connection, place = Connection(kafka), (topic, 0)
+    zombie, successor = (Publisher(connection, f"{topic}-lane") for _ in range(2))
+    await zombie.start()
+    await zombie.publish(topic, place, 1, "", [outgoing(topic, b"before")], within=10.0)
+    await successor.start()
+    for _ in range(2):
+        with pytest.raises(LaneLost):
+            await zombie.publish(topic, place, 2, "", [outgoing(topic, b"from the grave")], within=10.0)
+    await successor.publish(topic, place, 3, "", [outgoing(topic, b"after")], within=10.0)
+    assert [record.value for record in await read(reader, 2)] == [b"before", b"after"]
+    for publisher in (zombie, successor):
+        await publisher.close(2.0)
+
+
+async def test_a_lane_reads_from_where_it_seeks(kafka: str, topic: str) -> None:
+    assigned: asyncio.Queue[list[Partition]] = asyncio.Queue()
+    appender = Appender(Connection(kafka))
+    await appender.append([outgoing(topic, b"%d" % number) for number in range(5)])
+    reader = Reader(Connection(kafka), f"{topic}-lanes", [topic], start="none", on_assigned=assigned.put)
+    await reader.start()
+    [place] = await asyncio.wait_for(assigned.get(), 20)
+    assert await reader.bounds(place) == (0, 5)
+    for offset in (3, 1):
+        await reader.seek(place, offset)
+        found: list[Record] = []
+        while not found:
+            found = await reader.fetch(place, 1, 0.2)
+        assert found[0].place.offset == offset
+    reader.pause(place)
+    assert await reader.fetch(place, 9, 0.3) == []
+    await reader.close(2.0)
+    await appender.close(2.0)
+
+
+async def test_what_a_callback_raises_is_not_lost(kafka: str, topic: str) -> None:
+    async def fail(_: list[Partition]) -> None:
+        raise RuntimeError("planted")
+
+    reader = Reader(Connection(kafka), f"{topic}-failing", [topic], start="earliest", on_assigned=fail)
+    await reader.start()
+    until = time.monotonic() + 20
+    with pytest.raises(RuntimeError, match="planted"):
+        while time.monotonic() < until:
+            await reader.fetch_any(1, 0.1)
+    await reader.close(2.0)
+
+
+async def test_a_broker_that_is_not_there() -> None:
+    nowhere = Connection("127.0.0.1:9")
+    with pytest.raises(KafkaDown):
+        await count_partitions(nowhere, ["any"])
+    publisher = Publisher(nowhere, "lane")
+    with pytest.raises(KafkaDown):
+        await publisher.start(within=2.0)
+    await publisher.close(2.0)
+    with pytest.raises(KafkaDown):
+        await Appender(nowhere).append([outgoing("any", b"")])
+    with pytest.raises(KafkaDown):
+        await read_group_offset(nowhere, "group", ("any", 0), 2.0)

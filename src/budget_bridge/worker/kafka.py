@@ -364,9 +364,9 @@ class Publisher:
 async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
     sent = [await _send(producer, record) for record in records]
     # Every one is awaited: a transaction commits although a send failed unless somebody looks.
-    failed = [result for result in await asyncio.gather(*sent, return_exceptions=True) if _is_failure(result)]
-    if failed:
-        raise failed[0]
+    for result in await asyncio.gather(*sent, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 async def _send(producer: AIOKafkaProducer, record: Outgoing) -> asyncio.Future[object]:
@@ -379,10 +379,6 @@ async def _send(producer: AIOKafkaProducer, record: Outgoing) -> asyncio.Future[
         sent = await producer.send_batch(batch, record.topic, partition=0)
     future: asyncio.Future[object] = sent
     return future
-
-
-def _is_failure(result: object) -> bool:
-    return isinstance(result, BaseException)
 
 
 async def _close_producer(producer: AIOKafkaProducer, within: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from budget_bridge.contracts.records import Outgoing, Record
 from budget_bridge.worker.kafka import (
@@ -66,6 +67,17 @@ async def test_records_travel_untouched(kafka: str, topic: str, reader: Reader) 
     await appender.append([outgoing(topic, b"still usable")])
     assert (await read(reader, 1))[0].value == b"still usable"
     await appender.close(2.0)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])
+async def test_records_are_read_whatever_they_were_packed_with(
+    kafka: str, topic: str, reader: Reader, codec: str
+) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka, compression_type=codec)
+    await producer.start()
+    await producer.send_and_wait(topic, b"x" * 5000)
+    await producer.stop()
+    assert (await read(reader, 1))[0].value == b"x" * 5000
 
 
 async def test_a_transaction_carries_records_and_offset_together(kafka: str, topic: str, reader: Reader) -> None:

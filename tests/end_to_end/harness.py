@@ -16,7 +16,10 @@ from uuid import uuid4
 from budget_bridge.contracts.inbound import Inbound
 from budget_bridge.contracts.records import Headers, Outgoing, Record
 from budget_bridge.contracts.topics import OUTPUTS, SOURCES
+from budget_bridge.worker.findings import Findings
 from budget_bridge.worker.kafka import Appender, Connection, Reader
+from budget_bridge.worker.reconcile import reconcile
+from budget_bridge.worker.scene import Scene
 
 PATIENCE_SECONDS = 60.0
 RULES: dict[str, str] = {
@@ -41,6 +44,8 @@ class Bridge:
     prefix: str = field(default_factory=lambda: f"t{uuid4().hex[:8]}.")
     seen: list[Record] = field(default_factory=list)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    is_sound: bool = True
+    """Whether nothing was planted by hand that a reconciliation must find."""
 
     def __post_init__(self) -> None:
         self.write_rules()
@@ -95,6 +100,10 @@ class Bridge:
         worker.send_signal(by)
         self.workers.remove(worker)
         return await asyncio.to_thread(worker.wait, 15)
+
+    async def reconcile(self) -> Findings:
+        """What `budget-bridge reconcile` finds."""
+        return await reconcile(Scene(Connection(self.kafka), self.database_url, f"{self.prefix}bridge", self.prefix))
 
     def read_log(self) -> list[dict[str, Any]]:
         lines = (self.folder / "worker.log").read_text().splitlines()

@@ -63,6 +63,7 @@ async def test_missing_topics_and_schema_are_told(bridge: Bridge) -> None:
     done = bridge.command("run", TOPIC_PREFIX="other.")
     assert (done.returncode, "run `budget-bridge topics`" in done.stderr) == (2, True)
     connection = await asyncpg.connect(bridge.database_url)
+    bridge.is_sound = False
     await connection.execute("delete from migrations")
     await connection.close()
     done = bridge.command("run")
@@ -89,6 +90,7 @@ async def test_a_lane_that_finds_something_out_of_place_publishes_nothing(bridge
     await bridge.send(lock())
     await bridge.wait_for("approval.requested.v1")
     await bridge.stop(worker)
+    bridge.is_sound = False
     connection = await asyncpg.connect(bridge.database_url)
     await connection.execute(
         "update positions set next_offset = 0, last_offset = null, last_timestamp_ms = null, last_hash = null;"

@@ -22,7 +22,7 @@ from budget_bridge.worker.kafka import (
     Reader,
     count_partitions,
     create_topics,
-    read_group_offset,
+    read_group_offsets,
 )
 
 
@@ -82,7 +82,7 @@ async def test_records_are_read_whatever_they_were_packed_with(
 
 async def test_a_transaction_carries_records_and_offset_together(kafka: str, topic: str, reader: Reader) -> None:
     connection, place = Connection(kafka), (topic, 0)
-    assert await read_group_offset(connection, topic, place, 10.0) is None
+    assert await read_group_offsets(connection, topic, [place], 10.0) == {}
     publisher = Publisher(connection, f"{topic}-lane")
     await publisher.start()
     await publisher.publish(topic, place, 5, "ours", [outgoing(topic, b"1"), outgoing(topic, b"2")], within=10.0)
@@ -96,7 +96,7 @@ async def test_a_transaction_carries_records_and_offset_together(kafka: str, top
     await publisher.close(2.0)
     successor = Publisher(connection, f"{topic}-lane")
     await successor.start()
-    assert await read_group_offset(connection, topic, place, 10.0) == GroupOffset(6, "ours")
+    assert await read_group_offsets(connection, topic, [place], 10.0) == {place: GroupOffset(6, "ours")}
     await successor.publish(topic, place, 8, "ours", [outgoing(topic, b"4")], within=10.0)
     assert [record.value for record in await read(reader, 1)] == [b"4"]
     await successor.close(2.0)
@@ -161,4 +161,4 @@ async def test_a_broker_that_is_not_there() -> None:
     with pytest.raises(KafkaDown):
         await Appender(nowhere).append([outgoing("any", b"")])
     with pytest.raises(KafkaDown):
-        await read_group_offset(nowhere, "group", ("any", 0), 2.0)
+        await read_group_offsets(nowhere, "group", [("any", 0)], 2.0)

@@ -11,7 +11,7 @@ import pytest
 from budget_bridge.contracts.inbound import BudgetLocked, InboundMessage
 from budget_bridge.contracts.inbox import Arrival
 from budget_bridge.handlers.rules import Rules
-from budget_bridge.outbox.batch import StumbledError, identify
+from budget_bridge.outbox.batch import StumbledError, Suspects, identify
 from budget_bridge.outbox.database import Connection, DatabaseDown, connect, transaction
 from budget_bridge.outbox.deployment import find_due, find_held_jobs, keep_rules, read_story
 from budget_bridge.outbox.migrate import SchemaUnfit, check_schema, list_migrations, migrate
@@ -288,7 +288,7 @@ async def test_a_bug_holds_its_budget_and_nothing_else(
     assert stumbled.value.arrival is batch[1]
     assert await count(connection, "history") == 0
     other = arrive(3, lock(1, key=KEY._replace(project_id=5)))
-    await store_batch(connection, position, [*batch, other], broken, PREFIX, frozenset({identify(batch[1])}))
+    await store_batch(connection, position, [*batch, other], broken, PREFIX, Suspects(frozenset({identify(batch[1])})))
     assert await verdicts(connection) == ["applied", "held", "held", "applied"]
     story = await read_story(connection, KEY)
     assert story

@@ -48,6 +48,23 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspects:
+    """What is not decided on but held: messages on which deciding failed, and budgets that a recovery found wanting."""
+
+    messages: frozenset[Identity] = frozenset()
+    budgets: Mapping[BudgetKey, str] = field(default_factory=dict)
+    """Each with the reason; it counts from the budget's next message on."""
+
+
+class Hold(NamedTuple):
+    """A budget put on hold at a record of the inbox."""
+
+    budget: BudgetKey
+    reason: str
+    inbox_offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One message for history, with what became of it."""
 
@@ -82,6 +99,7 @@ class Decided:
     budgets: dict[BudgetKey, Budget] = field(default_factory=dict)
     """The budgets that changed."""
     rows: list[Row] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
 
 
 class StumbledError(Exception):
@@ -107,15 +125,16 @@ def tell_time(record: Record) -> datetime:
 
 
 def decide_batch(
-    arrivals: Iterable[Arrival], held: Held, rules: Rules, topic_prefix: str, stumbling: frozenset[Identity]
+    arrivals: Iterable[Arrival], held: Held, rules: Rules, topic_prefix: str, suspects: Suspects
 ) -> Decided:
-    """Decide a batch in the order of the log; budgets of ``stumbling`` messages are put on hold.
+    """Decide a batch in the order of the log; what is suspect is put on hold.
 
     Raises ``StumbledError`` with the arrival at which deciding failed.
     """
     done = Decided()
     seen = set(held.known)
     claims = dict(held.claims)
+    suspected = dict(suspects.budgets)
     for arrival in arrivals:
         identity = identify(arrival)
         if identity in seen:
@@ -131,8 +150,12 @@ def decide_batch(
         claimant = claims.get(key[:2])
         situation = Situation(tell_time(arrival.inbox), rules, claimant if claimant != key.budget_id else None)
         try:
-            if identity in stumbling:
-                outcome = hold(before, situation, "deciding on it failed")
+            reason = None if before.on_hold else suspected.pop(key, None)
+            if identity in suspects.messages and not before.on_hold:
+                reason = "deciding on it failed"
+            if reason:
+                outcome = hold(before, situation, reason)
+                done.holds.append(Hold(key, reason, arrival.inbox.place.offset))
             else:
                 outcome = decide(before, message, situation)
             _take_down(done, arrival, message, outcome, topic_prefix)

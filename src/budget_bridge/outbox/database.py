@@ -44,16 +44,19 @@ async def tell_outages() -> AsyncIterator[None]:
         raise DatabaseDown(message) from error
 
 
-async def connect(url: str) -> Connection:
-    """Open a session for one lane or command; raises ``DatabaseDown``."""
+async def connect(url: str, transaction_seconds: float | None = TRANSACTION_SECONDS) -> Connection:
+    """Open a session for one lane or command; raises ``DatabaseDown``.
+
+    Only what nobody waits for takes longer in a transaction than the default: ``None`` is without limit.
+    """
     async with tell_outages():
         return await asyncpg.connect(
             url,
             timeout=CONNECT_SECONDS,
-            command_timeout=TRANSACTION_SECONDS + 2,
+            command_timeout=None if transaction_seconds is None else transaction_seconds + 2,
             server_settings={
                 "application_name": "budget-bridge",
-                "transaction_timeout": f"{TRANSACTION_SECONDS}s",
+                "transaction_timeout": f"{transaction_seconds or 0}s",
                 # What Kafka is told after a commit must be there after a power cut, whatever the server's default.
                 "synchronous_commit": "on",
                 "timezone": "UTC",

@@ -19,6 +19,7 @@ from budget_bridge.outbox.batch import (
     Held,
     Identity,
     Row,
+    Suspects,
     decide_batch,
     identify,
     pack_headers,
@@ -29,6 +30,8 @@ from budget_bridge.outbox.queries import QUERIES
 
 BUDGETS: Final = JsonCodec(Budget)
 """How a budget is written into ``budgets.state``."""
+
+NOTHING_SUSPECT: Final = Suspects()
 
 
 class PositionLost(Exception):  # noqa: N818 - what happened to the lane, not an error of the program
@@ -102,21 +105,40 @@ async def store_batch(
     arrivals: Sequence[Arrival],
     version: RulesVersion,
     topic_prefix: str,
-    stumbling: frozenset[Identity] = frozenset(),
+    suspects: Suspects = NOTHING_SUSPECT,
 ) -> tuple[Position, Decided]:
     """Decide a batch and store what it comes to, in one transaction; returns the position after it.
 
     Raises ``PositionLost``, ``StumbledError``, or ``DatabaseDown``; after the last, whether the batch was
     stored is not known.
     """
+    async with tell_outages(), transaction(connection):
+        return await write_batch(connection, position, arrivals, version, topic_prefix, suspects)
+
+
+async def write_batch(
+    connection: Connection,
+    position: Position,
+    arrivals: Sequence[Arrival],
+    version: RulesVersion,
+    topic_prefix: str,
+    suspects: Suspects,
+) -> tuple[Position, Decided]:
+    """Do what ``store_batch`` does, within a transaction of the caller's."""
     last = arrivals[-1].inbox
     after = replace(position, next_offset=last.place.offset + 1, last=describe_record(last))
-    async with tell_outages(), transaction(connection):
-        await _move_position(connection, position, after)
-        held = await _load(connection, arrivals)
-        decided = decide_batch(arrivals, held, version.rules, topic_prefix, stumbling)
-        await _write(connection, after, held, decided, version.id)
+    await _move_position(connection, position, after)
+    held = await _load(connection, arrivals)
+    decided = decide_batch(arrivals, held, version.rules, topic_prefix, suspects)
+    await _write(connection, after, held, decided, version.id)
     return after, decided
+
+
+async def find_holds_to_come(connection: Connection, inbox_partition: int) -> dict[BudgetKey, str]:
+    """Find the budgets that are held from their next message on, each with the reason."""
+    async with tell_outages():
+        rows = await connection.fetch(QUERIES["find_holds_to_come"], inbox_partition)
+    return {BudgetKey(*row[:3]): row[3] for row in rows}
 
 
 async def read_outbox(
@@ -178,6 +200,9 @@ async def _write(connection: Connection, after: Position, held: Held, decided: D
     if decided.rows:
         rows = [_write_row(after.inbox_partition, row) for row in decided.rows]
         await connection.execute(QUERIES["add_outbox"], *_turn(rows, len(rows[0])))
+    if decided.holds:
+        holds = [(*key, reason, after.inbox_partition, offset) for key, reason, offset in decided.holds]
+        await connection.execute(QUERIES["add_holds"], *_turn(holds, 6))
 
 
 async def _write_budgets(

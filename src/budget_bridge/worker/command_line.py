@@ -18,15 +18,19 @@ from budget_bridge.handlers.budget import BudgetKey
 from budget_bridge.outbox.database import DatabaseDown, close, connect
 from budget_bridge.outbox.deployment import Story, find_held_jobs, read_story
 from budget_bridge.outbox.migrate import SchemaUnfit, check_schema, migrate
+from budget_bridge.worker.findings import Findings, show_findings, write_findings
 from budget_bridge.worker.kafka import KafkaDown, NewTopicSpec, create_topics
 from budget_bridge.worker.log import configure_log
+from budget_bridge.worker.reconcile import reconcile
 from budget_bridge.worker.rules_files import check_held_jobs, read_rules
 from budget_bridge.worker.run import connect_kafka, run_worker
+from budget_bridge.worker.scene import Scene
 from budget_bridge.worker.settings import (
     ConfigurationBroken,
     DatabaseSettings,
     KafkaSettings,
     RulesSettings,
+    ServerSettings,
     WorkerSettings,
     read_settings,
 )
@@ -145,6 +149,41 @@ def show_status(
             typer.echo(json.dumps(write_story(story), indent=2))
         else:
             show_story(story, Console())
+
+
+@app.command("reconcile")
+def reconcile_everything(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Prove that every message was carried exactly once: logs, database and rules side by side.
+
+    Only reads, and the worker may run meanwhile. Exit code 1 when anything differs.
+    """
+    with _tell_problems():
+        settings = read_settings(ServerSettings)
+        scene = Scene(
+            connect_kafka(settings),
+            settings.database_url.get_secret_value(),
+            settings.kafka_group_id,
+            settings.topic_prefix,
+        )
+        findings = asyncio.run(_look(scene))
+        if as_json:
+            typer.echo(json.dumps(write_findings(findings), indent=2))
+        else:
+            show_findings(findings, Console())
+        if not findings.are_clean:
+            raise typer.Exit(ANSWER_IS_NO)
+
+
+async def _look(scene: Scene) -> Findings:
+    connection = await connect(scene.database_url)
+    try:
+        await check_schema(connection)
+    finally:
+        await close(connection, 1.0)
+    return await reconcile(scene)
 
 
 @rules_app.command("check")

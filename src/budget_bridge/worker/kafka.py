@@ -25,6 +25,7 @@ from aiokafka.errors import (
     for_code,
 )
 from aiokafka.helpers import create_ssl_context
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.structs import OffsetAndMetadata
 
@@ -259,18 +260,23 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     async def _get(self, places: tuple[TopicPartition, ...], at_most: int, within: float) -> list[Record]:
         found = await self._consumer.getmany(*places, timeout_ms=int(within * 1000), max_records=at_most)
-        return [
-            Record(Place(raw.topic, raw.partition, raw.offset), raw.timestamp, raw.key, raw.value, tuple(raw.headers))
-            for records in found.values()
-            for raw in records
-        ]
+        return [_read_raw(raw) for records in found.values() for raw in records]
+
+
+def _read_raw(raw: Any) -> Record:
+    place = Place(raw.topic, raw.partition, raw.offset)
+    return Record(place, raw.timestamp, raw.key, raw.value, tuple(raw.headers))
 
 
 class Appender:
-    """Appends records, each at least once and in order per key; for the intake and for commands."""
+    """Appends records, each at least once and in order per key; for the intake and for commands.
 
-    def __init__(self, connection: Connection) -> None:
+    ``spread_over`` keeps a key on its partition when a topic is given more of them: only so many are used.
+    """
+
+    def __init__(self, connection: Connection, spread_over: int | None = None) -> None:
         self._connection = connection
+        self._spread_over = spread_over
         self._producer: AIOKafkaProducer | None = None
         self._taking_turns = asyncio.Lock()
 
@@ -299,9 +305,15 @@ class Appender:
             enable_idempotence=True,
             max_batch_size=_BATCH_BYTES,
             max_request_size=_REQUEST_BYTES,
+            partitioner=self._choose_partition,
         )
         await self._producer.start()
         return self._producer
+
+    def _choose_partition(self, key: bytes | None, partitions: list[int], available: list[int]) -> int:
+        used = partitions[: self._spread_over]
+        chosen: int = DefaultPartitioner()(key, used, [number for number in available if number in used])
+        return chosen
 
 
 class Publisher:
@@ -398,10 +410,10 @@ async def _stop(stopping: Awaitable[object], within: float) -> bool:
     return True
 
 
-async def read_group_offset(
-    connection: Connection, group_id: str, partition: Partition, within: float
-) -> GroupOffset | None:
-    """Read what the group has committed for a partition; ``None`` only where the broker says there is nothing.
+async def read_group_offsets(
+    connection: Connection, group_id: str, partitions: Sequence[Partition], within: float
+) -> dict[Partition, GroupOffset]:
+    """Read what the group has committed; a partition is left out only where the broker says there is nothing.
 
     aiokafka's own ways turn "the coordinator is still loading" into "no offset", and whoever believes that
     publishes everything again.
@@ -412,24 +424,109 @@ async def read_group_offset(
             await client.bootstrap()
             while True:
                 try:
-                    return await _ask_coordinator(client, group_id, partition)
+                    return await _ask_coordinator(client, group_id, partitions)
                 except _LOADING:
                     await asyncio.sleep(0.05)
     finally:
         await _stop(client.close(), 1.0)
 
 
-async def _ask_coordinator(client: AIOKafkaClient, group_id: str, partition: Partition) -> GroupOffset | None:
+async def _ask_coordinator(
+    client: AIOKafkaClient, group_id: str, partitions: Sequence[Partition]
+) -> dict[Partition, GroupOffset]:
     node = await client.coordinator_lookup(CoordinationType.GROUP, group_id)
     if not await client.ready(node, group=ConnectionGroup.COORDINATION):
         raise CoordinatorNotAvailableError
-    request = OffsetFetchRequest(group_id, [(partition[0], [partition[1]])])
-    response = await client.send(node, request, group=ConnectionGroup.COORDINATION)
-    [(_, [(_, offset, metadata, error_code)])] = response.topics
-    for code in (response.error_code, error_code):
+    topics = {topic for topic, _ in partitions}
+    asked = [(topic, [number for name, number in partitions if name == topic]) for topic in topics]
+    response = await client.send(node, OffsetFetchRequest(group_id, asked), group=ConnectionGroup.COORDINATION)
+    found: dict[Partition, GroupOffset] = {}
+    failures = [response.error_code]
+    for topic, answers in response.topics:
+        for number, offset, metadata, error_code in answers:
+            failures.append(error_code)
+            if offset >= 0:
+                found[topic, number] = GroupOffset(offset, metadata or "")
+    for code in failures:
         if code:
             raise for_code(code)
-    return None if offset < 0 else GroupOffset(offset, metadata or "")
+    return found
+
+
+async def commit_group_offsets(connection: Connection, group_id: str, offsets: Mapping[Partition, int]) -> None:
+    """Commit offsets for a group that has no members; the broker refuses it for one that has."""
+    consumer = AIOKafkaConsumer(**connection.list_options(), group_id=group_id, enable_auto_commit=False)
+    async with _tell_outages():
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(*partition) for partition in offsets])
+            await consumer.commit({TopicPartition(*partition): offset for partition, offset in offsets.items()})
+        finally:
+            await _stop(consumer.stop(), 1.0)
+
+
+async def count_members(connection: Connection, group_id: str) -> int:
+    """Count who is in a group now."""
+    admin = AIOKafkaAdminClient(**connection.list_options())
+    async with _tell_outages():
+        await admin.start()
+        try:
+            [described] = await admin.describe_consumer_groups([group_id])
+        finally:
+            await admin.close()
+    [(code, _, _, _, _, members, *_)] = described.groups
+    if code:
+        raise KafkaDown(for_code(code).__name__)
+    return len(members)
+
+
+class Log:
+    """Every committed record of a topic, from its first to the last there was when it was opened."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topic: str, bounds: Mapping[int, tuple[int, int]]) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self.bounds = bounds
+        """The first offset of each partition, and the one after its last."""
+
+    async def read(self, starts: Mapping[int, int] | None = None) -> AsyncIterator[list[Record]]:
+        """Read it in pieces, each in the order of its partition; ``starts`` are offsets to begin at instead."""
+        ends = {TopicPartition(self._topic, number): end for number, (_, end) in self.bounds.items()}
+        for place in ends:
+            first = max(self.bounds[place.partition][0], (starts or {}).get(place.partition, 0))
+            self._consumer.seek(place, first)
+        reading = set(ends)
+        while reading:
+            async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
+                found = await self._consumer.getmany(*reading, timeout_ms=200, max_records=1000)
+            for place, raws in found.items():
+                yield [_read_raw(raw) for raw in raws if raw.offset < ends[place]]
+            async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
+                # Also past what the reader does not see: markers, and what was aborted.
+                reading = {place for place in reading if await self._consumer.position(place) < ends[place]}
+
+
+@asynccontextmanager
+async def open_log(connection: Connection, topic: str) -> AsyncIterator[Log]:
+    """Look at a topic from outside: joins no group, commits nothing, moves nobody's offset."""
+    # Without a group it is given every partition.
+    consumer = AIOKafkaConsumer(
+        topic,
+        **connection.list_options(),
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
+    try:
+        async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
+            await consumer.start()
+            places = sorted(consumer.assignment())
+            first = await consumer.beginning_offsets(places)
+            after = await consumer.end_offsets(places)
+        yield Log(consumer, topic, {place.partition: (first[place], after[place]) for place in places})
+    finally:
+        await _stop(consumer.stop(), 1.0)
 
 
 async def create_topics(connection: Connection, topics: Sequence[NewTopicSpec], copies: int | None) -> list[str]:

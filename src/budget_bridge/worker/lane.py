@@ -14,13 +14,15 @@ from uuid import UUID, uuid4
 from budget_bridge.contracts.cloudevents import Message
 from budget_bridge.contracts.inbox import Arrival, open_arrival
 from budget_bridge.contracts.records import Outgoing, Record
+from budget_bridge.handlers.budget import BudgetKey
 from budget_bridge.handlers.decision import Verdict
-from budget_bridge.outbox.batch import Decided, Identity, StumbledError, identify
+from budget_bridge.outbox.batch import Decided, Identity, StumbledError, Suspects, identify
 from budget_bridge.outbox.database import Connection, DatabaseDown, close, connect
 from budget_bridge.outbox.store import (
     Position,
     PositionLost,
     RulesVersion,
+    find_holds_to_come,
     read_outbox,
     start_position,
     store_batch,
@@ -36,7 +38,7 @@ from budget_bridge.worker.kafka import (
     MessageTooLarge,
     Publisher,
     Reader,
-    read_group_offset,
+    read_group_offsets,
 )
 from budget_bridge.worker.log import Logger, Outage
 from budget_bridge.worker.pace import back_off, wait_unless
@@ -77,6 +79,7 @@ class Lane:
         self._stopping = asyncio.Event()
         self._waits = back_off()
         self._publishing: asyncio.Task[None] | None = None
+        self._to_hold: dict[BudgetKey, str] = {}
 
     @property
     def _place(self) -> tuple[str, int]:
@@ -122,7 +125,8 @@ class Lane:
         around, owner = self._around, uuid4()
         position = await take_position(connection, self._partition, owner)
         # Only after this lane's own InitProducerId: before it the group's offset may be an old one.
-        offset = await read_group_offset(around.kafka, around.group_id, self._place, CHECK_SECONDS)
+        offsets = await read_group_offsets(around.kafka, around.group_id, [self._place], CHECK_SECONDS)
+        offset = offsets.get(self._place)
         start, end = await self._reader.bounds(self._place)
         at = offset.offset if offset else None
         metadata = offset.metadata if offset else ""
@@ -133,6 +137,7 @@ class Lane:
         if position is None:
             position = await start_position(connection, self._partition, at, owner)
         await self._find_place(position)
+        self._to_hold = await find_holds_to_come(connection, self._partition)
         await self._publish_stored(connection, publisher, at, position.next_offset)
         return position
 
@@ -193,7 +198,7 @@ class Lane:
         around = self._around
         try:
             after, decided = await store_batch(
-                connection, position, arrivals, around.rules, around.topic_prefix, stumbling
+                connection, position, arrivals, around.rules, around.topic_prefix, Suspects(stumbling, self._to_hold)
             )
         except (DatabaseDown, PositionLost):
             raise
@@ -207,6 +212,8 @@ class Lane:
             middle = len(arrivals) // 2
             position = await self._process(connection, publisher, position, arrivals[:middle], stumbling)
             return await self._process(connection, publisher, position, arrivals[middle:], stumbling)
+        for held in decided.holds:
+            self._to_hold.pop(held.budget, None)
         await self._land()
         rows = [row.record for row in decided.rows]
         self._publishing = asyncio.create_task(self._publish(publisher, after.next_offset, rows))

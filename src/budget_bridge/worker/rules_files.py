@@ -137,6 +137,25 @@ def write_rules(rules: Rules) -> tuple[str, str]:
     return text, hashlib.sha256(text.encode()).hexdigest()
 
 
+def restore_rules(text: str) -> Rules:
+    """Read what ``write_rules`` wrote."""
+    content = json.loads(text)
+    return Rules(
+        jobs={(company, project): Job(*job) for company, project, *job in content["jobs"]},
+        phases={code: Phase(*phase) for code, *phase in content["phases"]},
+        cost_types={kind: CostType(*mapped) for kind, *mapped in content["cost_types"]},
+        approvers={(company, project): frozenset(users) for company, project, users in content["approvers"]},
+        four_eyes=content["four_eyes"],
+        require_content_hash=content["require_content_hash"],
+        removed_lines=content["removed_lines"],
+        long_descriptions=content["long_descriptions"],
+        quantities=content["quantities"],
+        acknowledgement_deadline=timedelta(seconds=content["acknowledgement_deadline"]),
+        parked_expiry=timedelta(seconds=content["parked_expiry"]),
+        parked_limit=content["parked_limit"],
+    )
+
+
 def _read_policies(reading: _Reading) -> _Policies:
     file = "rules.toml"
     try:

@@ -110,7 +110,11 @@ class RulesSettings(BaseSettings):
         return value
 
 
-class WorkerSettings(KafkaSettings, DatabaseSettings, RulesSettings):
+class ServerSettings(KafkaSettings, DatabaseSettings):
+    """Both servers."""
+
+
+class WorkerSettings(ServerSettings, RulesSettings):
     """Everything that the worker needs."""
 
 

@@ -1,0 +1,185 @@
+"""Checks that everything in the outbox is in Kafka once, nothing else is, and each export was asked for by a person."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from budget_bridge.contracts.cloudevents import Message, read_message
+from budget_bridge.contracts.inbound import ApprovalDecision
+from budget_bridge.contracts.records import Place, Record
+from budget_bridge.contracts.topics import OUTPUTS, SOURCES
+from budget_bridge.handlers.budget import BudgetKey
+from budget_bridge.handlers.decision import show_status
+from budget_bridge.outbox.audit import Granted, open_snapshot
+from budget_bridge.worker.findings import Claim, Kind
+from budget_bridge.worker.kafka import Log, open_log
+from budget_bridge.worker.ledger import Entry, Ledger
+from budget_bridge.worker.scene import Look, tell_place
+
+_STATUS: Final = "bridge.status"
+_EXPORTS: Final = "spectrum.exports"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONG_AFTER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class _Exported:
+    """What Kafka holds of one version's export."""
+
+    attempts: Counter[int] = field(default_factory=Counter)
+    contents: set[str] = field(default_factory=set)
+    approved: set[tuple[str, datetime]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Outputs:
+    """What is learnt on the way through the output topics."""
+
+    exported: dict[tuple[BudgetKey, int], _Exported] = field(default_factory=lambda: defaultdict(_Exported))
+    statuses: dict[bytes, dict[str, Any]] = field(default_factory=dict)
+    """The latest of each key."""
+    ahead: set[BudgetKey] = field(default_factory=set)
+    """Budgets of which something is still to be published."""
+
+
+async def check_outputs(look: Look) -> None:
+    """Read every output topic once, beside the outbox."""
+    claim = look.findings.claim
+    once = claim("published", "every outbox row below the published offset is in Kafka once, byte for byte")
+    known = claim("known", "nothing is in Kafka that the outbox does not know")
+    order = claim("order", "each budget's messages are in order")
+    outputs = _Outputs()
+    for name in OUTPUTS:
+        topic = look.scene.topic_prefix + name
+        ledger = Ledger()
+        await ledger.expect(look.snapshot.read_rows(topic))
+        async with open_log(look.scene.kafka, topic) as log:
+            gone_before = await _meet_all(log, ledger, name, outputs)
+        await _explain_newer(look, ledger, topic)
+        once.checked += len(ledger.met)
+        order.checked += len(ledger.met)
+        known.checked += len(ledger.met) + len(ledger.unknown)
+        for entry, place in ledger.doubled:
+            look.findings.differ(once, Kind.DOUBLED, f"{tell_place(place)} is there a second time", entry.budget)
+        for entry, place in ledger.reordered:
+            what = f"{tell_place(place)} comes after what it must come before"
+            look.findings.differ(order, Kind.REORDERED, what, entry.budget)
+        for unknown in ledger.unknown:
+            what = f"{tell_place(unknown.place)} (id {unknown.id or 'none'}) is not in the outbox with these bytes"
+            look.findings.differ(known, Kind.UNEXPLAINED, what)
+        for entry in ledger.list_missing():
+            _judge_missing(look, once, entry, ledger, (name, gone_before), outputs)
+    await _check_statuses(look, outputs)
+    await _check_exports(look, outputs)
+
+
+async def _meet_all(log: Log, ledger: Ledger, name: str, outputs: _Outputs) -> datetime | None:
+    """Read a topic through; gives the time before which messages may have been removed by age, if any were."""
+    first: dict[int, int] = {}
+    async for records in log.read():
+        for record in records:
+            first.setdefault(record.place.partition, record.timestamp_ms)
+            if ledger.meet(record) is None:
+                continue
+            if name == _STATUS and record.key and record.value:
+                outputs.statuses[record.key] = json.loads(record.value)
+            if name == _EXPORTS:
+                _take_down_export(record, outputs)
+    cut = [number for number, (start, _) in log.bounds.items() if start > 0]
+    if not cut:
+        return None
+    if any(number not in first for number in cut):
+        return _LONG_AFTER
+    return _EPOCH + timedelta(milliseconds=max(first[number] for number in cut))
+
+
+def _take_down_export(record: Record, outputs: _Outputs) -> None:
+    data = json.loads(record.value or b"")
+    key = BudgetKey(data["company_id"], data["project_id"], data["budget_id"])
+    found = outputs.exported[key, data["budget_version"]]
+    found.attempts[data.pop("attempt")] += 1
+    found.contents.add(json.dumps(data, sort_keys=True))
+    found.approved.add((data["approved_by"], datetime.fromisoformat(data["approved_at"])))
+
+
+async def _explain_newer(look: Look, ledger: Ledger, topic: str) -> None:
+    """Strike out what the lanes have sent since the moment that is looked at."""
+    if not ledger.unknown:
+        return
+    async with open_snapshot(look.scene.database_url) as later:
+        for number in await later.read_positions():
+            ledger.meet_again(await later.read_rows_since(topic, number, look.positions.get(number, 0)))
+
+
+def _judge_missing(
+    look: Look, claim: Claim, entry: Entry, ledger: Ledger, topic: tuple[str, datetime | None], outputs: _Outputs
+) -> None:
+    """Tell what was lost from what is on its way, or went the way of all records."""
+    name, gone_before = topic
+    number, offset, _ = entry.place
+    last = ledger.find_last_of(entry.budget) if entry.budget else None
+    if offset >= look.published.get(number, 0):
+        claim.waiting += 1
+        if entry.budget:
+            outputs.ahead.add(entry.budget)
+    elif name == _STATUS and last and last > entry.place:
+        claim.notes["statuses that compaction may have removed: a later one of the budget is there"] += 1
+    elif gone_before and entry.at < gone_before:
+        claim.notes[f"messages older than what {name} still holds"] += 1
+    else:
+        what = f"what record {offset} of inbox partition {number} caused is not in {name}"
+        look.findings.differ(claim, Kind.LOST, what, entry.budget)
+
+
+async def _check_statuses(look: Look, outputs: _Outputs) -> None:
+    claim = look.findings.claim("status", "the latest status of each budget is its state in the database")
+    async for budget in look.snapshot.read_budgets():
+        shown = show_status(budget)
+        if shown is None:
+            continue
+        if budget.key in outputs.ahead:
+            claim.waiting += 1
+            continue
+        claim.checked += 1
+        found = outputs.statuses.get(str(budget.key).encode())
+        if found != json.loads(shown.model_dump_json()):
+            said = f"{found['status']}, sequence {found['sequence']}" if found else "missing"
+            what = f"it is {shown.status}, sequence {shown.sequence}, but its latest status in Kafka is {said}"
+            look.findings.differ(claim, Kind.ALTERED, what, budget.key)
+
+
+async def _check_exports(look: Look, outputs: _Outputs) -> None:
+    """Hold every export against what people asked for, without asking the rules."""
+    claim = look.findings.claim("exports", "every export answers to one acceptance, each further attempt to one retry")
+    accepted: dict[tuple[BudgetKey, int], set[tuple[str, datetime]]] = defaultdict(set)
+    retries: Counter[tuple[BudgetKey, int]] = Counter()
+    async for granted in look.snapshot.read_granted():
+        decision = _read_decision(granted)
+        if decision is None:
+            retries[granted.budget, granted.version] += 1
+        elif decision.decision == "accept":
+            accepted[granted.budget, granted.version].add((decision.decided_by, decision.decided_at))
+    for (budget, version), found in outputs.exported.items():
+        claim.checked += 1
+        for what in _find_unasked(found, accepted[budget, version], retries[budget, version]):
+            look.findings.differ(claim, Kind.DOUBLED, f"version {version}: {what}", budget)
+
+
+def _find_unasked(found: _Exported, accepted: set[tuple[str, datetime]], retries: int) -> Iterator[str]:
+    if len(found.contents) > 1:
+        yield "its attempts do not say the same"
+    if len(found.approved) != 1 or not found.approved <= accepted:
+        yield "nobody's acceptance stands behind its export"
+    if more := sorted(attempt for attempt, times in found.attempts.items() if times > 1):
+        yield f"attempt {more[0]} is there {found.attempts[more[0]]} times"
+    if max(found.attempts) - 1 > retries:
+        yield f"it has {max(found.attempts)} attempts, but {retries} retries were granted"
+
+
+def _read_decision(granted: Granted) -> ApprovalDecision | None:
+    topic = next(name for name, models in SOURCES.items() if any(model.type == granted.type for model in models))
+    message = read_message(topic, Record(Place(topic, 0, 0), 0, None, granted.body, granted.headers))
+    return message.body if isinstance(message, Message) and isinstance(message.body, ApprovalDecision) else None

@@ -1,0 +1,101 @@
+"""The crash-point matrix: the worker dies at each step of a message's way, is started again, and all is reconciled."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from budget_bridge.worker.findings import Kind
+from tests.exactly_once.deployment import BUDGETS, Deployment, create_database
+from tests.exactly_once.planted import Point
+
+AT_ONCE: Final = 4
+
+
+class Survived(NamedTuple):
+    """What came of one crash."""
+
+    point: str
+    counts: Mapping[Kind, int]
+    repeats: int
+    """Messages that a reader of its own has seen twice."""
+    seconds: float
+    """From the death to the last message, the start of a new worker included."""
+
+    @property
+    def is_clean(self) -> bool:
+        return not self.repeats and not any(self.counts.values())
+
+
+async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) -> Survived:
+    """Let a worker die at a point, start another, and look at everything."""
+    deployment = Deployment(folder, kafka, database_url)
+    if point.needs == "deadline":
+        deployment.write_rules(rules_toml='[export]\nacknowledgement_deadline = "1s"\n')
+    try:
+        await deployment.prepare()
+        died = await _bring_about(deployment, point)
+        deployment.start()
+        await deployment.wait_for_everything(BUDGETS)
+        if point.needs == "deadline":
+            await deployment.wait_until(
+                lambda: len(deployment.messages("budget.status.v1", overdue=True)) >= BUDGETS, "what is overdue"
+            )
+        seconds = time.monotonic() - died
+        for worker in list(deployment.workers):
+            assert await deployment.stop(worker) == 0
+        findings = await deployment.reconcile()
+        assert not any(claim.waiting for claim in findings.claims.values()), findings
+        return Survived(point.says, findings.count(), deployment.count_repeats(), seconds)
+    finally:
+        await deployment.close()
+
+
+async def _bring_about(deployment: Deployment, point: Point) -> float:
+    half = BUDGETS // 2
+    if point.needs == "backlog":
+        await deployment.load()
+        worker = deployment.start_planted(CRASH_AT="publish: about to")
+        await deployment.wait_for_death(worker)
+    elif point.needs in {"second worker", "stop"}:
+        await deployment.load(1, half)
+    elif point.needs == "parked":
+        await deployment.decide_early()
+    else:
+        await deployment.load()
+    worker = deployment.start_planted(CRASH_AT=point.says)
+    if point.needs == "parked":
+        await deployment.wait_until_parked()
+        await deployment.load()
+    if point.needs in {"second worker", "stop"}:
+        await deployment.wait_for_everything(half)
+        await deployment.load(half + 1)
+        if point.needs == "stop":
+            worker.send_signal(signal.SIGTERM)
+        else:
+            deployment.start()
+    return await deployment.wait_for_death(worker)
+
+
+async def crash_at_all(
+    points: Sequence[Point], folder: Path, kafka: str, admin_url: str, tell: Callable[[Survived], None]
+) -> list[Survived]:
+    """Go through points, some at a time: most of it is waiting until the group gives up the dead worker."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def take(number: int, point: Point) -> Survived:
+        async with turns:
+            place = folder / str(number)
+            place.mkdir()
+            try:
+                survived = await crash_at(point, place, kafka, await create_database(admin_url))
+            except AssertionError as failed:
+                raise AssertionError(f"{point.says}: {failed}") from failed
+            tell(survived)
+            return survived
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(take(number, point)) for number, point in enumerate(points)]
+    return [task.result() for task in tasks]

@@ -1,0 +1,309 @@
+"""The real worker with one thing planted in it: a point at which it dies by SIGKILL, or a fault that loses or doubles.
+
+``python -m tests.exactly_once.planted run`` with ``CRASH_AT="name"`` or ``FAULT="name"`` in the environment. The
+points are put around the worker's own functions from here, so that they cost it nothing when it runs as it is.
+"""
+
+import asyncio
+import functools
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import aiokafka
+import asyncpg
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.transaction import EndTxnRequest
+
+from budget_bridge.__main__ import main
+from budget_bridge.contracts.outbound import SpectrumExport
+from budget_bridge.contracts.records import Outgoing
+from budget_bridge.handlers.decision import Outcome
+from budget_bridge.outbox import batch, store
+from budget_bridge.outbox.queries import QUERIES
+from budget_bridge.worker import deadlines, intake, kafka, lane, run
+
+# What is changed from here is no type checker's business.
+CORE: Any = batch
+LANE: Any = lane
+KAFKA: Any = kafka
+SESSION: Any = asyncpg.Connection
+
+Condition = Callable[..., bool]
+
+
+def always(*_: Any, **__: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where the worker dies: around which function, and at which of its calls."""
+
+    says: str
+    owner: Any
+    function: str
+    after: bool = True
+    at_call: int = 1
+    counts: Condition = always
+    """Which calls count; given the result (``None`` before the call), then the call's own arguments."""
+    needs: str = ""
+    """What must be brought about: ``backlog``, ``parked``, ``second worker``, ``stop`` or ``deadline``."""
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def plant(point: Point) -> None:
+    original = getattr(point.owner, point.function)
+    calls = 0
+
+    def hit(result: object, *arguments: Any, **named: Any) -> None:
+        nonlocal calls
+        calls += point.counts(result, *arguments, **named)
+        if calls == point.at_call:
+            die()
+
+    @functools.wraps(original)
+    async def wrapped(*arguments: Any, **named: Any) -> Any:
+        if not point.after:
+            hit(None, *arguments, **named)
+        result = await original(*arguments, **named)
+        if point.after:
+            hit(result, *arguments, **named)
+        return result
+
+    @functools.wraps(original)
+    def wrapped_plain(*arguments: Any, **named: Any) -> Any:
+        result = original(*arguments, **named)
+        hit(result, *arguments, **named)
+        return result
+
+    setattr(point.owner, point.function, wrapped if asyncio.iscoroutinefunction(original) else wrapped_plain)
+
+
+def has_result(result: object, *_: Any, **__: Any) -> bool:
+    return bool(result)
+
+
+def is_query(name: str) -> Condition:
+    return lambda _, __, query, *___, **____: query == QUERIES.get(name, name)
+
+
+def is_transactional(_: object, producer: Any, *__: Any) -> bool:
+    return producer._txn_manager is not None and producer._txn_manager.transactional_id is not None
+
+
+def is_ending(_: object, __: object, request: object, *___: Any, **____: Any) -> bool:
+    return isinstance(request, EndTxnRequest)
+
+
+def to_inbox(_: object, __: object, records: list[Outgoing]) -> bool:
+    return records[0].topic.endswith("bridge.inbox")
+
+
+def with_records(_: object, __: object, *arguments: Any, **___: Any) -> bool:
+    return bool(arguments[4])
+
+
+def is_new(_: object, *__: Any, new: bool = False) -> bool:
+    return new
+
+
+def of_lanes(_: object, __: object, partitions: list[object]) -> bool:
+    return bool(partitions)
+
+
+def of_batch(result: Any, *arguments: Any) -> bool:
+    # In the middle of carrying, not where the record before the position is looked at.
+    return bool(result) and arguments[2] == lane.AT_MOST
+
+
+PRODUCER = aiokafka.AIOKafkaProducer
+POINTS = [
+    Point("worker: rules kept", run, "keep_rules"),
+    Point("worker: inbox partitions fixed", run, "fix_inbox_partitions"),
+    Point("intake: fetched", kafka.Reader, "fetch_any", counts=has_result),
+    Point("intake: about to append", kafka.Appender, "append", after=False, counts=to_inbox),
+    Point("intake: some appended, some not", kafka, "_send", at_call=7, counts=lambda *a: not is_transactional(*a)),
+    Point("intake: appended, offset not committed", kafka.Appender, "append", counts=to_inbox),
+    Point("intake: offset committed", kafka.Reader, "commit"),
+    Point("lane start: producer made", kafka.Publisher, "start"),
+    Point("lane start: connected to the database", lane, "connect"),
+    Point("lane start: position taken", lane, "take_position", at_call=2),
+    Point("lane start: group's offset read", lane, "read_group_offsets"),
+    Point("lane start: checked", lane, "check_lane", at_call=2),
+    Point("lane start: first offset committed", lane.Lane, "_publish", counts=is_new),
+    Point("lane start: position written", lane, "start_position"),
+    Point("lane start: place in the log found", lane.Lane, "_find_place", needs="backlog"),
+    Point(
+        "lane start: backlog about to be published",
+        kafka.Publisher,
+        "publish",
+        after=False,
+        counts=with_records,
+        needs="backlog",
+    ),
+    Point("lane start: backlog published", lane.Lane, "_publish_stored", needs="backlog"),
+    Point("lane: fetched", kafka.Reader, "fetch", at_call=2, counts=of_batch),
+    Point("lane: decoded", lane, "open_arrival", at_call=11),
+    Point("store: transaction begun", store, "_move_position", after=False, at_call=3),
+    Point("store: position moved", store, "_move_position", at_call=3),
+    Point("store: budgets loaded", store, "_load", at_call=3),
+    Point("store: decided", store, "decide_batch", at_call=3),
+    Point("store: history written", asyncpg.Connection, "execute", at_call=3, counts=is_query("add_history")),
+    Point("store: verdicts changed", asyncpg.Connection, "execute", counts=is_query("resolve_history"), needs="parked"),
+    Point("store: budgets added", asyncpg.Connection, "execute", at_call=2, counts=is_query("add_budgets")),
+    Point("store: budgets changed", asyncpg.Connection, "execute", at_call=2, counts=is_query("change_budgets")),
+    Point("store: outbox written", asyncpg.Connection, "execute", at_call=3, counts=is_query("add_outbox")),
+    Point("store: before the commit", asyncpg.Connection, "execute", after=False, at_call=3, counts=is_query("commit")),
+    Point("store: commit sent, not answered", asyncpg.Connection, "_commit_sent", at_call=3),
+    Point("store: after the commit", asyncpg.Connection, "execute", at_call=3, counts=is_query("commit")),
+    Point("publish: about to", kafka.Publisher, "publish", after=False, at_call=3, counts=with_records),
+    Point("publish: transaction begun", PRODUCER, "begin_transaction", at_call=4),
+    Point("publish: offset sent", PRODUCER, "send_offsets_to_transaction", at_call=4),
+    Point("publish: first row handed over", kafka, "_send", at_call=9, counts=is_transactional),
+    Point("publish: rows sent", kafka, "_send_all", at_call=2, counts=is_transactional),
+    Point("publish: before the commit", PRODUCER, "commit_transaction", after=False, at_call=5),
+    Point("publish: commit sent, not answered", AIOKafkaConnection, "send", at_call=5, counts=is_ending),
+    Point("publish: after the commit", PRODUCER, "commit_transaction", at_call=5),
+    Point("revoke: told", run.Lanes, "_stop", after=False, counts=of_lanes, needs="second worker"),
+    Point("revoke: lanes stopped", run.Lanes, "_stop", counts=of_lanes, needs="second worker"),
+    Point("stop: asked for", run.Lanes, "close", after=False, needs="stop"),
+    Point("stop: group left", run.Lanes, "close", needs="stop"),
+    Point("timer: deadline found", deadlines, "find_due", counts=has_result, needs="deadline"),
+    Point("timer: deadline said", kafka.Appender, "append", counts=lambda *a: not to_inbox(*a), needs="deadline"),
+]
+"""In the order of a message's way. Small numbers of calls, so that something came before and something comes after."""
+
+
+async def _commit_sent(*_: Any) -> None:
+    """Stand for the moment in which Postgres has been sent a commit and has not answered."""
+
+
+def mark_commit_sent() -> None:
+    original = SESSION.execute
+
+    async def execute(self: Any, query: str, *arguments: Any, **named: Any) -> Any:
+        if query != "commit":
+            return await original(self, query, *arguments, **named)
+        answer = asyncio.create_task(original(self, query))
+        # Its first step writes to the socket.
+        await asyncio.sleep(0)
+        await self._commit_sent()
+        return await answer
+
+    SESSION._commit_sent = _commit_sent
+    SESSION.execute = execute
+
+
+Publish = Callable[..., Awaitable[None]]
+
+
+def spoil_publish(change: Callable[[list[Outgoing]], list[Outgoing]]) -> None:
+    """Let the relay do something else with the first batch that has two rows or more for one topic."""
+    original: Publish = kafka.Publisher.publish
+    done = False
+
+    async def publish(
+        self: Any, group: str, place: Any, offset: int, metadata: str, records: Any, **named: Any
+    ) -> None:
+        nonlocal done
+        changed = list(records)
+        if len(changed) > 1 and not done:
+            done, changed = True, change(changed)
+        await original(self, group, place, offset, metadata, changed, **named)
+
+    KAFKA.Publisher.publish = publish
+
+
+def skip_a_row() -> None:
+    spoil_publish(lambda records: records[1:])
+
+
+def double_a_row() -> None:
+    spoil_publish(lambda records: [*records, records[0]])
+
+
+def turn_rows_round() -> None:
+    spoil_publish(lambda records: records[::-1])
+
+
+def change_a_cent() -> None:
+    spoil_publish(
+        lambda records: [replace(record, value=(record.value or b"").replace(b".00", b".01")) for record in records]
+    )
+
+
+def commit_the_offset_before_sending() -> None:
+    original: Publish = kafka.Publisher.publish
+
+    async def publish(
+        self: Any, group: str, place: Any, offset: int, metadata: str, records: Any, **named: Any
+    ) -> None:
+        await original(self, group, place, offset, metadata, (), **named)
+        if records:
+            die()
+
+    KAFKA.Publisher.publish = publish
+
+
+def commit_the_intake_before_appending() -> None:
+    async def copy(self: Any, records: Any) -> None:
+        await self._reader.commit({(one.place.topic, one.place.partition): one.place.offset + 1 for one in records})
+        die()
+
+    intake.Intake._copy = copy  # type: ignore[method-assign]
+
+
+def send_exports_twice() -> None:
+    original = CORE.decide
+
+    def decide(*arguments: Any) -> Outcome:
+        outcome: Outcome = original(*arguments)
+        exports = tuple(send for send in outcome.step.sends if isinstance(send, SpectrumExport))
+        return outcome._replace(step=outcome.step.send(*exports))
+
+    CORE.decide = decide
+
+
+def pass_over_a_record() -> None:
+    original = LANE.store_batch
+    done = False
+
+    async def store_batch(connection: Any, position: Any, arrivals: Any, *more: Any) -> Any:
+        nonlocal done
+        if len(arrivals) > 1 and not done:
+            done, arrivals = True, arrivals[1:]
+        return await original(connection, position, arrivals, *more)
+
+    LANE.store_batch = store_batch
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "the relay skips a row": skip_a_row,
+    "the relay sends a row twice": double_a_row,
+    "the relay sends rows in another order": turn_rows_round,
+    "the relay sends a cent less": change_a_cent,
+    "the relay commits the offset before sending": commit_the_offset_before_sending,
+    "the intake commits before appending": commit_the_intake_before_appending,
+    "the core sends an export twice": send_exports_twice,
+    "the lane passes over a record": pass_over_a_record,
+}
+
+
+def prepare() -> None:
+    LANE.AT_MOST = 5  # many batches, so that there is a middle
+    if name := os.environ.get("CRASH_AT"):
+        mark_commit_sent()
+        plant(next(point for point in POINTS if point.says == name))
+    if name := os.environ.get("FAULT"):
+        FAULTS[name]()
+
+
+if __name__ == "__main__":
+    prepare()
+    main()

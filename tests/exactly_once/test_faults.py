@@ -1,0 +1,147 @@
+"""The checker is checked: each planted fault turns the reconciliation red, and for the right reason."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import asyncpg
+
+from budget_bridge.contracts.records import Outgoing
+from budget_bridge.worker.findings import Findings
+from tests.exactly_once.deployment import BUDGETS, Deployment, create_database
+from tests.exactly_once.planted import FAULTS
+from tests.unit.builders import KEY
+
+FOUND_BY: dict[str, set[str]] = {
+    "the relay skips a row": {"published: lost"},
+    "the relay sends a row twice": {"published: doubled"},
+    "the relay sends rows in another order": {"order: reordered"},
+    "the relay sends a cent less": {"known: unexplained", "published: lost"},
+    "the relay commits the offset before sending": {"published: lost"},
+    "the intake commits before appending": {"sources: lost"},
+    "the core sends an export twice": {"exports: doubled"},
+    "the lane passes over a record": {"verdicts: lost"},
+}
+"""What each fault is found by, at least."""
+
+
+def tell(findings: Findings) -> set[str]:
+    return {f"{name}: {kind}" for name, claim in findings.claims.items() for kind in claim.differences}
+
+
+def test_every_fault_is_tried() -> None:
+    assert FOUND_BY.keys() == FAULTS.keys()
+
+
+async def test_a_worker_with_a_fault_is_found_out(tmp_path: Path, kafka: str, postgres: str) -> None:
+    turns = asyncio.Semaphore(4)
+
+    async def look_at(number: int, fault: str) -> set[str]:
+        async with turns:
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            return tell(await find_out(fault, Deployment(folder, kafka, await create_database(postgres))))
+
+    found = await asyncio.gather(*(look_at(number, fault) for number, fault in enumerate(FAULTS)))
+    assert {fault: said & FOUND_BY[fault] for fault, said in zip(FAULTS, found, strict=True)} == FOUND_BY
+
+
+async def find_out(fault: str, deployment: Deployment) -> Findings:
+    try:
+        await deployment.prepare()
+        await deployment.load()
+        worker = deployment.start_planted(FAULT=fault)
+        if fault in {"the relay commits the offset before sending", "the intake commits before appending"}:
+            await deployment.wait_for_death(worker)
+            deployment.start()
+        return await deployment.wait_until_quiet()
+    finally:
+        await deployment.close()
+
+
+async def spoil_database(deployment: Deployment, statement: str) -> None:
+    connection = await asyncpg.connect(deployment.database_url)
+    try:
+        changed = await connection.execute(statement)
+        assert changed.endswith(" 1"), changed
+    finally:
+        await connection.close()
+
+
+def by_hand(statement: str) -> Callable[[Deployment], Awaitable[None]]:
+    return lambda deployment: spoil_database(deployment, statement)
+
+
+async def send_an_export_of_nobody(deployment: Deployment) -> None:
+    [export] = [
+        record
+        for record in deployment.seen
+        if record.place.topic.endswith("spectrum.exports") and record.key == str(KEY._replace(project_id=1)).encode()
+    ]
+    value = (export.value or b"").replace(b'"attempt":1', b'"attempt":2')
+    await deployment.appender.append([Outgoing(export.place.topic, export.key, value, export.headers)])
+
+
+SPOILT: dict[str, tuple[Callable[[Deployment], Awaitable[None]], str]] = {
+    "somebody else writes to our topic": (send_an_export_of_nobody, "known: unexplained"),
+    "a state is changed by hand": (
+        by_hand(
+            "update budgets set state = replace(state::text, '\"overdue\":false', '\"overdue\":true')::json "
+            "where project_id = 2"
+        ),
+        "fold: altered",
+    ),
+    "a verdict is changed by hand": (
+        by_hand("update history set verdict = 'refused' where project_id = 3 and type = 'approval.decision.v1'"),
+        "fold: altered",
+    ),
+    "a message is taken out of history": (
+        by_hand("delete from history where project_id = 4 and type = 'approval.decision.v1'"),
+        "verdicts: lost",
+    ),
+    "a message is added to history": (
+        by_hand(
+            "insert into history select company_id, project_id, source, 'another', inbox_partition, "
+            "inbox_offset + 1000, at, origin_topic, origin_partition, origin_offset, origin_timestamp_ms, type, "
+            "budget_id, budget_version, key, headers, body, verdict, detail, rules_id from history "
+            "where project_id = 5 and type = 'budget.locked.v1'"
+        ),
+        "verdicts: unexplained",
+    ),
+    "bytes of history are changed": (
+        by_hand("update history set body = body || ' '::bytea where project_id = 6 and type = 'budget.locked.v1'"),
+        "verdicts: altered",
+    ),
+    "a row is taken out of the outbox": (
+        by_hand("delete from outbox where project_id = 7 and type = 'spectrum.export.v1'"),
+        "known: unexplained",
+    ),
+    "a position is moved back": (
+        by_hand(
+            "update positions set next_offset = next_offset - 1, last_offset = null, last_timestamp_ms = null, "
+            "last_hash = null where inbox_partition = 0"
+        ),
+        "lanes: altered",
+    ),
+}
+
+
+async def test_what_is_spoilt_by_hand_is_found(tmp_path: Path, kafka: str, database_url: str) -> None:
+    """One after the other on one deployment: each is found by its own claim, which was not red before."""
+    deployment = Deployment(tmp_path, kafka, database_url)
+    try:
+        await deployment.prepare()
+        await deployment.load()
+        worker = deployment.start()
+        await deployment.wait_for_everything(BUDGETS)
+        findings = await deployment.wait_until_quiet()
+        await deployment.stop(worker)
+        assert findings.are_clean, findings.first
+        for what, (spoil, claim) in SPOILT.items():
+            before = sum(findings.count().values())
+            await spoil(deployment)
+            findings = await deployment.reconcile()
+            assert claim in tell(findings), (what, findings.first)
+            assert sum(findings.count().values()) > before, what
+    finally:
+        await deployment.close()

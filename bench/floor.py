@@ -15,7 +15,6 @@ from budget_bridge.contracts.cloudevents import Message
 from budget_bridge.contracts.inbound import BudgetLocked
 from budget_bridge.contracts.inbox import Arrival, open_arrival
 from budget_bridge.contracts.records import Outgoing
-from budget_bridge.contracts.topics import SOURCES
 from budget_bridge.outbox.database import connect, transaction
 from budget_bridge.worker.intake import Intake
 from budget_bridge.worker.kafka import Appender, Connection, Partition, Publisher, Reader
@@ -90,14 +89,14 @@ async def main() -> None:
         lanes.extend(asyncio.create_task(carry(reader, place, stopping)) for place in places)
 
     reader = Reader(KAFKA, GROUP, [f"{PREFIX}bridge.inbox"], start="none", fetch_bytes=BATCH_BYTES, on_assigned=start)
-    sources = Reader(KAFKA, f"{GROUP}.intake", [PREFIX + name for name in SOURCES], start="earliest")
     appender = Appender(KAFKA)
-    await sources.start()
+    intake = Intake(KAFKA, GROUP, PREFIX, appender, configure_log("json"))
+    await intake.reader.start()
     await reader.start()
-    await Intake(sources, appender, f"{PREFIX}bridge.inbox", configure_log("json")).run(stopping)
+    await intake.run(stopping)
     await asyncio.gather(*lanes)
     await reader.close(1.0)
-    await sources.close(1.0)
+    await intake.close()
     await appender.close(1.0)
 
 

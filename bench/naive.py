@@ -18,7 +18,7 @@ from budget_bridge.contracts.topics import SOURCES
 from budget_bridge.outbox.database import connect
 from budget_bridge.outbox.deployment import keep_rules
 from budget_bridge.outbox.store import start_position, store_batch
-from budget_bridge.worker.kafka import Appender, Connection, Reader
+from budget_bridge.worker.kafka import Appender, Connection, GroupOffset, Reader
 from budget_bridge.worker.rules_files import read_rules, write_rules
 
 
@@ -45,7 +45,9 @@ async def main() -> None:
             position, decided = await store_batch(session, position, [arrival], version, prefix)
             for row in decided.rows:
                 await appender.append([row.record])
-            await reader.commit({(record.place.topic, record.place.partition): record.place.offset + 1})
+            await reader.commit(
+                {(record.place.topic, record.place.partition): GroupOffset(record.place.offset + 1, "")}
+            )
     await reader.close(1.0)
     await appender.close(1.0)
     await session.close()

@@ -7,7 +7,7 @@ import pytest
 
 from budget_bridge.contracts.records import Place, Record
 from budget_bridge.outbox.store import Position, describe_record
-from budget_bridge.worker.check import Found, LaneUnsafe, check_lane, check_last_record, sign_offset
+from budget_bridge.worker.check import NEW, Found, LaneUnsafe, check_lane, check_last_record, sign_offset
 
 OURS = UUID(int=1)
 RECORD = Record(Place("inbox", 0, 9), 1000, b"4211/90071", b"value", (("a", b"b"), ("c", None)))
@@ -22,8 +22,8 @@ FITS = Found(OURS, 7, sign_offset(OURS), 0, 20, POSITION)
         replace(FITS, offset=10),
         replace(FITS, log_start=10, log_end=10, offset=10),
         replace(FITS, offset=None, metadata="", position=None),
-        replace(FITS, offset=0, metadata=sign_offset(OURS, new=True), position=None),
-        replace(FITS, offset=0, metadata=sign_offset(OURS, new=True), position=replace(POSITION, next_offset=0)),
+        replace(FITS, offset=0, metadata=sign_offset(OURS, NEW), position=None),
+        replace(FITS, offset=0, metadata=sign_offset(OURS, NEW), position=replace(POSITION, next_offset=0)),
     ],
 )
 def test_what_fits(found: Found) -> None:

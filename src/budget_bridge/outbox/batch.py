@@ -111,12 +111,15 @@ class StumbledError(Exception):
 
 
 def identify(arrival: Arrival) -> Identity:
-    """Tell the identity of a message; what cannot be read has none but its origin."""
+    """Tell the identity of a message; what cannot be read has none but its origin.
+
+    To that belongs its time: a topic that was made anew has other records at the same places.
+    """
     message = arrival.message
     if isinstance(message, Message):
         return Identity(message.body.company_id, message.body.project_id, message.source, message.id)
-    place = arrival.original.place
-    return Identity(0, 0, f"{place.topic}/{place.partition}", str(place.offset))
+    place, timestamp_ms = arrival.original.place, arrival.original.timestamp_ms
+    return Identity(0, 0, f"{place.topic}/{place.partition}", f"{place.offset}@{timestamp_ms}")
 
 
 def tell_time(record: Record) -> datetime:

@@ -10,9 +10,19 @@ from typing import Final
 
 from budget_bridge.contracts.inbox import copy_to_inbox
 from budget_bridge.contracts.records import Record
-from budget_bridge.worker.kafka import Appender, KafkaDown, MessageTooLarge, Reader
+from budget_bridge.contracts.topics import INBOX, SOURCES
+from budget_bridge.worker.kafka import (
+    Appender,
+    Connection,
+    GroupOffset,
+    KafkaDown,
+    MessageTooLarge,
+    Partition,
+    Reader,
+)
 from budget_bridge.worker.log import Logger, Outage
 from budget_bridge.worker.pace import back_off, wait_unless
+from budget_bridge.worker.sources import look_at_sources, name_intake_group, sign_copied
 
 AT_MOST: Final = 500
 WITHIN_SECONDS: Final = 0.2
@@ -21,11 +31,21 @@ WITHIN_SECONDS: Final = 0.2
 class Intake:
     """One worker's share of the source partitions."""
 
-    def __init__(self, reader: Reader, appender: Appender, inbox_topic: str, log: Logger) -> None:
-        self._reader = reader
+    def __init__(self, kafka: Connection, group_id: str, topic_prefix: str, appender: Appender, log: Logger) -> None:
+        self._kafka = kafka
+        self._group_id = group_id
+        self._prefix = topic_prefix
         self._appender = appender
-        self._inbox_topic = inbox_topic
+        self._log = log
         self._outage = Outage(log, "intake")
+        self._unseen: list[Partition] = []
+        self.reader = Reader(
+            kafka,
+            name_intake_group(group_id),
+            [topic_prefix + name for name in SOURCES],
+            start="earliest",
+            on_assigned=self._pause,
+        )
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Copy until told to stop."""
@@ -33,8 +53,9 @@ class Intake:
         waits = back_off()
         while not stopping.is_set():
             try:
+                await self._look_at_unseen()
                 # After a failure the same records again: the reader has gone past them.
-                pending = pending or await self._reader.fetch_any(AT_MOST, WITHIN_SECONDS)
+                pending = pending or await self.reader.fetch_any(AT_MOST, WITHIN_SECONDS)
                 if pending:
                     await self._copy(pending)
                     pending = ()
@@ -45,8 +66,38 @@ class Intake:
                 self._outage.clear()
                 waits = back_off()
 
+    async def close(self) -> None:
+        """Leave the group."""
+        await self.reader.close(1.0)
+
+    async def _pause(self, assigned: list[Partition]) -> None:
+        for place in assigned:
+            self.reader.pause(place)
+        self._unseen = assigned
+
+    async def _look_at_unseen(self) -> None:
+        """Begin again where a source is not the one that was read: repeats are dropped, so it costs nothing."""
+        if not self._unseen:
+            return
+        seen = await look_at_sources(self._kafka, self._group_id, self._prefix)
+        unseen, self._unseen = self._unseen, []
+        for place in unseen:
+            topic, number = place
+            if place in seen.anew:
+                await self.reader.seek(place, seen.anew[place])
+                self._log.warning("source.made_anew", topic=topic, partition=number, next="reading it from its start")
+            else:
+                self.reader.resume(place)
+            if place in seen.removed:
+                first, after = seen.removed[place]
+                why = f"records {first} to {after - 1} were removed before they were read; have them sent again"
+                self._log.error("source.lost_records", topic=topic, partition=number, why=why)
+
     async def _copy(self, records: Sequence[Record]) -> None:
-        await self._appender.append([copy_to_inbox(record, self._inbox_topic) for record in records])
-        await self._reader.commit(
-            {(record.place.topic, record.place.partition): record.place.offset + 1 for record in records}
+        await self._appender.append([copy_to_inbox(record, self._prefix + INBOX) for record in records])
+        await self.reader.commit(
+            {
+                (record.place.topic, record.place.partition): GroupOffset(record.place.offset + 1, sign_copied(record))
+                for record in records
+            }
         )

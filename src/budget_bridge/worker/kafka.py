@@ -36,6 +36,7 @@ Partition = tuple[str, int]
 
 SESSION_MS: Final = 10_000
 REBALANCE_MS: Final = 30_000
+METADATA_MS: Final = 10_000
 TRANSACTION_MS: Final = 20_000
 APPEND_SECONDS: Final = 20.0
 # The contract's 17 MiB, and room for the frame around a record.
@@ -166,6 +167,8 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             # What lies ready for each partition; a larger record still comes, alone.
             max_partition_fetch_bytes=fetch_bytes,
             fetch_max_wait_ms=500,
+            # So soon are new partitions of a topic seen; the default is five minutes.
+            metadata_max_age_ms=METADATA_MS,
             retry_backoff_ms=100,
         )
 
@@ -196,13 +199,19 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             # It would take records from behind the new place.
             await asyncio.wait({pending})
         async with _tell_outages():
-            self._consumer.seek(TopicPartition(*partition), offset)
-            self._consumer.resume(TopicPartition(*partition))
+            if TopicPartition(*partition) in self._consumer.assignment():
+                self._consumer.seek(TopicPartition(*partition), offset)
+                self._consumer.resume(TopicPartition(*partition))
 
     def pause(self, partition: Partition) -> None:
         """Hand out nothing of a partition until the next seek; fetching it still counts as polling."""
         if TopicPartition(*partition) in self._consumer.assignment():
             self._consumer.pause(TopicPartition(*partition))
+
+    def resume(self, partition: Partition) -> None:
+        """Hand out a partition again, from where it is."""
+        if TopicPartition(*partition) in self._consumer.assignment():
+            self._consumer.resume(TopicPartition(*partition))
 
     async def bounds(self, partition: Partition, within: float = 10.0) -> tuple[int, int]:
         """Tell the first offset of a partition and the one after its last."""
@@ -212,11 +221,15 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
             after = await self._consumer.end_offsets([place])
         return first[place], after[place]
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+    async def commit(self, offsets: Mapping[Partition, GroupOffset]) -> None:
         """Commit offsets; where the partition has gone to another member meanwhile, that one reads again."""
         # aiokafka refuses a whole commit for one partition that is not ours any more.
         ours = self._consumer.assignment()
-        still = {TopicPartition(*place): offset for place, offset in offsets.items() if TopicPartition(*place) in ours}
+        still = {
+            TopicPartition(*place): OffsetAndMetadata(committed.offset, committed.metadata)
+            for place, committed in offsets.items()
+            if TopicPartition(*place) in ours
+        }
         async with _tell_outages():
             try:
                 if still:
@@ -490,12 +503,13 @@ class Log:
         """The first offset of each partition, and the one after its last."""
 
     async def read(self, starts: Mapping[int, int] | None = None) -> AsyncIterator[list[Record]]:
-        """Read it in pieces, each in the order of its partition; ``starts`` are offsets to begin at instead."""
+        """Read it in pieces, each in the order of its partition; or only the partitions in ``starts``, from there."""
         ends = {TopicPartition(self._topic, number): end for number, (_, end) in self.bounds.items()}
+        if starts is not None:
+            ends = {place: end for place, end in ends.items() if place.partition in starts}
         for place in ends:
-            first = max(self.bounds[place.partition][0], (starts or {}).get(place.partition, 0))
-            self._consumer.seek(place, first)
-        reading = set(ends)
+            self._consumer.seek(place, max(self.bounds[place.partition][0], (starts or {}).get(place.partition, 0)))
+        reading = {place for place, end in ends.items() if self.bounds[place.partition][0] < end}
         while reading:
             async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
                 found = await self._consumer.getmany(*reading, timeout_ms=200, max_records=1000)
@@ -504,6 +518,27 @@ class Log:
             async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
                 # Also past what the reader does not see: markers, and what was aborted.
                 reading = {place for place in reading if await self._consumer.position(place) < ends[place]}
+
+    async def get(self, partition: int, offset: int) -> Record | None:
+        """Read one record; ``None`` where there is none at that offset."""
+        first, after = self.bounds.get(partition, (0, 0))
+        if not first <= offset < after:
+            return None
+        place = TopicPartition(self._topic, partition)
+        self._consumer.seek(place, offset)
+        while True:
+            async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
+                found = await self._consumer.getmany(place, timeout_ms=200, max_records=1)
+                for raw in found.get(place, ()):
+                    return _read_raw(raw) if raw.offset == offset else None
+                if await self._consumer.position(place) > offset:
+                    return None
+
+
+def choose_partition(key: bytes, partitions: int) -> int:
+    """Tell which of so many partitions a record with this key goes to, in all of Kafka's clients."""
+    chosen: int = DefaultPartitioner()(key, list(range(partitions)), [])
+    return chosen
 
 
 @asynccontextmanager

@@ -28,7 +28,7 @@ from budget_bridge.outbox.store import (
     store_batch,
     take_position,
 )
-from budget_bridge.worker.check import Found, LaneUnsafe, check_lane, check_last_record, sign_offset
+from budget_bridge.worker.check import NEW, Found, LaneUnsafe, check_lane, check_last_record, sign_offset
 from budget_bridge.worker.kafka import (
     Connection as KafkaConnection,
 )
@@ -64,6 +64,7 @@ class Surroundings:
     group_id: str
     topic_prefix: str
     inbox_topic: str
+    inbox_partitions: int
     rules: RulesVersion
 
 
@@ -229,7 +230,7 @@ class Lane:
     async def _publish(
         self, publisher: Publisher, offset: int, records: Sequence[Outgoing], *, new: bool = False
     ) -> None:
-        metadata = sign_offset(self._around.deployment_id, new=new)
+        metadata = sign_offset(self._around.deployment_id, NEW if new else "")
         await publisher.publish(self._around.group_id, self._place, offset, metadata, records, within=PUBLISH_SECONDS)
         if records:
             self._log.info("outbox.published", messages=len(records), offset=offset)

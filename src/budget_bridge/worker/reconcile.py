@@ -51,9 +51,7 @@ async def _check_lanes(look: Look) -> None:
         if offset is None:
             findings.differ(claim, Kind.LOST, f"lane {number} is at {position}, but the group has no offset for it")
         elif offset > position:
-            findings.differ(
-                claim, Kind.ALTERED, f"lane {number} is at {position}, the group beyond, at {offset}"
-            )
+            findings.differ(claim, Kind.ALTERED, f"lane {number} is at {position}, the group beyond, at {offset}")
         if position > end:
             findings.differ(claim, Kind.LOST, f"lane {number} is at {position}, but the inbox ends at {end}")
 

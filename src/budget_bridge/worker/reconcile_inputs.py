@@ -15,6 +15,7 @@ from budget_bridge.worker.findings import Claim, Kind
 from budget_bridge.worker.kafka import Partition, open_log, read_group_offsets
 from budget_bridge.worker.ledger import digest
 from budget_bridge.worker.scene import Look, Scene, tell_place
+from budget_bridge.worker.sources import name_intake_group
 
 _WITHIN_SECONDS: Final = 20.0
 
@@ -62,7 +63,7 @@ async def _read_sources(scene: Scene) -> _Sources:
     for name in SOURCES:
         async with open_log(scene.kafka, scene.topic_prefix + name) as log:
             places = [(scene.topic_prefix + name, number) for number in log.bounds]
-            offsets = await read_group_offsets(scene.kafka, f"{scene.group_id}.intake", places, _WITHIN_SECONDS)
+            offsets = await read_group_offsets(scene.kafka, name_intake_group(scene.group_id), places, _WITHIN_SECONDS)
             found.committed |= {place: offset.offset for place, offset in offsets.items()}
             async for records in log.read():
                 found.records |= {(record.place, record.timestamp_ms): digest(record) for record in records}

@@ -5,6 +5,7 @@ import gc
 import signal
 from contextlib import AsyncExitStack
 from typing import Final
+from uuid import UUID
 
 from budget_bridge.contracts.topics import INBOX, OUTPUTS, SOURCES
 from budget_bridge.handlers.rules import Rules
@@ -25,6 +26,7 @@ from budget_bridge.worker.kafka import (
     Partition,
     Reader,
     count_partitions,
+    read_group_offsets,
 )
 from budget_bridge.worker.lane import Lane, Surroundings
 from budget_bridge.worker.log import Logger, Outage
@@ -34,6 +36,8 @@ from budget_bridge.worker.settings import ConfigurationBroken, KafkaSettings, Wo
 
 BATCH_BYTES: Final = 768 * 1024
 """What a lane takes at once, unless a single record is larger."""
+
+WITHIN_SECONDS: Final = 20.0
 
 STOP_SECONDS: Final = 8.0
 """Longest that lanes may take to finish and publish; with the rest the worker is gone within 10 s."""
@@ -120,13 +124,16 @@ async def _prepare(settings: WorkerSettings, rules: Rules) -> Surroundings:
                 f"a new KAFKA_GROUP_ID"
             )
             raise ConfigurationBroken((problem,))
+        deployment_id = await read_deployment_id(connection)
+        await _check_group(kafka, settings.kafka_group_id, prefix + INBOX, partitions, deployment_id)
         return Surroundings(
             kafka=kafka,
             database_url=database_url,
-            deployment_id=await read_deployment_id(connection),
+            deployment_id=deployment_id,
             group_id=settings.kafka_group_id,
             topic_prefix=prefix,
             inbox_topic=prefix + INBOX,
+            inbox_partitions=partitions,
             rules=await keep_rules(connection, rules, *write_rules(rules)),
         )
     except SchemaUnfit as unfit:
@@ -135,26 +142,35 @@ async def _prepare(settings: WorkerSettings, rules: Rules) -> Surroundings:
         await close(connection, 1.0)
 
 
+async def _check_group(kafka: Connection, group_id: str, inbox: str, partitions: int, deployment_id: UUID) -> None:
+    """Refuse to share a group with another database: each would publish what it believes the other has not."""
+    lanes = [(inbox, number) for number in range(partitions)]
+    offsets = await read_group_offsets(kafka, group_id, lanes, WITHIN_SECONDS)
+    others = {offset.metadata for offset in offsets.values() if not offset.metadata.startswith(str(deployment_id))}
+    if others:
+        problem = (
+            f"consumer group {group_id} is carried by another database ({min(others) or 'unnamed'}), not by this one "
+            f"({deployment_id}): choose a KAFKA_GROUP_ID of its own for this deployment; or, if this database is to "
+            f"take the place of the other, see `budget-bridge recover --dry-run`"
+        )
+        raise ConfigurationBroken((problem,))
+
+
 async def _carry(surroundings: Surroundings, log: Logger, stopping: asyncio.Event) -> None:
     """Run the intake, the lanes and the timer side by side until the stop, then end them in the order of the flow."""
     around = surroundings
     async with AsyncExitStack() as stack:
-        appender = Appender(around.kafka)
+        appender = Appender(around.kafka, around.inbox_partitions)
         stack.push_async_callback(appender.close, 1.0)
         lanes = Lanes(around, log)
         stack.push_async_callback(lanes.close)
-        sources = Reader(
-            around.kafka,
-            f"{around.group_id}.intake",
-            [around.topic_prefix + name for name in SOURCES],
-            start="earliest",
-        )
-        stack.push_async_callback(sources.close, 1.0)
-        await _start_when_there(sources, log, stopping)
+        intake = Intake(around.kafka, around.group_id, around.topic_prefix, appender, log)
+        stack.push_async_callback(intake.close)
+        await _start_when_there(intake.reader, log, stopping)
         await _start_when_there(lanes.reader, log, stopping)
         log.info("worker.started", group=around.group_id, inbox=around.inbox_topic)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(Intake(sources, appender, around.inbox_topic, log).run(stopping))
+            tasks.create_task(intake.run(stopping))
             timer = Deadlines(around.database_url, appender, around.topic_prefix, lanes.list_partitions, log)
             tasks.create_task(timer.run(stopping))
 

@@ -1,7 +1,7 @@
 """The transaction of a lane: position, history, budgets and outbox change together or not at all."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -30,6 +30,8 @@ from budget_bridge.outbox.queries import QUERIES
 
 BUDGETS: Final = JsonCodec(Budget)
 """How a budget is written into ``budgets.state``."""
+
+_ROWS_AT_ONCE: Final = 500
 
 NOTHING_SUSPECT: Final = Suspects()
 
@@ -151,6 +153,28 @@ async def read_outbox(
         StoredRow(row["inbox_offset"], Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"])))
         for row in rows
     ]
+
+
+async def read_backlog(
+    connection: Connection, inbox_partition: int, start: int, stop: int
+) -> AsyncIterator[tuple[int, list[StoredRow]]]:
+    """Read what a lane sends because of records from ``start`` to below ``stop``, in pieces that leave together.
+
+    Each comes with the offset that everything before it has been sent at.
+    """
+    at_most = _ROWS_AT_ONCE
+    while start < stop:
+        rows = await read_outbox(connection, inbox_partition, start, stop, at_most)
+        following = stop
+        if len(rows) == at_most:
+            # The last record's rows may go on beyond: what one record causes leaves in one transaction.
+            following = rows[-1].inbox_offset
+            rows = [row for row in rows if row.inbox_offset < following]
+            if not rows:
+                at_most *= 2
+                continue
+        yield following, rows
+        start = following
 
 
 async def _move_position(connection: Connection, before: Position, after: Position) -> None:

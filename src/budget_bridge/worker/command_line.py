@@ -15,6 +15,7 @@ from rich.console import Console
 
 from budget_bridge.contracts.topics import list_topics
 from budget_bridge.handlers.budget import BudgetKey
+from budget_bridge.handlers.rules import Rules
 from budget_bridge.outbox.database import DatabaseDown, close, connect
 from budget_bridge.outbox.deployment import Story, find_held_jobs, read_story
 from budget_bridge.outbox.migrate import SchemaUnfit, check_schema, migrate
@@ -22,6 +23,7 @@ from budget_bridge.worker.findings import Findings, show_findings, write_finding
 from budget_bridge.worker.kafka import KafkaDown, NewTopicSpec, create_topics
 from budget_bridge.worker.log import configure_log
 from budget_bridge.worker.reconcile import reconcile
+from budget_bridge.worker.recover import Choices, Step, TreatAs, open_recoverer
 from budget_bridge.worker.rules_files import check_held_jobs, read_rules
 from budget_bridge.worker.run import connect_kafka, run_worker
 from budget_bridge.worker.scene import Scene
@@ -107,20 +109,35 @@ def make_topics(
 @app.command("run")
 def run() -> None:
     """Run the worker until SIGTERM or SIGINT."""
-    problems: list[str] = []
     with _tell_problems():
-        try:
-            settings = read_settings(WorkerSettings)
-        except ConfigurationBroken as broken:
-            problems.extend(broken.problems)
-        try:
-            rules = read_rules(read_settings(RulesSettings).rules_dir)
-        except ConfigurationBroken as broken:
-            # A folder that is missing was told with the other settings.
-            problems.extend(problem for problem in broken.problems if problem not in problems)
-        if problems:
-            raise ConfigurationBroken(tuple(problems))
+        settings, rules = _read_worker_settings()
         asyncio.run(run_worker(settings, rules, configure_log(settings.log_format)))
+
+
+def _read_worker_settings() -> tuple[WorkerSettings, Rules]:
+    """Read environment and rules; raises ``ConfigurationBroken`` with the problems of both."""
+    problems: list[str] = []
+    try:
+        settings = read_settings(WorkerSettings)
+    except ConfigurationBroken as broken:
+        problems.extend(broken.problems)
+    try:
+        rules = read_rules(read_settings(RulesSettings).rules_dir)
+    except ConfigurationBroken as broken:
+        # A folder that is missing was told with the other settings.
+        problems.extend(problem for problem in broken.problems if problem not in problems)
+    if problems:
+        raise ConfigurationBroken(tuple(problems))
+    return settings, rules
+
+
+def _set_scene(settings: ServerSettings) -> Scene:
+    return Scene(
+        connect_kafka(settings),
+        settings.database_url.get_secret_value(),
+        settings.kafka_group_id,
+        settings.topic_prefix,
+    )
 
 
 @app.command("status")
@@ -161,20 +178,62 @@ def reconcile_everything(
     Only reads, and the worker may run meanwhile. Exit code 1 when anything differs.
     """
     with _tell_problems():
-        settings = read_settings(ServerSettings)
-        scene = Scene(
-            connect_kafka(settings),
-            settings.database_url.get_secret_value(),
-            settings.kafka_group_id,
-            settings.topic_prefix,
-        )
-        findings = asyncio.run(_look(scene))
+        findings = asyncio.run(_look(_set_scene(read_settings(ServerSettings))))
         if as_json:
             typer.echo(json.dumps(write_findings(findings), indent=2))
         else:
             show_findings(findings, Console())
         if not findings.are_clean:
             raise typer.Exit(ANSWER_IS_NO)
+
+
+@app.command("recover")
+def recover_deployment(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is wrong and what can be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do every step without asking.")] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="This database takes the place of the one that carried the group before.")
+    ] = False,
+    treat_as: Annotated[
+        TreatAs | None,
+        typer.Option(help="What stored messages are, where Kafka holds none of them and the group has no offset."),
+    ] = None,
+) -> None:
+    """Find the way out when a lane refuses to publish: after a restore, a lost offset, a topic made anew.
+
+    Says what it found and what it would do, then asks before each step. Exit code 1 while anything is left to do.
+    """
+    with _tell_problems():
+        settings, rules = _read_worker_settings()
+        scene = _set_scene(settings)
+
+        async def plan() -> list[Step]:
+            recoverer = await open_recoverer(scene, rules, Choices(adopt, treat_as))
+            return await recoverer.plan()
+
+        console = Console(highlight=False)
+        refused: set[str] = set()
+        while steps := [step for step in asyncio.run(plan()) if step.found not in refused]:
+            for number, step in enumerate(steps, 1):
+                console.print(f"{number}. {step.found}", markup=False)
+                console.print(f"   Way out: {step.way_out}.", markup=False)
+            if dry_run:
+                raise typer.Exit(ANSWER_IS_NO)
+            for number, step in enumerate(steps, 1):
+                if step.act and (yes or typer.confirm(f"Do step {number}?")):
+                    asyncio.run(_act(step))
+                    console.print(f"   step {number} is done")
+                else:
+                    refused.add(step.found)
+        if refused:
+            raise typer.Exit(ANSWER_IS_NO)
+        console.print("nothing is out of place; `budget-bridge reconcile` proves it")
+
+
+async def _act(step: Step) -> None:
+    if step.act:
+        await step.act()
 
 
 async def _look(scene: Scene) -> Findings:

@@ -23,7 +23,7 @@ from budget_bridge.outbox.store import (
     PositionLost,
     RulesVersion,
     find_holds_to_come,
-    read_outbox,
+    read_backlog,
     start_position,
     store_batch,
     take_position,
@@ -51,7 +51,6 @@ PUBLISH_SECONDS: Final = 10.0
 CHECK_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 RECHECK_SECONDS: Final = 30.0
-_ROWS_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +65,11 @@ class Surroundings:
     inbox_topic: str
     inbox_partitions: int
     rules: RulesVersion
+
+
+def name_producer(group_id: str, inbox_topic: str, partition: int) -> str:
+    """Name the transactional producer of a lane: whoever starts it is the only one from then on."""
+    return f"{group_id}-{inbox_topic}-{partition}"
 
 
 class Lane:
@@ -108,9 +112,7 @@ class Lane:
                 await self._wait(next(self._waits))
 
     async def _come_in_and_carry(self, stack: AsyncExitStack) -> None:
-        publisher = Publisher(
-            self._around.kafka, f"{self._around.group_id}-{self._around.inbox_topic}-{self._partition}"
-        )
+        publisher = Publisher(self._around.kafka, name_producer(self._around.group_id, *self._place))
         stack.push_async_callback(publisher.close, CLOSE_SECONDS)
         await publisher.start()
         connection = await connect(self._around.database_url)
@@ -160,19 +162,8 @@ class Lane:
 
     async def _publish_stored(self, connection: Connection, publisher: Publisher, start: int, stop: int) -> None:
         """Publish from the database what records from ``start`` to below ``stop`` caused."""
-        at_most = _ROWS_AT_ONCE
-        while start < stop:
-            rows = await read_outbox(connection, self._partition, start, stop, at_most)
-            following = stop
-            if len(rows) == at_most:
-                # The last record's rows may go on beyond: what one record causes leaves in one transaction.
-                following = rows[-1].inbox_offset
-                rows = [row for row in rows if row.inbox_offset < following]
-                if not rows:
-                    at_most *= 2
-                    continue
+        async for following, rows in read_backlog(connection, self._partition, start, stop):
             await self._publish(publisher, following, [row.record for row in rows])
-            start = following
 
     async def _carry(self, connection: Connection, publisher: Publisher, position: Position) -> None:
         """Store batch after batch; each is published while the next is decided."""

@@ -1,14 +1,17 @@
 """One output topic beside the outbox rows that were to be sent to it, told apart by all their bytes."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
 
 from budget_bridge.contracts.records import Outgoing, Place, Record
 from budget_bridge.handlers.budget import BudgetKey
 from budget_bridge.outbox.audit import RowPlace, SentRow
+from budget_bridge.worker.kafka import Connection, open_log
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Entry(NamedTuple):
@@ -37,12 +40,9 @@ class Ledger:
     doubled: list[tuple[Entry, Place]] = field(default_factory=list)
     reordered: list[tuple[Entry, Place]] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
+    gone_before: datetime | None = None
+    """Messages before this time may have been removed by age; ``None`` where none were."""
     _last: dict[BudgetKey, RowPlace] = field(default_factory=dict)
-
-    async def expect(self, rows: AsyncIterator[SentRow]) -> None:
-        """Take down the rows that are to be met."""
-        async for row in rows:
-            self.add(row)
 
     def add(self, row: SentRow) -> None:
         """Take down one row."""
@@ -76,9 +76,35 @@ class Ledger:
         """List the rows that were not met, in the order in which they are sent."""
         return sorted(entry for found, entry in self.rows.items() if found not in self.met)
 
-    def find_last_of(self, budget: BudgetKey) -> RowPlace | None:
-        """Find the last row of a budget that was met."""
-        return self._last.get(budget)
+    def is_outdated(self, entry: Entry) -> bool:
+        """Tell whether a later row of the same budget was met: then compaction may have removed this one."""
+        return bool(entry.budget and self._last.get(entry.budget, entry.place) > entry.place)
+
+    def is_gone(self, entry: Entry) -> bool:
+        """Tell whether a row that was not met may have been removed by age."""
+        return self.gone_before is not None and entry.at < self.gone_before
+
+
+async def read_topic(
+    kafka: Connection, topic: str, rows: AsyncIterator[SentRow], take: Callable[[Record], None] | None = None
+) -> Ledger:
+    """Read a topic through beside the rows that were to be sent to it; known records are also given to ``take``."""
+    ledger = Ledger()
+    async for row in rows:
+        ledger.add(row)
+    first: dict[int, int] = {}
+    async with open_log(kafka, topic) as log:
+        async for records in log.read():
+            for record in records:
+                first.setdefault(record.place.partition, record.timestamp_ms)
+                if ledger.meet(record) and take:
+                    take(record)
+    cut = [number for number, (start, _) in log.bounds.items() if start > 0]
+    if any(number not in first for number in cut):
+        ledger.gone_before = datetime.max.replace(tzinfo=UTC)
+    elif cut:
+        ledger.gone_before = _EPOCH + timedelta(milliseconds=max(first[number] for number in cut))
+    return ledger
 
 
 def digest(record: Record | Outgoing) -> bytes:

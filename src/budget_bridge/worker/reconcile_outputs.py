@@ -4,7 +4,8 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from budget_bridge.contracts.cloudevents import Message, read_message
@@ -15,14 +16,11 @@ from budget_bridge.handlers.budget import BudgetKey
 from budget_bridge.handlers.decision import show_status
 from budget_bridge.outbox.audit import Granted, open_snapshot
 from budget_bridge.worker.findings import Claim, Kind
-from budget_bridge.worker.kafka import Log, open_log
-from budget_bridge.worker.ledger import Entry, Ledger
+from budget_bridge.worker.ledger import Entry, Ledger, read_topic
 from budget_bridge.worker.scene import Look, tell_place
 
 _STATUS: Final = "bridge.status"
 _EXPORTS: Final = "spectrum.exports"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LONG_AFTER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -54,10 +52,9 @@ async def check_outputs(look: Look) -> None:
     outputs = _Outputs()
     for name in OUTPUTS:
         topic = look.scene.topic_prefix + name
-        ledger = Ledger()
-        await ledger.expect(look.snapshot.read_rows(topic))
-        async with open_log(look.scene.kafka, topic) as log:
-            gone_before = await _meet_all(log, ledger, name, outputs)
+        ledger = await read_topic(
+            look.scene.kafka, topic, look.snapshot.read_rows(topic), partial(_take_down, outputs, name)
+        )
         await _explain_newer(look, ledger, topic)
         once.checked += len(ledger.met)
         order.checked += len(ledger.met)
@@ -71,33 +68,18 @@ async def check_outputs(look: Look) -> None:
             what = f"{tell_place(unknown.place)} (id {unknown.id or 'none'}) is not in the outbox with these bytes"
             look.findings.differ(known, Kind.UNEXPLAINED, what)
         for entry in ledger.list_missing():
-            _judge_missing(look, once, entry, ledger, (name, gone_before), outputs)
+            _judge_missing(look, once, entry, ledger, name, outputs)
     await _check_statuses(look, outputs)
     await _check_exports(look, outputs)
 
 
-async def _meet_all(log: Log, ledger: Ledger, name: str, outputs: _Outputs) -> datetime | None:
-    """Read a topic through; gives the time before which messages may have been removed by age, if any were."""
-    first: dict[int, int] = {}
-    async for records in log.read():
-        for record in records:
-            first.setdefault(record.place.partition, record.timestamp_ms)
-            if ledger.meet(record) is None:
-                continue
-            if name == _STATUS and record.key and record.value:
-                outputs.statuses[record.key] = json.loads(record.value)
-            if name == _EXPORTS:
-                _take_down_export(record, outputs)
-    cut = [number for number, (start, _) in log.bounds.items() if start > 0]
-    if not cut:
-        return None
-    if any(number not in first for number in cut):
-        return _LONG_AFTER
-    return _EPOCH + timedelta(milliseconds=max(first[number] for number in cut))
-
-
-def _take_down_export(record: Record, outputs: _Outputs) -> None:
+def _take_down(outputs: _Outputs, name: str, record: Record) -> None:
+    if name not in {_STATUS, _EXPORTS}:
+        return
     data = json.loads(record.value or b"")
+    if name == _STATUS:
+        outputs.statuses[record.key or b""] = data
+        return
     key = BudgetKey(data["company_id"], data["project_id"], data["budget_id"])
     found = outputs.exported[key, data["budget_version"]]
     found.attempts[data.pop("attempt")] += 1
@@ -114,20 +96,16 @@ async def _explain_newer(look: Look, ledger: Ledger, topic: str) -> None:
             ledger.meet_again(await later.read_rows_since(topic, number, look.positions.get(number, 0)))
 
 
-def _judge_missing(
-    look: Look, claim: Claim, entry: Entry, ledger: Ledger, topic: tuple[str, datetime | None], outputs: _Outputs
-) -> None:
+def _judge_missing(look: Look, claim: Claim, entry: Entry, ledger: Ledger, name: str, outputs: _Outputs) -> None:
     """Tell what was lost from what is on its way, or went the way of all records."""
-    name, gone_before = topic
     number, offset, _ = entry.place
-    last = ledger.find_last_of(entry.budget) if entry.budget else None
     if offset >= look.published.get(number, 0):
         claim.waiting += 1
         if entry.budget:
             outputs.ahead.add(entry.budget)
-    elif name == _STATUS and last and last > entry.place:
+    elif name == _STATUS and ledger.is_outdated(entry):
         claim.notes["statuses that compaction may have removed: a later one of the budget is there"] += 1
-    elif gone_before and entry.at < gone_before:
+    elif ledger.is_gone(entry):
         claim.notes[f"messages older than what {name} still holds"] += 1
     else:
         what = f"what record {offset} of inbox partition {number} caused is not in {name}"

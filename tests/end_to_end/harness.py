@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from budget_bridge.contracts.inbound import Inbound
-from budget_bridge.contracts.records import Headers, Outgoing, Record
+from budget_bridge.contracts.records import Headers, Outgoing, Place, Record
 from budget_bridge.contracts.topics import OUTPUTS, SOURCES
 from budget_bridge.worker.findings import Findings
 from budget_bridge.worker.kafka import Appender, Connection, Reader
@@ -44,6 +44,7 @@ class Bridge:
     prefix: str = field(default_factory=lambda: f"t{uuid4().hex[:8]}.")
     seen: list[Record] = field(default_factory=list)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _places: set[tuple[Place, int]] = field(default_factory=set)
     is_sound: bool = True
     """Whether nothing was planted by hand that a reconciliation must find."""
 
@@ -164,4 +165,12 @@ class Bridge:
             if time.monotonic() > until:
                 log = (self.folder / "worker.log").read_text()[-3000:]
                 raise AssertionError(f"did not see {what}; the worker said:\n{log}")
-            self.seen.extend(await self.reader.fetch_any(500, 0.05))
+            await self.read(0.05)
+
+    async def read(self, within: float) -> bool:
+        """Read what there is; tells whether there was anything. A reader put out of its group begins again."""
+        found = await self.reader.fetch_any(500, within)
+        new = [record for record in found if (record.place, record.timestamp_ms) not in self._places]
+        self._places.update((record.place, record.timestamp_ms) for record in new)
+        self.seen.extend(new)
+        return bool(found)

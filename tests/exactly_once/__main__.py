@@ -15,7 +15,7 @@ from budget_bridge.worker.findings import Kind
 from tests.exactly_once.crashes import Survived, crash_at_all
 from tests.exactly_once.planted import POINTS
 
-SCREEN = Console(highlight=False)
+SCREEN = Console(highlight=False, soft_wrap=True)
 
 
 def run_crashes(markdown: Path | None) -> int:
@@ -54,6 +54,7 @@ COLUMNS = ("killed at", "lost", "doubled", "reordered", "other differences", "se
 def show_crashes(found: Sequence[Survived]) -> Table:
     """Show the table to a person."""
     table = Table(*COLUMNS, box=None)
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     for survived in found:

@@ -12,6 +12,7 @@ from tests.exactly_once.deployment import BUDGETS, Deployment, create_database
 from tests.exactly_once.planted import Point
 
 AT_ONCE: Final = 4
+MANY: Final = 300
 
 
 class Survived(NamedTuple):
@@ -38,7 +39,7 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
         await deployment.prepare()
         died = await _bring_about(deployment, point)
         deployment.start()
-        await deployment.wait_for_everything(BUDGETS)
+        await deployment.wait_for_everything(MANY if point.needs == "second worker" else BUDGETS)
         if point.needs == "deadline":
             await deployment.wait_until(
                 lambda: len(deployment.messages("budget.status.v1", overdue=True)) >= BUDGETS, "what is overdue"
@@ -71,11 +72,14 @@ async def _bring_about(deployment: Deployment, point: Point) -> float:
         await deployment.load()
     if point.needs in {"second worker", "stop"}:
         await deployment.wait_for_everything(half)
-        await deployment.load(half + 1)
         if point.needs == "stop":
+            await deployment.load(half + 1)
             worker.send_signal(signal.SIGTERM)
         else:
+            # Enough to be in the middle of it when the group takes the second in.
             deployment.start()
+            await deployment.wait_until(lambda: deployment.count_events("worker.started") > 1, "the second worker")
+            await deployment.load(half + 1, MANY)
     return await deployment.wait_for_death(worker)
 
 

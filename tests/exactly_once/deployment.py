@@ -111,6 +111,19 @@ class Deployment(Bridge):
             assert time.monotonic() < deadline, waiting
             await asyncio.sleep(0.2)
 
+    def count_events(self, event: str) -> int:
+        """Count how often the workers said something."""
+        return sum(line["event"] == event for line in self.read_log())
+
+    def forget_what_was_seen(self) -> None:
+        """Let a reader be new: the topics that it read before are gone."""
+        self.seen.clear()
+
+    async def read_what_there_is(self) -> None:
+        """Read on until nothing comes any more."""
+        while await self.read(1.0):
+            pass
+
     def count_repeats(self) -> int:
         """Count the messages that a reader has seen more than once."""
         ids = Counter(dict(record.headers).get("ce_id") for record in self.seen)

@@ -113,13 +113,15 @@ def retrieve(version: int = 1, by: str = "mia") -> BudgetRetrieved:
     return BudgetRetrieved.model_validate(data)
 
 
-def acknowledge(status: str, version: int = 1, attempt: int = 1, **fields: Any) -> ErpAcknowledgement:
+def acknowledge(
+    status: str, version: int = 1, attempt: int = 1, key: BudgetKey = KEY, **fields: Any
+) -> ErpAcknowledgement:
     """Spectrum's answer to an attempt."""
     return ErpAcknowledgement.model_validate(
         {
-            **KEY._asdict(),
+            **key._asdict(),
             "budget_version": version,
-            "export_id": str(name_export(KEY, version)),
+            "export_id": str(name_export(key, version)),
             "attempt": attempt,
             "status": status,
             "acknowledged_at": "2026-11-24T11:00:00Z",

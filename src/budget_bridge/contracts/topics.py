@@ -70,12 +70,14 @@ def list_topics() -> tuple[TopicSetup, ...]:
 def _settings(name: str) -> dict[str, str]:
     size = _WITH_HEADERS if name in {INBOX, DEAD_LETTERS} else MAX_MESSAGE_BYTES
     settings = {"max.message.bytes": str(size)}
+    if name == COMMANDS or name not in SOURCES:
+        # What we append ourselves: a broker refuses a time that is an hour ahead of its own clock.
+        settings["message.timestamp.type"] = "LogAppendTime"
     if name == "bridge.status":
         settings["cleanup.policy"] = "compact"
     if name == INBOX:
         settings |= {
             "cleanup.policy": "delete",
-            "message.timestamp.type": "LogAppendTime",
             "retention.bytes": "-1",
             "retention.ms": "-1",
         }

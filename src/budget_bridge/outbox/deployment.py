@@ -84,10 +84,10 @@ async def keep_rules(connection: Connection, rules: Rules, content: str, digest:
     return RulesVersion(rules_id, rules)
 
 
-async def find_due(connection: Connection, inbox_partitions: Sequence[int], now: datetime) -> list[Due]:
-    """Find what is due in these lanes."""
+async def find_due(connection: Connection, inbox_partitions: Sequence[int]) -> list[Due]:
+    """Find what is due in these lanes, by the clock of the database: workers' clocks may differ."""
     async with tell_outages():
-        rows = await connection.fetch(QUERIES["find_due"], inbox_partitions, now)
+        rows = await connection.fetch(QUERIES["find_due"], inbox_partitions)
     return [Due(row["deadline"], BudgetKey(*row[1:4]), row["version"], row["due_at"]) for row in rows]
 
 

@@ -149,10 +149,10 @@ limit $4;
 -- name: find_due
 -- Which budgets of these lanes have something due, with the earliest due time of each kind.
 select 'acknowledgement' as deadline, company_id, project_id, budget_id, version, acknowledgement_due_at as due_at
-from budgets where inbox_partition = any($1::integer[]) and acknowledgement_due_at <= $2
+from budgets where inbox_partition = any($1::integer[]) and acknowledgement_due_at <= now()
 union all
 select 'parked', company_id, project_id, budget_id, parked_due_version, parked_due_at
-from budgets where inbox_partition = any($1::integer[]) and parked_due_at <= $2
+from budgets where inbox_partition = any($1::integer[]) and parked_due_at <= now()
 limit 1000;
 
 -- name: find_held_jobs
@@ -289,3 +289,9 @@ where not exists (
         = (given.company_id, given.project_id, given.budget_id) and budgets.on_hold
 )
 on conflict do nothing;
+
+-- name: read_held
+-- Budgets on hold, or held from their next message on.
+select company_id, project_id, budget_id from budgets where on_hold
+union
+select company_id, project_id, budget_id from holds where inbox_offset is null;

@@ -69,6 +69,11 @@ class Recovery:
                 QUERIES["add_holds_to_come"], *columns, list(budgets.values()), [partitions[key] for key in budgets]
             )
 
+    async def read_held(self) -> set[BudgetKey]:
+        """Read which budgets are on hold, or will be with their next message."""
+        async with tell_outages():
+            return {BudgetKey(*row) for row in await self.connection.fetch(QUERIES["read_held"])}
+
     async def keep(self) -> None:
         """Keep everything that was done."""
         async with tell_outages():

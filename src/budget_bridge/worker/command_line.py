@@ -182,7 +182,7 @@ def reconcile_everything(
         if as_json:
             typer.echo(json.dumps(write_findings(findings), indent=2))
         else:
-            show_findings(findings, Console())
+            show_findings(findings, Console(highlight=False, soft_wrap=True))
         if not findings.are_clean:
             raise typer.Exit(ANSWER_IS_NO)
 
@@ -194,6 +194,9 @@ def recover_deployment(
     yes: Annotated[bool, typer.Option("--yes", help="Do every step without asking.")] = False,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="This database takes the place of the one that carried the group before.")
+    ] = False,
+    publish_again: Annotated[
+        bool, typer.Option("--publish-again", help="Publish once more what an output topic has lost.")
     ] = False,
     treat_as: Annotated[
         TreatAs | None,
@@ -209,10 +212,10 @@ def recover_deployment(
         scene = _set_scene(settings)
 
         async def plan() -> list[Step]:
-            recoverer = await open_recoverer(scene, rules, Choices(adopt, treat_as))
+            recoverer = await open_recoverer(scene, rules, Choices(adopt, treat_as, publish_again))
             return await recoverer.plan()
 
-        console = Console(highlight=False)
+        console = Console(highlight=False, soft_wrap=True)
         refused: set[str] = set()
         while steps := [step for step in asyncio.run(plan()) if step.found not in refused]:
             for number, step in enumerate(steps, 1):

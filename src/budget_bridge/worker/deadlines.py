@@ -7,7 +7,6 @@ where all else is.
 import asyncio
 import json
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Final
 
 from budget_bridge.contracts.cloudevents import SOURCE
@@ -59,7 +58,7 @@ class Deadlines:
         rounds = 0
         try:
             while not stopping.is_set():
-                due = await find_due(connection, self._list_lanes(), datetime.now(UTC))
+                due = await find_due(connection, self._list_lanes())
                 await self._say([one for one in due if one not in self._said])
                 rounds += 1
                 self._said = set() if rounds % SAY_AGAIN_AFTER == 0 else set(due)

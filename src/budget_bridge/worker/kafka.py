@@ -119,8 +119,6 @@ class NewTopicSpec:
 async def _tell_outages() -> AsyncIterator[None]:
     try:
         yield
-    except MessageSizeTooLargeError as error:
-        raise MessageTooLarge(str(error)) from error
     except _FAULTS as error:
         raise KafkaDown(_describe(error)) from error
 
@@ -225,11 +223,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         """Commit offsets; where the partition has gone to another member meanwhile, that one reads again."""
         # aiokafka refuses a whole commit for one partition that is not ours any more.
         ours = self._consumer.assignment()
-        still = {
-            TopicPartition(*place): OffsetAndMetadata(committed.offset, committed.metadata)
-            for place, committed in offsets.items()
-            if TopicPartition(*place) in ours
-        }
+        still = {place: committed for place, committed in _write_offsets(offsets).items() if place in ours}
         async with _tell_outages():
             try:
                 if still:
@@ -274,6 +268,13 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
     async def _get(self, places: tuple[TopicPartition, ...], at_most: int, within: float) -> list[Record]:
         found = await self._consumer.getmany(*places, timeout_ms=int(within * 1000), max_records=at_most)
         return [_read_raw(raw) for records in found.values() for raw in records]
+
+
+def _write_offsets(offsets: Mapping[Partition, GroupOffset]) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        TopicPartition(*place): OffsetAndMetadata(committed.offset, committed.metadata)
+        for place, committed in offsets.items()
+    }
 
 
 def _read_raw(raw: Any) -> Record:
@@ -372,12 +373,10 @@ class Publisher:
                 await producer.send_offsets_to_transaction(offsets, group_id)
                 try:
                     await _send_all(producer, records)
-                except MessageSizeTooLargeError:
+                except MessageTooLarge:
                     await producer.abort_transaction()
                     raise
                 await producer.commit_transaction()
-        except MessageSizeTooLargeError as error:
-            raise MessageTooLarge(str(error)) from error
         except _FAULTS as error:
             raise LaneLost(_describe(error)) from error
 
@@ -389,14 +388,26 @@ class Publisher:
 async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
     sent = [await _send(producer, record) for record in records]
     # Every one is awaited: a transaction commits although a send failed unless somebody looks.
-    for result in await asyncio.gather(*sent, return_exceptions=True):
+    for record, result in zip(records, await asyncio.gather(*sent, return_exceptions=True), strict=True):
+        if isinstance(result, MessageSizeTooLargeError):
+            raise MessageTooLarge(_tell_size(record)) from result
         if isinstance(result, BaseException):
             raise result
 
 
+def _tell_size(record: Outgoing) -> str:
+    return (
+        f"{record.topic} does not take a message of {len(record.value or b'')} bytes: raise its max.message.bytes, as "
+        f"`budget-bridge topics` sets it for topics that it makes (docs/messages.md lists them)"
+    )
+
+
 async def _send(producer: AIOKafkaProducer, record: Outgoing) -> asyncio.Future[object]:
     if record.key is not None or record.value is not None:
-        sent = await producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
+        try:
+            sent = await producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
+        except MessageSizeTooLargeError as error:
+            raise MessageTooLarge(_tell_size(record)) from error
     else:
         # Its send() asserts that there is one of them; a dead letter must be able to have neither.
         batch = producer.create_batch()
@@ -466,14 +477,14 @@ async def _ask_coordinator(
     return found
 
 
-async def commit_group_offsets(connection: Connection, group_id: str, offsets: Mapping[Partition, int]) -> None:
+async def commit_group_offsets(connection: Connection, group_id: str, offsets: Mapping[Partition, GroupOffset]) -> None:
     """Commit offsets for a group that has no members; the broker refuses it for one that has."""
     consumer = AIOKafkaConsumer(**connection.list_options(), group_id=group_id, enable_auto_commit=False)
     async with _tell_outages():
         await consumer.start()
         try:
             consumer.assign([TopicPartition(*partition) for partition in offsets])
-            await consumer.commit({TopicPartition(*partition): offset for partition, offset in offsets.items()})
+            await consumer.commit(_write_offsets(offsets))
         finally:
             await _stop(consumer.stop(), 1.0)
 

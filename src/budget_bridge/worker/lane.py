@@ -139,14 +139,14 @@ class Lane:
             await self._publish(publisher, at, (), new=True)
         if position is None:
             position = await start_position(connection, self._partition, at, owner)
-        await self._find_place(position)
+        await self._find_place(position, start)
         self._to_hold = await find_holds_to_come(connection, self._partition)
         await self._publish_stored(connection, publisher, at, position.next_offset)
         return position
 
-    async def _find_place(self, position: Position) -> None:
+    async def _find_place(self, position: Position, log_start: int) -> None:
         """Go to the position in the log, past the record before it, which must be the one that was read there."""
-        if position.last is None:
+        if position.last is None or position.last.offset < log_start:
             await self._reader.seek(self._place, position.next_offset)
             return
         await self._reader.seek(self._place, position.last.offset)

@@ -55,6 +55,8 @@ class Choices:
     """This database takes the place of the one that carried the group before."""
     treat_as: TreatAs | None = None
     """What to take stored messages for where Kafka holds none of them: sent long ago, or never sent."""
+    publish_again: bool = False
+    """Send what an output topic has lost once more; whoever reads it must drop repeats by id."""
 
 
 class Step(NamedTuple):
@@ -180,7 +182,8 @@ class Recoverer:
     async def _begin_another_log(self, lanes: Sequence[_Lane]) -> None:
         # First the sources: whatever comes after, their records will come again.
         seen = await look_at_sources(self.scene.kafka, self.scene.group_id, self.scene.topic_prefix)
-        await commit_group_offsets(self.scene.kafka, name_intake_group(self.scene.group_id), seen.starts)
+        starts = {place: GroupOffset(start, "") for place, start in seen.starts.items()}
+        await commit_group_offsets(self.scene.kafka, name_intake_group(self.scene.group_id), starts)
         for lane in lanes:
             if lane.position is None:
                 continue
@@ -322,12 +325,15 @@ class Recoverer:
         published = {lane.number: lane.offset.offset for lane in lanes if lane.offset}
         steps = []
         async with open_recovery(self.scene.database_url) as recovery:
+            # What was decided again and came out otherwise is not what was lost.
+            held = await recovery.read_held()
             for name in OUTPUTS:
                 ledger = await self._read(name, recovery.snapshot)
                 missing = [
                     entry
                     for entry in ledger.list_missing()
-                    if entry.place.inbox_offset < published.get(entry.place.inbox_partition, 0)
+                    if entry.budget not in held
+                    and entry.place.inbox_offset < published.get(entry.place.inbox_partition, 0)
                     and not ledger.is_outdated(entry)
                     and not ledger.is_gone(entry)
                 ]
@@ -335,11 +341,13 @@ class Recoverer:
                     budgets = len({entry.budget for entry in missing})
                     found = f"{name} lacks {len(missing)} messages of {budgets} budgets that were published to it"
                     way_out = (
-                        "publish them once more, with the same ids and bytes, each budget's in order and none behind "
-                        "a later one: readers that drop repeats by id see each once"
+                        "`budget-bridge recover --publish-again` publishes them once more, with the same ids and "
+                        "bytes, each budget's in order and none behind a later one. Readers that saw them before must "
+                        "drop repeats by id; if none needs them, leave it"
                     )
                     places = [entry.place for entry in missing]
-                    steps.append(Step(found, way_out, partial(self._publish_again, name, places, published)))
+                    act = partial(self._publish_again, name, places, published)
+                    steps.append(Step(found, way_out, act if self.choices.publish_again else None))
         return steps
 
     async def _publish_again(self, name: str, places: Sequence[RowPlace], published: Mapping[int, int]) -> None:

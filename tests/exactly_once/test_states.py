@@ -1,0 +1,446 @@
+"""States that should not be, brought about for real: what the worker says, and the way out."""
+
+import asyncio
+import re
+import subprocess
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.protocol.admin import DeleteGroupsRequest
+
+from budget_bridge.contracts.fields import write_time
+from budget_bridge.worker.kafka import Connection as KafkaConnection
+from budget_bridge.worker.kafka import commit_group_offsets, count_members, read_group_offsets
+from tests.exactly_once.deployment import Deployment, create_database
+from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, reject
+
+
+@pytest.fixture
+async def deployment(tmp_path: Path, kafka: str, postgres: str) -> AsyncIterator[Deployment]:
+    """Ten budgets exported by a worker that is stopped; nothing differs."""
+    opened = Deployment(tmp_path, kafka, await create_database(postgres))
+    await opened.prepare()
+    try:
+        await carry(opened, 1, 10)
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def carry(deployment: Deployment, first: int, last: int) -> None:
+    """Carry some more budgets with a worker that is stopped again."""
+    worker = deployment.start()
+    await deployment.load(first, last)
+    await deployment.wait_for_everything(last)
+    await deployment.wait_until_quiet()
+    await deployment.stop(worker)
+    await settle(deployment)
+
+
+async def settle(deployment: Deployment) -> None:
+    """Wait until the groups are empty."""
+    connection = KafkaConnection(deployment.kafka)
+    for group in (f"{deployment.prefix}bridge", f"{deployment.prefix}bridge.intake"):
+        while await count_members(connection, group):  # noqa: ASYNC110 - the broker tells nobody
+            await asyncio.sleep(0.1)
+
+
+async def command(deployment: Deployment, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(deployment.command, *arguments, **environment)
+
+
+async def recover(deployment: Deployment, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return await command(deployment, "recover", *options, **environment)
+
+
+async def is_refused(deployment: Deployment, said: str, *, by_all: bool = True) -> None:
+    """A worker publishes nothing, and says why; or only some of its lanes do."""
+    before = len(deployment.seen)
+    worker = deployment.start()
+    await deployment.wait_until(
+        lambda: any(
+            line["event"] == "lane.refused" and said in line["why"] and "budget-bridge recover" in line["why"]
+            for line in deployment.read_log()
+        ),
+        f"a refusal that says {said!r}",
+    )
+    await deployment.stop(worker)
+    await settle(deployment)
+    assert len(deployment.seen) == before or not by_all
+
+
+async def recovers(deployment: Deployment, said: str, *options: str) -> str:
+    """The dry run says the way out and changes nothing; done, it ends the trouble. Gives what was said."""
+    planned = await recover(deployment, *options, "--dry-run")
+    assert (planned.returncode, said in planned.stdout) == (1, True), planned.stdout + planned.stderr
+    again = await recover(deployment, *options, "--dry-run")
+    assert again.stdout == planned.stdout
+    done = await recover(deployment, *options, "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = await recover(deployment, "--dry-run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return planned.stdout
+
+
+async def is_sound(deployment: Deployment, budgets: int = 20) -> None:
+    """It goes on, and in the end nothing differs and nobody saw anything twice."""
+    await carry(deployment, 11, budgets)
+    findings = await deployment.wait_until_quiet()
+    assert findings.are_clean, findings.first
+    assert deployment.count_repeats() == 0
+
+
+async def copy_database(url: str, name: str) -> str:
+    """Take a backup, or restore one: a copy of a database that nobody uses."""
+    admin, _, source = url.rpartition("/")
+    connection = await asyncpg.connect(f"{admin}/postgres")
+    try:
+        await connection.execute(f"drop database if exists {name} with (force)")
+        await connection.execute(f"create database {name} template {source}")
+    finally:
+        await connection.close()
+    return f"{admin}/{name}"
+
+
+async def restore(deployment: Deployment, backup: str) -> None:
+    await copy_database(backup, deployment.database_url.rpartition("/")[2])
+
+
+async def change_topic(deployment: Deployment, name: str, partitions: int = 2) -> None:
+    """Delete a topic and make it anew."""
+    topic = deployment.prefix + name
+    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+        while True:
+            settings = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": "17825792"}
+            made = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=settings)])
+            if made.topic_errors[0][1] == 0:
+                break
+            assert made.topic_errors[0][1] == TopicAlreadyExistsError.errno, made
+    finally:
+        await admin.close()
+
+
+async def delete_group(deployment: Deployment, group: str) -> None:
+    """Let a group's offsets be gone, as after they have expired."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
+    await admin.start()
+    try:
+        done = await admin._send_request(DeleteGroupsRequest([group]), await admin.find_coordinator(group))
+        assert done.results == [(group, 0)], done
+    finally:
+        await admin.close()
+
+
+async def read_only_lane(deployment: Deployment, statement: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(deployment.database_url)
+    try:
+        found: list[asyncpg.Record] = await connection.fetch(statement)
+        return found
+    finally:
+        await connection.close()
+
+
+async def test_a_database_restored_from_an_older_backup(deployment: Deployment) -> None:
+    backup = await copy_database(deployment.database_url, "backup_" + deployment.prefix.rstrip("."))
+    await carry(deployment, 11, 20)
+    await restore(deployment, backup)
+    await is_refused(deployment, "an older backup")
+    told = await recovers(deployment, "no budget is held")
+    assert "decide the 20 messages again" in told
+    await is_sound(deployment, 25)
+
+
+async def test_a_restored_database_whose_rules_have_changed_since(deployment: Deployment) -> None:
+    """What was approved under other rules comes out otherwise: those budgets are held, and nothing of them leaves."""
+    backup = await copy_database(deployment.database_url, "backup_" + deployment.prefix.rstrip("."))
+    await carry(deployment, 11, 13)
+    await restore(deployment, backup)
+    deployment.write_rules(cost_types_csv="cost_type,spectrum_cost_type,price_method_code\nS,X,T\nM,M,T\n")
+    told = await recovers(deployment, "3 budgets come to something else than Kafka holds and are put on hold")
+    assert "4211/12/55210" in told
+    deployment.write_rules()
+    worker = deployment.start()
+    exports = len(deployment.messages("spectrum.export.v1"))
+    await deployment.send(acknowledge("success", key=KEY._replace(project_id=12)))
+    status = await deployment.wait_for("budget.status.v1", project_id=12, on_hold=True)
+    assert status["status"] == "EXPORTING"
+    await deployment.send(
+        lock(2, STEEL, key=KEY._replace(project_id=12)), lock(2, STEEL, key=KEY._replace(project_id=1))
+    )
+    await deployment.wait_for("budget.status.v1", project_id=1, waiting_version=2)
+    await deployment.wait_until_quiet()
+    assert len(deployment.messages("spectrum.export.v1")) == exports
+    held = await read_only_lane(deployment, "select verdict from history where project_id = 12 order by inbox_offset")
+    assert [row[0] for row in held] == ["applied", "applied", "held", "held"]
+    await deployment.stop(worker)
+
+
+async def test_a_new_database_takes_the_place_of_the_old_one(deployment: Deployment) -> None:
+    """Everything is decided again from the log: the database is a fold of it."""
+    before = await read_only_lane(deployment, "select state::text from budgets order by project_id")
+    lost, deployment.database_url = deployment.database_url, await create_database(deployment.database_url)
+    assert (await command(deployment, "migrate")).returncode == 0
+    refused = await command(deployment, "run")
+    assert (refused.returncode, "is carried by another database" in refused.stderr) == (2, True)
+    assert "give this one a KAFKA_GROUP_ID of its own" in (await recover(deployment)).stdout
+    await recovers(deployment, "no budget is held", "--adopt")
+    assert await read_only_lane(deployment, "select state::text from budgets order by project_id") == before
+    await is_sound(deployment)
+    deployment.database_url, new = lost, deployment.database_url
+    assert "another database" in (await command(deployment, "run")).stderr
+    deployment.database_url = new
+
+
+async def test_two_deployments_never_share_a_group(deployment: Deployment) -> None:
+    """Also when both start at the same moment on a group that is new: the lane itself looks."""
+    other = Deployment(deployment.folder, deployment.kafka, await create_database(deployment.database_url))
+    other.prefix = deployment.prefix
+    assert (await command(other, "migrate")).returncode == 0
+    refused = await command(other, "run")
+    await other.close()
+    assert refused.returncode == 2
+    assert f"consumer group {deployment.prefix}bridge is carried by another database" in refused.stderr
+    await is_sound(deployment)
+
+
+async def test_the_groups_offsets_are_gone(deployment: Deployment) -> None:
+    await delete_group(deployment, f"{deployment.prefix}bridge")
+    await is_refused(deployment, "the group has no offset")
+    await recovers(deployment, "and 0 are not: commit offset")
+    await is_sound(deployment)
+
+
+async def test_offsets_are_gone_and_something_is_not_published(deployment: Deployment) -> None:
+    """What Kafka holds says how far publishing had come."""
+    await deployment.load(11, 20)
+    worker = deployment.start_planted(CRASH_AT="publish: before the commit")
+    await deployment.wait_for_death(worker)
+    await settle(deployment)
+    await delete_group(deployment, f"{deployment.prefix}bridge")
+    told = await recovers(deployment, "are not: commit offset")
+    assert re.search(r"and [1-9][0-9]* are not", told)
+    await is_sound(deployment)
+
+
+async def test_another_group_id_by_mistake(deployment: Deployment) -> None:
+    refused = await recover(deployment, KAFKA_GROUP_ID="another")
+    assert refused.returncode == 1
+    assert "another group id" in refused.stdout
+    await is_sound(deployment)
+
+
+async def test_offsets_and_outputs_are_gone(deployment: Deployment) -> None:
+    """Only a person knows whether what is stored was ever sent."""
+    await delete_group(deployment, f"{deployment.prefix}bridge")
+    for name in (
+        "bridge.approval-requests",
+        "spectrum.exports",
+        "procore.returns",
+        "bridge.status",
+        "bridge.dead-letters",
+    ):
+        await change_topic(deployment, name)
+    asked = await recover(deployment)
+    assert asked.returncode == 1
+    assert "--treat-as published" in asked.stdout
+    deployment.forget_what_was_seen()
+    done = await recover(deployment, "--treat-as", "unpublished", "--yes")
+    assert done.returncode == 0, done.stdout
+    await is_sound(deployment)
+    assert len(deployment.messages("spectrum.export.v1")) == 20
+
+
+async def test_the_intakes_offsets_are_gone(deployment: Deployment) -> None:
+    """Everything is copied again, and dropped as repeats."""
+    await delete_group(deployment, f"{deployment.prefix}bridge.intake")
+    await is_sound(deployment)
+    findings = await deployment.reconcile()
+    assert findings.claims["verdicts"].notes["repeats of a message"] == 20
+
+
+@pytest.mark.parametrize("anew", [True, False])
+async def test_the_inbox_is_made_anew_or_cut_off(deployment: Deployment, anew: bool) -> None:  # noqa: FBT001
+    # Something is copied to the inbox and not yet decided, something decided and not yet published.
+    await deployment.load(11, 40)
+    worker = deployment.start_planted(CRASH_AT="publish: before the commit")
+    await deployment.wait_for_death(worker)
+    await settle(deployment)
+    if anew:
+        await change_topic(deployment, "bridge.inbox")
+    else:
+        await cut_off(deployment, "bridge.inbox")
+        await is_refused(deployment, "recreated or truncated", by_all=False)
+    # With the old inbox Kafka has forgotten its offsets, too: that is mended first.
+    await recovers(deployment, "commit offset" if anew else "read the inbox from where it begins now")
+    await is_sound(deployment, 40)
+
+
+async def cut_off(deployment: Deployment, name: str) -> None:
+    """Remove every record of a topic, as a retention by mistake does."""
+    topic = deployment.prefix + name
+    consumer = AIOKafkaConsumer(bootstrap_servers=deployment.kafka)
+    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
+    await consumer.start()
+    await admin.start()
+    try:
+        places = [TopicPartition(topic, number) for number in range(2)]
+        # One beyond the position, so that what is cut off was not all decided.
+        ends = await consumer.end_offsets(places)
+        await admin.delete_records({place: RecordsToDelete(ends[place]) for place in places})
+    finally:
+        await admin.close()
+        await consumer.stop()
+
+
+async def test_a_source_topic_is_made_anew(deployment: Deployment) -> None:
+    """Other records at offsets that were read before: they are read from the first on."""
+    await change_topic(deployment, "procore.budgets")
+    await is_sound(deployment, 40)
+
+
+async def test_a_source_topic_is_made_anew_and_grows_while_nobody_looks(deployment: Deployment) -> None:
+    places = [(f"{deployment.prefix}procore.budgets", number) for number in range(2)]
+    connection = KafkaConnection(deployment.kafka)
+    group = f"{deployment.prefix}bridge.intake"
+    before = await read_group_offsets(connection, group, places, 10.0)
+    await change_topic(deployment, "procore.budgets")
+    await deployment.load(11, 40)
+    # Kafka forgets the offsets of a topic that is deleted, in its own time; here it has not.
+    await commit_group_offsets(connection, group, before)
+    await is_sound(deployment, 40)
+
+
+async def test_an_output_topic_is_made_anew(deployment: Deployment) -> None:
+    await change_topic(deployment, "spectrum.exports")
+    await carry(deployment, 11, 12)
+    findings = await deployment.reconcile()
+    assert findings.claims["published"].differences.total() == 10
+    assert (await recover(deployment, "--yes")).returncode == 1
+    await recovers(deployment, "spectrum.exports lacks 10 messages of 10 budgets", "--publish-again")
+    findings = await deployment.reconcile()
+    assert findings.are_clean, findings.first
+    # The readers of the old topic have seen them: here, each once more.
+    await deployment.read_what_there_is()
+    assert deployment.count_repeats() == 10
+
+
+async def test_an_output_topic_is_made_anew_under_a_running_worker(deployment: Deployment) -> None:
+    deployment.start()
+    await deployment.load(11, 12)
+    await deployment.wait_for_everything(12)
+    await change_topic(deployment, "procore.returns")
+    await deployment.send(lock(1, key=KEY._replace(project_id=13)))
+    await deployment.send(reject(1, reason="too high", key=KEY._replace(project_id=13)))
+    await deployment.wait_for("budget.status.v1", project_id=13, status="RETURNED")
+    findings = await deployment.wait_until_quiet()
+    assert findings.are_clean, findings.first
+
+
+async def test_partitions_are_added_to_a_source_topic(deployment: Deployment) -> None:
+    """Also under a running worker: what is written to them is read from the first record on."""
+    deployment.start()
+    await deployment.wait_until(lambda: deployment.count_events("lane.started") >= 4, "the lanes")
+    await add_partitions(deployment, "procore.budgets", 8)
+    await add_partitions(deployment, "procore.approvals", 8)
+    await deployment.appender.close(1.0)
+    await deployment.load(11, 40)
+    await deployment.wait_for_everything(40)
+    findings = await deployment.wait_until_quiet()
+    assert findings.are_clean, findings.first
+
+
+async def test_partitions_are_added_to_the_inbox(deployment: Deployment) -> None:
+    """A running worker keeps to the old ones; a new one refuses, and the way that it names is a way."""
+    worker = deployment.start()
+    await deployment.wait_until(lambda: deployment.count_events("lane.started") >= 4, "the lanes")
+    await add_partitions(deployment, "bridge.inbox", 5)
+    await deployment.load(11, 15)
+    await deployment.wait_for_everything(15)
+    await deployment.wait_until_quiet()
+    await deployment.stop(worker)
+    refused = await command(deployment, "run")
+    assert (refused.returncode, "has 5 partitions, but was made with 2" in refused.stderr) == (2, True)
+    await settle(deployment)
+    await change_topic(deployment, "bridge.inbox")
+    await recovers(deployment, "commit offset")
+    await is_sound(deployment)
+
+
+async def add_partitions(deployment: Deployment, name: str, count: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
+    await admin.start()
+    try:
+        await admin.create_partitions({deployment.prefix + name: NewPartitions(count)})
+    finally:
+        await admin.close()
+
+
+async def test_a_schema_newer_than_the_code(deployment: Deployment) -> None:
+    await read_only_lane(deployment, "insert into migrations (number, name) values (99, 'later')")
+    for name in ("run", "recover", "reconcile", "migrate"):
+        done = await command(deployment, name)
+        assert (done.returncode, "use a newer budget-bridge" in done.stderr) == (2, True), (name, done.stderr)
+    await read_only_lane(deployment, "delete from migrations where number = 99")
+
+
+async def test_workers_whose_clocks_are_hours_apart(deployment: Deployment) -> None:
+    """No time that anybody sees comes from a worker's clock."""
+    for hours in ("-2", "2"):
+        deployment.start_planted(CLOCK_IS_OFF_BY_HOURS=hours)
+    await deployment.wait_until(lambda: deployment.count_events("worker.started") >= 3, "both workers")
+    await deployment.load(11, 40)
+    await deployment.wait_for_everything(40)
+    findings = await deployment.wait_until_quiet()
+    assert findings.are_clean, findings.first
+    times = [message["since"] for message in deployment.messages("budget.status.v1")]
+    assert max(times) < write_time(datetime.now(UTC))
+    assert datetime.now(UTC) - datetime.fromisoformat(min(times)) < timedelta(minutes=5)
+
+
+async def test_a_message_larger_than_the_broker_takes(deployment: Deployment) -> None:
+    """The topic was not made by `budget-bridge topics`: the lane says so, and goes on once it is mended."""
+    await set_limit(deployment, "bridge.approval-requests", 2000)
+    worker = deployment.start()
+    lines = [STEEL | {"budget_line_item_id": n, "cost_code": f"c{n}", "original_amount": "1.00"} for n in range(30)]
+    await deployment.send(lock(1, *lines, key=KEY._replace(project_id=11)))
+    await deployment.wait_until(
+        lambda: any("bridge.approval-requests" in str(line.get("why")) for line in deployment.read_log()),
+        "what is too large, and where",
+    )
+    [said] = {line["why"] for line in deployment.read_log() if "bridge.approval-requests" in str(line.get("why"))}
+    assert "max.message.bytes" in said
+    await set_limit(deployment, "bridge.approval-requests", 16 * 1024 * 1024)
+    await deployment.wait_for("approval.requested.v1", project_id=11)
+    await deployment.send(accept(1, key=KEY._replace(project_id=11)))
+    await deployment.wait_for_everything(11)
+    findings = await deployment.wait_until_quiet()
+    assert findings.are_clean, findings.first
+    await deployment.stop(worker)
+
+
+async def set_limit(deployment: Deployment, name: str, limit: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
+    await admin.start()
+    try:
+        settings = {"max.message.bytes": str(limit), "message.timestamp.type": "LogAppendTime"}
+        topic = ConfigResource(ConfigResourceType.TOPIC, deployment.prefix + name, configs=settings)
+        await admin.alter_configs([topic])
+    finally:
+        await admin.close()
+
+
+async def test_workers_must_be_stopped_for_a_recovery(deployment: Deployment) -> None:
+    deployment.start()
+    await deployment.wait_until(lambda: deployment.count_events("lane.started") >= 4, "the lanes")
+    done = await recover(deployment)
+    assert (done.returncode, "stop every worker first" in done.stderr) == (2, True)

@@ -83,8 +83,8 @@ class Bridge:
             timeout=60,
         )
 
-    async def prepare(self) -> None:
-        for command in (["migrate"], ["topics", "--partitions", "2"]):
+    async def prepare(self, partitions: int = 2) -> None:
+        for command in (["migrate"], ["topics", "--partitions", str(partitions)]):
             done = await asyncio.to_thread(self.command, *command)
             assert done.returncode == 0, done.stderr
         await self.reader.start()

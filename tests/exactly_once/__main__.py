@@ -1,4 +1,4 @@
-"""``python -m tests.exactly_once crashes``: what we promise, shown on real servers, with a table of what came of it."""
+"""``python -m tests.exactly_once crashes`` or ``chaos``: what we promise, shown on real servers, in a table."""
 
 import argparse
 import asyncio
@@ -6,14 +6,18 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
 
-from budget_bridge.demo.servers import run_kafka, run_postgres
-from budget_bridge.worker.findings import Kind
+from budget_bridge.demo.servers import choose_ports, run_kafka, run_kafka_cluster, run_postgres
+from budget_bridge.worker.findings import Kind, show_findings
+from tests.exactly_once.chaos import PARTITIONS, Chaos, ChaosDeployment, Report, list_through
 from tests.exactly_once.crashes import Survived, crash_at_all
+from tests.exactly_once.deployment import create_database
 from tests.exactly_once.planted import POINTS
+from tests.exactly_once.proxy import Proxy
 
 SCREEN = Console(highlight=False, soft_wrap=True)
 
@@ -69,13 +73,93 @@ def write_crashes(found: Sequence[Survived]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def run_chaos(seconds: float, seed: int, markdown: Path | None) -> int:
+    """Break everything for some time; 1 unless nothing differs in the end."""
+    with tempfile.TemporaryDirectory() as name:
+        report = asyncio.run(play_chaos(Path(name), seconds, seed))
+    SCREEN.print(show_chaos(report))
+    show_findings(report.findings, SCREEN)
+    for wrong in report.wrong_figures:
+        SCREEN.print(f"Spectrum holds other figures: {wrong}", markup=False)
+    if markdown:
+        markdown.write_text(write_chaos(report))
+    return 0 if report.is_clean else 1
+
+
+async def play_chaos(folder: Path, seconds: float, seed: int) -> Report:
+    """Start three brokers, Postgres and the wires, and play."""
+    *wire_ports, database_port = choose_ports(4)
+    with (
+        run_kafka_cluster(folder / "kafka", wire_ports, SCREEN.print) as brokers,
+        run_postgres(folder / "postgres", SCREEN.print) as postgres,
+    ):
+        address = urlsplit(postgres.url)
+        database_wire = Proxy("127.0.0.1", address.port or 0)
+        wires = [Proxy("127.0.0.1", broker.proxied_port or 0) for broker in brokers]
+        deployment = ChaosDeployment(
+            folder, ",".join(broker.bootstrap for broker in brokers), await create_database(postgres.url)
+        )
+        deployment.through = list_through(wire_ports, deployment.database_url, database_port)
+        try:
+            for wire, port in zip((*wires, database_wire), (*wire_ports, database_port), strict=True):
+                await wire.start(port)
+            await deployment.prepare(PARTITIONS)
+            chaos = Chaos(brokers, wires, postgres, database_wire)
+            return await chaos.run(deployment, seconds, seed, lambda what: SCREEN.print(f"  {what}"))
+        finally:
+            await deployment.close()
+            for wire in (*wires, database_wire):
+                await wire.close()
+
+
+def show_chaos(report: Report) -> Table:
+    """Show what was done and what came of it to a person."""
+    table = Table("what was done", "times", box=None)
+    for what, times in sorted(report.done.items()):
+        table.add_row(what, str(times))
+    for what, number in list_figures(report).items():
+        table.add_row(f"[bold]{what}[/]", f"[bold]{number}[/]")
+    return table
+
+
+def list_figures(report: Report) -> dict[str, str]:
+    """List the figures of a chaos run."""
+    counts = report.findings.count()
+    return {
+        "messages sent to the bridge": str(report.said),
+        "versions locked": str(report.versions),
+        "messages sent by it": str(report.published),
+        "times a lane started": str(report.lanes_started),
+        "lost": str(counts[Kind.LOST]),
+        "doubled": str(counts[Kind.DOUBLED] + report.repeats),
+        "reordered": str(counts[Kind.REORDERED]),
+        "other differences": str(counts[Kind.ALTERED] + counts[Kind.UNEXPLAINED]),
+        "budgets with other figures in Spectrum": str(len(report.wrong_figures)),
+        "seconds until quiet, once all was mended": f"{report.quiet_after:.1f}",
+    }
+
+
+def write_chaos(report: Report) -> str:
+    """Write the report as Markdown."""
+    done = ", ".join(f"{what} ({times})" for what, times in sorted(report.done.items()))
+    rows = [f"| {what} | {number} |" for what, number in list_figures(report).items()]
+    head = f"Seed {report.seed}, {report.seconds:.0f} seconds. Done: {done}."
+    return "\n".join([head, "", "| | |", "|---|---:|", *rows]) + "\n"
+
+
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.exactly_once", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     crashes = commands.add_parser("crashes", help="die at every point of a message's way")
     crashes.add_argument("--markdown", type=Path, help="write the table there as well")
+    chaos = commands.add_parser("chaos", help="break everything while budgets go round")
+    chaos.add_argument("--markdown", type=Path, help="write the report there as well")
+    chaos.add_argument("--seconds", type=float, default=300.0)
+    chaos.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
+    if asked.command == "chaos":
+        return run_chaos(asked.seconds, asked.seed, asked.markdown)
     return run_crashes(asked.markdown)
 
 

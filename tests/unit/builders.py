@@ -130,9 +130,9 @@ def acknowledge(
     )
 
 
-def retry(version: int = 1) -> ExportRetry:
+def retry(version: int = 1, key: BudgetKey = KEY) -> ExportRetry:
     """An operator's retry."""
-    return ExportRetry(**KEY._asdict(), budget_version=version, requested_by="olga", reason="open again")
+    return ExportRetry(**key._asdict(), budget_version=version, requested_by="olga", reason="open again")
 
 
 def reset(version: int = 1) -> BudgetReset:

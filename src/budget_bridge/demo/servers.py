@@ -27,7 +27,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from budget_bridge.demo import child, kafka_jars
 
@@ -70,15 +70,24 @@ class _Server:
         return self.process.pid
 
     def start(self) -> None:
-        if self.pid is not None:
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start the process without waiting for it to answer."""
+        if self.pid is None:
+            self.process = child.start(
+                self.command,
+                log=self.log,
+                folder=self.folder,
+                death_signal=self.kill_signal,
+                unprivileged=self.unprivileged,
+            )
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        if self.process is None:
             return
-        self.process = child.start(
-            self.command,
-            log=self.log,
-            folder=self.folder,
-            death_signal=self.kill_signal,
-            unprivileged=self.unprivileged,
-        )
         try:
             self._wait_until_it_answers(self.process)
         except BaseException:
@@ -114,6 +123,8 @@ class Kafka:
     bootstrap: str
     log: Path
     _server: _Server = field(repr=False)
+    proxied_port: int | None = None
+    """Where it listens for those who come through a proxy."""
 
     @property
     def pid(self) -> int | None:
@@ -183,14 +194,66 @@ def run_kafka(
     ``compile_fully`` lets the JVM use its optimizing compiler: slower to start, and
     the only honest setting for a benchmark.
     """
+    node = _Node(1, *choose_ports(2))
+    broker = _prepare_broker(folder, progress, node, (node,), _choose_cluster_id(), compile_fully=compile_fully)
+    progress("Starting Kafka")
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
+
+
+@contextmanager
+def run_kafka_cluster(
+    folder: Path, advertised: Sequence[int], progress: Callable[[str], None] = _stay_silent
+) -> Iterator[list[Kafka]]:
+    """Run one broker for each port of ``advertised``, with every topic kept on all of them and written to two.
+
+    Each listens twice: directly, and on ``proxied_port`` for clients that it sends to its advertised port.
+    """
+    ports = iter(choose_ports(3 * len(advertised)))
+    nodes = [
+        _Node(number, next(ports), next(ports), next(ports), through) for number, through in enumerate(advertised, 1)
+    ]
+    cluster_id = _choose_cluster_id()
+    brokers = [
+        _prepare_broker(folder / str(node.id), progress, node, nodes, cluster_id, compile_fully=False) for node in nodes
+    ]
+    progress(f"Starting Kafka on {len(brokers)} brokers")
+    try:
+        start_all(brokers)
+        yield brokers
+    finally:
+        for broker in brokers:
+            # In order they would wait for each other; the data is thrown away.
+            broker.kill()
+
+
+def start_all(brokers: Sequence[Kafka]) -> None:
+    """Start brokers of one cluster side by side: one alone is no majority and would never answer."""
+    for broker in brokers:
+        broker._server.launch()  # noqa: SLF001 - the same module
+    for broker in brokers:
+        broker._server.wait()  # noqa: SLF001 - the same module
+
+
+def _prepare_broker(
+    folder: Path,
+    progress: Callable[[str], None],
+    node: _Node,
+    nodes: Sequence[_Node],
+    cluster_id: str,
+    *,
+    compile_fully: bool,
+) -> Kafka:
     jars = kafka_jars.fetch(progress)
     folder.mkdir(parents=True, exist_ok=True)
     folder = folder.resolve()
-    port, controller_port = _choose_ports(2)
     log = folder / "kafka.log"
     # By relative names, as Java reads such files as Latin-1 and paths may hold more.
     (folder / "log4j2.properties").write_text(_LOGGING)
-    (folder / "server.properties").write_text(_configure_kafka(port, controller_port))
+    (folder / "server.properties").write_text(_configure_kafka(node, nodes))
     java = _command_java(jars, compile_fully=compile_fully)
     if not (folder / "data" / "meta.properties").exists():
         progress("Formatting Kafka's folder")
@@ -198,12 +261,7 @@ def run_kafka(
             [
                 *java,
                 *("kafka.tools.StorageTool", "format"),
-                *(
-                    "--cluster-id",
-                    _choose_cluster_id(),
-                    "--config",
-                    "server.properties",
-                ),
+                *("--cluster-id", cluster_id, "--config", "server.properties"),
             ],
             log=log,
             folder=folder,
@@ -213,16 +271,11 @@ def run_kafka(
         command=[*java, "kafka.Kafka", "server.properties"],
         folder=folder,
         log=log,
-        answers=lambda _: _serves_clients(port),
+        answers=lambda _: _serves_clients(node.port),
         stop_signal=signal.SIGTERM,
         kill_signal=signal.SIGKILL,
     )
-    progress("Starting Kafka")
-    server.start()
-    try:
-        yield Kafka(f"127.0.0.1:{port}", log, server)
-    finally:
-        server.end(server.stop_signal)
+    return Kafka(f"127.0.0.1:{node.port}", log, server, node.proxied_port)
 
 
 @contextmanager
@@ -237,7 +290,7 @@ def run_postgres(folder: Path, progress: Callable[[str], None] = _stay_silent) -
     data = folder / "data"
     log = folder / "postgres.log"
     password = folder / "password"
-    (port,) = _choose_ports(1)
+    (port,) = choose_ports(1)
     programs = _find_postgres()
     if not (data / "PG_VERSION").exists():
         progress("Creating PostgreSQL's data folder")
@@ -266,23 +319,42 @@ def run_postgres(folder: Path, progress: Callable[[str], None] = _stay_silent) -
         server.end(server.stop_signal)
 
 
-def _configure_kafka(port: int, controller_port: int) -> str:
+class _Node(NamedTuple):
+    """One broker of a cluster, by its ports."""
+
+    id: int
+    port: int
+    controller_port: int
+    proxied_port: int | None = None
+    advertised_port: int | None = None
+
+
+def _configure_kafka(node: _Node, nodes: Sequence[_Node]) -> str:
+    voters = ",".join(f"{one.id}@127.0.0.1:{one.controller_port}" for one in nodes)
+    listeners = [f"PLAINTEXT://127.0.0.1:{node.port}", f"CONTROLLER://127.0.0.1:{node.controller_port}"]
+    advertised = [f"PLAINTEXT://127.0.0.1:{node.port}"]
+    if node.proxied_port:
+        listeners.append(f"PROXIED://127.0.0.1:{node.proxied_port}")
+        advertised.append(f"PROXIED://127.0.0.1:{node.advertised_port}")
+    copies, enough = min(3, len(nodes)), min(2, len(nodes))
     return f"""\
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller_port}
+node.id={node.id}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners={",".join(listeners)}
+advertised.listeners={",".join(advertised)}
 log.dirs=data
 auto.create.topics.enable=false
-# One node cannot keep three copies.
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+default.replication.factor={copies}
+min.insync.replicas={enough}
+offsets.topic.replication.factor={copies}
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={enough}
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={enough}
 # Quicker to start: fewer partitions of Kafka's own, no wait for more consumers.
 offsets.topic.num.partitions=5
 transaction.state.log.num.partitions=5
@@ -404,7 +476,7 @@ def _run_once(
         raise ServerFailedError(message + child.read_tail(log))
 
 
-def _choose_ports(count: int) -> list[int]:
+def choose_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 on which nobody listens now."""
     ports: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):

@@ -108,6 +108,7 @@ def write_findings(findings: Findings) -> dict[str, object]:
 def show_findings(findings: Findings, console: Console) -> None:
     """Show findings to a person."""
     table = Table("what must hold", "checked", "on its way", "differs", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     for claim in findings.claims.values():

@@ -1,0 +1,281 @@
+"""Things break, one after the other and some at once, while budgets go round; in the end all is reconciled.
+
+Three brokers (three copies, two of them in sync) and PostgreSQL, each reached by the workers through a wire that can
+be cut. What breaks next is chosen by a seed.
+"""
+
+import asyncio
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from budget_bridge.demo.servers import Kafka, Postgres, start_all
+from budget_bridge.worker.findings import Findings
+from tests.exactly_once.deployment import Deployment
+from tests.exactly_once.people import People
+from tests.exactly_once.proxy import Proxy
+
+BUDGETS: Final = 24
+PARTITIONS: Final = 4
+MOST_WORKERS: Final = 4
+QUIET_SECONDS: Final = 150.0
+FROZEN_SECONDS: Final = 13.0
+"""Longer than the group's session, so that another worker takes over before it wakes."""
+
+
+class ChaosDeployment(Deployment):
+    """A deployment whose workers see the servers through proxies."""
+
+    through: dict[str, str] = {}  # noqa: RUF012 - set once, before any worker starts
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return super().environment | self.through
+
+
+@dataclass
+class Report:
+    """What a chaos run came to."""
+
+    seed: int
+    seconds: float = 0.0
+    done: Counter[str] = field(default_factory=Counter)
+    """How often each thing was done."""
+    said: int = 0
+    versions: int = 0
+    published: int = 0
+    lanes_started: int = 0
+    repeats: int = 0
+    wrong_figures: list[str] = field(default_factory=list)
+    quiet_after: float = 0.0
+    findings: Findings = field(default_factory=Findings)
+
+    @property
+    def is_clean(self) -> bool:
+        return self.findings.are_clean and not self.repeats and not self.wrong_figures
+
+
+class Chaos:
+    """The servers, the wires, the workers, and everything that is done to them."""
+
+    def __init__(
+        self, brokers: Sequence[Kafka], wires: Sequence[Proxy], postgres: Postgres, database_wire: Proxy
+    ) -> None:
+        self._brokers = brokers
+        self._wires = wires
+        self._postgres = postgres
+        self._database_wire = database_wire
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    async def run(self, deployment: ChaosDeployment, seconds: float, seed: int, tell: Callable[[str], None]) -> Report:
+        """Break things for so many seconds, then mend all and wait until it is quiet."""
+        report, chance = Report(seed), random.Random(seed)
+        self._deployment, self._chance = deployment, chance
+        people = People(deployment, BUDGETS)
+        working = asyncio.create_task(people.work())
+        began = time.monotonic()
+        try:
+            self._start_worker()
+            self._start_worker()
+            await self._wait_for(
+                lambda: any(people.locked[key] > 1 for key in people.locked), "a first version", people
+            )
+            deck: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+            while time.monotonic() - began < seconds:
+                if not deck:
+                    deck = list(self._list_doings())
+                    chance.shuffle(deck)
+                name, do = deck.pop()
+                tell(f"{time.monotonic() - began:6.1f} s  {name}")
+                report.done[name] += 1
+                await do()
+                # It comes to itself for a moment, or not.
+                await asyncio.sleep(chance.uniform(0.0, 3.0))
+            people.enough = True
+            tell(f"{time.monotonic() - began:6.1f} s  everything is mended; waiting until it is quiet")
+            mended = time.monotonic()
+            await self._wait_for(lambda: people.are_done, "every budget synced", people)
+            report.findings = await deployment.wait_until_quiet()
+            report.quiet_after = time.monotonic() - mended
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+        report.seconds = time.monotonic() - began
+        report.said, report.versions = people.said, people.locked.total()
+        report.published = len({record.place for record in deployment.seen})
+        report.lanes_started = deployment.count_events("lane.started")
+        report.repeats = deployment.count_repeats()
+        report.wrong_figures = people.find_wrong_figures()
+        return report
+
+    async def _wait_for(self, holds: Callable[[], bool], what: str, people: People) -> None:
+        deadline = time.monotonic() + QUIET_SECONDS
+        while not holds():
+            if time.monotonic() > deadline:
+                log = (self._deployment.folder / "worker.log").read_text()[-6000:]
+                raise AssertionError(f"did not see {what}: {people.tell_undone()[:5]}; the workers said:\n{log}")
+            await asyncio.sleep(0.1)
+
+    def _start_worker(self) -> None:
+        self._workers.append(self._deployment.start())
+
+    async def _end_worker(self, by: signal.Signals) -> None:
+        worker = self._chance.choice(self._workers)
+        worker.send_signal(by)
+        self._workers.remove(worker)
+        self._deployment.workers.remove(worker)
+        await asyncio.to_thread(worker.wait, 30)
+
+    def _list_doings(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        return [
+            ("a worker is killed", self._kill_worker),
+            ("a worker is frozen past its session, and wakes", self._freeze_worker),
+            ("all workers are replaced, one after the other", self._replace_workers),
+            ("a worker is added or taken away", self._change_number_of_workers),
+            ("a broker is killed", self._kill_broker),
+            ("two brokers of three are killed", self._kill_two_brokers),
+            ("all brokers are killed", self._kill_all_brokers),
+            ("Postgres is restarted", self._restart_postgres),
+            ("Postgres is killed", self._kill_postgres),
+            ("Postgres and all brokers are killed", self._kill_both),
+            ("connections to Kafka are cut", self._cut_kafka),
+            ("connections to Postgres are cut", self._cut_postgres),
+            ("nothing reaches Kafka, answers do", self._silence_kafka),
+            ("Kafka's answers do not come back", self._deafen_kafka),
+            ("commits reach Postgres, its answers do not come back", self._deafen_postgres),
+            ("the database is slow", self._slow_postgres),
+            ("the database is read-only", self._make_read_only),
+            ("the database's disk is full", self._fill_disk),
+        ]
+
+    async def _some_time(self, least: float, most: float) -> None:
+        await asyncio.sleep(self._chance.uniform(least, most))
+
+    async def _kill_worker(self) -> None:
+        await self._end_worker(signal.SIGKILL)
+        self._start_worker()
+
+    async def _freeze_worker(self) -> None:
+        worker = self._chance.choice(self._workers)
+        worker.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(FROZEN_SECONDS)
+        worker.send_signal(signal.SIGCONT)
+
+    async def _replace_workers(self) -> None:
+        for _ in range(len(self._workers)):
+            self._start_worker()
+            await self._end_worker(signal.SIGTERM)
+
+    async def _change_number_of_workers(self) -> None:
+        if len(self._workers) == MOST_WORKERS or (len(self._workers) > 2 and self._chance.random() < 0.5):
+            await self._end_worker(signal.SIGTERM)
+        else:
+            self._start_worker()
+
+    async def _kill_broker(self) -> None:
+        await self._kill_brokers([self._chance.choice(self._brokers)])
+
+    async def _kill_two_brokers(self) -> None:
+        await self._kill_brokers(self._chance.sample(self._brokers, 2))
+
+    async def _kill_all_brokers(self) -> None:
+        await self._kill_brokers(self._brokers)
+
+    async def _kill_brokers(self, brokers: Sequence[Kafka]) -> None:
+        for broker in brokers:
+            await asyncio.to_thread(broker.kill)
+        await self._some_time(1.0, 5.0)
+        await asyncio.to_thread(start_all, brokers)
+
+    async def _restart_postgres(self) -> None:
+        await asyncio.to_thread(self._postgres.stop)
+        await self._some_time(0.5, 4.0)
+        await asyncio.to_thread(self._postgres.start)
+
+    async def _kill_postgres(self) -> None:
+        await asyncio.to_thread(self._postgres.kill)
+        await self._some_time(0.5, 4.0)
+        await asyncio.to_thread(self._postgres.start)
+
+    async def _kill_both(self) -> None:
+        await asyncio.gather(self._kill_postgres(), self._kill_all_brokers())
+
+    async def _cut_kafka(self) -> None:
+        for _ in range(5):
+            self._chance.choice(self._wires).cut()
+            await self._some_time(0.0, 0.5)
+
+    async def _cut_postgres(self) -> None:
+        for _ in range(10):
+            self._database_wire.cut()
+            await self._some_time(0.0, 0.5)
+
+    async def _silence_kafka(self) -> None:
+        await self._block(self._wires, to_server=True, to_client=False)
+
+    async def _deafen_kafka(self) -> None:
+        await self._block(self._wires, to_server=False, to_client=True)
+
+    async def _deafen_postgres(self) -> None:
+        await self._block([self._database_wire], to_server=False, to_client=True)
+
+    async def _block(self, wires: Sequence[Proxy], *, to_server: bool, to_client: bool) -> None:
+        for wire in wires:
+            wire.block(to_server=to_server, to_client=to_client)
+        await self._some_time(2.0, 9.0)
+        for wire in wires:
+            wire.heal()
+
+    async def _slow_postgres(self) -> None:
+        self._database_wire.slow(0.2)
+        await self._some_time(3.0, 6.0)
+        self._database_wire.heal()
+
+    async def _make_read_only(self) -> None:
+        await self._tell_postgres("alter system set default_transaction_read_only = on", "select pg_reload_conf()")
+        await self._some_time(1.0, 4.0)
+        await self._tell_postgres("alter system reset default_transaction_read_only", "select pg_reload_conf()")
+
+    async def _fill_disk(self) -> None:
+        await self._tell_postgres(
+            "create or replace function fill_disk() returns trigger language plpgsql as "
+            "$$ begin raise exception 'no space left on device' using errcode = 'disk_full'; end $$",
+            "create trigger full_disk before insert on outbox for each statement execute function fill_disk()",
+        )
+        await self._some_time(1.0, 4.0)
+        await self._tell_postgres("drop trigger full_disk on outbox")
+
+    async def _tell_postgres(self, *statements: str) -> None:
+        connection = await asyncpg.connect(
+            self._deployment.database_url, server_settings={"default_transaction_read_only": "off"}
+        )
+        try:
+            for statement in statements:
+                await connection.execute(statement)
+        finally:
+            with suppress(OSError):
+                await connection.close()
+
+
+def lead_through(url: str, port: int) -> str:
+    """Give the address of a server through a wire."""
+    parts = urlsplit(url)
+    credentials = parts.netloc.rpartition("@")[0]
+    return urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{port}"))
+
+
+def list_through(wires: Sequence[int], database_url: str, database_port: int) -> dict[str, str]:
+    """List what a worker's environment says of servers behind wires."""
+    return {
+        "KAFKA_BOOTSTRAP": ",".join(f"127.0.0.1:{port}" for port in wires),
+        "DATABASE_URL": lead_through(database_url, database_port),
+    }

@@ -1,0 +1,159 @@
+"""Everybody around the bridge, at work while things break: managers, an approver, and Spectrum with its connector.
+
+They react to what they read, each reaction under an id that follows from its cause: whoever reads again, reacts again
+with the same message.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+from uuid import NAMESPACE_OID, uuid5
+
+from budget_bridge.contracts.fields import read_time, write_time
+from budget_bridge.contracts.inbound import ErpAcknowledgement, Inbound
+from budget_bridge.contracts.records import Outgoing, Record
+from budget_bridge.demo.spectrum import Job, Spectrum, read_order, write_acknowledgement
+from budget_bridge.handlers.budget import BudgetKey
+from budget_bridge.worker.kafka import KafkaDown
+from tests.exactly_once.deployment import Deployment
+from tests.unit.builders import CONCRETE, KEY, STEEL, accept, lock, reject, retry
+
+_AGAIN_SECONDS: Final = 0.2
+
+
+class People:
+    """Keeps some budgets going round, version after version, until told that it is enough."""
+
+    def __init__(self, deployment: Deployment, budgets: int) -> None:
+        self._deployment = deployment
+        self._keys = [KEY._replace(project_id=project) for project in range(1, budgets + 1)]
+        self._spectrum = Spectrum()
+        self._taken = 0
+        self._latest: dict[BudgetKey, dict[str, Any]] = {}
+        self.locked: Counter[BudgetKey] = Counter()
+        """The highest version that was locked."""
+        self.said = 0
+        """Messages sent, without those sent again because the sending failed."""
+        self.enough = False
+
+    async def work(self) -> None:
+        """Lock every budget, then react to what comes."""
+        await self._say([self._lock(key) for key in self._keys])
+        while True:
+            try:
+                await self._deployment.read(0.1)
+            except KafkaDown:
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
+            new, self._taken = self._deployment.seen[self._taken :], len(self._deployment.seen)
+            said = [said for record in new if (said := self._react(record))]
+            if said:
+                await self._say(said)
+
+    @property
+    def are_done(self) -> bool:
+        """Whether every budget is synced at the last version that was locked."""
+        return self.enough and all(
+            (shown := self._latest.get(key)) is not None
+            and (shown["status"], shown["budget_version"]) == ("SYNCED", self.locked[key])
+            for key in self._keys
+        )
+
+    def tell_undone(self) -> list[dict[str, Any]]:
+        """Tell which budgets are not where they should be."""
+        return [shown for shown in self._latest.values() if shown["status"] != "SYNCED"]
+
+    def find_wrong_figures(self) -> list[str]:
+        """Compare what stands in Spectrum with what was locked last, to the cent."""
+        wrong = []
+        for key in self._keys:
+            amounts = self._spectrum.read_amounts(Job("001", f"J{key.project_id}"))
+            found = {line: Decimal(amount).scaleb(-2) for line, amount in amounts.items() if amount}
+            wanted = {
+                ("05120", "S"): _choose_amount(key, self.locked[key]),
+                ("03300", "M"): Decimal("312000.25"),
+            }
+            if self.locked[key] % 2:
+                del wanted["03300", "M"]
+            if {tuple(line): amount for line, amount in found.items()} != wanted:
+                wrong.append(f"{key}: {found} instead of {wanted}")
+        return wrong
+
+    def _react(self, record: Record) -> Outgoing | None:
+        cause = (dict(record.headers).get("ce_id") or b"").decode()
+        data: dict[str, Any] = json.loads(record.value or b"{}")
+        key = BudgetKey(data["company_id"], data["project_id"], data["budget_id"])
+        version = data["budget_version"]
+        match dict(record.headers).get("ce_type"):
+            case b"approval.requested.v1":
+                refuses = _chance(cause, 12) and self.locked[key] == version
+                return self._write(reject(version, key=key) if refuses else accept(version, key=key), cause)
+            case b"spectrum.export.v1" | b"spectrum.resync.v1":
+                return self._answer(record, data, cause)
+            case b"budget.status.v1":
+                self._latest[key] = data
+                return self._go_on(key, data, cause)
+            case _:
+                return None
+
+    def _go_on(self, key: BudgetKey, shown: dict[str, Any], cause: str) -> Outgoing | None:
+        version = shown["budget_version"]
+        if shown["status"] == "EXPORT_FAILED":
+            return self._write(retry(version, key=key), cause)
+        if shown["status"] == "RETURNED" or (shown["status"] == "SYNCED" and not self.enough):
+            return self._lock(key, cause) if self.locked[key] == version else None
+        return None
+
+    def _answer(self, record: Record, export: dict[str, Any], cause: str) -> Outgoing:
+        at = read_time((dict(record.headers)["ce_time"] or b"").decode())
+        order = read_order(export, at)
+        body = {
+            **{name: export[name] for name in ("company_id", "project_id", "budget_id", "budget_version")},
+            **{name: export[name] for name in ("export_id", "attempt")},
+            "status": "failed",
+            "acknowledged_at": write_time(datetime.now(UTC)),
+        }
+        if export["attempt"] > 1 or not _chance(cause, 6):
+            working = self._spectrum.work(order)
+            while True:
+                try:
+                    next(working)
+                except StopIteration as ended:
+                    body = write_acknowledgement(order, ended.value, write_time(datetime.now(UTC)))
+                    break
+        return self._write(ErpAcknowledgement.model_validate(body), cause)
+
+    def _lock(self, key: BudgetKey, cause: str = "first") -> Outgoing:
+        self.locked[key] += 1
+        version = self.locked[key]
+        steel = STEEL | {"original_amount": str(_choose_amount(key, version))}
+        lines = [steel] if version % 2 else [steel, CONCRETE]
+        return self._write(lock(version, *lines, key=key), cause)
+
+    def _write(self, body: Inbound, cause: str) -> Outgoing:
+        message_id = str(uuid5(NAMESPACE_OID, f"{cause}/{body.type}/{body.budget_version}/{body.project_id}"))
+        deployment = self._deployment
+        topic = deployment.prefix + deployment.find_topic(body)
+        key = f"{body.company_id}/{body.project_id}/{body.budget_id}".encode()
+        return Outgoing(topic, key, body.model_dump_json().encode(), deployment.head(body, message_id))
+
+    async def _say(self, records: list[Outgoing]) -> None:
+        self.said += len(records)
+        while True:
+            try:
+                await self._deployment.appender.append(records)
+            except KafkaDown:
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
+
+
+def _choose_amount(key: BudgetKey, version: int) -> Decimal:
+    return Decimal(key.project_id * 1000 + version).scaleb(-2) + 1
+
+
+def _chance(cause: str, one_in: int) -> bool:
+    return uuid5(NAMESPACE_OID, cause).int % one_in == 0

@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 HISTORIES ?= 100000
 SEED ?= 1
+SECONDS ?= 300
+INTO ?=
 BENCH ?=
 
 .DEFAULT_GOAL := help
@@ -37,6 +39,19 @@ test: $(READY) ## run every test, on real Kafka and Postgres
 .PHONY: test-unit
 test-unit: $(READY) ## run the tests of the pure rules alone: seconds
 	@$(BIN)/python -m pytest tests/unit
+
+.PHONY: crashes
+crashes: $(READY) ## kill the worker at each step of a message's way, and reconcile (three minutes)
+	@$(BIN)/python -m tests.exactly_once crashes $(INTO)
+
+.PHONY: chaos
+chaos: $(READY) ## break everything while budgets go round, and reconcile: SECONDS=300 SEED=1
+	@$(BIN)/python -m tests.exactly_once chaos --seconds $(SECONDS) --seed $(SEED) $(INTO)
+
+.PHONY: guarantees
+guarantees: ## run both, and put their tables into docs/guarantees.md
+	@$(MAKE) --no-print-directory crashes INTO="--into docs/guarantees.md"
+	@$(MAKE) --no-print-directory chaos INTO="--into docs/guarantees.md"
 
 .PHONY: laws
 laws: $(READY) ## play random histories against the five laws: HISTORIES=100000 SEED=1

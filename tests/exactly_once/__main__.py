@@ -22,7 +22,7 @@ from tests.exactly_once.proxy import Proxy
 SCREEN = Console(highlight=False, soft_wrap=True)
 
 
-def run_crashes(markdown: Path | None) -> int:
+def run_crashes(page: Path | None) -> int:
     """Die at every point, one table row each; 1 unless all of them are zero."""
     began = time.monotonic()
     done: list[Survived] = []
@@ -39,8 +39,8 @@ def run_crashes(markdown: Path | None) -> int:
             found = asyncio.run(crash_at_all(POINTS, folder, kafka.bootstrap, db.url, tell))
     SCREEN.print(show_crashes(found))
     SCREEN.print(f"{len(found)} crashes in {time.monotonic() - began:.0f} s")
-    if markdown:
-        markdown.write_text(write_crashes(found))
+    if page:
+        put_into(page, "crashes", write_crashes(found))
     return 0 if all(survived.is_clean for survived in found) else 1
 
 
@@ -68,12 +68,12 @@ def show_crashes(found: Sequence[Survived]) -> Table:
 
 def write_crashes(found: Sequence[Survived]) -> str:
     """Write the table as Markdown."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|---|" + "---:|" * (len(COLUMNS) - 1)]
+    lines = [f"{len(found)} crashes.", "", f"| {' | '.join(COLUMNS)} |", "|---|" + "---:|" * (len(COLUMNS) - 1)]
     lines += [f"| {survived.point} | {' | '.join(list_columns(survived))} |" for survived in found]
     return "\n".join(lines) + "\n"
 
 
-def run_chaos(seconds: float, seed: int, markdown: Path | None) -> int:
+def run_chaos(seconds: float, seed: int, page: Path | None) -> int:
     """Break everything for some time; 1 unless nothing differs in the end."""
     with tempfile.TemporaryDirectory() as name:
         report = asyncio.run(play_chaos(Path(name), seconds, seed))
@@ -81,8 +81,8 @@ def run_chaos(seconds: float, seed: int, markdown: Path | None) -> int:
     show_findings(report.findings, SCREEN)
     for wrong in report.wrong_figures:
         SCREEN.print(f"Spectrum holds other figures: {wrong}", markup=False)
-    if markdown:
-        markdown.write_text(write_chaos(report))
+    if page:
+        put_into(page, "chaos", write_chaos(report))
     return 0 if report.is_clean else 1
 
 
@@ -147,20 +147,27 @@ def write_chaos(report: Report) -> str:
     return "\n".join([head, "", "| | |", "|---|---:|", *rows]) + "\n"
 
 
+def put_into(page: Path, name: str, text: str) -> None:
+    """Put generated text between its marks on a page."""
+    begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
+    before, _, rest = page.read_text().partition(begin)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
+
+
 def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.exactly_once", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     crashes = commands.add_parser("crashes", help="die at every point of a message's way")
-    crashes.add_argument("--markdown", type=Path, help="write the table there as well")
+    crashes.add_argument("--into", type=Path, help="put the table into this page as well")
     chaos = commands.add_parser("chaos", help="break everything while budgets go round")
-    chaos.add_argument("--markdown", type=Path, help="write the report there as well")
+    chaos.add_argument("--into", type=Path, help="put the table into this page as well")
     chaos.add_argument("--seconds", type=float, default=300.0)
     chaos.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     if asked.command == "chaos":
-        return run_chaos(asked.seconds, asked.seed, asked.markdown)
-    return run_crashes(asked.markdown)
+        return run_chaos(asked.seconds, asked.seed, asked.into)
+    return run_crashes(asked.into)
 
 
 if __name__ == "__main__":

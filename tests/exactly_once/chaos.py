@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
 
 from budget_bridge.demo.servers import Kafka, Postgres, start_all
 from budget_bridge.worker.findings import Findings
@@ -142,6 +143,7 @@ class Chaos:
             ("all workers are replaced, one after the other", self._replace_workers),
             ("a worker is added or taken away", self._change_number_of_workers),
             ("a broker is killed", self._kill_broker),
+            ("the group's coordinator is killed", self._kill_coordinator),
             ("two brokers of three are killed", self._kill_two_brokers),
             ("all brokers are killed", self._kill_all_brokers),
             ("Postgres is restarted", self._restart_postgres),
@@ -183,6 +185,15 @@ class Chaos:
 
     async def _kill_broker(self) -> None:
         await self._kill_brokers([self._chance.choice(self._brokers)])
+
+    async def _kill_coordinator(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._deployment.kafka)
+        await admin.start()
+        try:
+            number = await admin.find_coordinator(f"{self._deployment.prefix}bridge")
+        finally:
+            await admin.close()
+        await self._kill_brokers([self._brokers[number - 1]])
 
     async def _kill_two_brokers(self) -> None:
         await self._kill_brokers(self._chance.sample(self._brokers, 2))

@@ -57,25 +57,30 @@ class Proxy:
             direction.set()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._carrying.add(task)
-        task.add_done_callback(self._carrying.discard)
+        if carrying := asyncio.current_task():
+            self._carrying.add(carrying)
+            carrying.add_done_callback(self._carrying.discard)
         self._writers.add(writer)
         onward: asyncio.StreamWriter | None = None
         try:
             answers, onward = await asyncio.open_connection(*self._target)
             self._writers.add(onward)
-            await asyncio.gather(
-                self._pass_on(reader, onward, "to_server"), self._pass_on(answers, writer, "to_client")
-            )
+            both = [
+                asyncio.create_task(self._pass_on(reader, onward, "to_server")),
+                asyncio.create_task(self._pass_on(answers, writer, "to_client")),
+            ]
+            # One direction ends with the other: neither Kafka nor Postgres closes one half.
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
         except OSError:
             pass
         finally:
             for one in (writer, onward):
                 if one:
                     self._writers.discard(one)
-                    one.close()
+                    one.transport.abort()
                     with contextlib.suppress(OSError):
                         await one.wait_closed()
 
@@ -86,5 +91,3 @@ class Proxy:
             await self._open[direction].wait()
             sink.write(chunk)
             await sink.drain()
-        # The other direction ends with it: neither Kafka nor Postgres closes one half.
-        sink.transport.abort()

@@ -21,7 +21,14 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from budget_bridge.demo import kafka_jars
 from budget_bridge.demo.kafka_jars import JarRefusedError
-from budget_bridge.demo.servers import ServerFailedError, run_kafka, run_postgres
+from budget_bridge.demo.servers import (
+    ServerFailedError,
+    choose_ports,
+    run_kafka,
+    run_kafka_cluster,
+    run_postgres,
+    start_all,
+)
 
 
 async def _create_topic(bootstrap: str, topic: str) -> None:
@@ -246,3 +253,23 @@ def _wait_until_gone(pid: int) -> None:
             return
         time.sleep(0.02)
     pytest.fail(f"process {pid} is still there")
+
+
+async def test_a_cluster_outlives_one_broker_and_keeps_what_it_took_when_all_die(tmp_path: Path) -> None:
+    with run_kafka_cluster(tmp_path, choose_ports(3)) as brokers:
+        everywhere = ",".join(broker.bootstrap for broker in brokers)
+        admin = AIOKafkaAdminClient(bootstrap_servers=everywhere)
+        await admin.start()
+        try:
+            made = await admin.create_topics([NewTopic("kept", 1, 3)])
+        finally:
+            await admin.close()
+        assert made.topic_errors[0][1] == 0
+        await _produce(everywhere, "kept", b"before")
+        brokers[1].kill()
+        await _produce(everywhere, "kept", b"with two of three")
+        for broker in brokers:
+            broker.kill()
+        start_all(brokers)
+        assert {broker.pid is not None for broker in brokers} == {True}
+        assert await _consume(everywhere, "kept", 2) == [b"before", b"with two of three"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,12 @@ class Bridge:
         return await reconcile(Scene(Connection(self.kafka), self.database_url, f"{self.prefix}bridge", self.prefix))
 
     def read_log(self) -> list[dict[str, Any]]:
-        lines = (self.folder / "worker.log").read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        found = []
+        for line in (self.folder / "worker.log").read_text().splitlines():
+            # A worker that was killed may have left half a line.
+            with suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+        return found
 
     async def close(self) -> None:
         for worker in self.workers:

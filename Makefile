@@ -34,7 +34,7 @@ demo: $(READY) ## play real budgets through real Kafka, Postgres and worker, and
 
 .PHONY: test
 test: $(READY) ## run every test, on real Kafka and Postgres
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
 .PHONY: test-unit
 test-unit: $(READY) ## run the tests of the pure rules alone: seconds

@@ -254,7 +254,8 @@ def commit_the_offset_before_sending() -> None:
 
 def commit_the_intake_before_appending() -> None:
     async def copy(self: Any, records: Any) -> None:
-        await self._reader.commit({(one.place.topic, one.place.partition): one.place.offset + 1 for one in records})
+        places = {(one.place.topic, one.place.partition): one.place.offset + 1 for one in records}
+        await self.reader.commit({place: kafka.GroupOffset(offset, "") for place, offset in places.items()})
         die()
 
     intake.Intake._copy = copy  # type: ignore[method-assign]

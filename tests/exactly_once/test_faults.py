@@ -42,8 +42,9 @@ async def test_a_worker_with_a_fault_is_found_out(tmp_path: Path, kafka: str, po
             folder.mkdir()
             return tell(await find_out(fault, Deployment(folder, kafka, await create_database(postgres))))
 
-    found = await asyncio.gather(*(look_at(number, fault) for number, fault in enumerate(FAULTS)))
-    assert {fault: said & FOUND_BY[fault] for fault, said in zip(FAULTS, found, strict=True)} == FOUND_BY
+    async with asyncio.TaskGroup() as group:
+        looking = {fault: group.create_task(look_at(number, fault)) for number, fault in enumerate(FAULTS)}
+    assert {fault: found.result() & FOUND_BY[fault] for fault, found in looking.items()} == FOUND_BY
 
 
 async def find_out(fault: str, deployment: Deployment) -> Findings:

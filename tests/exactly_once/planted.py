@@ -204,8 +204,18 @@ def mark_commit_sent() -> None:
 Publish = Callable[..., Awaitable[None]]
 
 
-def spoil_publish(change: Callable[[list[Outgoing]], list[Outgoing]]) -> None:
-    """Let the relay do something else with the first batch that has two rows or more for one topic."""
+def has_two_rows(records: list[Outgoing]) -> bool:
+    return len(records) > 1
+
+
+def has_two_of_a_budget(records: list[Outgoing]) -> bool:
+    return len({(record.topic, record.key) for record in records}) < len(records)
+
+
+def spoil_publish(
+    change: Callable[[list[Outgoing]], list[Outgoing]], fits: Callable[[list[Outgoing]], bool] = has_two_rows
+) -> None:
+    """Let the relay do something else with the first batch that fits."""
     original: Publish = kafka.Publisher.publish
     done = False
 
@@ -214,7 +224,7 @@ def spoil_publish(change: Callable[[list[Outgoing]], list[Outgoing]]) -> None:
     ) -> None:
         nonlocal done
         changed = list(records)
-        if len(changed) > 1 and not done:
+        if fits(changed) and not done:
             done, changed = True, change(changed)
         await original(self, group, place, offset, metadata, changed, **named)
 
@@ -230,7 +240,7 @@ def double_a_row() -> None:
 
 
 def turn_rows_round() -> None:
-    spoil_publish(lambda records: records[::-1])
+    spoil_publish(lambda records: records[::-1], has_two_of_a_budget)
 
 
 def change_a_cent() -> None:

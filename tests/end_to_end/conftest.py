@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.harness import Bridge
+from tests.exactly_once.deployment import Deployment
 
 
 @pytest.fixture
@@ -21,3 +22,12 @@ async def bridge(tmp_path: Path, kafka: str, database_url: str) -> AsyncIterator
             assert findings.are_clean, findings.first
     finally:
         await opened.close()
+
+
+@pytest.fixture
+async def deployment(tmp_path: Path, kafka: str, database_url: str) -> AsyncIterator[Deployment]:
+    """A deployment whose workers can have something planted in them."""
+    opened = Deployment(tmp_path, kafka, database_url)
+    await opened.prepare()
+    yield opened
+    await opened.close()

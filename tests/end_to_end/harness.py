@@ -67,6 +67,10 @@ class Bridge:
             "LOG_FORMAT": "json",
         }
 
+    @property
+    def python_folder(self) -> Path:
+        return Path(sys.executable).parent
+
     def write_rules(self, **files: str) -> None:
         (self.folder / "rules").mkdir(exist_ok=True)
         named = {".".join(key.rsplit("_", 1)): text for key, text in files.items()}

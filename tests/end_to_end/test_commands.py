@@ -120,7 +120,20 @@ def test_help_and_keys(tmp_path: object) -> None:
 
     code, said = say("--help")
     assert code == 0
-    for command in ("migrate", "topics", "run", "status", "rules", "demo"):
+    for command in (
+        "migrate",
+        "topics",
+        "run",
+        "status",
+        "rules",
+        "demo",
+        "reconcile",
+        "recover",
+        "retry",
+        "release",
+        "reset",
+        "acknowledge",
+    ):
         assert command in said
     assert say("status", "nonsense")[0] == 2
     assert json.dumps(tmp_path.__class__.__name__)

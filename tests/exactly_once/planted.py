@@ -307,6 +307,20 @@ FAULTS: dict[str, Callable[[], None]] = {
 }
 
 
+def stumble_over(project: int) -> None:
+    """Plant a bug: deciding on any acceptance of this project fails."""
+    original = CORE.decide
+
+    def decide(budget: Any, message: Any, situation: Any) -> Outcome:
+        held = [other.body for other in situation.held]
+        if any(body.project_id == project and body.type == "approval.decision.v1" for body in (message.body, *held)):
+            raise RuntimeError("planted")
+        outcome: Outcome = original(budget, message, situation)
+        return outcome
+
+    CORE.decide = decide
+
+
 def set_clock_off(hours: int) -> None:
     """Let the clock be wrong that stamps what is sent to Kafka; the worker asks for the time nowhere else."""
     right: Callable[[], float] = time.time
@@ -318,6 +332,8 @@ def prepare() -> None:
     LANE.AT_MOST = 5  # many batches, so that there is a middle
     if hours := os.environ.get("CLOCK_IS_OFF_BY_HOURS"):
         set_clock_off(int(hours))
+    if project := os.environ.get("STUMBLES_OVER_PROJECT"):
+        stumble_over(int(project))
     if name := os.environ.get("CRASH_AT"):
         mark_commit_sent()
         plant(next(point for point in POINTS if point.says == name))

@@ -26,7 +26,7 @@ from budget_bridge.outbox.store import (
 )
 from budget_bridge.worker.rules_files import write_rules
 from tests.integration.records import PREFIX, arrive
-from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reset, retrieve
+from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
 
 
 @pytest.fixture
@@ -259,6 +259,71 @@ async def test_what_is_due_is_found_by_lane(connection: Connection, position: Po
         ("parked", 9),
     ]
     assert await find_due(connection, [1]) == []
+
+
+async def hold_at(
+    connection: Connection, position: Position, rules: RulesVersion, batch: list[Arrival], number: int
+) -> Position:
+    """Store a batch on one message of which deciding fails."""
+    suspects = Suspects(frozenset({identify(batch[number])}))
+    after, decided = await store_batch(connection, position, batch, rules, PREFIX, suspects)
+    assert decided.holds
+    return after
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_what_is_held_is_taken_up_again_in_order(
+    connection: Connection,
+    position: Position,
+    rules: RulesVersion,
+    at_once: bool,  # noqa: FBT001
+) -> None:
+    """Also when the release comes in the same batch."""
+    batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, acknowledge("success")), arrive(3, accept(2))]
+    later = [arrive(4, release()), arrive(5, lock(2, STEEL | {"original_amount": "1.00"}))]
+    if at_once:
+        _, decided = await store_batch(
+            connection, position, batch + later, rules, PREFIX, Suspects(frozenset({identify(batch[1])}))
+        )
+    else:
+        position = await hold_at(connection, position, rules, batch, 1)
+        assert await verdicts(connection) == ["applied", "held", "held", "held"]
+        _, decided = await store_batch(connection, position, later, rules, PREFIX)
+    # The second acceptance, held and then parked, was decided when its version was taken up.
+    assert await verdicts(connection) == ["applied", "applied", "applied", "applied", "applied", "applied"]
+    sent = [row.type for row in decided.rows if row.inbox_offset >= 4]
+    assert sent.count("spectrum.export.v1") == 1
+    assert sent.count("spectrum.resync.v1") == 1
+    story = await read_story(connection, KEY)
+    assert story
+    assert story.status
+    assert (story.status.status, story.status.budget_version, story.status.on_hold) == ("EXPORTING", 2, False)
+
+
+async def test_a_skipped_message_is_passed_over(
+    connection: Connection, position: Position, rules: RulesVersion
+) -> None:
+    batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, reject())]
+    position = await hold_at(connection, position, rules, batch, 1)
+    await store_batch(connection, position, [arrive(3, release("skip"))], rules, PREFIX)
+    assert await verdicts(connection) == ["applied", "ignored", "applied", "applied"]
+
+
+async def test_a_release_that_fails_leaves_all_as_it_was(
+    connection: Connection, position: Position, rules: RulesVersion
+) -> None:
+    """The bug is still there: nothing is lost, and a later release can still take it up."""
+    batch = [arrive(0, lock()), arrive(1, accept())]
+    position = await hold_at(connection, position, rules, batch, 1)
+    broken = replace(rules, rules=Trap(**{name: getattr(RULES, name) for name in RULES.__slots__}))
+    too_early = [arrive(2, release())]
+    with pytest.raises(StumbledError) as stumbled:
+        await store_batch(connection, position, too_early, broken, PREFIX)
+    assert stumbled.value.arrival is too_early[0]
+    position = await hold_at(connection, position, broken, too_early, 0)
+    assert await verdicts(connection) == ["applied", "held", "ignored"]
+    await store_batch(connection, position, [arrive(3, release())], rules, PREFIX)
+    assert await verdicts(connection) == ["applied", "applied", "ignored", "applied"]
 
 
 async def test_where_spectrum_may_hold_something(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 from budget_bridge.contracts.cloudevents import Message
 from budget_bridge.contracts.inbound import (
@@ -140,9 +140,9 @@ def reset(version: int = 1) -> BudgetReset:
     return BudgetReset(**KEY._asdict(), budget_version=version, requested_by="olga", reason="looked in Spectrum")
 
 
-def release(version: int = 1) -> BudgetRelease:
+def release(action: Literal["retry", "skip"] = "retry", key: BudgetKey = KEY) -> BudgetRelease:
     """An operator's release."""
-    return BudgetRelease(**KEY._asdict(), budget_version=version, requested_by="olga", reason="", action="retry")
+    return BudgetRelease(**key._asdict(), budget_version=1, requested_by="olga", reason="mended", action=action)
 
 
 def pass_deadline(deadline: str, due_at: datetime, version: int = 1) -> DeadlinePassed:

@@ -31,7 +31,7 @@ from budget_bridge.handlers.export_retry import retry_export
 def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  # noqa: PLR0911 - one for each kind
     """Decide what a message means for its budget; a repeat of its identity never gets here."""
     step = Step(budget)
-    if budget.on_hold:
+    if budget.on_hold and not isinstance(message.body, BudgetRelease):
         return Outcome(step, Verdict.HELD, "the budget is on hold")
     match message.body:
         case BudgetLocked() as body:
@@ -47,11 +47,16 @@ def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  
         case BudgetReset() as body:
             return reset_budget(step, message, body, situation)
         case BudgetRelease() as body:
-            return release_budget(step, message, body, situation)
+            return release_budget(step, body, situation, decide)
         case DeadlinePassed() as body:
             return pass_deadline(step, message, body, situation)
 
 
 def hold(budget: Budget, situation: Situation, detail: str) -> Outcome:
-    """Put a budget on hold, because deciding on a message of it failed: that message is kept as held."""
+    """Put a budget on hold, because deciding on a message of it failed: that message is kept as held.
+
+    Where it was on hold already, it was a release that failed: the budget stays as it is.
+    """
+    if budget.on_hold:
+        return Outcome(Step(budget), Verdict.IGNORED, f"the budget stays on hold: {detail}", warning=True)
     return Outcome(Step(budget).change(replace(budget, on_hold=True), situation.at), Verdict.HELD, detail)

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
+from budget_bridge.contracts.cloudevents import Message
 from budget_bridge.contracts.outbound import BudgetStatus, FailedLine, Outbound, StatusName
 from budget_bridge.handlers.budget import Budget, ExportTry
 from budget_bridge.handlers.ids import name_export
@@ -34,6 +35,8 @@ class Situation:
     rules: Rules
     job_taken_by: int | None = None
     """Another budget of the project that is under way, synced or in Spectrum, if there is one."""
+    held: tuple[Message, ...] = ()
+    """The messages of this budget that are held, in the order in which they came."""
 
 
 class DeadLetter(NamedTuple):
@@ -70,6 +73,10 @@ class Step:
     def resolve(self, resolved: Resolved) -> "Step":
         """Give an earlier message its verdict."""
         return replace(self, resolved=(*self.resolved, resolved))
+
+    def follow(self, other: "Step") -> "Step":
+        """Take another step after this one, from the budget that this one came to."""
+        return Step(other.budget, self.sends + other.sends, self.resolved + other.resolved)
 
     def change(self, budget: Budget, at: datetime, *messages: Send) -> "Step":
         """Make a transition: its messages, and the budget's status where it shows something new."""

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from budget_bridge.contracts.cloudevents import Message, Unreadable, write_headers, write_key
 from budget_bridge.contracts.fields import MAX_MESSAGE_BYTES
+from budget_bridge.contracts.inbound import BudgetRelease
 from budget_bridge.contracts.inbox import Arrival
 from budget_bridge.contracts.records import Headers, Outgoing, Record
 from budget_bridge.contracts.topics import DEAD_LETTERS
@@ -45,6 +46,8 @@ class Held:
     """Each budget with the revision that was loaded."""
     claims: Mapping[tuple[int, int], int]
     """The budget of each project that is under way, synced or in Spectrum."""
+    held: Mapping[BudgetKey, tuple[Message, ...]] = field(default_factory=dict)
+    """What is held of budgets that are to be released, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,44 +137,75 @@ def decide_batch(
 
     Raises ``StumbledError`` with the arrival at which deciding failed.
     """
-    done = Decided()
-    seen = set(held.known)
-    claims = dict(held.claims)
-    suspected = dict(suspects.budgets)
+    batch = _Batch(held, rules, topic_prefix, suspects)
     for arrival in arrivals:
         identity = identify(arrival)
-        if identity in seen:
-            done.repeats.append(arrival)
+        if identity in batch.seen:
+            batch.done.repeats.append(arrival)
             continue
-        seen.add(identity)
-        message = arrival.message
-        if isinstance(message, Unreadable):
-            _set_aside(done, arrival, message, topic_prefix)
-            continue
+        batch.seen.add(identity)
+        if isinstance(arrival.message, Unreadable):
+            _set_aside(batch.done, arrival, arrival.message, topic_prefix)
+        else:
+            batch.take(arrival, identity, arrival.message)
+    return batch.done
+
+
+class _Batch:
+    """A batch while it is decided: what the database holds, as the messages so far have changed it."""
+
+    def __init__(self, held: Held, rules: Rules, topic_prefix: str, suspects: Suspects) -> None:
+        self.done = Decided()
+        self.seen = set(held.known)
+        self._rules = rules
+        self._topic_prefix = topic_prefix
+        self._stumbling = suspects.messages
+        self._to_hold = dict(suspects.budgets)
+        self._stored = held.budgets
+        self._claims = dict(held.claims)
+        self._held = {key: list(messages) for key, messages in held.held.items()}
+
+    def take(self, arrival: Arrival, identity: Identity, message: Message) -> None:
+        """Decide on one message, or put its budget on hold."""
         key = BudgetKey(message.body.company_id, message.body.project_id, message.body.budget_id)
-        before = done.budgets.get(key) or (held.budgets[key][0] if key in held.budgets else Budget(key))
-        claimant = claims.get(key[:2])
-        situation = Situation(tell_time(arrival.inbox), rules, claimant if claimant != key.budget_id else None)
+        before = self.done.budgets.get(key) or (self._stored[key][0] if key in self._stored else Budget(key))
+        claimant = self._claims.get(key[:2])
+        situation = Situation(
+            tell_time(arrival.inbox),
+            self._rules,
+            claimant if claimant != key.budget_id else None,
+            tuple(self._held.get(key, ())) if isinstance(message.body, BudgetRelease) else (),
+        )
         try:
-            reason = None if before.on_hold else suspected.pop(key, None)
-            if identity in suspects.messages and not before.on_hold:
-                reason = "deciding on it failed"
-            if reason:
+            if reason := self._find_reason_to_hold(identity, before):
                 outcome = hold(before, situation, reason)
-                done.holds.append(Hold(key, reason, arrival.inbox.place.offset))
+                self.done.holds.append(Hold(key, reason, arrival.inbox.place.offset))
             else:
                 outcome = decide(before, message, situation)
-            _take_down(done, arrival, message, outcome, topic_prefix)
+            _take_down(self.done, arrival, message, outcome, self._topic_prefix)
         except Exception as error:
             raise StumbledError(arrival, error) from error
+        self._remember(message, before, outcome)
+
+    def _find_reason_to_hold(self, identity: Identity, budget: Budget) -> str | None:
+        if identity in self._stumbling:
+            return "deciding on it failed"
+        return None if budget.on_hold else self._to_hold.pop(budget.key, None)
+
+    def _remember(self, message: Message, before: Budget, outcome: Outcome) -> None:
+        """Let the following messages see what this one has changed."""
         budget = outcome.step.budget
+        key = budget.key
+        if outcome.verdict is Verdict.HELD:
+            self._held.setdefault(key, []).append(message)
+        elif not budget.on_hold:
+            self._held.pop(key, None)
         if budget.claims_job:
-            claims[key[:2]] = key.budget_id
-        elif claimant == key.budget_id:
-            del claims[key[:2]]
+            self._claims[key[:2]] = key.budget_id
+        elif self._claims.get(key[:2]) == key.budget_id:
+            del self._claims[key[:2]]
         if budget is not before:
-            done.budgets[key] = budget
-    return done
+            self.done.budgets[key] = budget
 
 
 def _take_down(done: Decided, arrival: Arrival, message: Message, outcome: Outcome, topic_prefix: str) -> None:

@@ -46,6 +46,13 @@ from budgets
 join unnest($1::bigint[], $2::bigint[]) as asked (company_id, project_id) using (company_id, project_id)
 where claims_job;
 
+-- name: load_held_messages
+-- What is held of a budget, in order; also from before the inbox was made anew.
+select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body
+from history
+where (company_id, project_id, budget_id) = ($1, $2, $3) and verdict = 'held'
+order by inbox_offset;
+
 -- name: add_history
 insert into history (
     company_id, project_id, source, id, inbox_partition, inbox_offset, at, origin_topic, origin_partition,

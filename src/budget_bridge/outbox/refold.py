@@ -32,17 +32,22 @@ class _Fold:
         self.prefix = topic_prefix
         self.budgets: dict[BudgetKey, Budget] = {}
         self.verdicts: dict[Identity, Verdict] = {}
+        self.held: dict[BudgetKey, list[Message]] = {}
 
     def decide(self, kept: Kept, message: Message, rules: Rules, reason_to_hold: str | None) -> Outcome:
         body = message.body
         key = BudgetKey(body.company_id, body.project_id, body.budget_id)
         before = self.budgets.get(key, Budget(key))
         others = (other.budget_id for other, budget in self.budgets.items() if budget.claims_job and other != key)
-        situation = Situation(kept.at, rules, next(others, None))
+        situation = Situation(kept.at, rules, next(others, None), tuple(self.held.get(key, ())))
         outcome = hold(before, situation, reason_to_hold) if reason_to_hold else decide(before, message, situation)
         if outcome.step.budget is not before:
             self.budgets[key] = outcome.step.budget
         self.verdicts[kept.identity] = outcome.verdict
+        if outcome.verdict is Verdict.HELD:
+            self.held.setdefault(key, []).append(message)
+        elif not outcome.step.budget.on_hold:
+            self.held.pop(key, None)
         for resolved in outcome.step.resolved:
             identity = Identity(body.company_id, body.project_id, resolved.source, resolved.id)
             self.verdicts[identity] = resolved.verdict

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from budget_bridge.contracts.cloudevents import Message
+from budget_bridge.contracts.cloudevents import Message, Unreadable, read_message
 from budget_bridge.contracts.codec import JsonCodec
+from budget_bridge.contracts.inbound import BudgetRelease
 from budget_bridge.contracts.inbox import Arrival
-from budget_bridge.contracts.records import Outgoing, Record
+from budget_bridge.contracts.records import Outgoing, Place, Record
 from budget_bridge.handlers.budget import Budget, BudgetKey
 from budget_bridge.handlers.ids import name_export
 from budget_bridge.handlers.rules import Rules
@@ -130,7 +131,7 @@ async def write_batch(
     last = arrivals[-1].inbox
     after = replace(position, next_offset=last.place.offset + 1, last=describe_record(last))
     await _move_position(connection, position, after)
-    held = await _load(connection, arrivals)
+    held = await _load(connection, arrivals, topic_prefix)
     decided = decide_batch(arrivals, held, version.rules, topic_prefix, suspects)
     await _write(connection, after, held, decided, version.id)
     return after, decided
@@ -191,7 +192,7 @@ async def _move_position(connection: Connection, before: Position, after: Positi
         raise PositionLost(message)
 
 
-async def _load(connection: Connection, arrivals: Iterable[Arrival]) -> Held:
+async def _load(connection: Connection, arrivals: Iterable[Arrival], topic_prefix: str) -> Held:
     identities = {identify(arrival) for arrival in arrivals}
     keys = {
         BudgetKey(body.company_id, body.project_id, body.budget_id)
@@ -210,7 +211,32 @@ async def _load(connection: Connection, arrivals: Iterable[Arrival]) -> Held:
         frozenset(Identity(*row) for row in known),
         {budget.key: (budget, revision) for budget, revision in budgets},
         {(row[0], row[1]): row[2] for row in claims},
+        await _load_held_messages(connection, arrivals, topic_prefix),
     )
+
+
+async def _load_held_messages(
+    connection: Connection, arrivals: Iterable[Arrival], topic_prefix: str
+) -> dict[BudgetKey, tuple[Message, ...]]:
+    """Load what is held of the budgets that these messages release."""
+    released = {
+        BudgetKey(body.company_id, body.project_id, body.budget_id)
+        for arrival in arrivals
+        if isinstance(arrival.message, Message) and isinstance(body := arrival.message.body, BudgetRelease)
+    }
+    found: dict[BudgetKey, tuple[Message, ...]] = {}
+    for key in released:
+        rows = await connection.fetch(QUERIES["load_held_messages"], *key)
+        opened = (_read_message(row, topic_prefix) for row in rows)
+        found[key] = tuple(message for message in opened if isinstance(message, Message))
+    return found
+
+
+def _read_message(row: Any, topic_prefix: str) -> Message | Unreadable:
+    place = Place(row["origin_topic"], row["origin_partition"], row["origin_offset"])
+    headers = unpack_headers(row["headers"])
+    record = Record(place, row["origin_timestamp_ms"], row["key"], row["body"], headers)
+    return read_message(place.topic.removeprefix(topic_prefix), record)
 
 
 async def _write(connection: Connection, after: Position, held: Held, decided: Decided, rules_id: int) -> None:
@@ -218,7 +244,9 @@ async def _write(connection: Connection, after: Position, held: Held, decided: D
         history = [_write_history(entry, rules_id) for entry in decided.entries]
         await connection.execute(QUERIES["add_history"], *_turn(sorted(history), len(history[0])))
     if decided.resolved:
-        resolved = [(*identity, verdict.value, _clean(detail)) for identity, verdict, detail in decided.resolved]
+        # What a message came to last is what it came to.
+        last = {identity: (verdict.value, _clean(detail)) for identity, verdict, detail in decided.resolved}
+        resolved = [(*identity, *found) for identity, found in last.items()]
         await connection.execute(QUERIES["resolve_history"], *_turn(resolved, 6))
     await _write_budgets(connection, after.inbox_partition, held.budgets, decided.budgets)
     if decided.rows:

@@ -6,22 +6,21 @@ Exit codes: 0 done; 1 the question has the answer no (an unknown budget); 2 the 
 import asyncio
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from budget_bridge.contracts.topics import list_topics
-from budget_bridge.handlers.budget import BudgetKey
 from budget_bridge.handlers.rules import Rules
-from budget_bridge.outbox.database import DatabaseDown, close, connect
-from budget_bridge.outbox.deployment import Story, find_held_jobs, read_story
-from budget_bridge.outbox.migrate import SchemaUnfit, check_schema, migrate
+from budget_bridge.outbox.database import close, connect
+from budget_bridge.outbox.deployment import find_held_jobs
+from budget_bridge.outbox.migrate import check_schema, migrate
+from budget_bridge.worker.asking import ANSWER_IS_NO, Key, find_story, read_key, tell_problems
 from budget_bridge.worker.findings import Findings, show_findings, write_findings
-from budget_bridge.worker.kafka import KafkaDown, NewTopicSpec, create_topics
+from budget_bridge.worker.kafka import NewTopicSpec, create_topics
 from budget_bridge.worker.log import configure_log
+from budget_bridge.worker.operator_commands import acknowledge, release, reset, retry
 from budget_bridge.worker.reconcile import reconcile
 from budget_bridge.worker.recover import Choices, Step, TreatAs, open_recoverer
 from budget_bridge.worker.rules_files import check_held_jobs, read_rules
@@ -38,9 +37,6 @@ from budget_bridge.worker.settings import (
 )
 from budget_bridge.worker.story import show_story, write_story
 
-ANSWER_IS_NO: Final = 1
-BROKEN: Final = 2
-
 app: Final = typer.Typer(
     name="budget-bridge",
     no_args_is_help=True,
@@ -51,26 +47,8 @@ app: Final = typer.Typer(
 )
 rules_app: Final = typer.Typer(no_args_is_help=True, help="What accounting keeps in RULES_DIR.")
 app.add_typer(rules_app, name="rules")
-
-
-@contextmanager
-def _tell_problems() -> Iterator[None]:
-    """Print every problem to the error output and end with the exit code for it."""
-    try:
-        yield
-    except ConfigurationBroken as broken:
-        _print_problems(broken.problems)
-    except (DatabaseDown, KafkaDown, SchemaUnfit) as down:
-        _print_problems((f"{type(down).__name__}: {down}",))
-
-
-def _print_problems(problems: tuple[str, ...]) -> None:
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    errors.print(f"{count}; nothing was started:", markup=False)
-    for problem in problems:
-        errors.print(f"  - {problem}", markup=False)
-    raise typer.Exit(BROKEN)
+for _command in (retry, release, reset, acknowledge):
+    app.command()(_command)
 
 
 @app.command("migrate")
@@ -84,7 +62,7 @@ def migrate_database() -> None:
         finally:
             await close(connection, 1.0)
 
-    with _tell_problems():
+    with tell_problems():
         applied = asyncio.run(work(read_settings(DatabaseSettings)))
         typer.echo("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")
 
@@ -97,7 +75,7 @@ def make_topics(
     ] = None,
 ) -> None:
     """Create the topics that are missing; existing ones stay as they are."""
-    with _tell_problems():
+    with tell_problems():
         settings = read_settings(KafkaSettings)
         specs = [
             NewTopicSpec(settings.topic_prefix + topic.name, partitions, topic.settings) for topic in list_topics()
@@ -109,7 +87,7 @@ def make_topics(
 @app.command("run")
 def run() -> None:
     """Run the worker until SIGTERM or SIGINT."""
-    with _tell_problems():
+    with tell_problems():
         settings, rules = _read_worker_settings()
         asyncio.run(run_worker(settings, rules, configure_log(settings.log_format)))
 
@@ -142,26 +120,14 @@ def _set_scene(settings: ServerSettings) -> Scene:
 
 @app.command("status")
 def show_status(
-    key: Annotated[str, typer.Argument(metavar="COMPANY/PROJECT/BUDGET", help="Which budget, e.g. 4211/90071/55210.")],
+    key: Key,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Where is this budget, since when, and why; its history. Exit code 1 if nothing is known of it."""
-
-    async def work(settings: DatabaseSettings, budget: BudgetKey) -> Story | None:
-        connection = await connect(settings.database_url.get_secret_value())
-        try:
-            await check_schema(connection)
-            return await read_story(connection, budget)
-        finally:
-            await close(connection, 1.0)
-
-    with _tell_problems():
-        budget = _read_key(key)
-        story = asyncio.run(work(read_settings(DatabaseSettings), budget))
-        if story is None:
-            typer.echo(f"nothing is known of budget {budget}", err=True)
-            raise typer.Exit(ANSWER_IS_NO)
+    with tell_problems():
+        budget = read_key(key)
+        story = asyncio.run(find_story(read_settings(DatabaseSettings), budget))
         if as_json:
             typer.echo(json.dumps(write_story(story), indent=2))
         else:
@@ -177,7 +143,7 @@ def reconcile_everything(
 
     Only reads, and the worker may run meanwhile. Exit code 1 when anything differs.
     """
-    with _tell_problems():
+    with tell_problems():
         findings = asyncio.run(_look(_set_scene(read_settings(ServerSettings))))
         if as_json:
             typer.echo(json.dumps(write_findings(findings), indent=2))
@@ -207,7 +173,7 @@ def recover_deployment(
 
     Says what it found and what it would do, then asks before each step. Exit code 1 while anything is left to do.
     """
-    with _tell_problems():
+    with tell_problems():
         settings, rules = _read_worker_settings()
         scene = _set_scene(settings)
 
@@ -260,7 +226,7 @@ def check_rules() -> None:
         finally:
             await close(connection, 1.0)
 
-    with _tell_problems():
+    with tell_problems():
         rules = read_rules(read_settings(RulesSettings).rules_dir)
         counts = (
             f"{len(rules.jobs)} jobs, {len(rules.phases)} cost codes, {len(rules.cost_types)} cost types, "
@@ -273,11 +239,3 @@ def check_rules() -> None:
         else:
             typer.echo(f"the rules are in order: {counts}")
             typer.echo("not checked against what is exported: DATABASE_URL is not set")
-
-
-def _read_key(text: str) -> BudgetKey:
-    parts = text.split("/")
-    if len(parts) != len(BudgetKey._fields) or not all(part.isascii() and part.isdigit() for part in parts):
-        message = f"{text!r} is no budget key; COMPANY/PROJECT/BUDGET is expected, such as 4211/90071/55210"
-        raise typer.BadParameter(message)
-    return BudgetKey(*map(int, parts))

@@ -1,0 +1,36 @@
+"""A bug of ours holds one budget, nothing else; a release takes everything up again, in order."""
+
+from tests.exactly_once.deployment import Deployment
+from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, release
+
+ITS_KEY = KEY._replace(project_id=7)
+
+
+async def test_a_bug_holds_one_budget_until_it_is_released(deployment: Deployment) -> None:
+    worker = deployment.start_planted(STUMBLES_OVER_PROJECT="7")
+    await deployment.send(lock(1, key=ITS_KEY))
+    await deployment.wait_for("approval.requested.v1")
+    await deployment.load(1, 10)
+    held = await deployment.wait_for("budget.status.v1", project_id=7, on_hold=True)
+    assert held["status"] == "PENDING_APPROVAL"
+    await deployment.wait_until(lambda: len(deployment.messages("spectrum.export.v1")) == 9, "all others")
+    # Everything that comes later is kept behind it, also what another worker takes in after a restart.
+    await deployment.send(lock(2, STEEL | {"original_amount": "7.00"}, key=ITS_KEY))
+    await deployment.send(release(key=ITS_KEY))
+    await deployment.wait_until_quiet()
+    await deployment.stop(worker)
+    deployment.start()
+    await deployment.send(accept(2, key=ITS_KEY))
+    findings = await deployment.wait_until_quiet()
+    assert findings.are_clean, findings.first
+    assert len(deployment.messages("spectrum.export.v1")) == 9
+
+    await deployment.send(release(key=ITS_KEY))
+    await deployment.wait_for("spectrum.export.v1", project_id=7, budget_version=1)
+    await deployment.wait_for("budget.status.v1", project_id=7, status="EXPORTING", waiting_version=2, on_hold=False)
+    await deployment.send(acknowledge("success", key=ITS_KEY))
+    resync = await deployment.wait_for("spectrum.resync.v1", project_id=7, budget_version=2)
+    assert resync["total_amount"] == "7.00"
+    findings = await deployment.wait_until_quiet()
+    assert findings.are_clean, findings.first
+    assert deployment.count_repeats() == 0

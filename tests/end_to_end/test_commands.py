@@ -133,6 +133,7 @@ def test_help_and_keys(tmp_path: object) -> None:
         "release",
         "reset",
         "acknowledge",
+        "dead-letters",
     ):
         assert command in said
     assert say("status", "nonsense")[0] == 2

@@ -302,3 +302,14 @@ on conflict do nothing;
 select company_id, project_id, budget_id from budgets where on_hold
 union
 select company_id, project_id, budget_id from holds where inbox_offset is null;
+
+-- name: list_dead_letters
+-- What was set aside, latest first: what came in, and the row that told of it.
+select outbox.id, outbox.at, outbox.headers as told, history.company_id, history.project_id, history.budget_id,
+    history.source, history.id as message_id, history.origin_topic, history.origin_partition, history.origin_offset,
+    history.inbox_partition, history.inbox_offset, history.key, history.headers, history.body
+from outbox
+join history using (inbox_partition, inbox_offset)
+where outbox.topic = $1 and ($2::uuid is null or outbox.id = $2) and ($3::timestamptz is null or outbox.at >= $3)
+and ($4::bigint is null or (history.company_id, history.project_id, history.budget_id) = ($4, $5, $6))
+order by outbox.at desc, outbox.inbox_offset desc;

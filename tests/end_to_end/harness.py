@@ -111,6 +111,17 @@ class Bridge:
         """What `budget-bridge reconcile` finds."""
         return await reconcile(Scene(Connection(self.kafka), self.database_url, f"{self.prefix}bridge", self.prefix))
 
+    async def wait_until_carried(self) -> Findings:
+        """Wait until nothing is on its way any more; gives what reconciling then finds."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            findings = await self.reconcile()
+            waiting = [claim for claim in findings.claims.values() if claim.waiting]
+            if not waiting:
+                return findings
+            assert time.monotonic() < deadline, waiting
+            await asyncio.sleep(0.2)
+
     def read_log(self) -> list[dict[str, Any]]:
         found = []
         for line in (self.folder / "worker.log").read_text().splitlines():

@@ -59,7 +59,7 @@ async def test_what_can_be_read_now_is_admitted_once(deployment: Deployment) -> 
     for _ in range(3):
         assert (await say(deployment, "replay", letter["id"])).returncode == 0
     await deployment.wait_for("approval.requested.v1")
-    findings = await deployment.wait_until_quiet()
+    findings = await deployment.wait_until_carried()
     assert findings.claims["verdicts"].notes["repeats of a message"] == 2
     assert len(deployment.messages("approval.requested.v1")) == 1
     assert len(deployment.dead_letters()) == 1

@@ -17,11 +17,11 @@ async def test_a_bug_holds_one_budget_until_it_is_released(deployment: Deploymen
     # Everything that comes later is kept behind it, also what another worker takes in after a restart.
     await deployment.send(lock(2, STEEL | {"original_amount": "7.00"}, key=ITS_KEY))
     await deployment.send(release(key=ITS_KEY))
-    await deployment.wait_until_quiet()
+    await deployment.wait_until_carried()
     await deployment.stop(worker)
     deployment.start()
     await deployment.send(accept(2, key=ITS_KEY))
-    findings = await deployment.wait_until_quiet()
+    findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first
     assert len(deployment.messages("spectrum.export.v1")) == 9
 
@@ -31,6 +31,6 @@ async def test_a_bug_holds_one_budget_until_it_is_released(deployment: Deploymen
     await deployment.send(acknowledge("success", key=ITS_KEY))
     resync = await deployment.wait_for("spectrum.resync.v1", project_id=7, budget_version=2)
     assert resync["total_amount"] == "7.00"
-    findings = await deployment.wait_until_quiet()
+    findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first
     assert deployment.count_repeats() == 0

@@ -105,7 +105,7 @@ class Chaos:
             tell(f"{time.monotonic() - began:6.1f} s  everything is mended; waiting until it is quiet")
             mended = time.monotonic()
             await self._wait_for(lambda: people.are_done, "every budget synced", people)
-            report.findings = await deployment.wait_until_quiet()
+            report.findings = await deployment.wait_until_carried()
             report.quiet_after = time.monotonic() - mended
         finally:
             working.cancel()

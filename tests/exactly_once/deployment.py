@@ -15,7 +15,6 @@ import asyncpg
 
 from budget_bridge.contracts.inbound import Inbound
 from budget_bridge.contracts.records import Outgoing
-from budget_bridge.worker.findings import Findings
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, lock
 
@@ -99,17 +98,6 @@ class Deployment(Bridge):
             ),
             "everything",
         )
-
-    async def wait_until_quiet(self) -> Findings:
-        """Wait until nothing is on its way any more; gives what reconciling then finds."""
-        deadline = time.monotonic() + WITHIN_SECONDS
-        while True:
-            findings = await self.reconcile()
-            waiting = [claim for claim in findings.claims.values() if claim.waiting]
-            if not waiting:
-                return findings
-            assert time.monotonic() < deadline, waiting
-            await asyncio.sleep(0.2)
 
     def count_events(self, event: str) -> int:
         """Count how often the workers said something."""

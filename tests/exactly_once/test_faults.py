@@ -59,7 +59,7 @@ async def find_out(fault: str, deployment: Deployment) -> Findings:
         if fault in {"the relay commits the offset before sending", "the intake commits before appending"}:
             await deployment.wait_for_death(worker)
             deployment.start()
-        return await deployment.wait_until_quiet()
+        return await deployment.wait_until_carried()
     finally:
         await deployment.close()
 
@@ -139,7 +139,7 @@ async def test_what_is_spoilt_by_hand_is_found(tmp_path: Path, kafka: str, datab
         await deployment.load()
         worker = deployment.start()
         await deployment.wait_for_everything(BUDGETS)
-        findings = await deployment.wait_until_quiet()
+        findings = await deployment.wait_until_carried()
         await deployment.stop(worker)
         assert findings.are_clean, findings.first
         for what, (spoil, claim) in SPOILT.items():

@@ -39,7 +39,7 @@ async def carry(deployment: Deployment, first: int, last: int) -> None:
     worker = deployment.start()
     await deployment.load(first, last)
     await deployment.wait_for_everything(last)
-    await deployment.wait_until_quiet()
+    await deployment.wait_until_carried()
     await deployment.stop(worker)
     await settle(deployment)
 
@@ -92,7 +92,7 @@ async def recovers(deployment: Deployment, said: str, *options: str) -> str:
 async def is_sound(deployment: Deployment, budgets: int = 20) -> None:
     """It goes on, and in the end nothing differs and nobody saw anything twice."""
     await carry(deployment, 11, budgets)
-    findings = await deployment.wait_until_quiet()
+    findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first
     assert deployment.count_repeats() == 0
 
@@ -178,7 +178,7 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: De
         lock(2, STEEL, key=KEY._replace(project_id=12)), lock(2, STEEL, key=KEY._replace(project_id=1))
     )
     await deployment.wait_for("budget.status.v1", project_id=1, waiting_version=2)
-    await deployment.wait_until_quiet()
+    await deployment.wait_until_carried()
     assert len(deployment.messages("spectrum.export.v1")) == exports
     held = await read_only_lane(deployment, "select verdict from history where project_id = 12 order by inbox_offset")
     assert [row[0] for row in held] == ["applied", "applied", "held", "held"]
@@ -342,7 +342,7 @@ async def test_an_output_topic_is_made_anew_under_a_running_worker(deployment: D
     await deployment.send(lock(1, key=KEY._replace(project_id=13)))
     await deployment.send(reject(1, reason="too high", key=KEY._replace(project_id=13)))
     await deployment.wait_for("budget.status.v1", project_id=13, status="RETURNED")
-    findings = await deployment.wait_until_quiet()
+    findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first
 
 
@@ -355,7 +355,7 @@ async def test_partitions_are_added_to_a_source_topic(deployment: Deployment) ->
     await deployment.appender.close(1.0)
     await deployment.load(11, 40)
     await deployment.wait_for_everything(40)
-    findings = await deployment.wait_until_quiet()
+    findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first
 
 
@@ -366,7 +366,7 @@ async def test_partitions_are_added_to_the_inbox(deployment: Deployment) -> None
     await add_partitions(deployment, "bridge.inbox", 5)
     await deployment.load(11, 15)
     await deployment.wait_for_everything(15)
-    await deployment.wait_until_quiet()
+    await deployment.wait_until_carried()
     await deployment.stop(worker)
     refused = await command(deployment, "run")
     assert (refused.returncode, "has 5 partitions, but was made with 2" in refused.stderr) == (2, True)
@@ -400,7 +400,7 @@ async def test_workers_whose_clocks_are_hours_apart(deployment: Deployment) -> N
     await deployment.wait_until(lambda: deployment.count_events("worker.started") >= 3, "both workers")
     await deployment.load(11, 40)
     await deployment.wait_for_everything(40)
-    findings = await deployment.wait_until_quiet()
+    findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first
     times = [message["since"] for message in deployment.messages("budget.status.v1")]
     assert max(times) < write_time(datetime.now(UTC))
@@ -423,7 +423,7 @@ async def test_a_message_larger_than_the_broker_takes(deployment: Deployment) ->
     await deployment.wait_for("approval.requested.v1", project_id=11)
     await deployment.send(accept(1, key=KEY._replace(project_id=11)))
     await deployment.wait_for_everything(11)
-    findings = await deployment.wait_until_quiet()
+    findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first
     await deployment.stop(worker)
 

@@ -313,3 +313,22 @@ join history using (inbox_partition, inbox_offset)
 where outbox.topic = $1 and ($2::uuid is null or outbox.id = $2) and ($3::timestamptz is null or outbox.at >= $3)
 and ($4::bigint is null or (history.company_id, history.project_id, history.budget_id) = ($4, $5, $6))
 order by outbox.at desc, outbox.inbox_offset desc;
+
+-- name: count_statuses
+-- How many budgets stand where, since when the longest does, and how many of them wait for somebody.
+select coalesce(status, 'none yet') as status, count(*) as budgets, min(since) as oldest,
+    count(*) filter (where overdue) as overdue, count(*) filter (where on_hold) as on_hold,
+    sum(parked) as parked, count(waiting_version) as waiting
+from budgets
+group by status
+order by status;
+
+-- name: list_waiting
+-- The budgets that have waited longest for a person: held, overdue, failed, pending, in this order.
+select company_id, project_id, budget_id, status, version, since,
+    case when on_hold then 'on hold' when overdue then 'overdue' when status = 'EXPORT_FAILED' then 'failed'
+        else 'pending approval' end as why
+from budgets
+where on_hold or overdue or status in ('EXPORT_FAILED', 'PENDING_APPROVAL')
+order by on_hold desc, overdue desc, status, since
+limit $1;

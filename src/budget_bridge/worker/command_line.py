@@ -16,12 +16,13 @@ from budget_bridge.handlers.rules import Rules
 from budget_bridge.outbox.database import close, connect
 from budget_bridge.outbox.deployment import find_held_jobs
 from budget_bridge.outbox.migrate import check_schema, migrate
-from budget_bridge.worker.asking import ANSWER_IS_NO, Key, find_story, read_key, tell_problems
+from budget_bridge.worker.asking import ANSWER_IS_NO, find_story, read_key, tell_problems
 from budget_bridge.worker.dead_letter_commands import dead_letters_app
 from budget_bridge.worker.findings import Findings, show_findings, write_findings
 from budget_bridge.worker.kafka import NewTopicSpec, create_topics
 from budget_bridge.worker.log import configure_log
 from budget_bridge.worker.operator_commands import acknowledge, release, reset, retry
+from budget_bridge.worker.overview import look_over, show_overview, write_overview
 from budget_bridge.worker.reconcile import reconcile
 from budget_bridge.worker.recover import Choices, Step, TreatAs, open_recoverer
 from budget_bridge.worker.rules_files import check_held_jobs, read_rules
@@ -122,18 +123,32 @@ def _set_scene(settings: ServerSettings) -> Scene:
 
 @app.command("status")
 def show_status(
-    key: Key,
+    key: Annotated[
+        str | None,
+        typer.Argument(metavar="COMPANY/PROJECT/BUDGET", help="Which budget, e.g. 4211/90071/55210; without it, all."),
+    ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Where is this budget, since when, and why; its history. Exit code 1 if nothing is known of it."""
+    """Where is this budget, since when, and why; its history. Exit code 1 if nothing is known of it.
+
+    Without a budget: how many stand where, which wait longest for a person, and how far the lanes are behind.
+    """
+    console = Console(highlight=False, soft_wrap=True)
     with tell_problems():
+        if key is None:
+            overview = asyncio.run(look_over(_set_scene(read_settings(ServerSettings))))
+            if as_json:
+                typer.echo(json.dumps(write_overview(overview), indent=2))
+            else:
+                show_overview(overview, console)
+            return
         budget = read_key(key)
         story = asyncio.run(find_story(read_settings(DatabaseSettings), budget))
         if as_json:
             typer.echo(json.dumps(write_story(story), indent=2))
         else:
-            show_story(story, Console())
+            show_story(story, console)
 
 
 @app.command("reconcile")

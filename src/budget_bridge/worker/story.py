@@ -25,13 +25,13 @@ def show_story(story: Story, console: Console) -> None:
         _show_status(story.status, console)
     else:
         console.print("No version of it was locked yet.")
-    history = Table("at", "message", "version", "verdict", "why", title="What came in", title_justify="left")
+    history = Table("at", "message", "version", "verdict", "why", title="What came in", title_justify="left", box=None)
     for told in story.history:
         history.add_row(
             write_time(told.at), f"{told.type}\n{told.id}", str(told.budget_version), told.verdict, told.detail
         )
     console.print(history)
-    sent = Table("at", "type", "topic", "id", title="What was sent", title_justify="left")
+    sent = Table("at", "type", "topic", "id", title="What was sent", title_justify="left", box=None)
     for message in story.sent:
         sent.add_row(write_time(message.at), message.type, message.topic, str(message.id))
     console.print(sent)

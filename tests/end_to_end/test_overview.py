@@ -1,0 +1,43 @@
+"""All budgets on one screen, and one budget's story, as people and programs see them."""
+
+import asyncio
+import json
+
+from tests.end_to_end.harness import Bridge
+from tests.unit.builders import KEY, accept, acknowledge, lock
+
+
+async def test_where_everything_stands(bridge: Bridge) -> None:
+    empty = await asyncio.to_thread(bridge.command, "status")
+    assert (empty.returncode, "no budget is known yet" in empty.stdout) == (0, True)
+    worker = bridge.start()
+    keys = [KEY._replace(project_id=project) for project in range(1, 4)]
+    await bridge.send(*(lock(1, key=key) for key in keys))
+    await bridge.wait_for("approval.requested.v1", 3)
+    await bridge.send(accept(1, key=keys[0]), accept(1, key=keys[1]), accept(2, key=keys[2]))
+    await bridge.wait_for("spectrum.export.v1", 2)
+    await bridge.send(acknowledge("success", key=keys[0]), acknowledge("failed", key=keys[1]))
+    await bridge.wait_for("budget.status.v1", status="SYNCED")
+    await bridge.wait_for("budget.status.v1", status="EXPORT_FAILED")
+    await bridge.wait_until_carried()
+
+    done = await asyncio.to_thread(bridge.command, "status", "--json")
+    told = json.loads(done.stdout)
+    assert {one["status"]: (one["budgets"], one["parked"]) for one in told["statuses"]} == {
+        "EXPORT_FAILED": (1, 0),
+        "PENDING_APPROVAL": (1, 1),
+        "SYNCED": (1, 0),
+    }
+    assert [(one["key"], one["why"]) for one in told["waiting"]] == [
+        ("4211/2/55210", "failed"),
+        ("4211/3/55210", "pending approval"),
+    ]
+    assert [(lane["undecided"], lane["unpublished"]) for lane in told["lanes"]] == [(0, 0), (0, 0)]
+    # What nobody carries is behind.
+    await bridge.stop(worker)
+    shown = (await asyncio.to_thread(bridge.command, "status")).stdout
+    assert "waits for a person" in shown
+    assert "4211/2/55210" in shown
+    story = (await asyncio.to_thread(bridge.command, "status", str(keys[1]))).stdout
+    assert "EXPORT_FAILED: version 1" in story
+    assert "accepted by ann" in story

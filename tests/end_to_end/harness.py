@@ -45,6 +45,8 @@ class Bridge:
     prefix: str = field(default_factory=lambda: f"t{uuid4().hex[:8]}.")
     seen: list[Record] = field(default_factory=list)
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
+    """What the environment of this deployment has besides."""
     _places: set[tuple[Place, int]] = field(default_factory=set)
     is_sound: bool = True
     """Whether nothing was planted by hand that a reconciliation must find."""
@@ -65,6 +67,7 @@ class Bridge:
             "DATABASE_URL": self.database_url,
             "RULES_DIR": str(self.folder / "rules"),
             "LOG_FORMAT": "json",
+            **self.settings,
         }
 
     @property

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from prometheus_client import Counter, Gauge, Histogram
 
 from budget_bridge.contracts.outbound import RefusalCode, ReturnCause, StatusName
 from budget_bridge.handlers import validation
 from budget_bridge.handlers.decision import Verdict
+from budget_bridge.worker import metrics
 
 ROOT = Path(__file__).parents[2]
 BEHAVIOUR = (ROOT / "docs" / "behaviour.md").read_text()
@@ -37,3 +39,13 @@ def test_links_between_pages_and_code_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_operations_page_lists_every_metric_and_nothing_else() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    listed = {
+        (found[1].removesuffix("_total"), found[2], found[3])
+        for found in re.finditer(r"^\| `(budget_bridge_\w+)` \| (\w+) \| ([^|]*?) ?\|", page, re.MULTILINE)
+    }
+    ours = [one for one in vars(metrics).values() if isinstance(one, (Counter, Gauge, Histogram))]
+    assert listed == {(one._name, one._type, ", ".join(f"`{label}`" for label in one._labelnames)) for one in ours}

@@ -201,6 +201,13 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
                 self._consumer.seek(TopicPartition(*partition), offset)
                 self._consumer.resume(TopicPartition(*partition))
 
+    def count_waiting(self, partition: Partition, offset: int) -> int:
+        """Count the records from an offset on, as far as the broker has told with what was fetched last."""
+        place = TopicPartition(*partition)
+        if place not in self._consumer.assignment():
+            return 0
+        return max((self._consumer.highwater(place) or 0) - offset, 0)
+
     def pause(self, partition: Partition) -> None:
         """Hand out nothing of a partition until the next seek; fetching it still counts as polling."""
         if TopicPartition(*partition) in self._consumer.assignment():

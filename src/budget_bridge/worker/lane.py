@@ -41,6 +41,16 @@ from budget_bridge.worker.kafka import (
     read_group_offsets,
 )
 from budget_bridge.worker.log import Logger, Outage
+from budget_bridge.worker.metrics import (
+    LANE_LOSSES,
+    LANE_STARTS,
+    LANES_REFUSED,
+    UNPUBLISHED,
+    count_batch,
+    measure,
+    measure_latency,
+    tell_lag,
+)
 from budget_bridge.worker.pace import back_off, wait_unless
 
 AT_MOST: Final = 150
@@ -96,15 +106,24 @@ class Lane:
 
     async def run(self) -> None:
         """Carry messages until stopped; whatever goes wrong, come in again by the one way."""
+        try:
+            await self._run()
+        finally:
+            # Another worker carries it now, and waits itself if it must.
+            self._outage.forget()
+
+    async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 async with AsyncExitStack() as stack:
                     await self._come_in_and_carry(stack)
             except (KafkaDown, DatabaseDown, LaneLost, PositionLost, MessageTooLarge) as lost:
                 self._outage.note(f"{type(lost).__name__}: {lost}")
+                LANE_LOSSES.labels(type(lost).__name__).inc()
                 await self._wait(next(self._waits))
             except LaneUnsafe as unsafe:
                 self._log.error("lane.refused", why=str(unsafe))
+                LANES_REFUSED.inc()
                 await self._wait(RECHECK_SECONDS)
             except Exception:  # noqa: BLE001
                 # A bug of ours: this lane starts afresh, and the others go on.
@@ -120,6 +139,8 @@ class Lane:
         position = await self._come_in(connection, publisher)
         self._outage.clear()
         self._waits = back_off()
+        LANE_STARTS.inc()
+        tell_lag(self._partition, self._reader.count_waiting(self._place, position.next_offset), None)
         self._log.info("lane.started", position=position.next_offset)
         await self._carry(connection, publisher, position)
 
@@ -142,6 +163,7 @@ class Lane:
         await self._find_place(position, start)
         self._to_hold = await find_holds_to_come(connection, self._partition)
         await self._publish_stored(connection, publisher, at, position.next_offset)
+        UNPUBLISHED.labels(str(self._partition)).set(0)
         return position
 
     async def _find_place(self, position: Position, log_start: int) -> None:
@@ -189,9 +211,11 @@ class Lane:
         """Store a batch and start publishing it; a message on which that fails is isolated and held."""
         around = self._around
         try:
-            after, decided = await store_batch(
-                connection, position, arrivals, around.rules, around.topic_prefix, Suspects(stumbling, self._to_hold)
-            )
+            suspects = Suspects(stumbling, self._to_hold)
+            with measure("store"):
+                after, decided = await store_batch(
+                    connection, position, arrivals, around.rules, around.topic_prefix, suspects
+                )
         except (DatabaseDown, PositionLost):
             raise
         except Exception as bug:
@@ -207,10 +231,21 @@ class Lane:
         for held in decided.holds:
             self._to_hold.pop(held.budget, None)
         await self._land()
-        rows = [row.record for row in decided.rows]
-        self._publishing = asyncio.create_task(self._publish(publisher, after.next_offset, rows))
+        self._publishing = asyncio.create_task(self._publish_batch(publisher, after.next_offset, decided, arrivals))
         self._tell(decided)
+        count_batch(decided)
+        tell_lag(self._partition, self._reader.count_waiting(self._place, after.next_offset), arrivals[-1])
         return after
+
+    async def _publish_batch(
+        self, publisher: Publisher, offset: int, decided: Decided, arrivals: Sequence[Arrival]
+    ) -> None:
+        unpublished = UNPUBLISHED.labels(str(self._partition))
+        unpublished.set(len(decided.rows))
+        with measure("publish"):
+            await self._publish(publisher, offset, [row.record for row in decided.rows])
+        unpublished.set(0)
+        measure_latency(arrivals)
 
     async def _land(self) -> None:
         """Wait until what is in flight is published; at most one batch ever is."""

@@ -2,9 +2,12 @@
 
 import logging
 import sys
-from typing import Literal
+from collections import Counter
+from typing import Final, Literal
 
 import structlog
+
+from budget_bridge.worker.metrics import AWAY
 
 Logger = structlog.typing.FilteringBoundLogger
 
@@ -32,6 +35,14 @@ def configure_log(log_format: Literal["console", "json"]) -> Logger:
     return logger
 
 
+_away: Final[Counter[str]] = Counter()
+
+
+def list_away() -> set[str]:
+    """List the parts of this worker that wait for something that is away."""
+    return {what for what, count in _away.items() if count}
+
+
 class Outage:
     """Says once that something is away, and once that it is back, however often it is tried meanwhile."""
 
@@ -44,10 +55,21 @@ class Outage:
         """Note that it is away."""
         if not self._away:
             self._log.warning(f"{self._what}.lost", why=str(why), next="waiting, and going on where it was")
+            self._change(1)
         self._away = True
 
     def clear(self) -> None:
         """Note that it is there."""
         if self._away:
             self._log.info(f"{self._what}.regained")
+        self.forget()
+
+    def forget(self) -> None:
+        """Miss it no more, whether it is there or not."""
+        if self._away:
+            self._change(-1)
         self._away = False
+
+    def _change(self, by: int) -> None:
+        _away[self._what] += by
+        AWAY.labels(self._what).set(_away[self._what])

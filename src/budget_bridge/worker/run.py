@@ -18,6 +18,7 @@ from budget_bridge.outbox.deployment import (
 )
 from budget_bridge.outbox.migrate import SchemaUnfit, check_schema
 from budget_bridge.worker.deadlines import Deadlines
+from budget_bridge.worker.health import Health, serve_health
 from budget_bridge.worker.intake import Intake
 from budget_bridge.worker.kafka import (
     Appender,
@@ -30,6 +31,7 @@ from budget_bridge.worker.kafka import (
 )
 from budget_bridge.worker.lane import Lane, Surroundings
 from budget_bridge.worker.log import Logger, Outage
+from budget_bridge.worker.metrics import REBALANCES, forget_lane
 from budget_bridge.worker.pace import back_off, wait_unless
 from budget_bridge.worker.rules_files import check_held_jobs, write_rules
 from budget_bridge.worker.settings import ConfigurationBroken, KafkaSettings, WorkerSettings
@@ -67,9 +69,15 @@ async def run_worker(settings: WorkerSettings, rules: Rules, log: Logger) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     collect_less_often()
-    surroundings = await _prepare_when_there(settings, rules, log, stopping)
-    if surroundings:
-        await _carry(surroundings, log, stopping)
+    async with serve_health(settings.http_port) as health:
+        watching = asyncio.create_task(health.run(stopping, settings.database_url.get_secret_value()))
+        try:
+            surroundings = await _prepare_when_there(settings, rules, log, stopping)
+            if surroundings:
+                await _carry(surroundings, log, stopping, health)
+        finally:
+            stopping.set()
+            await watching
     log.info("worker.stopped")
 
 
@@ -156,7 +164,7 @@ async def _check_group(kafka: Connection, group_id: str, inbox: str, partitions:
         raise ConfigurationBroken((problem,))
 
 
-async def _carry(surroundings: Surroundings, log: Logger, stopping: asyncio.Event) -> None:
+async def _carry(surroundings: Surroundings, log: Logger, stopping: asyncio.Event, health: Health) -> None:
     """Run the intake, the lanes and the timer side by side until the stop, then end them in the order of the flow."""
     around = surroundings
     async with AsyncExitStack() as stack:
@@ -168,6 +176,7 @@ async def _carry(surroundings: Surroundings, log: Logger, stopping: asyncio.Even
         stack.push_async_callback(intake.close)
         await _start_when_there(intake.reader, log, stopping)
         await _start_when_there(lanes.reader, log, stopping)
+        health.started = not stopping.is_set()
         log.info("worker.started", group=around.group_id, inbox=around.inbox_topic)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(intake.run(stopping))
@@ -215,6 +224,7 @@ class Lanes:
         await self.reader.close(1.0)
 
     async def _start(self, partitions: list[Partition]) -> None:
+        REBALANCES.inc()
         for _, number in partitions:
             lane = Lane(number, self.reader, self._surroundings, self._log)
             self._running[number] = lane, asyncio.create_task(lane.run())
@@ -231,4 +241,6 @@ class Lanes:
             # Whatever it was at, its successor comes in by the one way and finds out.
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for _, number in partitions:
+            forget_lane(number)
         self._log.info("lanes.stopped", lanes=[number for _, number in partitions])

@@ -117,6 +117,8 @@ class ServerSettings(KafkaSettings, DatabaseSettings):
 class WorkerSettings(ServerSettings, RulesSettings):
     """Everything that the worker needs."""
 
+    http_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
 
 def read_settings(kind: type[Settings]) -> Settings:
     """Read settings from the environment; raises ``ConfigurationBroken`` with every problem."""

@@ -50,17 +50,18 @@ async def everything_once(bridge: Bridge, count: int = BUDGETS) -> None:
 
 async def test_killed_in_the_middle_again_and_again(bridge: Bridge) -> None:
     chance = random.Random(7)
-    worker = bridge.start()
+    worker, started = bridge.start(), 0
     await burst(bridge)
     for _ in range(3):
         before = len(bridge.seen)
         more = chance.randint(1, 150)
         await bridge.wait_until(lambda before=before, more=more: len(bridge.seen) >= before + more, "some of it")  # type: ignore[misc]
         await bridge.stop(worker, signal.SIGKILL)
+        started = count_events(bridge, "worker.started")
         worker = bridge.start()
     await everything_once(bridge)
     # The last one may find nothing left to do; it still has to come up before it can be stopped in order.
-    await bridge.wait_until(lambda: count_events(bridge, "worker.started") == 4, "the last worker")
+    await bridge.wait_until(lambda: count_events(bridge, "worker.started") > started, "the last worker")
     assert await bridge.stop(worker) == 0
 
 

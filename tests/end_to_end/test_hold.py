@@ -1,5 +1,7 @@
 """A bug of ours holds one budget, nothing else; a release takes everything up again, in order."""
 
+import asyncio
+
 from tests.exactly_once.deployment import Deployment
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, release
 
@@ -18,6 +20,8 @@ async def test_a_bug_holds_one_budget_until_it_is_released(deployment: Deploymen
     await deployment.send(lock(2, STEEL | {"original_amount": "7.00"}, key=ITS_KEY))
     await deployment.send(release(key=ITS_KEY))
     await deployment.wait_until_carried()
+    told = await asyncio.to_thread(deployment.command, "status", str(ITS_KEY))
+    assert f"on hold: deciding on it failed; `budget-bridge release {ITS_KEY}` lets it go on" in told.stdout
     await deployment.stop(worker)
     deployment.start()
     await deployment.send(accept(2, key=ITS_KEY))

@@ -44,6 +44,13 @@ class Told(NamedTuple):
     detail: str
 
 
+class HoldReason(NamedTuple):
+    """Why a budget was put on hold, or will be with its next message."""
+
+    reason: str
+    to_come: bool
+
+
 class Sent(NamedTuple):
     """One message that was sent for a budget."""
 
@@ -61,6 +68,8 @@ class Story:
     status: BudgetStatus | None
     history: tuple[Told, ...]
     sent: tuple[Sent, ...]
+    holds: tuple[HoldReason, ...] = ()
+    """Latest first."""
 
 
 async def read_deployment_id(connection: Connection) -> UUID:
@@ -104,7 +113,14 @@ async def read_story(connection: Connection, key: BudgetKey) -> Story | None:
         state = await connection.fetchrow(QUERIES["show_budget"], *key)
         history = await connection.fetch(QUERIES["show_history"], *key)
         sent = await connection.fetch(QUERIES["show_sent"], *key)
+        holds = await connection.fetch(QUERIES["show_holds"], *key)
     if state is None and not history:
         return None
     status = show_status(BUDGETS.read(state["state"])) if state else None
-    return Story(key, status, tuple(Told(*row) for row in history), tuple(Sent(*row) for row in sent))
+    return Story(
+        key,
+        status,
+        tuple(Told(*row) for row in history),
+        tuple(Sent(*row) for row in sent),
+        tuple(HoldReason(*row) for row in holds),
+    )

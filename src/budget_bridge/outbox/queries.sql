@@ -175,6 +175,13 @@ from history
 where (company_id, project_id, budget_id) = ($1, $2, $3)
 order by inbox_partition, inbox_offset;
 
+-- name: show_holds
+-- Why a budget is on hold, or will be with its next message: latest first.
+select reason, inbox_offset is null as to_come
+from holds
+where (company_id, project_id, budget_id) = ($1, $2, $3)
+order by id desc;
+
 -- name: show_sent
 select at, id, type, topic
 from outbox

@@ -25,6 +25,12 @@ def show_story(story: Story, console: Console) -> None:
         _show_status(story.status, console)
     else:
         console.print("No version of it was locked yet.")
+    on_hold = bool(story.status and story.status.on_hold)
+    for hold in story.holds[:1]:
+        if hold.to_come:
+            console.print(f"  it is held from its next message on: {hold.reason}", markup=False)
+        elif on_hold:
+            console.print(f"  on hold: {hold.reason}; `budget-bridge release {story.key}` lets it go on", markup=False)
     history = Table("at", "message", "version", "verdict", "why", title="What came in", title_justify="left", box=None)
     for told in story.history:
         history.add_row(

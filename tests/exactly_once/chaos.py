@@ -82,7 +82,7 @@ class Chaos:
         report, chance = Report(seed), random.Random(seed)
         self._deployment, self._chance = deployment, chance
         people = People(deployment, BUDGETS)
-        working = asyncio.create_task(people.work())
+        self._working = asyncio.create_task(people.work())
         began = time.monotonic()
         try:
             self._start_worker()
@@ -108,8 +108,8 @@ class Chaos:
             report.findings = await deployment.wait_until_carried()
             report.quiet_after = time.monotonic() - mended
         finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            self._working.cancel()
+            await asyncio.gather(self._working, return_exceptions=True)
         report.seconds = time.monotonic() - began
         report.said, report.versions = people.said, people.locked.total()
         report.published = len({record.place for record in deployment.seen})
@@ -123,8 +123,17 @@ class Chaos:
         while not holds():
             if time.monotonic() > deadline:
                 log = (self._deployment.folder / "worker.log").read_text()[-6000:]
-                raise AssertionError(f"did not see {what}: {people.tell_undone()[:5]}; the workers said:\n{log}")
+                findings = await self._deployment.reconcile()
+                waiting = {claim.name: claim.waiting for claim in findings.claims.values()}
+                undone = people.tell_undone()[:3]
+                raise AssertionError(f"did not see {what}: {undone}; on its way: {waiting}; the workers said:\n{log}")
+            if self._working.done():
+                # They have no reason to stop: whatever it was, it is what went wrong.
+                raise AssertionError(f"the people have stopped: {self._working}") from self._find_why()
             await asyncio.sleep(0.1)
+
+    def _find_why(self) -> BaseException | None:
+        return None if self._working.cancelled() else self._working.exception()
 
     def _start_worker(self) -> None:
         self._workers.append(self._deployment.start())

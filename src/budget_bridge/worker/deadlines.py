@@ -18,7 +18,7 @@ from budget_bridge.outbox.database import DatabaseDown, close, connect
 from budget_bridge.outbox.deployment import Due, find_due
 from budget_bridge.worker.kafka import Appender, KafkaDown
 from budget_bridge.worker.log import Logger, Outage
-from budget_bridge.worker.pace import wait_unless
+from budget_bridge.worker.pace import is_ending, wait_unless
 
 EVERY_SECONDS: Final = 1.0
 SAY_AGAIN_AFTER: Final = 60
@@ -51,6 +51,11 @@ class Deadlines:
                 await self._watch(stopping)
             except (DatabaseDown, KafkaDown) as down:
                 self._outage.note(down)
+                await wait_unless(stopping, EVERY_SECONDS)
+            except asyncio.CancelledError:
+                if is_ending():
+                    raise
+                self._outage.note("a call was given up")
                 await wait_unless(stopping, EVERY_SECONDS)
 
     async def _watch(self, stopping: asyncio.Event) -> None:

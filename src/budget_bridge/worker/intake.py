@@ -21,7 +21,7 @@ from budget_bridge.worker.kafka import (
     Reader,
 )
 from budget_bridge.worker.log import Logger, Outage
-from budget_bridge.worker.pace import back_off, wait_unless
+from budget_bridge.worker.pace import back_off, is_ending, wait_unless
 from budget_bridge.worker.sources import look_at_sources, name_intake_group, sign_copied
 
 AT_MOST: Final = 500
@@ -61,6 +61,11 @@ class Intake:
                     pending = ()
             except (KafkaDown, MessageTooLarge) as down:
                 self._outage.note(down)
+                await wait_unless(stopping, next(waits))
+            except asyncio.CancelledError:
+                if is_ending():
+                    raise
+                self._outage.note("a call was given up")
                 await wait_unless(stopping, next(waits))
             else:
                 self._outage.clear()

@@ -398,6 +398,9 @@ async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> 
     for record, result in zip(records, await asyncio.gather(*sent, return_exceptions=True), strict=True):
         if isinstance(result, MessageSizeTooLargeError):
             raise MessageTooLarge(_tell_size(record)) from result
+        if isinstance(result, asyncio.CancelledError):
+            # aiokafka gave the send up; as it is, it would end the task that waits, without a word.
+            raise KafkaError("the send was given up") from result
         if isinstance(result, BaseException):
             raise result
 

@@ -51,7 +51,7 @@ from budget_bridge.worker.metrics import (
     measure_latency,
     tell_lag,
 )
-from budget_bridge.worker.pace import back_off, wait_unless
+from budget_bridge.worker.pace import back_off, is_ending, wait_unless
 
 AT_MOST: Final = 150
 """Records in a batch: enough to share the cost of two commits, few enough that lanes take turns."""
@@ -120,6 +120,12 @@ class Lane:
             except (KafkaDown, DatabaseDown, LaneLost, PositionLost, MessageTooLarge) as lost:
                 self._outage.note(f"{type(lost).__name__}: {lost}")
                 LANE_LOSSES.labels(type(lost).__name__).inc()
+                await self._wait(next(self._waits))
+            except asyncio.CancelledError:
+                if is_ending():
+                    raise
+                self._outage.note("a call was given up")
+                LANE_LOSSES.labels("CancelledError").inc()
                 await self._wait(next(self._waits))
             except LaneUnsafe as unsafe:
                 self._log.error("lane.refused", why=str(unsafe))

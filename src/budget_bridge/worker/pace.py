@@ -23,3 +23,9 @@ async def wait_unless(stopping: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stopping.wait(), seconds)
     except TimeoutError:
         return
+
+
+def is_ending() -> bool:
+    """Tell, on a ``CancelledError``, whether this task is meant: a library may give up a call of its own by one."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -38,6 +38,7 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
     try:
         await deployment.prepare()
         died = await _bring_about(deployment, point)
+        started = deployment.count_events("worker.started")
         deployment.start()
         await deployment.wait_for_everything(MANY if point.needs == "second worker" else BUDGETS)
         if point.needs == "deadline":
@@ -45,6 +46,8 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
                 lambda: len(deployment.messages("budget.status.v1", overdue=True)) >= BUDGETS, "what is overdue"
             )
         seconds = time.monotonic() - died
+        # Another may have done all the work; it still has to come up before it can be stopped in order.
+        await deployment.wait_until(lambda: deployment.count_events("worker.started") > started, "the new worker")
         for worker in list(deployment.workers):
             assert await deployment.stop(worker) == 0
         findings = await deployment.reconcile()

@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "Python 3.11 or later is needed; $(PYTHON) is older. Try: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "setting up $(VENV) (once; a minute or two) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,traces,watch]'
 	@touch $@
 
 .PHONY: setup
@@ -81,7 +81,7 @@ docs: $(READY) ## write docs/messages.md from the message models
 .PHONY: constraints
 constraints: ## pin every package anew, from pyproject.toml alone
 	@rm -rf .constraints && $(PYTHON) -m venv .constraints
-	@.constraints/bin/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev]'
+	@.constraints/bin/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev,traces,watch]'
 	@{ echo "# Written by 'make constraints'."; .constraints/bin/python -m pip freeze --exclude-editable; } > constraints.txt
 	@rm -rf .constraints
 

@@ -16,6 +16,7 @@ from budget_bridge.contracts.inbound import BudgetLocked
 from budget_bridge.contracts.inbox import Arrival, open_arrival
 from budget_bridge.contracts.records import Outgoing
 from budget_bridge.outbox.database import connect, transaction
+from budget_bridge.worker.breaker import make_breakers
 from budget_bridge.worker.intake import Intake
 from budget_bridge.worker.kafka import Appender, Connection, Partition, Publisher, Reader
 from budget_bridge.worker.lane import AT_MOST, PUBLISH_SECONDS, WITHIN_SECONDS
@@ -90,7 +91,8 @@ async def main() -> None:
 
     reader = Reader(KAFKA, GROUP, [f"{PREFIX}bridge.inbox"], start="none", fetch_bytes=BATCH_BYTES, on_assigned=start)
     appender = Appender(KAFKA)
-    intake = Intake(KAFKA, GROUP, PREFIX, appender, configure_log("json"))
+    log = configure_log("json")
+    intake = Intake(KAFKA, GROUP, PREFIX, appender, make_breakers(log).kafka, log)
     await intake.reader.start()
     await reader.start()
     await intake.run(stopping)

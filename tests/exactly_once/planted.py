@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import aiokafka
@@ -336,6 +337,29 @@ def set_clock_off(hours: int) -> None:
     clock.time = lambda: right() + hours * 3600
 
 
+def go_silent(sign: Path) -> None:
+    """Let every consumer that there is when the sign appears hand out nothing more, and stay a member.
+
+    It is what aiokafka does when the task that fetches ends, which nothing in it looks after.
+    """
+    original: Callable[..., Awaitable[object]] = KAFKA.Reader._get
+    before: set[int] = set()
+    silenced: set[int] = set()
+
+    async def get(reader: Any, *arguments: Any) -> object:
+        consumer = reader._consumer
+        if not sign.exists():  # noqa: ASYNC240 - one look at a file of the test
+            before.add(id(consumer))
+        elif id(consumer) in before:
+            for task in (consumer._fetcher._fetch_task, *consumer._fetcher._pending_tasks):
+                task.cancel()
+            silenced.add(id(consumer))
+            sign.write_text(str(len(silenced)))  # noqa: ASYNC240 - the same
+        return await original(reader, *arguments)
+
+    KAFKA.Reader._get = get
+
+
 def prepare() -> None:
     LANE.AT_MOST = 5  # many batches, so that there is a middle
     if hours := os.environ.get("CLOCK_IS_OFF_BY_HOURS"):
@@ -344,6 +368,8 @@ def prepare() -> None:
         forget_type(kind)
     if project := os.environ.get("STUMBLES_OVER_PROJECT"):
         stumble_over(int(project))
+    if sign := os.environ.get("GOES_SILENT_AT_SIGN"):
+        go_silent(Path(sign))
     if name := os.environ.get("CRASH_AT"):
         mark_commit_sent()
         plant(next(point for point in POINTS if point.says == name))

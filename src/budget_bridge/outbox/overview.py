@@ -20,6 +20,8 @@ class StatusCount(NamedTuple):
     """Decisions and retrievals that wait for their version."""
     waiting: int
     """Newer versions that wait behind an export."""
+    oldest_overdue: datetime | None
+    """Since when the overdue export that is longest under way has been so."""
 
 
 class WaitingBudget(NamedTuple):

@@ -325,7 +325,7 @@ order by outbox.at desc, outbox.inbox_offset desc;
 -- How many budgets stand where, since when the longest does, and how many of them wait for somebody.
 select coalesce(status, 'none yet') as status, count(*) as budgets, min(since) as oldest,
     count(*) filter (where overdue) as overdue, count(*) filter (where on_hold) as on_hold,
-    sum(parked) as parked, count(waiting_version) as waiting
+    sum(parked) as parked, count(waiting_version) as waiting, min(since) filter (where overdue) as oldest_overdue
 from budgets
 group by status
 order by status;

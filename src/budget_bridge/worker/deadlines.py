@@ -16,6 +16,7 @@ from budget_bridge.contracts.records import Outgoing
 from budget_bridge.contracts.topics import COMMANDS
 from budget_bridge.outbox.database import DatabaseDown, close, connect
 from budget_bridge.outbox.deployment import Due, find_due
+from budget_bridge.worker.breaker import Breakers
 from budget_bridge.worker.kafka import Appender, KafkaDown
 from budget_bridge.worker.log import Logger, Outage
 from budget_bridge.worker.pace import is_ending, wait_unless
@@ -34,12 +35,14 @@ class Deadlines:
         appender: Appender,
         topic_prefix: str,
         list_lanes: Callable[[], list[int]],
+        breakers: Breakers,
         log: Logger,
     ) -> None:
         self._database_url = database_url
         self._appender = appender
         self._topic = topic_prefix + COMMANDS
         self._list_lanes = list_lanes
+        self._breakers = breakers
         self._log = log
         self._outage = Outage(log, "deadlines")
         self._said: set[Due] = set()
@@ -47,14 +50,17 @@ class Deadlines:
     async def run(self, stopping: asyncio.Event) -> None:
         """Look for what is due until told to stop."""
         while not stopping.is_set():
+            if not self._breakers.database.admits(self):
+                await wait_unless(stopping, EVERY_SECONDS / 5)
+                continue
             try:
                 await self._watch(stopping)
-            except (DatabaseDown, KafkaDown) as down:
-                self._outage.note(down)
-                await wait_unless(stopping, EVERY_SECONDS)
+            except DatabaseDown as down:
+                self._breakers.database.trip(self, down)
             except asyncio.CancelledError:
                 if is_ending():
                     raise
+                self._breakers.give_back(self)
                 self._outage.note("a call was given up")
                 await wait_unless(stopping, EVERY_SECONDS)
 
@@ -64,19 +70,32 @@ class Deadlines:
         try:
             while not stopping.is_set():
                 due = await find_due(connection, self._list_lanes())
-                await self._say([one for one in due if one not in self._said])
+                self._breakers.database.close(self)
+                said = await self._say([one for one in due if one not in self._said])
                 rounds += 1
-                self._said = set() if rounds % SAY_AGAIN_AFTER == 0 else set(due)
+                if said:
+                    self._said = set() if rounds % SAY_AGAIN_AFTER == 0 else set(due)
                 self._outage.clear()
                 await wait_unless(stopping, EVERY_SECONDS)
         finally:
             await close(connection, EVERY_SECONDS)
 
-    async def _say(self, due: Iterable[Due]) -> None:
+    async def _say(self, due: Iterable[Due]) -> bool:
+        """Say what is due; returns whether it is said, and is not to be said in the next round."""
         records = [write_deadline(one, self._topic) for one in due]
-        if records:
+        if not records:
+            return True
+        kafka = self._breakers.kafka
+        if not kafka.admits(self):
+            return False
+        try:
             await self._appender.append(records)
-            self._log.info("deadlines.passed", count=len(records))
+        except KafkaDown as down:
+            kafka.trip(self, down)
+            return False
+        kafka.close(self)
+        self._log.info("deadlines.passed", count=len(records))
+        return True
 
 
 def write_deadline(due: Due, topic: str) -> Outgoing:

@@ -14,6 +14,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 
 from budget_bridge.outbox.database import DatabaseDown, close, connect
 from budget_bridge.outbox.overview import count_statuses
+from budget_bridge.worker.breaker import Breakers
 from budget_bridge.worker.log import list_away
 from budget_bridge.worker.metrics import tell_statuses
 from budget_bridge.worker.pace import wait_unless
@@ -30,9 +31,12 @@ Answer = Callable[[str, list[tuple[str, str]]], object]
 class Health:
     """How the worker is, told from another thread so that it can be told when the loop stands still."""
 
-    def __init__(self) -> None:
+    def __init__(self, breakers: Breakers) -> None:
         self.started = False
         """Whether it has joined its groups."""
+        self.list_silent: Callable[[], list[str]] = list
+        """Which of its readers hand out nothing of what is there."""
+        self._breakers = breakers
         self._turned_at = time.monotonic()
 
     async def run(self, stopping: asyncio.Event, database_url: str) -> None:
@@ -52,8 +56,8 @@ class Health:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it carries: it has started, and waits for nothing that is away."""
-        return self.started and self.is_alive and not list_away()
+        """Whether it carries: it has started, waits for nothing that is away, and no reader of it is silent."""
+        return self.started and self.is_alive and not list_away() and not self.list_silent()
 
     def answer(self, environ: dict[str, Any], start: Answer) -> Iterable[bytes]:
         """Answer one request."""
@@ -64,7 +68,13 @@ class Health:
         if path == "/health/live":
             return _say(start, ok=self.is_alive, said={"alive": self.is_alive})
         if path == "/health/ready":
-            said = {"ready": self.is_ready, "started": self.started, "away": sorted(list_away())}
+            said = {
+                "ready": self.is_ready,
+                "started": self.started,
+                "breakers": self._breakers.tell(),
+                "away": sorted(list_away()),
+                "silent": self.list_silent(),
+            }
             return _say(start, ok=self.is_ready, said=said)
         start("404 Not Found", [("Content-Type", "text/plain")])
         return [b"/health/live, /health/ready and /metrics are here\n"]
@@ -76,9 +86,9 @@ class _Silent(WSGIRequestHandler):
 
 
 @asynccontextmanager
-async def serve_health(port: int | None) -> AsyncIterator[Health]:
+async def serve_health(port: int | None, breakers: Breakers) -> AsyncIterator[Health]:
     """Serve it on a port, if one is given; raises ``ConfigurationBroken`` where that cannot be had."""
-    health = Health()
+    health = Health(breakers)
     if port is None:
         yield health
         return

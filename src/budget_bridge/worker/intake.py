@@ -11,6 +11,7 @@ from typing import Final
 from budget_bridge.contracts.inbox import copy_to_inbox
 from budget_bridge.contracts.records import Record
 from budget_bridge.contracts.topics import INBOX, SOURCES
+from budget_bridge.worker.breaker import Breaker
 from budget_bridge.worker.kafka import (
     Appender,
     Connection,
@@ -31,11 +32,14 @@ WITHIN_SECONDS: Final = 0.2
 class Intake:
     """One worker's share of the source partitions."""
 
-    def __init__(self, kafka: Connection, group_id: str, topic_prefix: str, appender: Appender, log: Logger) -> None:
+    def __init__(
+        self, kafka: Connection, group_id: str, topic_prefix: str, appender: Appender, breaker: Breaker, log: Logger
+    ) -> None:
         self._kafka = kafka
         self._group_id = group_id
         self._prefix = topic_prefix
         self._appender = appender
+        self._breaker = breaker
         self._log = log
         self._outage = Outage(log, "intake")
         self._unseen: list[Partition] = []
@@ -52,28 +56,45 @@ class Intake:
         pending: Sequence[Record] = ()
         waits = back_off()
         while not stopping.is_set():
+            if not self._breaker.admits(self):
+                await self._poll(stopping)
+                continue
             try:
+                if not pending and self._breaker.state == "probing":
+                    await self.reader.ask()
                 await self._look_at_unseen()
                 # After a failure the same records again: the reader has gone past them.
                 pending = pending or await self.reader.fetch_any(AT_MOST, WITHIN_SECONDS)
                 if pending:
                     await self._copy(pending)
                     pending = ()
-            except (KafkaDown, MessageTooLarge) as down:
-                self._outage.note(down)
+            except KafkaDown as down:
+                self._breaker.trip(self, down)
+            except MessageTooLarge as large:
+                self._breaker.give_back(self)
+                self._outage.note(large)
                 await wait_unless(stopping, next(waits))
             except asyncio.CancelledError:
                 if is_ending():
                     raise
+                self._breaker.give_back(self)
                 self._outage.note("a call was given up")
                 await wait_unless(stopping, next(waits))
             else:
+                self._breaker.close(self)
                 self._outage.clear()
                 waits = back_off()
 
     async def close(self) -> None:
         """Leave the group."""
         await self.reader.close(1.0)
+
+    async def _poll(self, stopping: asyncio.Event) -> None:
+        """Wait a little: a member that does not poll is put out of its group."""
+        try:
+            await self.reader.poll(WITHIN_SECONDS)
+        except KafkaDown:
+            await wait_unless(stopping, WITHIN_SECONDS)
 
     async def _pause(self, assigned: list[Partition]) -> None:
         for place in assigned:

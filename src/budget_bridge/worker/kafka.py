@@ -7,7 +7,7 @@ too large.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -150,38 +150,71 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._on_revoked = on_revoked
         self._broken: Exception | None = None
         self._fetching: dict[Partition | None, asyncio.Task[list[Record]]] = {}
-        self._consumer = AIOKafkaConsumer(
-            **connection.list_options(),
-            group_id=group_id,
+        self._nothing_since: dict[TopicPartition, float] = {}
+        self._joined = asyncio.Event()
+        self._options = connection.list_options() | {
+            "group_id": group_id,
             # Its defaults are the opposite of both.
-            isolation_level="read_committed",
-            auto_offset_reset=start,
-            enable_auto_commit=False,
-            session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=SESSION_MS // 5,
+            "isolation_level": "read_committed",
+            "auto_offset_reset": start,
+            "enable_auto_commit": False,
+            "session_timeout_ms": SESSION_MS,
+            "heartbeat_interval_ms": SESSION_MS // 5,
             # Falls back to the session's otherwise: too short to finish a batch at a revocation.
-            rebalance_timeout_ms=REBALANCE_MS,
-            max_poll_interval_ms=300_000,
+            "rebalance_timeout_ms": REBALANCE_MS,
+            "max_poll_interval_ms": 300_000,
             # What lies ready for each partition; a larger record still comes, alone.
-            max_partition_fetch_bytes=fetch_bytes,
-            fetch_max_wait_ms=500,
+            "max_partition_fetch_bytes": fetch_bytes,
+            "fetch_max_wait_ms": 500,
             # So soon are new partitions of a topic seen; the default is five minutes.
-            metadata_max_age_ms=METADATA_MS,
-            retry_backoff_ms=100,
-        )
+            "metadata_max_age_ms": METADATA_MS,
+            "retry_backoff_ms": 100,
+        }
+        self._consumer = AIOKafkaConsumer(**self._options)
 
     async def start(self) -> None:
         """Join the group."""
         async with _tell_outages():
             await self._consumer.start()
             self._consumer.subscribe(self._topics, listener=self)
+        self._joined.set()
 
     async def close(self, within: float) -> None:
         """Leave the group, if it lets itself be left in time."""
+        self._joined.clear()
         await _stop(self._consumer.stop(), within)
         for task in self._fetching.values():
             task.cancel()
         await asyncio.gather(*self._fetching.values(), return_exceptions=True)
+        self._fetching.clear()
+
+    async def rejoin(self) -> None:
+        """Leave the group and join it as a new member: what was carried is stopped and started by the callbacks."""
+        await self._tell(self._on_revoked, self._consumer.assignment())
+        await self.close(1.0)
+        self._nothing_since.clear()
+        self._consumer = AIOKafkaConsumer(**self._options)
+        await self.start()
+
+    async def find_silent(self, seconds: float) -> list[Partition]:
+        """List the partitions that were asked for so long, hand out nothing, and have more."""
+        since = asyncio.get_running_loop().time() - seconds
+        asked = self._consumer.assignment() - self._consumer.paused()
+        places = [place for place, at in self._nothing_since.items() if at <= since and place in asked]
+        async with _tell_outages(), asyncio.timeout(seconds):
+            ends = await self._consumer.end_offsets(places) if places else {}
+        silent = [place for place in places if await self._stands_before(place, ends[place])]
+        return sorted((place.topic, place.partition) for place in silent if place in self._nothing_since)
+
+    async def _stands_before(self, place: TopicPartition, end: int) -> bool:
+        try:
+            position: int = await asyncio.wait_for(self._consumer.position(place), 1.0)
+        except TimeoutError:
+            # It was never told where to begin, and does not find out.
+            return end > 0
+        except IllegalStateError:
+            return False
+        return position < end
 
     async def fetch(self, partition: Partition, at_most: int, within: float) -> list[Record]:
         """Fetch what is there of one partition; waits ``within`` seconds for something, and returns nothing then."""
@@ -199,7 +232,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         async with _tell_outages():
             if TopicPartition(*partition) in self._consumer.assignment():
                 self._consumer.seek(TopicPartition(*partition), offset)
-                self._consumer.resume(TopicPartition(*partition))
+                self.resume(partition)
 
     def count_waiting(self, partition: Partition, offset: int) -> int:
         """Count the records from an offset on, as far as the broker has told with what was fetched last."""
@@ -213,10 +246,27 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         if TopicPartition(*partition) in self._consumer.assignment():
             self._consumer.pause(TopicPartition(*partition))
 
+    async def ask(self) -> None:
+        """Find out whether Kafka answers."""
+        async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
+            await self._consumer.topics()
+
+    async def poll(self, within: float) -> None:
+        """Stay a member while nothing is wanted."""
+        wanted = self._consumer.assignment() - self._consumer.paused()
+        self._consumer.pause(*wanted)
+        try:
+            await self.fetch_any(1, within)
+        finally:
+            for place in wanted:
+                self.resume((place.topic, place.partition))
+
     def resume(self, partition: Partition) -> None:
         """Hand out a partition again, from where it is."""
-        if TopicPartition(*partition) in self._consumer.assignment():
-            self._consumer.resume(TopicPartition(*partition))
+        place = TopicPartition(*partition)
+        if place in self._consumer.assignment():
+            self._consumer.resume(place)
+            self._nothing_since.pop(place, None)
 
     async def bounds(self, partition: Partition, within: float = 10.0) -> tuple[int, int]:
         """Tell the first offset of a partition and the one after its last."""
@@ -262,15 +312,35 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         if self._broken:
             broken, self._broken = self._broken, None
             raise broken
+        if not self._joined.is_set():
+            # Between a group left and a group joined anew.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._joined.wait(), within)
+            return []
         # Never cancelled: one cancelled getmany switches aiokafka's max-poll check off for good. And during a
         # rebalance it waits without limit, so the task is left to itself and asked again.
         task = self._fetching.pop(name, None) or asyncio.create_task(self._get(places, at_most, within))
         await asyncio.wait({task}, timeout=within + 0.05)
         if not task.done():
             self._fetching[name] = task
+            self._note(places, (), full=False)
+            return []
+        if task.cancelled():
+            # By a rejoin meanwhile.
             return []
         async with _tell_outages():
-            return task.result()
+            found = task.result()
+        self._note(places, found, full=len(found) >= at_most)
+        return found
+
+    def _note(self, places: tuple[TopicPartition, ...], found: Sequence[Record], *, full: bool) -> None:
+        """Note since when each partition has handed out nothing; a full answer says nothing of those not in it."""
+        now = asyncio.get_running_loop().time()
+        if not full:
+            for place in places or self._consumer.assignment():
+                self._nothing_since.setdefault(place, now)
+        for record in found:
+            self._nothing_since.pop(TopicPartition(record.place.topic, record.place.partition), None)
 
     async def _get(self, places: tuple[TopicPartition, ...], at_most: int, within: float) -> list[Record]:
         found = await self._consumer.getmany(*places, timeout_ms=int(within * 1000), max_records=at_most)

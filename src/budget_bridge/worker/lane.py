@@ -28,6 +28,7 @@ from budget_bridge.outbox.store import (
     store_batch,
     take_position,
 )
+from budget_bridge.worker.breaker import Breaker, Breakers
 from budget_bridge.worker.check import NEW, Found, LaneUnsafe, check_lane, check_last_record, sign_offset
 from budget_bridge.worker.kafka import (
     Connection as KafkaConnection,
@@ -45,6 +46,7 @@ from budget_bridge.worker.metrics import (
     LANE_LOSSES,
     LANE_STARTS,
     LANES_REFUSED,
+    PRODUCER_INITIALISATIONS,
     UNPUBLISHED,
     count_batch,
     measure,
@@ -75,6 +77,7 @@ class Surroundings:
     inbox_topic: str
     inbox_partitions: int
     rules: RulesVersion
+    breakers: Breakers
 
 
 def name_producer(group_id: str, inbox_topic: str, partition: int) -> str:
@@ -92,6 +95,8 @@ class Lane:
         self._log = log.bind(lane=partition)
         self._outage = Outage(self._log, "lane")
         self._stopping = asyncio.Event()
+        self._breakers = surroundings.breakers
+        self._refused = ""
         self._waits = back_off()
         self._publishing: asyncio.Task[None] | None = None
         self._to_hold: dict[BudgetKey, str] = {}
@@ -111,39 +116,64 @@ class Lane:
         finally:
             # Another worker carries it now, and waits itself if it must.
             self._outage.forget()
+            self._breakers.forget(self)
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
-                async with AsyncExitStack() as stack:
-                    await self._come_in_and_carry(stack)
-            except (KafkaDown, DatabaseDown, LaneLost, PositionLost, MessageTooLarge) as lost:
-                self._outage.note(f"{type(lost).__name__}: {lost}")
-                LANE_LOSSES.labels(type(lost).__name__).inc()
-                await self._wait(next(self._waits))
-            except asyncio.CancelledError:
-                if is_ending():
-                    raise
-                self._outage.note("a call was given up")
-                LANE_LOSSES.labels("CancelledError").inc()
-                await self._wait(next(self._waits))
-            except LaneUnsafe as unsafe:
-                self._log.error("lane.refused", why=str(unsafe))
-                LANES_REFUSED.inc()
-                await self._wait(RECHECK_SECONDS)
-            except Exception:  # noqa: BLE001
-                # A bug of ours: this lane starts afresh, and the others go on.
-                self._log.exception("lane.stumbled")
-                await self._wait(next(self._waits))
+            seconds = await self._attempt() if self._breakers.admits(self) else WITHIN_SECONDS
+            await self._wait(seconds)
+
+    async def _attempt(self) -> float:
+        """Come in and carry; returns how long to wait before the next time."""
+        try:
+            async with AsyncExitStack() as stack:
+                await self._come_in_and_carry(stack)
+        except KafkaDown as down:
+            self._lose(down, self._breakers.kafka)
+        except DatabaseDown as down:
+            self._lose(down, self._breakers.database)
+        except (LaneLost, PositionLost, MessageTooLarge) as lost:
+            self._lose(lost, None)
+            return next(self._waits)
+        except asyncio.CancelledError as given_up:
+            if is_ending():
+                raise
+            self._lose(given_up, None)
+            return next(self._waits)
+        except LaneUnsafe as unsafe:
+            self._breakers.close(self)
+            LANES_REFUSED.inc()
+            if self._refused != str(unsafe):
+                self._refused = str(unsafe)
+                self._log.error("lane.refused", why=self._refused, next=f"looking again every {RECHECK_SECONDS:.0f} s")
+            return RECHECK_SECONDS
+        except Exception:  # noqa: BLE001
+            # A bug of ours: this lane starts afresh, and the others go on.
+            self._log.exception("lane.stumbled")
+            return next(self._waits)
+        finally:
+            self._breakers.give_back(self)
+        return 0.0
+
+    def _lose(self, why: BaseException, breaker: Breaker | None) -> None:
+        """Note that this lane has to come in anew, and for which dependency it waits if for one."""
+        LANE_LOSSES.labels(type(why).__name__).inc()
+        if breaker:
+            breaker.trip(self, why)
+        else:
+            self._outage.note(f"{type(why).__name__}: {why}".rstrip(": "))
 
     async def _come_in_and_carry(self, stack: AsyncExitStack) -> None:
         publisher = Publisher(self._around.kafka, name_producer(self._around.group_id, *self._place))
         stack.push_async_callback(publisher.close, CLOSE_SECONDS)
         await publisher.start()
+        PRODUCER_INITIALISATIONS.inc()
         connection = await connect(self._around.database_url)
         stack.push_async_callback(close, connection, CLOSE_SECONDS)
         position = await self._come_in(connection, publisher)
+        self._breakers.close(self)
         self._outage.clear()
+        self._refused = ""
         self._waits = back_off()
         LANE_STARTS.inc()
         tell_lag(self._partition, self._reader.count_waiting(self._place, position.next_offset), None)

@@ -37,14 +37,27 @@ LAG_SECONDS: Final = Gauge(
 UNPUBLISHED: Final = Gauge(
     "budget_bridge_outbox_unpublished", "Messages of a lane that are stored and not published yet.", ["lane"]
 )
+PRODUCER_INITIALISATIONS: Final = Counter(
+    "budget_bridge_producer_initialisations", "Times that a lane became the only producer: InitProducerId was done."
+)
 LANE_STARTS: Final = Counter("budget_bridge_lane_starts", "Times that a lane came in by the one way.")
-LANE_LOSSES: Final = Counter("budget_bridge_lane_losses", "Times that a lane had to begin anew.", ["why"])
+LANE_LOSSES: Final = Counter(
+    "budget_bridge_lane_losses", "Transactions given up, after which a lane began anew.", ["why"]
+)
 LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "Times that a lane refused to publish.")
 REBALANCES: Final = Counter("budget_bridge_rebalances", "Times that lanes were given to or taken from this worker.")
 AWAY: Final = Gauge("budget_bridge_away", "What a part of the worker waits for: 1 and more while it is away.", ["part"])
+TRIPS: Final = Counter("budget_bridge_breaker_trips", "Times that a dependency stopped answering.", ["dependency"])
+SILENT: Final = Gauge(
+    "budget_bridge_silent_consumers", "1 while a consumer hands out nothing of what is there.", ["reader"]
+)
+REJOINS: Final = Counter("budget_bridge_rejoins", "Times that a silent consumer joined its group anew.", ["reader"])
 BUDGETS: Final = Gauge("budget_bridge_budgets", "Budgets in the database.", ["status"])
 OLDEST: Final = Gauge(
     "budget_bridge_oldest_seconds", "How long the budget has stood there that has stood longest.", ["status"]
+)
+OLDEST_OVERDUE: Final = Gauge(
+    "budget_bridge_oldest_overdue_seconds", "How long the overdue export that is longest under way has been so."
 )
 OVERDUE: Final = Gauge("budget_bridge_budgets_overdue", "Budgets whose export was not acknowledged in time.")
 ON_HOLD: Final = Gauge("budget_bridge_budgets_on_hold", "Budgets that are on hold.")
@@ -96,11 +109,15 @@ def tell_statuses(counts: Iterable[StatusCount]) -> None:
     BUDGETS.clear()
     OLDEST.clear()
     overdue = on_hold = 0
+    longest = 0.0
     for count in counts:
         BUDGETS.labels(count.status).set(count.budgets)
         OLDEST.labels(count.status).set(now - count.oldest.timestamp() if count.oldest else 0.0)
         overdue += count.overdue
         on_hold += count.on_hold
+        if count.oldest_overdue:
+            longest = max(longest, now - count.oldest_overdue.timestamp())
+    OLDEST_OVERDUE.set(longest)
     OVERDUE.set(overdue)
     ON_HOLD.set(on_hold)
 

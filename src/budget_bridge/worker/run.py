@@ -17,6 +17,7 @@ from budget_bridge.outbox.deployment import (
     read_deployment_id,
 )
 from budget_bridge.outbox.migrate import SchemaUnfit, check_schema
+from budget_bridge.worker.breaker import Breaker, Breakers, make_breakers
 from budget_bridge.worker.deadlines import Deadlines
 from budget_bridge.worker.health import Health, serve_health
 from budget_bridge.worker.intake import Intake
@@ -30,16 +31,19 @@ from budget_bridge.worker.kafka import (
     read_group_offsets,
 )
 from budget_bridge.worker.lane import Lane, Surroundings
-from budget_bridge.worker.log import Logger, Outage
+from budget_bridge.worker.log import Logger
 from budget_bridge.worker.metrics import REBALANCES, forget_lane
-from budget_bridge.worker.pace import back_off, wait_unless
+from budget_bridge.worker.pace import wait_unless
 from budget_bridge.worker.rules_files import check_held_jobs, write_rules
 from budget_bridge.worker.settings import ConfigurationBroken, KafkaSettings, WorkerSettings
+from budget_bridge.worker.silence import Silence
 
 BATCH_BYTES: Final = 768 * 1024
 """What a lane takes at once, unless a single record is larger."""
 
 WITHIN_SECONDS: Final = 20.0
+POLL_SECONDS: Final = 0.1
+_START: Final = "the start of the worker"
 
 STOP_SECONDS: Final = 8.0
 """Longest that lanes may take to finish and publish; with the rest the worker is gone within 10 s."""
@@ -69,10 +73,11 @@ async def run_worker(settings: WorkerSettings, rules: Rules, log: Logger) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     collect_less_often()
-    async with serve_health(settings.http_port) as health:
+    breakers = make_breakers(log)
+    async with serve_health(settings.http_port, breakers) as health:
         watching = asyncio.create_task(health.run(stopping, settings.database_url.get_secret_value()))
         try:
-            surroundings = await _prepare_when_there(settings, rules, log, stopping)
+            surroundings = await _prepare_when_there(settings, rules, breakers, stopping)
             if surroundings:
                 await _carry(surroundings, log, stopping, health)
         finally:
@@ -89,27 +94,26 @@ def collect_less_often() -> None:
 
 
 async def _prepare_when_there(
-    settings: WorkerSettings, rules: Rules, log: Logger, stopping: asyncio.Event
+    settings: WorkerSettings, rules: Rules, breakers: Breakers, stopping: asyncio.Event
 ) -> Surroundings | None:
     """Wait until Kafka and Postgres are there, then check that everything fits."""
-    outages = Outage(log, "kafka"), Outage(log, "database")
-    waits = back_off()
     while not stopping.is_set():
+        if not breakers.admits(_START):
+            await wait_unless(stopping, POLL_SECONDS)
+            continue
         try:
-            surroundings = await _prepare(settings, rules)
+            surroundings = await _prepare(settings, rules, breakers)
         except KafkaDown as down:
-            outages[0].note(down)
+            breakers.kafka.trip(_START, down)
         except DatabaseDown as down:
-            outages[1].note(down)
+            breakers.database.trip(_START, down)
         else:
-            for outage in outages:
-                outage.clear()
+            breakers.close(_START)
             return surroundings
-        await wait_unless(stopping, next(waits))
     return None
 
 
-async def _prepare(settings: WorkerSettings, rules: Rules) -> Surroundings:
+async def _prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers) -> Surroundings:
     kafka = connect_kafka(settings)
     database_url = settings.database_url.get_secret_value()
     prefix = settings.topic_prefix
@@ -143,6 +147,7 @@ async def _prepare(settings: WorkerSettings, rules: Rules) -> Surroundings:
             inbox_topic=prefix + INBOX,
             inbox_partitions=partitions,
             rules=await keep_rules(connection, rules, *write_rules(rules)),
+            breakers=breakers,
         )
     except SchemaUnfit as unfit:
         raise ConfigurationBroken((str(unfit),)) from unfit
@@ -172,28 +177,34 @@ async def _carry(surroundings: Surroundings, log: Logger, stopping: asyncio.Even
         stack.push_async_callback(appender.close, 1.0)
         lanes = Lanes(around, log)
         stack.push_async_callback(lanes.close)
-        intake = Intake(around.kafka, around.group_id, around.topic_prefix, appender, log)
+        breakers = around.breakers
+        intake = Intake(around.kafka, around.group_id, around.topic_prefix, appender, breakers.kafka, log)
         stack.push_async_callback(intake.close)
-        await _start_when_there(intake.reader, log, stopping)
-        await _start_when_there(lanes.reader, log, stopping)
+        readers = {"intake": intake.reader, "lanes": lanes.reader}
+        for reader in readers.values():
+            await _start_when_there(reader, breakers.kafka, stopping)
+        silence = Silence(readers, log)
+        health.list_silent = silence.list_silent
         health.started = not stopping.is_set()
         log.info("worker.started", group=around.group_id, inbox=around.inbox_topic)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(intake.run(stopping))
-            timer = Deadlines(around.database_url, appender, around.topic_prefix, lanes.list_partitions, log)
+            timer = Deadlines(around.database_url, appender, around.topic_prefix, lanes.list_partitions, breakers, log)
             tasks.create_task(timer.run(stopping))
+            tasks.create_task(silence.watch(stopping))
 
 
-async def _start_when_there(reader: Reader, log: Logger, stopping: asyncio.Event) -> None:
-    outage, waits = Outage(log, "kafka"), back_off()
+async def _start_when_there(reader: Reader, breaker: Breaker, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
+        if not breaker.admits(reader):
+            await wait_unless(stopping, POLL_SECONDS)
+            continue
         try:
             await reader.start()
         except KafkaDown as down:
-            outage.note(down)
-            await wait_unless(stopping, next(waits))
+            breaker.trip(reader, down)
         else:
-            outage.clear()
+            breaker.close(reader)
             return
 
 

@@ -1,0 +1,36 @@
+"""A consumer that hands out nothing although more is there: it says so, joins anew, and carries on."""
+
+import json
+
+from budget_bridge.demo.servers import choose_ports
+from tests.end_to_end.test_health import ask, wait_for_answer
+from tests.exactly_once.deployment import Deployment
+from tests.unit.builders import accept, lock
+
+
+async def test_a_silent_consumer_says_so_and_joins_anew(deployment: Deployment) -> None:
+    [port] = choose_ports(1)
+    deployment.settings["HTTP_PORT"] = str(port)
+    sign = deployment.folder / "silence"
+    deployment.start_planted(GOES_SILENT_AT_SIGN=str(sign))
+    await deployment.send(lock())
+    await deployment.wait_for("approval.requested.v1")
+    await wait_for_answer(deployment, port, "/health/ready", 200)
+    sign.write_text("0")
+    await deployment.wait_until(lambda: sign.read_text() == "2", "both readers, of the sources and the inbox, silenced")
+    await deployment.send(accept())
+    told = json.loads(await wait_for_answer(deployment, port, "/health/ready", 503))
+    assert told["silent"] in (["intake"], ["lanes"])
+    assert told["breakers"] == {"kafka": "closed", "database": "closed"}
+    await deployment.wait_for("spectrum.export.v1")
+    await wait_for_answer(deployment, port, "/health/ready", 200)
+    log = deployment.read_log()
+    silent = [line for line in log if line["event"] == "consumer.silent"]
+    assert {line["reader"] for line in silent} == {"intake", "lanes"}
+    assert len(silent) == 2
+    _, metrics = await ask(port, "/metrics")
+    for reader in ("intake", "lanes"):
+        assert f'budget_bridge_rejoins_total{{reader="{reader}"}} 1.0' in metrics
+        assert f'budget_bridge_silent_consumers{{reader="{reader}"}} 0.0' in metrics
+    findings = await deployment.wait_until_carried()
+    assert findings.are_clean, findings.first

@@ -38,6 +38,7 @@ from budget_bridge.worker.settings import (
     read_settings,
 )
 from budget_bridge.worker.story import show_story, write_story
+from budget_bridge.worker.watch_command import watch
 
 app: Final = typer.Typer(
     name="budget-bridge",
@@ -50,7 +51,7 @@ app: Final = typer.Typer(
 rules_app: Final = typer.Typer(no_args_is_help=True, help="What accounting keeps in RULES_DIR.")
 app.add_typer(rules_app, name="rules")
 app.add_typer(dead_letters_app, name="dead-letters")
-for _command in (retry, release, reset, acknowledge):
+for _command in (retry, release, reset, acknowledge, watch):
     app.command()(_command)
 
 

@@ -692,3 +692,14 @@ async def count_partitions(connection: Connection, topics: Sequence[str]) -> dic
         finally:
             await admin.close()
     return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
+
+
+async def count_brokers(connection: Connection) -> int:
+    """Count the brokers that there are now."""
+    admin = AIOKafkaAdminClient(**connection.list_options())
+    async with _tell_outages():
+        await admin.start()
+        try:
+            return len((await admin.describe_cluster())["brokers"])
+        finally:
+            await admin.close()

@@ -114,10 +114,20 @@ class ServerSettings(KafkaSettings, DatabaseSettings):
     """Both servers."""
 
 
-class WorkerSettings(ServerSettings, RulesSettings):
-    """Everything that the worker needs."""
+class HttpSettings(BaseSettings):
+    """Where a process tells how it is."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
 
     http_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+
+class WatcherSettings(KafkaSettings, HttpSettings):
+    """Everything that the watch needs."""
+
+
+class WorkerSettings(ServerSettings, RulesSettings, HttpSettings):
+    """Everything that the worker needs."""
 
 
 def read_settings(kind: type[Settings]) -> Settings:

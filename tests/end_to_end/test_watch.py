@@ -1,0 +1,233 @@
+"""The watch, as a process of its own: silent in an honest run, and a witness of each fault that is planted."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from prometheus_client.parser import text_string_to_metric_families
+
+from budget_bridge.contracts.records import Outgoing, Record
+from budget_bridge.demo.servers import choose_ports
+from tests.end_to_end.harness import Bridge
+from tests.end_to_end.test_health import ask
+from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, reject, retry
+
+WITHIN_SECONDS = 90.0
+
+
+class Watching:
+    """A watch over a bridge."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        [self.port] = choose_ports(1)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> None:
+        environment = self._bridge.environment | {"HTTP_PORT": str(self.port)}
+        # It has nothing to do with these.
+        for name in ("DATABASE_URL", "RULES_DIR"):
+            del environment[name]
+        with (self._bridge.folder / "watch.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "budget_bridge", "watch", *options], env=environment, stdout=log, stderr=log
+            )
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+                raise
+            finally:
+                self._process = None
+
+    async def look(self) -> tuple[int, set[tuple[str, str]]]:
+        """As of which moment it has judged, and what it finds: kind and budget."""
+        status, text = await ask(self.port, "/findings.json")
+        told: dict[str, Any] = json.loads(text) if status == 200 else {"judged_ms": None, "findings": []}
+        return told["judged_ms"] or 0, {(one["kind"], one["budget"]) for one in told["findings"]}
+
+    async def judge(self) -> set[tuple[str, str]]:
+        """Wait until it has judged all that there is now; gives what it finds."""
+        now_ms = time.time() * 1000
+        until = time.monotonic() + WITHIN_SECONDS
+        while time.monotonic() < until:
+            judged_ms, found = await self.look()
+            if judged_ms > now_ms:
+                return found
+            await asyncio.sleep(0.2)
+        raise AssertionError(f"it has not judged; it said:\n{(self._bridge.folder / 'watch.log').read_text()[-3000:]}")
+
+    async def wait_for(self, *findings: tuple[str, str]) -> None:
+        until = time.monotonic() + WITHIN_SECONDS
+        found: set[tuple[str, str]] = set()
+        while time.monotonic() < until:
+            _, found = await self.look()
+            if found.issuperset(findings):
+                return
+            await asyncio.sleep(0.2)
+        raise AssertionError(f"it does not see {set(findings) - found}; it sees {found}")
+
+    async def read_metrics(self) -> dict[tuple[str, ...], float]:
+        _, text = await ask(self.port, "/metrics")
+        return {
+            (sample.name.removeprefix("budget_bridge_watch_"), *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+
+@pytest.fixture
+async def watching(bridge: Bridge) -> AsyncIterator[Watching]:
+    watch = Watching(bridge)
+    yield watch
+    watch.stop()
+
+
+def key_of(project: int) -> str:
+    return str(KEY._replace(project_id=project))
+
+
+async def live_honestly(bridge: Bridge) -> None:
+    """Accepted, rejected, refused, failed, retried, waiting, synced again: everything that is in order."""
+    keys = {number: KEY._replace(project_id=number) for number in range(1, 7)}
+    dear = STEEL | {"original_amount": "640001.00"}
+    await bridge.send(*(accept(key=keys[number]) for number in (1, 2)))
+    await bridge.send(*(lock(key=key) for key in keys.values()))
+    await bridge.wait_for("approval.requested.v1", 6)
+    await bridge.send(*(accept(key=keys[number]) for number in (3, 4)), accept(key=keys[5], by="nobody"))
+    await bridge.send(reject(key=keys[6]))
+    await bridge.wait_for("request.refused.v1", 1, project_id=5)
+    await bridge.wait_for("budget.returned.v1", 1, project_id=6)
+    await bridge.send(accept(key=keys[6]), accept(key=keys[5]))
+    await bridge.wait_for("spectrum.export.v1", 5)
+    await bridge.send(lock(2, dear, key=keys[2]))
+    await bridge.wait_for("budget.status.v1", 1, project_id=2, waiting_version=2)
+    await bridge.send(acknowledge("failed", key=keys[1]), *(acknowledge("success", key=keys[n]) for n in (2, 3, 4, 5)))
+    await bridge.wait_for("budget.status.v1", 1, project_id=1, status="EXPORT_FAILED")
+    await bridge.send(retry(key=keys[1]))
+    await bridge.wait_for("spectrum.export.v1", 1, project_id=1, attempt=2)
+    await bridge.send(acknowledge("success", attempt=2, key=keys[1]))
+    await bridge.wait_for("approval.requested.v1", 1, project_id=2, budget_version=2)
+    await bridge.send(accept(2, key=keys[2]))
+    await bridge.wait_for("spectrum.resync.v1", 1, project_id=2)
+    await bridge.send(acknowledge("success", 2, key=keys[2]))
+    await bridge.wait_for("budget.status.v1", 1, project_id=2, status="SYNCED", budget_version=2)
+    await bridge.wait_for("budget.status.v1", 1, project_id=1, status="SYNCED")
+
+
+def find_export(bridge: Bridge, project: int, number: int = 1) -> Record:
+    return next(
+        record
+        for record in bridge.seen
+        if record.place.topic.endswith("spectrum.exports")
+        and (data := json.loads(record.value or b""))["project_id"] == project
+        and data["export_number"] == number
+    )
+
+
+async def export_by_rogue(bridge: Bridge, record: Record, **changes: object) -> None:
+    """Write to the topic of exports what the bridge never sent."""
+    value = json.dumps(json.loads(record.value or b"") | changes).encode()
+    await bridge.appender.append([Outgoing(record.place.topic, record.key, value, record.headers)])
+
+
+async def export_and_abort(bridge: Bridge, record: Record) -> None:
+    """Write an export again in a transaction that ends in nothing."""
+    producer = AIOKafkaProducer(bootstrap_servers=bridge.kafka, transactional_id=f"rogue-{uuid4()}")
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        await producer.send_and_wait(record.place.topic, record.value, record.key, headers=list(record.headers))
+        await producer.abort_transaction()
+    finally:
+        await producer.stop()
+
+
+async def test_the_watch_is_silent_in_an_honest_run_and_sees_each_fault(bridge: Bridge, watching: Watching) -> None:
+    watching.start("--exported-within", "15s")
+    worker = bridge.start()
+    await live_honestly(bridge)
+    assert await watching.judge() == set()
+    assert (await bridge.wait_until_carried()).are_clean
+    bridge.is_sound = False  # from here on a rogue writes
+
+    await export_and_abort(bridge, find_export(bridge, 3))
+    assert await watching.judge() == set()
+
+    await bridge.send_raw("procore.approvals", b"{", ())
+    await bridge.appender.append(
+        [
+            Outgoing(
+                f"{bridge.prefix}spectrum.exports", b"x", b'{"project_id": 0}', (("ce_type", b"spectrum.export.v2"),)
+            ),
+            Outgoing(f"{bridge.prefix}bridge.status", b"x", None, ()),
+        ]
+    )
+    doubled = find_export(bridge, 4)
+    await bridge.appender.append([Outgoing(doubled.place.topic, doubled.key, doubled.value, doubled.headers)])
+    await export_by_rogue(bridge, find_export(bridge, 3), project_id=300, export_id=str(uuid4()))
+    await export_by_rogue(bridge, find_export(bridge, 1), attempt=3)
+    await export_by_rogue(bridge, find_export(bridge, 2), attempt=2)
+    bridge.seen.clear()
+    await bridge.send(lock(key=KEY._replace(project_id=7)), accept(key=KEY._replace(project_id=7)))
+    await bridge.wait_for("spectrum.export.v1", 1, project_id=7)
+    in_flight = find_export(bridge, 7)
+    await export_by_rogue(bridge, in_flight, budget_version=2, export_number=2, export_id=str(uuid4()))
+    await bridge.send(lock(key=KEY._replace(project_id=8)))
+    await bridge.wait_for("approval.requested.v1", 1, project_id=8)
+    await bridge.stop(worker)
+    await bridge.send(accept(key=KEY._replace(project_id=8)))
+    expected = {
+        ("repeated_export", key_of(4)),
+        ("exported_without_acceptance", key_of(300)),
+        ("exported_without_acceptance", key_of(1)),
+        ("exported_without_acceptance", key_of(2)),
+        ("reordered_export", key_of(2)),
+        ("exported_without_acceptance", key_of(7)),
+        ("two_exports_in_flight", key_of(7)),
+        ("accepted_not_exported", key_of(8)),
+    }
+    await watching.wait_for(*expected)
+    assert await watching.judge() == expected
+    found = await watching.read_metrics()
+    assert found["unreadable_total", "procore.approvals"] == 1
+    assert found["unreadable_total", "spectrum.exports"] == 1
+    assert found["unreadable_total", "bridge.status"] == 1
+    assert found["findings", "exported_without_acceptance"] == 4
+    assert found["findings", "repeated_export"] == 1
+    _, page = await ask(watching.port, "/")
+    assert "two exports in flight" in page
+    assert "3 records could not be read" in page
+    if folder := os.environ.get("KEEP_PAGES"):
+        (bridge.folder / "page.html").write_text(page)
+        (bridge.folder / "page.html").rename(f"{folder}/watch.html")
+
+    # Started again it goes on with what it has seen, and with other limits sees who waits.
+    watching.stop()
+    watching.start("--exported-within", "1d", "--acknowledged-within", "5s", "--pending-within", "5s")
+    later = {
+        *(finding for finding in expected if finding[0] != "accepted_not_exported"),
+        *(("unacknowledged", key_of(project)) for project in (7, 300)),
+        ("pending_too_long", key_of(8)),
+    }
+    await watching.wait_for(*later)
+    assert await watching.judge() == later
+
+    # And when the worker carries on, what ends ends.
+    bridge.start()
+    await bridge.wait_for("spectrum.export.v1", 1, project_id=8)
+    await bridge.send(acknowledge("success", key=KEY._replace(project_id=8)))
+    assert ("pending_too_long", key_of(8)) not in await watching.judge()

@@ -30,6 +30,7 @@ COMING: Final[Mapping[str, frozenset[str]]] = {
     "budget_bridge_watch_records_total": frozenset({"topic"}),
     "budget_bridge_watch_unreadable_total": frozenset({"topic"}),
     "budget_bridge_watch_rate": frozenset({"type"}),
+    "budget_bridge_watch_behind_seconds": frozenset(),
 }
 
 OF_PROMETHEUS: Final = frozenset({"instance", "job"})
@@ -218,7 +219,7 @@ SAYING: Final = ("worker/check.py", "worker/run.py", "worker/recover.py", "outbo
 
 
 def list_sentences() -> Iterator[str]:
-    """List the longest piece of each sentence that stops a lane, the worker or a recovery, without what is filled in."""
+    """List the longest piece of each sentence that stops a lane, the worker or a recovery."""
     for name in SAYING:
         for node in ast.walk(ast.parse((SOURCE / name).read_text())):
             if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"message", "problem", "way_out"}):

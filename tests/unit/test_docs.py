@@ -10,7 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from budget_bridge.contracts.outbound import RefusalCode, ReturnCause, StatusName
 from budget_bridge.handlers import validation
 from budget_bridge.handlers.decision import Verdict
-from budget_bridge.worker import metrics
+from budget_bridge.worker import metrics, watch_metrics
 
 ROOT = Path(__file__).parents[2]
 BEHAVIOUR = (ROOT / "docs" / "behaviour.md").read_text()
@@ -47,5 +47,6 @@ def test_the_operations_page_lists_every_metric_and_nothing_else() -> None:
         (found[1].removesuffix("_total"), found[2], found[3])
         for found in re.finditer(r"^\| `(budget_bridge_\w+)` \| (\w+) \| ([^|]*?) ?\|", page, re.MULTILINE)
     }
-    ours = [one for one in vars(metrics).values() if isinstance(one, (Counter, Gauge, Histogram))]
+    there = (*vars(metrics).values(), *vars(watch_metrics).values())
+    ours = [one for one in there if isinstance(one, (Counter, Gauge, Histogram))]
     assert listed == {(one._name, one._type, ", ".join(f"`{label}`" for label in one._labelnames)) for one in ours}

@@ -1,8 +1,6 @@
 """Alerts, dashboard and runbook name what the code has: metrics, labels, log events, and what it says to people."""
 
 import ast
-import importlib
-import importlib.util
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -14,19 +12,11 @@ import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
 from budget_bridge.handlers.decision import Verdict
+from budget_bridge.worker import metrics, watch_metrics
 
 ROOT: Final = Path(__file__).parents[2]
 SOURCE: Final = ROOT / "src" / "budget_bridge"
 RUNBOOK: Final = (ROOT / "docs" / "runbook.md").read_text()
-
-# Delete it once all of them are in the registry.
-COMING: Final[Mapping[str, frozenset[str]]] = {
-    "budget_bridge_watch_findings": frozenset({"kind"}),
-    "budget_bridge_watch_records_total": frozenset({"topic"}),
-    "budget_bridge_watch_unreadable_total": frozenset({"topic"}),
-    "budget_bridge_watch_rate": frozenset({"type"}),
-    "budget_bridge_watch_behind_seconds": frozenset(),
-}
 
 OF_PROMETHEUS: Final = frozenset({"instance", "job"})
 """Labels that the scrape gives."""
@@ -34,11 +24,9 @@ OF_PROMETHEUS: Final = frozenset({"instance", "job"})
 
 def list_metrics() -> dict[str, frozenset[str]]:
     """List every series that a worker or the watch serves, with its labels."""
-    found = dict(COMING)
-    for name in ("budget_bridge.worker.metrics", "budget_bridge.worker.watch_metrics"):
-        if importlib.util.find_spec(name) is None:
-            continue
-        for one in vars(importlib.import_module(name)).values():
+    found: dict[str, frozenset[str]] = {}
+    for module in (metrics, watch_metrics):
+        for one in vars(module).values():
             labels = frozenset(getattr(one, "_labelnames", ()))
             if isinstance(one, Counter):
                 found[f"{one._name}_total"] = labels

@@ -44,7 +44,8 @@ class Health:
         counted_at = -CENSUS_SECONDS
         while not stopping.is_set():
             self._turned_at = time.monotonic()
-            if self._turned_at - counted_at > CENSUS_SECONDS:
+            # Not before the schema was found fit.
+            if self.started and self._turned_at - counted_at > CENSUS_SECONDS:
                 counted_at = self._turned_at
                 await _take_census(database_url)
             await wait_unless(stopping, 1.0)

@@ -229,9 +229,12 @@ class Lane:
             while not self._stopping.is_set():
                 records = await self._reader.fetch(self._place, AT_MOST, WITHIN_SECONDS)
                 if records:
-                    arrivals = [open_arrival(record, self._around.topic_prefix) for record in records]
+                    with measure("decode"):
+                        arrivals = [open_arrival(record, self._around.topic_prefix) for record in records]
                     position = await self._process(connection, publisher, position, arrivals)
-                elif self._publishing and self._publishing.done():
+                    continue
+                tell_lag(self._partition, self._reader.count_waiting(self._place, position.next_offset), None)
+                if self._publishing and self._publishing.done():
                     await self._land()
         finally:
             await self._land()

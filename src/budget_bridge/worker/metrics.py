@@ -65,7 +65,7 @@ ON_HOLD: Final = Gauge("budget_bridge_budgets_on_hold", "Budgets that are on hol
 
 @contextmanager
 def measure(step: str) -> Iterator[None]:
-    """Measure the time of a step: ``store`` or ``publish``."""
+    """Measure the time of a step: ``decode``, ``store`` (deciding included) or ``publish``."""
     with STEP.labels(step).time():
         yield
 
@@ -76,8 +76,9 @@ def count_batch(decided: Decided) -> None:
     HOLDS.inc(len(decided.holds))
     for entry in decided.entries:
         MESSAGES.labels(_tell_type(entry.arrival), entry.verdict.value).inc()
-        if entry.verdict is Verdict.DEAD_LETTERED:
-            DEAD_LETTERS.labels(entry.detail.partition(":")[0]).inc()
+    for row in decided.rows:
+        if reason := dict(row.record.headers).get("dead_letter_reason"):
+            DEAD_LETTERS.labels(reason.decode()).inc()
     for repeat in decided.repeats:
         MESSAGES.labels(_tell_type(repeat), Verdict.DUPLICATE.value).inc()
 

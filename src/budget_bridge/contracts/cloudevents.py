@@ -128,6 +128,11 @@ def read_trace(headers: Headers) -> Headers:
     return tuple((name, value) for name in _TRACE_HEADERS if (value := folded.get(name)) is not None)
 
 
+def drop_trace(headers: Headers) -> Headers:
+    """Leave out the trace context: which span a message belongs to is no part of what it says."""
+    return tuple((name, value) for name, value in headers if name.lower() not in _TRACE_HEADERS)
+
+
 def _fold_headers(headers: Headers) -> dict[str, bytes]:
     return {name.lower(): value for name, value in headers if value is not None}
 

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from time import time_ns
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -54,6 +55,7 @@ from budget_bridge.worker.metrics import (
     tell_lag,
 )
 from budget_bridge.worker.pace import back_off, is_ending, wait_unless
+from budget_bridge.worker.traces import Traces
 
 AT_MOST: Final = 150
 """Records in a batch: enough to share the cost of two commits, few enough that lanes take turns."""
@@ -78,6 +80,7 @@ class Surroundings:
     inbox_partitions: int
     rules: RulesVersion
     breakers: Breakers
+    traces: Traces
 
 
 def name_producer(group_id: str, inbox_topic: str, partition: int) -> str:
@@ -231,6 +234,7 @@ class Lane:
                 if records:
                     with measure("decode"):
                         arrivals = [open_arrival(record, self._around.topic_prefix) for record in records]
+                    arrivals = self._around.traces.begin(arrivals)
                     position = await self._process(connection, publisher, position, arrivals)
                     continue
                 tell_lag(self._partition, self._reader.count_waiting(self._place, position.next_offset), None)
@@ -272,6 +276,7 @@ class Lane:
         await self._land()
         self._publishing = asyncio.create_task(self._publish_batch(publisher, after.next_offset, decided, arrivals))
         self._tell(decided)
+        around.traces.end(decided)
         count_batch(decided)
         tell_lag(self._partition, self._reader.count_waiting(self._place, after.next_offset), arrivals[-1])
         return after
@@ -295,9 +300,10 @@ class Lane:
     async def _publish(
         self, publisher: Publisher, offset: int, records: Sequence[Outgoing], *, new: bool = False
     ) -> None:
-        metadata = sign_offset(self._around.deployment_id, NEW if new else "")
+        metadata, started_ns = sign_offset(self._around.deployment_id, NEW if new else ""), time_ns()
         await publisher.publish(self._around.group_id, self._place, offset, metadata, records, within=PUBLISH_SECONDS)
         if records:
+            self._around.traces.tell_sent(records, started_ns)
             self._log.info("outbox.published", messages=len(records), offset=offset)
 
     async def _wait(self, seconds: float) -> None:

@@ -37,6 +37,7 @@ from budget_bridge.worker.pace import wait_unless
 from budget_bridge.worker.rules_files import check_held_jobs, write_rules
 from budget_bridge.worker.settings import ConfigurationBroken, KafkaSettings, WorkerSettings
 from budget_bridge.worker.silence import Silence
+from budget_bridge.worker.traces import Traces, open_traces
 
 BATCH_BYTES: Final = 768 * 1024
 """What a lane takes at once, unless a single record is larger."""
@@ -73,16 +74,17 @@ async def run_worker(settings: WorkerSettings, rules: Rules, log: Logger) -> Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     collect_less_often()
-    breakers = make_breakers(log)
+    breakers, traces = make_breakers(log), open_traces(settings, settings.kafka_group_id)
     async with serve_health(settings.http_port, breakers) as health:
         watching = asyncio.create_task(health.run(stopping, settings.database_url.get_secret_value()))
         try:
-            surroundings = await _prepare_when_there(settings, rules, breakers, stopping)
+            surroundings = await _prepare_when_there(settings, rules, stopping, breakers, traces)
             if surroundings:
                 await _carry(surroundings, log, stopping, health)
         finally:
             stopping.set()
             await watching
+            await asyncio.to_thread(traces.close)
     log.info("worker.stopped")
 
 
@@ -94,7 +96,7 @@ def collect_less_often() -> None:
 
 
 async def _prepare_when_there(
-    settings: WorkerSettings, rules: Rules, breakers: Breakers, stopping: asyncio.Event
+    settings: WorkerSettings, rules: Rules, stopping: asyncio.Event, breakers: Breakers, traces: Traces
 ) -> Surroundings | None:
     """Wait until Kafka and Postgres are there, then check that everything fits."""
     while not stopping.is_set():
@@ -102,7 +104,7 @@ async def _prepare_when_there(
             await wait_unless(stopping, POLL_SECONDS)
             continue
         try:
-            surroundings = await _prepare(settings, rules, breakers)
+            surroundings = await _prepare(settings, rules, breakers, traces)
         except KafkaDown as down:
             breakers.kafka.trip(_START, down)
         except DatabaseDown as down:
@@ -113,7 +115,7 @@ async def _prepare_when_there(
     return None
 
 
-async def _prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers) -> Surroundings:
+async def _prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, traces: Traces) -> Surroundings:
     kafka = connect_kafka(settings)
     database_url = settings.database_url.get_secret_value()
     prefix = settings.topic_prefix
@@ -148,6 +150,7 @@ async def _prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers) -
             inbox_partitions=partitions,
             rules=await keep_rules(connection, rules, *write_rules(rules)),
             breakers=breakers,
+            traces=traces,
         )
     except SchemaUnfit as unfit:
         raise ConfigurationBroken((str(unfit),)) from unfit

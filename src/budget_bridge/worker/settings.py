@@ -126,7 +126,24 @@ class WatcherSettings(KafkaSettings, HttpSettings):
     """Everything that the watch needs."""
 
 
-class WorkerSettings(ServerSettings, RulesSettings, HttpSettings):
+class TracesSettings(BaseSettings):
+    """Where traces go, in OpenTelemetry's own variables; its other ones it reads itself."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
+
+    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_traces_endpoint: str = ""
+    otel_sdk_disabled: bool = False
+    otel_service_name: str = "budget-bridge"
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether there is a place that they go to."""
+        named = self.otel_exporter_otlp_endpoint or self.otel_exporter_otlp_traces_endpoint
+        return bool(named) and not self.otel_sdk_disabled
+
+
+class WorkerSettings(ServerSettings, RulesSettings, HttpSettings, TracesSettings):
     """Everything that the worker needs."""
 
 

@@ -27,7 +27,7 @@ h1 { font-size: 1.4rem; margin-bottom: .2rem; } p.at { color: #5b6675; margin-to
 .alarm { background: #fdecea; border-left: 4px solid #c0392b; padding: .8rem 1rem; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; }
 th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #e1e5ea; vertical-align: top; }
-th { color: #5b6675; font-weight: 600; } td.number { font-variant-numeric: tabular-nums; }
+th { color: #5b6675; font-weight: 600; } td.time { white-space: nowrap; } td.number { font-variant-numeric: tabular-nums; }
 """
 
 
@@ -43,16 +43,19 @@ def write_page(findings: list[Finding], judged_ms: int | None, rates: dict[str, 
     if judged_ms is None:
         told, at = "alarm", "It is still reading; nothing is judged yet."
     else:
-        told, at = ("alarm" if findings else "calm"), f"As of {_write_ms(judged_ms)}, up to which everything was read."
+        told, at = (
+            ("alarm" if findings else "calm"),
+            f"As of {_show_ms(judged_ms)} UTC, up to which everything was read.",
+        )
     count = {0: "Nothing is wrong", 1: "1 finding"}.get(len(findings), f"{len(findings)} findings")
     says = count if judged_ms is not None else "Not known yet"
     rows = "".join(
         f"<tr><td>{escape(_MEANINGS[one.kind])}</td><td>{escape(one.budget)}</td>"
-        f"<td>{_write_ms(one.since_ms)}</td><td>{escape(one.says)}</td></tr>"
+        f"<td class=time>{_show_ms(one.since_ms)}</td><td>{escape(one.says)}</td></tr>"
         for one in findings[:_SHOWN]
     )
     shown = f"<p>The first {_SHOWN} are shown.</p>" if len(findings) > _SHOWN else ""
-    table = f"<table><tr><th>what<th>budget<th>since<th>seen</tr>{rows}</table>{shown}" if findings else ""
+    table = f"<table><tr><th>what<th>budget<th>since (UTC)<th>seen</tr>{rows}</table>{shown}" if findings else ""
     minutes = "".join(
         f'<tr><td>{escape(kind)}</td><td class="number">{count}</td></tr>' for kind, count in sorted(rates.items())
     )
@@ -63,6 +66,10 @@ def write_page(findings: list[Finding], judged_ms: int | None, rates: dict[str, 
         f'<h1>The watch over budget-bridge</h1><p class="at">{at}</p><p class="{told}">{says}</p>{lost}{table}'
         f"<table><tr><th>messages in the last whole minute<th></tr>{minutes}</table></body></html>"
     )
+
+
+def _show_ms(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _write_ms(ms: int) -> str:

@@ -70,6 +70,8 @@ class Story:
     sent: tuple[Sent, ...]
     holds: tuple[HoldReason, ...] = ()
     """Latest first."""
+    pruned_before: datetime | None = None
+    """What was sent before this time may be kept no more; ``None`` where all of it is."""
 
 
 async def read_deployment_id(connection: Connection) -> UUID:
@@ -114,6 +116,7 @@ async def read_story(connection: Connection, key: BudgetKey) -> Story | None:
         history = await connection.fetch(QUERIES["show_history"], *key)
         sent = await connection.fetch(QUERIES["show_sent"], *key)
         holds = await connection.fetch(QUERIES["show_holds"], *key)
+        pruned_before = await connection.fetchval(QUERIES["read_pruned_before"])
     if state is None and not history:
         return None
     status = show_status(BUDGETS.read(state["state"])) if state else None
@@ -123,4 +126,5 @@ async def read_story(connection: Connection, key: BudgetKey) -> Story | None:
         tuple(Told(*row) for row in history),
         tuple(Sent(*row) for row in sent),
         tuple(HoldReason(*row) for row in holds),
+        pruned_before if pruned_before and any(row["at"] < pruned_before for row in history) else None,
     )

@@ -8,11 +8,13 @@ import typer
 from rich.console import Console
 
 from budget_bridge.handlers.budget import BudgetKey
-from budget_bridge.outbox.database import DatabaseDown, close, connect
+from budget_bridge.outbox.database import DatabaseBusy, DatabaseDown, close, connect
 from budget_bridge.outbox.deployment import Story, read_story
 from budget_bridge.outbox.migrate import SchemaUnfit, check_schema
 from budget_bridge.worker.kafka import KafkaDown
-from budget_bridge.worker.settings import ConfigurationBroken, DatabaseSettings
+from budget_bridge.worker.run import connect_kafka
+from budget_bridge.worker.scene import Scene
+from budget_bridge.worker.settings import ConfigurationBroken, DatabaseSettings, ServerSettings
 
 ANSWER_IS_NO: Final = 1
 BROKEN: Final = 2
@@ -27,7 +29,7 @@ def tell_problems() -> Iterator[None]:
         yield
     except ConfigurationBroken as broken:
         _print_problems(broken.problems)
-    except (DatabaseDown, KafkaDown, SchemaUnfit) as down:
+    except (DatabaseBusy, DatabaseDown, KafkaDown, SchemaUnfit) as down:
         _print_problems((f"{type(down).__name__}: {down}",))
 
 
@@ -52,6 +54,16 @@ async def find_story(settings: DatabaseSettings, key: BudgetKey) -> Story:
         typer.echo(f"nothing is known of budget {key}", err=True)
         raise typer.Exit(ANSWER_IS_NO)
     return story
+
+
+def set_scene(settings: ServerSettings) -> Scene:
+    """Set the scene that the settings name."""
+    return Scene(
+        connect_kafka(settings),
+        settings.database_url.get_secret_value(),
+        settings.kafka_group_id,
+        settings.topic_prefix,
+    )
 
 
 def read_key(text: str) -> BudgetKey:

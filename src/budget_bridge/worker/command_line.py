@@ -16,13 +16,14 @@ from budget_bridge.handlers.rules import Rules
 from budget_bridge.outbox.database import close, connect
 from budget_bridge.outbox.deployment import find_held_jobs
 from budget_bridge.outbox.migrate import check_schema, migrate
-from budget_bridge.worker.asking import ANSWER_IS_NO, find_story, read_key, tell_problems
+from budget_bridge.worker.asking import ANSWER_IS_NO, find_story, read_key, set_scene, tell_problems
 from budget_bridge.worker.dead_letter_commands import dead_letters_app
 from budget_bridge.worker.findings import Findings, show_findings, write_findings
 from budget_bridge.worker.kafka import NewTopicSpec, create_topics
 from budget_bridge.worker.log import configure_log
 from budget_bridge.worker.operator_commands import acknowledge, release, reset, retry
 from budget_bridge.worker.overview import look_over, show_overview, write_overview
+from budget_bridge.worker.prune_command import prune
 from budget_bridge.worker.reconcile import reconcile
 from budget_bridge.worker.recover import Choices, Step, TreatAs, open_recoverer
 from budget_bridge.worker.rules_files import check_held_jobs, read_rules
@@ -50,7 +51,7 @@ app: Final = typer.Typer(
 rules_app: Final = typer.Typer(no_args_is_help=True, help="What accounting keeps in RULES_DIR.")
 app.add_typer(rules_app, name="rules")
 app.add_typer(dead_letters_app, name="dead-letters")
-for _command in (retry, release, reset, acknowledge):
+for _command in (retry, release, reset, acknowledge, prune):
     app.command()(_command)
 
 
@@ -112,15 +113,6 @@ def _read_worker_settings() -> tuple[WorkerSettings, Rules]:
     return settings, rules
 
 
-def _set_scene(settings: ServerSettings) -> Scene:
-    return Scene(
-        connect_kafka(settings),
-        settings.database_url.get_secret_value(),
-        settings.kafka_group_id,
-        settings.topic_prefix,
-    )
-
-
 @app.command("status")
 def show_status(
     key: Annotated[
@@ -137,7 +129,7 @@ def show_status(
     console = Console(highlight=False, soft_wrap=True)
     with tell_problems():
         if key is None:
-            overview = asyncio.run(look_over(_set_scene(read_settings(ServerSettings))))
+            overview = asyncio.run(look_over(set_scene(read_settings(ServerSettings))))
             if as_json:
                 typer.echo(json.dumps(write_overview(overview), indent=2))
             else:
@@ -161,7 +153,7 @@ def reconcile_everything(
     Only reads, and the worker may run meanwhile. Exit code 1 when anything differs.
     """
     with tell_problems():
-        findings = asyncio.run(_look(_set_scene(read_settings(ServerSettings))))
+        findings = asyncio.run(_look(set_scene(read_settings(ServerSettings))))
         if as_json:
             typer.echo(json.dumps(write_findings(findings), indent=2))
         else:
@@ -192,7 +184,7 @@ def recover_deployment(
     """
     with tell_problems():
         settings, rules = _read_worker_settings()
-        scene = _set_scene(settings)
+        scene = set_scene(settings)
 
         async def plan() -> list[Step]:
             recoverer = await open_recoverer(scene, rules, Choices(adopt, treat_as, publish_again))

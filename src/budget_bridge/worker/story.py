@@ -14,6 +14,7 @@ def write_story(story: Story) -> dict[str, object]:
         "budget": story.key._asdict(),
         "status": story.status.model_dump(mode="json") if story.status else None,
         "history": [{**told._asdict(), "at": write_time(told.at)} for told in story.history],
+        "sent_pruned_before": write_time(story.pruned_before) if story.pruned_before else None,
         "sent": [{**sent._asdict(), "at": write_time(sent.at), "id": str(sent.id)} for sent in story.sent],
     }
 
@@ -41,6 +42,8 @@ def show_story(story: Story, console: Console) -> None:
     for message in story.sent:
         sent.add_row(write_time(message.at), message.type, message.topic, str(message.id))
     console.print(sent)
+    if story.pruned_before:
+        console.print(f"What was sent because of messages before {write_time(story.pruned_before)} is pruned.")
 
 
 def _show_status(status: BudgetStatus, console: Console) -> None:

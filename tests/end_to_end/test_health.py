@@ -47,6 +47,8 @@ async def test_health_and_metrics(bridge: Bridge) -> None:
     bridge.settings["HTTP_PORT"] = str(port)
     bridge.start()
     assert json.loads(await wait_for_answer(bridge, port, "/health/ready", 200))["ready"] is True
+    asked = json.loads((await asyncio.to_thread(bridge.command, "status", "--json")).stdout)["workers"]
+    assert [(one["ready"], one["kafka"], one["database"]) for one in asked] == [(True, "closed", "closed")]
     assert (await ask(port, "/health/live"))[0] == 200
     assert (await ask(port, "/"))[0] == 404
     await bridge.send(lock(), accept(), lock(1, key=KEY._replace(budget_id=1)))

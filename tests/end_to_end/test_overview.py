@@ -38,6 +38,18 @@ async def test_where_everything_stands(bridge: Bridge) -> None:
     shown = (await asyncio.to_thread(bridge.command, "status")).stdout
     assert "waits for a person" in shown
     assert "4211/2/55210" in shown
+    nobody = "http://127.0.0.1:1"
+    asked = await asyncio.to_thread(bridge.command, "status", "--json", "--worker", nobody)
+    assert [(one["url"], one["answers"]) for one in json.loads(asked.stdout)["workers"]] == [(nobody, False)]
     story = (await asyncio.to_thread(bridge.command, "status", str(keys[1]))).stdout
     assert "EXPORT_FAILED: version 1" in story
     assert "accepted by ann" in story
+    assert "it waits for an operator, to send it again" in story
+    # Each thing sent, where it stands in Kafka.
+    sent = json.loads((await asyncio.to_thread(bridge.command, "status", str(keys[1]), "--json")).stdout)["sent"]
+    places = {(dict(record.headers).get("ce_id") or b"").decode(): record.place for record in bridge.seen}
+    assert [(one["topic"], one["partition"], one["offset"]) for one in sent] == [places[one["id"]] for one in sent]
+    assert "/".join(map(str, places[sent[0]["id"]])) in story
+    alone = await asyncio.to_thread(bridge.command, "status", str(keys[1]), KAFKA_BOOTSTRAP="127.0.0.1:1")
+    assert (alone.returncode, "accepted by ann" in alone.stdout) == (0, True)
+    assert "where in Kafka things stand is not known" in alone.stderr

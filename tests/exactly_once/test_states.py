@@ -201,6 +201,53 @@ async def test_a_new_database_takes_the_place_of_the_old_one(deployment: Deploym
     deployment.database_url = new
 
 
+async def prune(deployment: Deployment) -> None:
+    done = await command(deployment, "prune", "--older-than", "0s", "--yes")
+    assert (done.returncode, "pruned: 4" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+async def test_a_backup_of_what_was_pruned_is_restored(deployment: Deployment) -> None:
+    """What Kafka holds of the pruned is taken for what it is: no budget is held for it."""
+    await prune(deployment)
+    backup = await copy_database(deployment.database_url, "backup_" + deployment.prefix.rstrip("."))
+    await carry(deployment, 11, 20)
+    await restore(deployment, backup)
+    told = await recovers(deployment, "no budget is held")
+    assert "decide the 20 messages again" in told
+    await is_sound(deployment, 25)
+
+
+async def test_the_groups_offsets_are_gone_and_all_is_pruned(deployment: Deployment) -> None:
+    await prune(deployment)
+    await delete_group(deployment, f"{deployment.prefix}bridge")
+    # Nobody can tell any more how far the lanes are published.
+    done = await command(deployment, "prune", "--older-than", "0s", "--yes")
+    assert "pruned: 0 messages" in done.stdout
+    await recovers(deployment, "and 0 are not: commit offset")
+    await is_sound(deployment)
+
+
+async def test_the_inbox_is_made_anew_after_a_prune(deployment: Deployment) -> None:
+    """All sources are read again, and all of it known."""
+    await prune(deployment)
+    await change_topic(deployment, "bridge.inbox")
+    await recovers(deployment, "commit offset")
+    await is_sound(deployment)
+
+
+async def test_what_is_pruned_cannot_be_published_again(deployment: Deployment) -> None:
+    await prune(deployment)
+    await carry(deployment, 11, 12)
+    await change_topic(deployment, "spectrum.exports")
+    told = await recover(deployment, "--dry-run")
+    assert "spectrum.exports lacks 2 messages" in told.stdout
+    assert "cannot be published again" in told.stdout
+    done = await recover(deployment, "--publish-again", "--yes")
+    assert done.returncode == 0, done.stdout
+    findings = await deployment.reconcile()
+    assert findings.are_clean, findings.first
+
+
 async def test_two_deployments_never_share_a_group(deployment: Deployment) -> None:
     """Also when both start at the same moment on a group that is new: the lane itself looks."""
     other = Deployment(deployment.folder, deployment.kafka, await create_database(deployment.database_url))

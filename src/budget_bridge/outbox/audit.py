@@ -44,6 +44,8 @@ class Stored(NamedTuple):
     key_digest: bytes
     headers: Headers
     body_digest: bytes
+    pruned: bool
+    """Whether its bytes are gone."""
 
 
 class Kept(NamedTuple):
@@ -110,8 +112,21 @@ class Snapshot:
         async with tell_outages():
             rows = await self._connection.fetch(QUERIES["audit_verdicts"], *columns)
         return {
-            Identity(*row[:4]): Stored(row[4], row[5], row[6], unpack_headers(row["headers"]), row[8]) for row in rows
+            Identity(*row[:4]): Stored(row[4], row[5], row[6], unpack_headers(row["headers"]), *row[8:]) for row in rows
         }
+
+    async def read_pruned_before(self) -> datetime | None:
+        """Read the time before which bytes of history and rows of the outbox may be gone; ``None`` where none are."""
+        async with tell_outages():
+            found: datetime | None = await self._connection.fetchval(QUERIES["read_pruned_before"])
+        return found
+
+    async def find_old_origins(self, origins: Iterable[Place], before: datetime) -> set[Place]:
+        """Find which records of the sources came in before a time."""
+        columns = [list(column) for column in zip(*origins, strict=True)] or [[], [], []]
+        async with tell_outages():
+            rows = await self._connection.fetch(QUERIES["audit_old_origins"], *columns, before)
+        return {Place(*row) for row in rows}
 
     async def read_places(self, inbox_partition: int) -> set[int]:
         """Read the inbox offsets of one partition that history has."""

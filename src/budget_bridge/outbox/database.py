@@ -34,6 +34,10 @@ class DatabaseDown(Exception):  # noqa: N818 - a state of the world, not a fault
     """The database does not answer, or cannot take anything now; whether a commit came through is not known."""
 
 
+class DatabaseBusy(Exception):  # noqa: N818 - a state of the world, not a fault of the program
+    """Somebody does something meanwhile that must not go on beside this."""
+
+
 @asynccontextmanager
 async def tell_outages() -> AsyncIterator[None]:
     """Turn whatever says that the database is away into ``DatabaseDown``."""

@@ -7,9 +7,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from budget_bridge.contracts.outbound import BudgetStatus
+from budget_bridge.contracts.records import Headers
 from budget_bridge.handlers.budget import BudgetKey
 from budget_bridge.handlers.decision import show_status
 from budget_bridge.handlers.rules import Rules
+from budget_bridge.outbox.batch import unpack_headers
 from budget_bridge.outbox.database import Connection, tell_outages
 from budget_bridge.outbox.queries import QUERIES
 from budget_bridge.outbox.store import BUDGETS, RulesVersion
@@ -58,6 +60,10 @@ class Sent(NamedTuple):
     id: UUID
     type: str | None
     topic: str
+    inbox_partition: int
+    inbox_offset: int
+    key: bytes | None
+    headers: Headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Story:
     sent: tuple[Sent, ...]
     holds: tuple[HoldReason, ...] = ()
     """Latest first."""
+    pruned_before: datetime | None = None
+    """What was sent before this time may be kept no more; ``None`` where all of it is."""
 
 
 async def read_deployment_id(connection: Connection) -> UUID:
@@ -114,6 +122,7 @@ async def read_story(connection: Connection, key: BudgetKey) -> Story | None:
         history = await connection.fetch(QUERIES["show_history"], *key)
         sent = await connection.fetch(QUERIES["show_sent"], *key)
         holds = await connection.fetch(QUERIES["show_holds"], *key)
+        pruned_before = await connection.fetchval(QUERIES["read_pruned_before"])
     if state is None and not history:
         return None
     status = show_status(BUDGETS.read(state["state"])) if state else None
@@ -121,6 +130,7 @@ async def read_story(connection: Connection, key: BudgetKey) -> Story | None:
         key,
         status,
         tuple(Told(*row) for row in history),
-        tuple(Sent(*row) for row in sent),
+        tuple(Sent(**{**dict(row), "headers": unpack_headers(row["headers"])}) for row in sent),
         tuple(HoldReason(*row) for row in holds),
+        pruned_before if pruned_before and any(row["at"] < pruned_before for row in history) else None,
     )

@@ -8,7 +8,7 @@ from budget_bridge.contracts.inbox import Arrival
 from budget_bridge.handlers.budget import BudgetKey
 from budget_bridge.outbox.audit import Snapshot
 from budget_bridge.outbox.batch import Identity, StumbledError, Suspects, identify
-from budget_bridge.outbox.database import Connection, close, connect, tell_outages
+from budget_bridge.outbox.database import Connection, DatabaseBusy, close, connect, tell_outages
 from budget_bridge.outbox.queries import QUERIES
 from budget_bridge.outbox.store import LastRecord, Position, RulesVersion, find_holds_to_come, write_batch
 
@@ -89,11 +89,15 @@ async def read_inbox_partitions(connection: Connection) -> int | None:
 
 @asynccontextmanager
 async def open_recovery(database_url: str) -> AsyncIterator[Recovery]:
-    """Begin a recovery; whatever is not kept is as if it had not been."""
+    """Begin a recovery; whatever is not kept is as if it had not been. Raises ``DatabaseBusy`` during a prune."""
     connection = await connect(database_url, transaction_seconds=None)
     try:
         async with tell_outages():
             await connection.execute("begin isolation level repeatable read")
+            is_alone = await connection.fetchval(QUERIES["lock_out_pruning"])
+        if not is_alone:
+            message = "`budget-bridge prune` is at work on this database: let it end, or stop it"
+            raise DatabaseBusy(message)
         yield Recovery(connection)
     finally:
         await close(connection, 1.0)

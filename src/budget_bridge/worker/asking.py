@@ -1,5 +1,6 @@
 """What the commands share: exit codes, how problems are told, how a budget is named and found."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Final
@@ -8,11 +9,13 @@ import typer
 from rich.console import Console
 
 from budget_bridge.handlers.budget import BudgetKey
-from budget_bridge.outbox.database import DatabaseDown, close, connect
+from budget_bridge.outbox.database import DatabaseBusy, DatabaseDown, close, connect
 from budget_bridge.outbox.deployment import Story, read_story
 from budget_bridge.outbox.migrate import SchemaUnfit, check_schema
 from budget_bridge.worker.kafka import KafkaDown
-from budget_bridge.worker.settings import ConfigurationBroken, DatabaseSettings
+from budget_bridge.worker.run import connect_kafka
+from budget_bridge.worker.scene import Scene
+from budget_bridge.worker.settings import ConfigurationBroken, DatabaseSettings, ServerSettings
 
 ANSWER_IS_NO: Final = 1
 BROKEN: Final = 2
@@ -27,7 +30,7 @@ def tell_problems() -> Iterator[None]:
         yield
     except ConfigurationBroken as broken:
         _print_problems(broken.problems)
-    except (DatabaseDown, KafkaDown, SchemaUnfit) as down:
+    except (DatabaseBusy, DatabaseDown, KafkaDown, SchemaUnfit) as down:
         _print_problems((f"{type(down).__name__}: {down}",))
 
 
@@ -52,6 +55,21 @@ async def find_story(settings: DatabaseSettings, key: BudgetKey) -> Story:
         typer.echo(f"nothing is known of budget {key}", err=True)
         raise typer.Exit(ANSWER_IS_NO)
     return story
+
+
+def make_console() -> Console:
+    """Make the console for what a person reads; wide where it goes to a file or another program."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+
+
+def set_scene(settings: ServerSettings) -> Scene:
+    """Set the scene that the settings name."""
+    return Scene(
+        connect_kafka(settings),
+        settings.database_url.get_secret_value(),
+        settings.kafka_group_id,
+        settings.topic_prefix,
+    )
 
 
 def read_key(text: str) -> BudgetKey:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 from typing import Annotated, Final
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -16,13 +17,15 @@ from budget_bridge.handlers.rules import Rules
 from budget_bridge.outbox.database import close, connect
 from budget_bridge.outbox.deployment import find_held_jobs
 from budget_bridge.outbox.migrate import check_schema, migrate
-from budget_bridge.worker.asking import ANSWER_IS_NO, find_story, read_key, tell_problems
+from budget_bridge.worker.asking import ANSWER_IS_NO, find_story, make_console, read_key, set_scene, tell_problems
 from budget_bridge.worker.dead_letter_commands import dead_letters_app
 from budget_bridge.worker.findings import Findings, show_findings, write_findings
-from budget_bridge.worker.kafka import NewTopicSpec, create_topics
+from budget_bridge.worker.kafka import KafkaDown, NewTopicSpec, create_topics
 from budget_bridge.worker.log import configure_log
 from budget_bridge.worker.operator_commands import acknowledge, release, reset, retry
 from budget_bridge.worker.overview import look_over, show_overview, write_overview
+from budget_bridge.worker.places import Whereabouts, find_places
+from budget_bridge.worker.prune_command import prune
 from budget_bridge.worker.reconcile import reconcile
 from budget_bridge.worker.recover import Choices, Step, TreatAs, open_recoverer
 from budget_bridge.worker.rules_files import check_held_jobs, read_rules
@@ -31,6 +34,7 @@ from budget_bridge.worker.scene import Scene
 from budget_bridge.worker.settings import (
     ConfigurationBroken,
     DatabaseSettings,
+    HttpSettings,
     KafkaSettings,
     RulesSettings,
     ServerSettings,
@@ -51,7 +55,7 @@ app: Final = typer.Typer(
 rules_app: Final = typer.Typer(no_args_is_help=True, help="What accounting keeps in RULES_DIR.")
 app.add_typer(rules_app, name="rules")
 app.add_typer(dead_letters_app, name="dead-letters")
-for _command in (retry, release, reset, acknowledge, watch):
+for _command in (retry, release, reset, acknowledge, prune, watch):
     app.command()(_command)
 
 
@@ -113,15 +117,6 @@ def _read_worker_settings() -> tuple[WorkerSettings, Rules]:
     return settings, rules
 
 
-def _set_scene(settings: ServerSettings) -> Scene:
-    return Scene(
-        connect_kafka(settings),
-        settings.database_url.get_secret_value(),
-        settings.kafka_group_id,
-        settings.topic_prefix,
-    )
-
-
 @app.command("status")
 def show_status(
     key: Annotated[
@@ -129,16 +124,22 @@ def show_status(
         typer.Argument(metavar="COMPANY/PROJECT/BUDGET", help="Which budget, e.g. 4211/90071/55210; without it, all."),
     ] = None,
     *,
+    worker: Annotated[
+        list[str] | None,
+        typer.Option(help="The HTTP address of a worker to ask how it is; repeatable.", show_default="HTTP_PORT here"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Where is this budget, since when, and why; its history. Exit code 1 if nothing is known of it.
 
     Without a budget: how many stand where, which wait longest for a person, and how far the lanes are behind.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     with tell_problems():
         if key is None:
-            overview = asyncio.run(look_over(_set_scene(read_settings(ServerSettings))))
+            port = read_settings(HttpSettings).http_port
+            workers = worker or ([f"http://127.0.0.1:{port}"] if port else [])
+            overview = asyncio.run(look_over(set_scene(read_settings(ServerSettings)), workers))
             if as_json:
                 typer.echo(json.dumps(write_overview(overview), indent=2))
             else:
@@ -146,10 +147,16 @@ def show_status(
             return
         budget = read_key(key)
         story = asyncio.run(find_story(read_settings(DatabaseSettings), budget))
+        places: dict[UUID, Whereabouts] = {}
+        try:
+            places = asyncio.run(find_places(set_scene(read_settings(ServerSettings)), story.sent))
+        except (ConfigurationBroken, KafkaDown) as why:
+            # The database has the story; Kafka only knows where things stand.
+            typer.echo(f"where in Kafka things stand is not known: {why}", err=True)
         if as_json:
-            typer.echo(json.dumps(write_story(story), indent=2))
+            typer.echo(json.dumps(write_story(story, places), indent=2))
         else:
-            show_story(story, console)
+            show_story(story, places, console)
 
 
 @app.command("reconcile")
@@ -162,7 +169,7 @@ def reconcile_everything(
     Only reads, and the worker may run meanwhile. Exit code 1 when anything differs.
     """
     with tell_problems():
-        findings = asyncio.run(_look(_set_scene(read_settings(ServerSettings))))
+        findings = asyncio.run(_look(set_scene(read_settings(ServerSettings))))
         if as_json:
             typer.echo(json.dumps(write_findings(findings), indent=2))
         else:
@@ -193,7 +200,7 @@ def recover_deployment(
     """
     with tell_problems():
         settings, rules = _read_worker_settings()
-        scene = _set_scene(settings)
+        scene = set_scene(settings)
 
         async def plan() -> list[Step]:
             recoverer = await open_recoverer(scene, rules, Choices(adopt, treat_as, publish_again))

@@ -14,6 +14,7 @@ from rich.table import Table
 from budget_bridge.contracts.fields import write_time
 from budget_bridge.contracts.records import Outgoing
 from budget_bridge.contracts.topics import DEAD_LETTERS
+from budget_bridge.outbox.audit import Snapshot
 from budget_bridge.outbox.database import close, connect
 from budget_bridge.outbox.dead_letters import SetAside, Wanted, read_dead_letters
 from budget_bridge.outbox.migrate import check_schema
@@ -93,7 +94,9 @@ def replay_one(letter: Id) -> None:
 def _find(letter: UUID) -> SetAside:
     found = asyncio.run(_read(Wanted(id=letter)))
     if not found:
-        typer.echo(f"there is no dead letter {letter}", err=True)
+        before = asyncio.run(_read_pruned_before())
+        pruned = f"; those that came in before {write_time(before)} are pruned" if before else ""
+        typer.echo(f"there is no dead letter {letter}{pruned}", err=True)
         raise typer.Exit(ANSWER_IS_NO)
     return found[0]
 
@@ -104,6 +107,14 @@ async def _read(wanted: Wanted) -> list[SetAside]:
     try:
         await check_schema(connection)
         return await read_dead_letters(connection, settings.topic_prefix + DEAD_LETTERS, wanted)
+    finally:
+        await close(connection, 1.0)
+
+
+async def _read_pruned_before() -> datetime | None:
+    connection = await connect(read_settings(ServerSettings).database_url.get_secret_value())
+    try:
+        return await Snapshot(connection).read_pruned_before()
     finally:
         await close(connection, 1.0)
 

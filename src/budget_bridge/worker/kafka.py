@@ -6,9 +6,10 @@ too large.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -609,6 +610,13 @@ class Log:
             async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
                 # Also past what the reader does not see: markers, and what was aborted.
                 reading = {place for place in reading if await self._consumer.position(place) < ends[place]}
+
+    async def find_offsets(self, partitions: Iterable[int], at: datetime) -> dict[int, int]:
+        """Find where the records from a time on begin; a partition without any is left out."""
+        times = {TopicPartition(self._topic, number): int(at.timestamp() * 1000) for number in partitions}
+        async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
+            found = await self._consumer.offsets_for_times(times)
+        return {place.partition: at.offset for place, at in found.items() if at is not None}
 
     async def get(self, partition: int, offset: int) -> Record | None:
         """Read one record; ``None`` where there is none at that offset."""

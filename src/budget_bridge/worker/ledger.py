@@ -1,14 +1,16 @@
 """One output topic beside the outbox rows that were to be sent to it, told apart by all their bytes."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from budget_bridge.contracts.cloudevents import SOURCE
 from budget_bridge.contracts.records import Outgoing, Place, Record
 from budget_bridge.handlers.budget import BudgetKey
-from budget_bridge.outbox.audit import RowPlace, SentRow
+from budget_bridge.outbox.audit import RowPlace, SentRow, Snapshot
 from budget_bridge.worker.kafka import Connection, open_log
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,6 +31,10 @@ class Unknown(NamedTuple):
     key: bytes | None
     id: str
     digest: bytes
+    at: datetime | None
+    """When what caused it came in, as it says itself."""
+    origin: Place | None
+    """What it is a dead letter of."""
 
 
 @dataclass(slots=True)
@@ -37,9 +43,13 @@ class Ledger:
 
     rows: dict[bytes, Entry] = field(default_factory=dict)
     met: dict[bytes, Place] = field(default_factory=dict)
-    doubled: list[tuple[Entry, Place]] = field(default_factory=list)
+    doubled: list[tuple[BudgetKey | None, Place]] = field(default_factory=list)
     reordered: list[tuple[Entry, Place]] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
+    pruned_before: datetime | None = None
+    """Rows before this time may have been pruned; ``None`` where none were."""
+    pruned: set[bytes] = field(default_factory=set)
+    """Records of ours whose rows were pruned."""
     gone_before: datetime | None = None
     """Messages before this time may have been removed by age; ``None`` where none were."""
     _last: dict[BudgetKey, RowPlace] = field(default_factory=dict)
@@ -48,16 +58,20 @@ class Ledger:
         """Take down one row."""
         self.rows[digest(row.record)] = Entry(row.place, row.at, row.budget)
 
-    def meet(self, record: Record) -> Entry | None:
-        """Meet a record of the topic, each partition in order; gives the row that it is."""
+    def meet(self, record: Record) -> bool:
+        """Meet a record of the topic, each partition in order; tells whether it is one of ours, and not a repeat."""
         found = digest(record)
         entry = self.rows.get(found)
+        if found in self.met or found in self.pruned:
+            self.doubled.append((entry.budget if entry else None, record.place))
+            return False
         if entry is None:
-            self.unknown.append(Unknown(record.place, record.key, read_id(record), found))
-            return None
-        if found in self.met:
-            self.doubled.append((entry, record.place))
-            return None
+            unknown = _describe(record, found)
+            if self.pruned_before and unknown.at and unknown.at < self.pruned_before:
+                self.pruned.add(found)
+                return True
+            self.unknown.append(unknown)
+            return False
         self.met[found] = record.place
         if entry.budget:
             last = self._last.get(entry.budget)
@@ -65,12 +79,29 @@ class Ledger:
                 self.reordered.append((entry, record.place))
             else:
                 self._last[entry.budget] = entry.place
-        return entry
+        return True
 
     def meet_again(self, rows: Iterable[SentRow]) -> None:
         """Take rows that came into the database after the first were taken down, and strike out what they explain."""
         later = {digest(row.record) for row in rows}
         self.unknown = [one for one in self.unknown if one.digest not in later]
+
+    async def explain_pruned(self, snapshot: Snapshot) -> None:
+        """Strike out what came of messages that are so old that its rows may have been pruned."""
+        before = await snapshot.read_pruned_before()
+        if before is None or not self.unknown:
+            return
+        # A dead letter says only what it is one of; history knows when that came in.
+        origins = {one.origin for one in self.unknown if one.origin}
+        old = await snapshot.find_old_origins(origins, before)
+        unknown, self.unknown = self.unknown, []
+        for one in unknown:
+            if one.origin not in old and (one.at is None or one.at >= before):
+                self.unknown.append(one)
+            elif one.digest in self.pruned:
+                self.doubled.append((None, one.place))
+            else:
+                self.pruned.add(one.digest)
 
     def list_missing(self) -> list[Entry]:
         """List the rows that were not met, in the order in which they are sent."""
@@ -86,11 +117,11 @@ class Ledger:
 
 
 async def read_topic(
-    kafka: Connection, topic: str, rows: AsyncIterator[SentRow], take: Callable[[Record], None] | None = None
+    kafka: Connection, topic: str, snapshot: Snapshot, take: Callable[[Record], None] | None = None
 ) -> Ledger:
-    """Read a topic through beside the rows that were to be sent to it; known records are also given to ``take``."""
-    ledger = Ledger()
-    async for row in rows:
+    """Read a topic through beside the rows that were to be sent to it; records of ours are also given to ``take``."""
+    ledger = Ledger(pruned_before=await snapshot.read_pruned_before())
+    async for row in snapshot.read_rows(topic):
         ledger.add(row)
     first: dict[int, int] = {}
     async with open_log(kafka, topic) as log:
@@ -104,6 +135,7 @@ async def read_topic(
         ledger.gone_before = datetime.max.replace(tzinfo=UTC)
     elif cut:
         ledger.gone_before = _EPOCH + timedelta(milliseconds=max(first[number] for number in cut))
+    await ledger.explain_pruned(snapshot)
     return ledger
 
 
@@ -116,6 +148,18 @@ def digest(record: Record | Outgoing) -> bytes:
     for part in parts:
         found.update(b"-" if part is None else b"%d:" % len(part) + part)
     return found.digest()
+
+
+def _describe(record: Record, found: bytes) -> Unknown:
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+    at, origin = None, None
+    with suppress(KeyError, ValueError):
+        if "dead_letter_topic" in headers:
+            number, offset = headers["dead_letter_partition"], headers["dead_letter_offset"]
+            origin = Place(headers["dead_letter_topic"], int(number), int(offset))
+        elif headers["ce_source"] == SOURCE:
+            at = datetime.fromisoformat(headers["ce_time"]).astimezone(UTC)
+    return Unknown(record.place, record.key, read_id(record), found, at, origin)
 
 
 def read_id(record: Record) -> str:

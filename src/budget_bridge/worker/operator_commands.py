@@ -54,7 +54,8 @@ def reset(key: Key, by: By, why: Why, *, yes: Yes = False) -> None:
         exports = [sent for sent in story.sent if sent.type in {"spectrum.export.v1", "spectrum.resync.v1"}]
         typer.echo(
             f"Spectrum may hold something of budget {budget}: {len(exports)} exports or attempts were sent"
-            + (f", the last at {write_time(exports[-1].at)}." if exports else ".")
+            + (f", the last at {write_time(exports[-1].at)}" if exports else "")
+            + (f"; those before {write_time(story.pruned_before)} are pruned." if story.pruned_before else ".")
         )
         typer.echo(
             "Look there first. A reset says: the ERP side will apply nothing more of them, and what stands there of "

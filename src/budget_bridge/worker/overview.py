@@ -1,7 +1,8 @@
 """All budgets on one screen: how many stand where, who waits longest, and how far the lanes are behind."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -17,11 +18,14 @@ from budget_bridge.outbox.overview import (
     list_waiting,
     read_next_offsets,
 )
+from budget_bridge.worker.asking_workers import WorkerState, ask_workers
 from budget_bridge.worker.kafka import open_log, read_group_offsets
 from budget_bridge.worker.scene import Scene
+from budget_bridge.worker.story import show_time
 
 _SHOWN: Final = 20
 _WITHIN_SECONDS: Final = 20.0
+_PLAIN: Final[dict[str, Any]] = {"box": None, "pad_edge": False}
 
 
 class LaneLag(NamedTuple):
@@ -40,10 +44,11 @@ class Overview:
     statuses: tuple[StatusCount, ...]
     waiting: tuple[WaitingBudget, ...]
     lanes: tuple[LaneLag, ...]
+    workers: tuple[WorkerState, ...]
 
 
-async def look_over(scene: Scene) -> Overview:
-    """Look at the database and at the lanes; raises ``DatabaseDown`` or ``KafkaDown``."""
+async def look_over(scene: Scene, workers: Sequence[str]) -> Overview:
+    """Look at the database and the lanes, and ask workers at these URLs; raises ``DatabaseDown`` or ``KafkaDown``."""
     connection = await connect(scene.database_url)
     try:
         await check_schema(connection)
@@ -62,37 +67,52 @@ async def look_over(scene: Scene) -> Overview:
             offset = offsets.get((inbox, number))
             published = offset.offset if offset else start
             lanes.append(LaneLag(number, max(end - position, 0), max(position - published, 0)))
-    return Overview(tuple(statuses), tuple(waiting), tuple(lanes))
+    return Overview(tuple(statuses), tuple(waiting), tuple(lanes), await ask_workers(workers))
 
 
 def write_overview(overview: Overview) -> dict[str, object]:
     """Write an overview for programs."""
     return {
         "statuses": [
-            {**one._asdict(), "oldest": write_time(one.oldest) if one.oldest else None} for one in overview.statuses
+            {
+                **one._asdict(),
+                "oldest": write_time(one.oldest) if one.oldest else None,
+                "oldest_overdue": write_time(one.oldest_overdue) if one.oldest_overdue else None,
+            }
+            for one in overview.statuses
         ],
         "waiting": [
             {**one._asdict(), "key": str(one.key), "since": write_time(one.since) if one.since else None}
             for one in overview.waiting
         ],
         "lanes": [lane._asdict() for lane in overview.lanes],
+        "workers": [worker._asdict() for worker in overview.workers],
     }
 
 
 def show_overview(overview: Overview, console: Console) -> None:
     """Show an overview to a person."""
-    statuses = Table("status", "budgets", "overdue", "on hold", "parked", "waiting versions", "oldest since", box=None)
+    statuses = Table("status", "budgets", "overdue", "on hold", "parked", "waiting versions", "oldest since", **_PLAIN)
     for one in overview.statuses:
         counts = (one.budgets, one.overdue, one.on_hold, one.parked, one.waiting)
-        statuses.add_row(one.status, *map(str, counts), write_time(one.oldest) if one.oldest else "")
+        statuses.add_row(one.status, *map(str, counts), show_time(one.oldest) if one.oldest else "")
     console.print(statuses if overview.statuses else "no budget is known yet")
     if overview.waiting:
-        waiting = Table("waits for a person", "budget", "version", "since", box=None)
+        waiting = Table("waits for a person", "budget", "version", "since", **_PLAIN)
         for budget in overview.waiting:
-            since = write_time(budget.since) if budget.since else ""
+            since = show_time(budget.since) if budget.since else ""
             waiting.add_row(budget.why, str(budget.key), str(budget.version or ""), since)
-        console.print("\n", waiting)
-    lanes = Table("lane", "undecided", "unpublished", box=None)
+        console.print()
+        console.print(waiting)
+    lanes = Table("lane", "undecided", "unpublished", **_PLAIN)
     for lane in overview.lanes:
         lanes.add_row(*map(str, lane))
-    console.print("\n", lanes)
+    console.print()
+    console.print(lanes)
+    if overview.workers:
+        workers = Table("worker", "ready", "breaker of kafka", "of the database", "silent consumers", **_PLAIN)
+        for worker in overview.workers:
+            ready = "yes" if worker.ready else "no" if worker.answers else "does not answer"
+            workers.add_row(worker.url, ready, worker.kafka, worker.database, ", ".join(worker.silent))
+        console.print()
+        console.print(workers)

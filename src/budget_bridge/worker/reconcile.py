@@ -61,11 +61,21 @@ async def _check_fold(look: Look) -> None:
     findings, snapshot = look.findings, look.snapshot
     claim = findings.claim("fold", "deciding history again gives the stored states, verdicts and messages")
     rules = {number: restore_rules(content) for number, content in (await snapshot.read_rules()).items()}
+    pruned_before = await snapshot.read_pruned_before()
     for number, offset, topic in await snapshot.find_causeless():
         what = f"the outbox has a row for {topic} at record {offset} of inbox partition {number}, which history lacks"
         findings.differ(claim, Kind.UNEXPLAINED, what)
     for company_id, project_id in await snapshot.read_projects():
         project = await snapshot.read_project(company_id, project_id)
+        young = [kept for kept in project.messages if pruned_before is None or kept.at >= pruned_before]
+        if old := len(project.messages) - len(young):
+            if company_id:
+                # What is left of it comes from messages that cannot be read any more.
+                claim.notes["projects of which something is pruned, so that they cannot be decided again"] += 1
+                continue
+            # Each of those that could not be read stands for itself.
+            claim.notes["unreadable records that are pruned"] += old
+            project = project._replace(messages=young)
         claim.checked += len(project.messages)
         for deviation in refold(project, rules, look.scene.topic_prefix):
             findings.differ(claim, Kind.ALTERED, deviation.what, deviation.budget)

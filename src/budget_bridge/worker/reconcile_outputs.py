@@ -52,15 +52,15 @@ async def check_outputs(look: Look) -> None:
     outputs = _Outputs()
     for name in OUTPUTS:
         topic = look.scene.topic_prefix + name
-        ledger = await read_topic(
-            look.scene.kafka, topic, look.snapshot.read_rows(topic), partial(_take_down, outputs, name)
-        )
+        ledger = await read_topic(look.scene.kafka, topic, look.snapshot, partial(_take_down, outputs, name))
         await _explain_newer(look, ledger, topic)
         once.checked += len(ledger.met)
         order.checked += len(ledger.met)
         known.checked += len(ledger.met) + len(ledger.unknown)
-        for entry, place in ledger.doubled:
-            look.findings.differ(once, Kind.DOUBLED, f"{tell_place(place)} is there a second time", entry.budget)
+        if ledger.pruned:
+            known.notes["messages so old that what the outbox had of them is pruned"] += len(ledger.pruned)
+        for budget, place in ledger.doubled:
+            look.findings.differ(once, Kind.DOUBLED, f"{tell_place(place)} is there a second time", budget)
         for entry, place in ledger.reordered:
             what = f"{tell_place(place)} comes after what it must come before"
             look.findings.differ(order, Kind.REORDERED, what, entry.budget)
@@ -94,6 +94,7 @@ async def _explain_newer(look: Look, ledger: Ledger, topic: str) -> None:
     async with open_snapshot(look.scene.database_url) as later:
         for number in await later.read_positions():
             ledger.meet_again(await later.read_rows_since(topic, number, look.positions.get(number, 0)))
+        await ledger.explain_pruned(later)
 
 
 def _judge_missing(look: Look, claim: Claim, entry: Entry, ledger: Ledger, name: str, outputs: _Outputs) -> None:

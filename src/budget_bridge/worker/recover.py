@@ -7,10 +7,12 @@ budgets for which it gives other messages than Kafka holds are put on hold for a
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
+from budget_bridge.contracts.fields import write_time
 from budget_bridge.contracts.inbox import open_arrival
 from budget_bridge.contracts.records import Outgoing
 from budget_bridge.contracts.topics import INBOX, OUTPUTS
@@ -206,6 +208,7 @@ class Recoverer:
     async def _plan_offsets(self, lanes: Sequence[_Lane]) -> list[Step]:
         async with open_recovery(self.scene.database_url) as recovery:
             ledgers = [await self._read(name, recovery.snapshot) for name in OUTPUTS]
+            pruned = _tell_pruned(await recovery.snapshot.read_pruned_before())
         steps = []
         for lane in lanes:
             found = f"lane {lane.number}: {lane.trouble.found if lane.trouble else ''}"
@@ -216,7 +219,7 @@ class Recoverer:
                     f"Kafka holds none of the {len(missing)} messages that are stored for this lane. If this is the "
                     f"wrong KAFKA_GROUP_ID, TOPIC_PREFIX or cluster, put that right. Otherwise say which it is: "
                     f"`--treat-as published` (they were sent, and have been removed since) or "
-                    f"`--treat-as unpublished` (they were never sent: they will be)"
+                    f"`--treat-as unpublished` (they were never sent: they will be){pruned}"
                 )
                 steps.append(Step(found, way_out, None))
                 continue
@@ -327,6 +330,7 @@ class Recoverer:
         async with open_recovery(self.scene.database_url) as recovery:
             # What was decided again and came out otherwise is not what was lost.
             held = await recovery.read_held()
+            pruned = _tell_pruned(await recovery.snapshot.read_pruned_before())
             for name in OUTPUTS:
                 ledger = await self._read(name, recovery.snapshot)
                 missing = [
@@ -343,7 +347,7 @@ class Recoverer:
                     way_out = (
                         "`budget-bridge recover --publish-again` publishes them once more, with the same ids and "
                         "bytes, each budget's in order and none behind a later one. Readers that saw them before must "
-                        "drop repeats by id; if none needs them, leave it"
+                        f"drop repeats by id; if none needs them, leave it{pruned}"
                     )
                     places = [entry.place for entry in missing]
                     act = partial(self._publish_again, name, places, published)
@@ -368,7 +372,7 @@ class Recoverer:
 
     async def _read(self, name: str, snapshot: Snapshot) -> Ledger:
         topic = self.scene.topic_prefix + name
-        return await read_topic(self.scene.kafka, topic, snapshot.read_rows(topic))
+        return await read_topic(self.scene.kafka, topic, snapshot)
 
     async def _make_publisher(self, number: int) -> Publisher:
         publisher = Publisher(self.scene.kafka, name_producer(self.scene.group_id, self._inbox, number))
@@ -439,6 +443,10 @@ def _read_key(key: bytes | None) -> BudgetKey | None:
     if len(parts) != len(BudgetKey._fields) or not all(part.isdigit() for part in parts):
         return None
     return BudgetKey(*map(int, parts))
+
+
+def _tell_pruned(before: datetime | None) -> str:
+    return f". What is pruned, of messages before {write_time(before)}, cannot be published again" if before else ""
 
 
 def _tell_holds(differing: Mapping[BudgetKey, str]) -> str:

@@ -27,7 +27,8 @@ h1 { font-size: 1.4rem; margin-bottom: .2rem; } p.at { color: #5b6675; margin-to
 .alarm { background: #fdecea; border-left: 4px solid #c0392b; padding: .8rem 1rem; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem; }
 th, td { text-align: left; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid #e1e5ea; vertical-align: top; }
-th { color: #5b6675; font-weight: 600; } td.time { white-space: nowrap; } td.number { font-variant-numeric: tabular-nums; }
+th { color: #5b6675; font-weight: 600; } td.time { white-space: nowrap; }
+td.number { font-variant-numeric: tabular-nums; }
 """
 
 

@@ -1,0 +1,194 @@
+"""A deployment is pruned while it works: nothing that is still needed goes, and everything stays provable."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from typing import Any
+
+import asyncpg
+
+from budget_bridge.contracts.records import Outgoing
+from tests.end_to_end.harness import Bridge
+from tests.exactly_once.deployment import Deployment
+from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, release
+
+KEYS = [KEY._replace(project_id=project) for project in range(1, 5)]
+CHANGED = STEEL | {"original_amount": "7.00"}
+
+
+async def prune(bridge: Bridge, *options: str, age: str = "0s") -> dict[str, Any]:
+    done = await asyncio.to_thread(bridge.command, "prune", "--older-than", age, "--json", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+async def fetch(bridge: Bridge, statement: str) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(bridge.database_url)
+    try:
+        found: list[asyncpg.Record] = await connection.fetch(statement)
+        return found
+    finally:
+        await connection.close()
+
+
+def answer(bridge: Bridge, said: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "budget_bridge", "prune", "--older-than", "0s"],
+        env=bridge.environment,
+        input=said,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+async def test_a_deployment_that_works_on(bridge: Bridge) -> None:
+    bridge.start()
+    synced, exporting, parked, pending = KEYS
+    await bridge.send(lock(key=synced), message_id="the lock")
+    await bridge.send(lock(key=exporting), lock(key=parked), lock(key=pending))
+    await bridge.wait_for("approval.requested.v1", 4)
+    await bridge.send(accept(key=synced), accept(key=exporting), accept(2, key=parked))
+    await bridge.send_raw("procore.budgets", b"no message", key=b"the same")
+    await bridge.wait_for("spectrum.export.v1", 2)
+    await bridge.send(acknowledge("success", key=synced))
+    await bridge.wait_for("budget.status.v1", status="SYNCED")
+    await bridge.wait_until(lambda: len(bridge.dead_letters()) == 1, "the dead letter")
+    await bridge.wait_until_carried()
+    story = json.loads((await asyncio.to_thread(bridge.command, "status", str(synced), "--json")).stdout)
+    [letter] = json.loads((await asyncio.to_thread(bridge.command, "dead-letters", "list", "--json")).stdout)
+    rows = len(await fetch(bridge, "select from outbox"))
+
+    # Nothing is that old; a dry run and a no change nothing.
+    assert (await prune(bridge, "--yes", age="1d"))["rows"] == 0
+    planned = await prune(bridge, "--dry-run")
+    assert (planned["rows"], planned["messages"], planned["dry_run"]) == (rows, 6, True)
+    refused = await asyncio.to_thread(answer, bridge, "n\n")
+    assert (refused.returncode, f"{rows} messages of the outbox" in refused.stderr) == (1, True)
+    assert len(await fetch(bridge, "select from outbox")) == rows
+
+    done = await asyncio.to_thread(answer, bridge, "y\n")
+    assert (done.returncode, f"pruned: {rows} messages of the outbox" in done.stdout) == (0, True), done.stderr
+    assert await fetch(bridge, "select from outbox") == []
+    kept = await fetch(bridge, "select distinct type from history where body is not null")
+    assert [row["type"] for row in kept] == ["approval.decision.v1"]
+    findings = await bridge.reconcile()
+    assert findings.are_clean, findings.first
+    assert findings.claims["known"].notes.total() == rows
+    assert findings.claims["verdicts"].notes.total() == 6
+    assert findings.claims["fold"].notes.total() == 4 + 1
+
+    # The record still tells everything but what was sent; the dead letter is gone, and it is said why.
+    told = json.loads((await asyncio.to_thread(bridge.command, "status", str(synced), "--json")).stdout)
+    assert (told["status"], told["history"], told["sent"]) == (story["status"], story["history"], [])
+    assert told["sent_pruned_before"] > told["history"][-1]["at"]
+    shown = (await asyncio.to_thread(bridge.command, "status", str(synced))).stdout
+    assert "accepted by ann" in shown
+    assert "is pruned" in shown
+    gone = await asyncio.to_thread(bridge.command, "dead-letters", "replay", letter["id"])
+    assert (gone.returncode, "are pruned" in gone.stderr) == (1, True)
+
+    await go_on(bridge)
+    await prune(bridge, "--yes")
+    await find_what_is_wrong(bridge)
+
+
+async def go_on(bridge: Bridge) -> None:
+    """What was pruned and comes again is a repeat; every budget goes on from where it was."""
+    synced, exporting, parked, pending = KEYS
+    await bridge.send(lock(key=synced), message_id="the lock")
+    await bridge.send(lock(2, CHANGED, key=synced), lock(2, key=parked), accept(key=pending))
+    await bridge.wait_for("spectrum.export.v1", project_id=parked.project_id, budget_version=2)
+    await bridge.wait_for("spectrum.export.v1", project_id=pending.project_id)
+    await bridge.wait_for("approval.requested.v1", project_id=synced.project_id, budget_version=2)
+    await bridge.send(accept(2, key=synced), acknowledge("failed", key=exporting))
+    await bridge.wait_for("spectrum.resync.v1", project_id=synced.project_id, budget_version=2)
+    await bridge.send(acknowledge("success", 2, key=synced))
+    await bridge.wait_for("budget.status.v1", project_id=synced.project_id, status="SYNCED", synced_version=2)
+    await bridge.wait_for("budget.status.v1", status="EXPORT_FAILED")
+    # A retry answers to an export that is pruned.
+    said = ("retry", str(exporting), "--by", "olga", "--why", "open again")
+    retried = await asyncio.to_thread(bridge.command, *said)
+    assert retried.returncode == 0, retried.stderr
+    await bridge.wait_for("spectrum.export.v1", project_id=exporting.project_id, attempt=2)
+    findings = await bridge.wait_until_carried()
+    assert findings.are_clean, findings.first
+    assert findings.claims["verdicts"].notes["repeats of a message"] == 1
+
+
+async def find_what_is_wrong(bridge: Bridge) -> None:
+    """After it, too, a reconciliation is there to find faults."""
+    bridge.is_sound = False
+    export = next(record for record in bridge.seen if record.place.topic.endswith("spectrum.exports"))
+    again = Outgoing(export.place.topic, export.key, export.value, export.headers)
+    letter = bridge.dead_letters()[0]
+    await bridge.appender.append([again, Outgoing(letter.place.topic, letter.key, letter.value, letter.headers)])
+    findings = await bridge.reconcile()
+    assert findings.claims["published"].differences.total() == 2, findings.first
+    unheard_of = tuple(
+        (name, b"2099-01-01T00:00:00Z" if name == "ce_time" else value) for name, value in export.headers
+    )
+    await bridge.appender.append([Outgoing(export.place.topic, export.key, export.value, unheard_of)])
+    await fetch(bridge, "delete from history where type = 'budget.locked.v1' and project_id = 2")
+    findings = await bridge.reconcile()
+    assert findings.claims["known"].differences.total() == 1, findings.first
+    assert findings.claims["verdicts"].differences.total() == 1, findings.first
+
+
+async def test_what_is_held_or_not_published_stays(deployment: Deployment) -> None:
+    held = KEY._replace(project_id=7)
+    worker = deployment.start_planted(STUMBLES_OVER_PROJECT="7")
+    await deployment.send(lock(1, key=held))
+    await deployment.wait_for("approval.requested.v1", project_id=7)
+    await deployment.load(1, 5)
+    await deployment.send(accept(1, key=held))
+    await deployment.wait_for("budget.status.v1", project_id=7, on_hold=True)
+    await deployment.wait_until(lambda: len(deployment.messages("spectrum.export.v1")) == 5, "the exports")
+    await deployment.wait_until_carried()
+    await deployment.stop(worker)
+    dying = deployment.start_planted(CRASH_AT="publish: before the commit")
+    await deployment.load(11, 40)
+    await deployment.wait_for_death(dying)
+
+    findings = await deployment.reconcile()
+    waiting = findings.claims["published"].waiting
+    assert waiting
+    done = await prune(deployment, "--yes")
+    assert done["rows"]
+    assert len(await fetch(deployment, "select from outbox")) == waiting
+    assert await fetch(deployment, "select from history where pruned and project_id = 7") == []
+    [places] = await fetch(
+        deployment,
+        "select count(*) from outbox join history using (inbox_partition, inbox_offset) where history.pruned",
+    )
+    assert places["count"] == 0
+    findings = await deployment.reconcile()
+    assert findings.are_clean, findings.first
+
+    deployment.start()
+    await deployment.send(release(key=held))
+    await deployment.wait_for("spectrum.export.v1", project_id=7)
+    await deployment.wait_until(
+        lambda: len({one["project_id"] for one in deployment.messages("spectrum.export.v1")}) == 36, "every export"
+    )
+    findings = await deployment.wait_until_carried()
+    assert findings.are_clean, findings.first
+    assert deployment.count_repeats() == 0
+
+
+async def test_a_lane_of_another_database_loses_nothing(bridge: Bridge) -> None:
+    bridge.start()
+    await bridge.send(lock())
+    await bridge.wait_for("approval.requested.v1")
+    await bridge.wait_until_carried()
+    bridge.is_sound = False
+    await fetch(bridge, "update deployment set id = gen_random_uuid()")
+    assert (await prune(bridge, "--yes"))["rows"] == 0
+    for environment in ({"KAFKA_GROUP_ID": "another"}, {"TOPIC_PREFIX": "another."}):
+        done = await asyncio.to_thread(bridge.command, "prune", "--older-than", "0s", "--yes", **environment)
+        assert (done.returncode, "pruned: 0 messages" in done.stdout) == (0, True), done.stderr
+    refused = await asyncio.to_thread(bridge.command, "prune", "--older-than", "400")
+    assert (refused.returncode, "such as 400d or 12h" in refused.stderr) == (2, True)

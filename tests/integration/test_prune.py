@@ -110,7 +110,8 @@ async def test_what_is_old_and_published_goes_and_all_else_stays(
 
 
 async def test_history_keeps_all_but_the_bytes(connection: Connection, position: Position, rules: RulesVersion) -> None:
-    batch = arrive_all([lock(), accept(), acknowledge("success"), b"no message"])
+    bodies: list[InboundMessage | bytes] = [lock(), accept(), acknowledge("success"), b"no message"]
+    batch = arrive_all(bodies)
     position, _ = await store_batch(connection, position, batch, rules, PREFIX)
     before_it = await connection.fetch("select * from history order by inbox_offset")
     story = await read_story(connection, KEY)
@@ -127,10 +128,7 @@ async def test_history_keeps_all_but_the_bytes(connection: Connection, position:
     assert (story.pruned_before, told.pruned_before) == (None, EVERYTHING)
 
     # The same again, under new places: all are repeats, also what never could be read.
-    again = [
-        arrive(10 + number, body, f"m{number}", came_from=number)
-        for number, body in enumerate([lock(), accept(), acknowledge("success"), b"no message"])
-    ]
+    again = [arrive(10 + number, body, f"m{number}", came_from=number) for number, body in enumerate(bodies)]
     position, decided = await store_batch(connection, position, again, rules, PREFIX)
     assert (len(decided.repeats), decided.entries, decided.rows) == (4, [], [])
     # And what is new goes on from the state.
@@ -140,7 +138,7 @@ async def test_history_keeps_all_but_the_bytes(connection: Connection, position:
 
 
 async def test_what_people_said_stays(connection: Connection, position: Position, rules: RulesVersion) -> None:
-    said = [accept(), retrieve(), release(), reset(), reject()]
+    said: list[InboundMessage] = [accept(), retrieve(), release(), reset(), reject()]
     await store_batch(connection, position, arrive_all([lock(), *said]), rules, PREFIX)
     await let_go(connection, Old(0, 100, EVERYTHING))
     assert await read_pruned(connection) == [0]
@@ -149,7 +147,7 @@ async def test_what_people_said_stays(connection: Connection, position: Position
 async def test_what_is_to_be_decided_stays(connection: Connection, position: Position, rules: RulesVersion) -> None:
     parked, waits = KEYS[:2]
     changed = lock(2, STEEL | {"original_amount": "1"}, key=waits)
-    bodies = [accept(2, key=parked), lock(1, key=waits), accept(1, key=waits), changed]
+    bodies: list[InboundMessage] = [accept(2, key=parked), lock(1, key=waits), accept(1, key=waits), changed]
     position, _ = await store_batch(connection, position, arrive_all(bodies), rules, PREFIX)
     verdicts = await connection.fetch("select verdict from history order by inbox_offset")
     assert [row[0] for row in verdicts] == ["parked", "applied", "applied", "waiting"]
@@ -161,7 +159,7 @@ async def test_what_is_to_be_decided_stays(connection: Connection, position: Pos
     position, decided = await store_batch(
         connection, position, [arrive(10, acknowledge("success", key=waits))], rules, PREFIX
     )
-    assert "spectrum.resync.v1" in {row.type for row in decided.rows}
+    assert "approval.requested.v1" in {row.type for row in decided.rows}
     await let_go(connection, Old(0, 100, EVERYTHING))
     assert await read_pruned(connection) == [1, 3, 10]
 

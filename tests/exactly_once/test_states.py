@@ -17,7 +17,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from budget_bridge.contracts.fields import write_time
 from budget_bridge.worker.kafka import Connection as KafkaConnection
-from budget_bridge.worker.kafka import commit_group_offsets, count_members, read_group_offsets
+from budget_bridge.worker.kafka import commit_group_offsets, describe_group, read_group_offsets
 from tests.exactly_once.deployment import Deployment, create_database
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, reject
 
@@ -48,7 +48,7 @@ async def settle(deployment: Deployment) -> None:
     """Wait until the groups are empty."""
     connection = KafkaConnection(deployment.kafka)
     for group in (f"{deployment.prefix}bridge", f"{deployment.prefix}bridge.intake"):
-        while await count_members(connection, group):  # noqa: ASYNC110 - the broker tells nobody
+        while (await describe_group(connection, group)).members:  # noqa: ASYNC110 - the broker tells nobody
             await asyncio.sleep(0.1)
 
 
@@ -455,9 +455,15 @@ async def test_workers_whose_clocks_are_hours_apart(deployment: Deployment) -> N
 
 
 async def test_a_message_larger_than_the_broker_takes(deployment: Deployment) -> None:
-    """The topic was not made by `budget-bridge topics`: the lane says so, and goes on once it is mended."""
+    """A worker does not start on such a topic; where it becomes one later, the lane says so, and waits until mended."""
     await set_limit(deployment, "bridge.approval-requests", 2000)
+    refused = await command(deployment, "run")
+    assert (refused.returncode, "takes messages of 2000 bytes" in refused.stderr) == (2, True)
+    await set_limit(deployment, "bridge.approval-requests", 16 * 1024 * 1024)
     worker = deployment.start()
+    starts = deployment.count_events("worker.started")
+    await deployment.wait_until(lambda: deployment.count_events("worker.started") > starts, "the worker")
+    await set_limit(deployment, "bridge.approval-requests", 2000)
     lines = [STEEL | {"budget_line_item_id": n, "cost_code": f"c{n}", "original_amount": "1.00"} for n in range(30)]
     await deployment.send(lock(1, *lines, key=KEY._replace(project_id=11)))
     await deployment.wait_until(

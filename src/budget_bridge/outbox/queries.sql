@@ -425,3 +425,22 @@ where inbox_partition = $1 and inbox_offset = any($2::bigint[]);
 
 -- name: remember_pruning
 update deployment set pruned_before = greatest(pruned_before, $1);
+
+-- What follows is for a look at the server itself.
+
+-- name: read_server
+select current_setting('server_version'), current_setting('server_version_num')::integer / 10000,
+    pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, clock_timestamp(),
+    current_setting('max_connections')::integer - (select count(*) from pg_stat_activity)::integer;
+
+-- name: list_missing_rights
+-- Deleting is for pruning alone.
+select needed.right || ' on ' || needed.relation as missing
+from (
+    values ('deployment', array['select', 'update']), ('rules', array['select', 'insert', 'update']),
+        ('positions', array['select', 'insert', 'update']), ('history', array['select', 'insert', 'update']),
+        ('budgets', array['select', 'insert', 'update']), ('outbox', array['select', 'insert', 'delete']),
+        ('holds', array['select', 'insert', 'update'])
+) as tables (relation, rights), unnest(rights) as right_, lateral (select relation, right_ as "right") as needed
+where to_regclass(needed.relation) is not null and not has_table_privilege(needed.relation, needed.right)
+order by 1;

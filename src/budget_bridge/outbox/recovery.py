@@ -13,6 +13,13 @@ from budget_bridge.outbox.queries import QUERIES
 from budget_bridge.outbox.store import LastRecord, Position, RulesVersion, find_holds_to_come, write_batch
 
 
+async def read_positions(connection: Connection) -> dict[int, Position]:
+    """Read where each lane is and what it remembers, taking nothing."""
+    async with tell_outages():
+        rows = await connection.fetch(QUERIES["read_positions"])
+    return {row[0]: Position(row[0], row[1], row[2], None if row[3] is None else LastRecord(*row[3:])) for row in rows}
+
+
 class Recovery:
     """The database while it is being recovered; nobody else sees any of it until it is kept."""
 
@@ -23,11 +30,7 @@ class Recovery:
 
     async def read_positions(self) -> dict[int, Position]:
         """Read where each lane is and what it remembers, taking nothing."""
-        async with tell_outages():
-            rows = await self.connection.fetch(QUERIES["read_positions"])
-        return {
-            row[0]: Position(row[0], row[1], row[2], None if row[3] is None else LastRecord(*row[3:])) for row in rows
-        }
+        return await read_positions(self.connection)
 
     async def put_position(self, inbox_partition: int, next_offset: int) -> Position:
         """Let a lane begin at an offset, and nobody who had it before go on."""

@@ -19,6 +19,7 @@ from budget_bridge.outbox.deployment import find_held_jobs
 from budget_bridge.outbox.migrate import check_schema, migrate
 from budget_bridge.worker.asking import ANSWER_IS_NO, find_story, make_console, read_key, set_scene, tell_problems
 from budget_bridge.worker.dead_letter_commands import dead_letters_app
+from budget_bridge.worker.doctor_command import doctor
 from budget_bridge.worker.findings import Findings, show_findings, write_findings
 from budget_bridge.worker.kafka import KafkaDown, NewTopicSpec, create_topics
 from budget_bridge.worker.log import configure_log
@@ -55,7 +56,7 @@ app: Final = typer.Typer(
 rules_app: Final = typer.Typer(no_args_is_help=True, help="What accounting keeps in RULES_DIR.")
 app.add_typer(rules_app, name="rules")
 app.add_typer(dead_letters_app, name="dead-letters")
-for _command in (retry, release, reset, acknowledge, prune, watch):
+for _command in (retry, release, reset, acknowledge, doctor, prune, watch):
     app.command()(_command)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
 from aiokafka.errors import (
     CommitFailedError,
@@ -27,6 +28,7 @@ from aiokafka.errors import (
 )
 from aiokafka.helpers import create_ssl_context
 from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.structs import OffsetAndMetadata
 
@@ -46,6 +48,17 @@ _BATCH_BYTES: Final = 512 * 1024
 # Back-to-back transactions meet CONCURRENT_TRANSACTIONS; this is how long AddOffsets then waits.
 _RETRY_MS: Final = 4
 _TOPIC_EXISTS: Final = 36
+_REQUESTS: Final = {
+    8: "OffsetCommit",
+    9: "OffsetFetch",
+    11: "JoinGroup",
+    22: "InitProducerId",
+    24: "AddPartitionsToTxn",
+    25: "AddOffsetsToTxn",
+    26: "EndTxn",
+    28: "TxnOffsetCommit",
+}
+"""By the numbers of Kafka's protocol: what groups and transactions need."""
 
 _LOADING: Final = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
 # aiokafka raises AssertionError where a producer is used after a fatal error.
@@ -570,21 +583,6 @@ async def commit_group_offsets(connection: Connection, group_id: str, offsets: M
             await _stop(consumer.stop(), 1.0)
 
 
-async def count_members(connection: Connection, group_id: str) -> int:
-    """Count who is in a group now."""
-    admin = AIOKafkaAdminClient(**connection.list_options())
-    async with _tell_outages():
-        await admin.start()
-        try:
-            [described] = await admin.describe_consumer_groups([group_id])
-        finally:
-            await admin.close()
-    [(code, _, _, _, _, members, *_)] = described.groups
-    if code:
-        raise KafkaDown(for_code(code).__name__)
-    return len(members)
-
-
 class Log:
     """Every committed record of a topic, from its first to the last there was when it was opened."""
 
@@ -711,3 +709,80 @@ async def count_brokers(connection: Connection) -> int:
             return len((await admin.describe_cluster())["brokers"])
         finally:
             await admin.close()
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """How a topic is set up on the broker."""
+
+    partitions: int
+    copies: int
+    """Replicas of the partition that has fewest."""
+    in_sync: int
+    """Of them in step, where fewest are."""
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """How a group is: what it is doing, and how many are in it."""
+
+    state: str
+    members: int
+
+
+async def describe_topics(connection: Connection, names: Sequence[str]) -> dict[str, TopicState]:
+    """Describe those topics that there are, with their settings where these may be read."""
+    admin = AIOKafkaAdminClient(**connection.list_options())
+    async with _tell_outages():
+        await admin.start()
+        try:
+            described = [topic for topic in await admin.describe_topics(list(names)) if not topic["error_code"]]
+            resources = [ConfigResource(ConfigResourceType.TOPIC, topic["topic"]) for topic in described]
+            answers = await admin.describe_configs(resources) if resources else []
+        finally:
+            await admin.close()
+    settings: dict[str, dict[str, str]] = {}
+    for answer in answers:
+        for code, _, _, name, entries in answer.resources:
+            if not code:
+                settings[name] = {entry[0]: entry[1] or "" for entry in entries}
+    return {
+        topic["topic"]: TopicState(
+            len(topic["partitions"]),
+            min((len(partition["replicas"]) for partition in topic["partitions"]), default=0),
+            min((len(partition["isr"]) for partition in topic["partitions"]), default=0),
+            settings.get(topic["topic"], {}),
+        )
+        for topic in described
+    }
+
+
+async def describe_group(connection: Connection, group_id: str) -> GroupState:
+    """Describe a group; one that nobody ever joined is dead."""
+    admin = AIOKafkaAdminClient(**connection.list_options())
+    async with _tell_outages():
+        await admin.start()
+        try:
+            [described] = await admin.describe_consumer_groups([group_id])
+        finally:
+            await admin.close()
+    [(code, _, state, _, _, members, *_)] = described.groups
+    if code:
+        raise KafkaDown(for_code(code).__name__)
+    return GroupState(state, len(members))
+
+
+async def list_missing_requests(connection: Connection, server: str) -> list[str]:
+    """Ask one server which requests it takes, and list those of ours that it does not; raises ``KafkaDown``."""
+    options = connection.list_options() | {"bootstrap_servers": server}
+    client = AIOKafkaClient(**options)
+    try:
+        async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
+            await client.bootstrap()
+            node = client.get_random_node()
+            answer = await client.send(node, ApiVersionRequest())
+    finally:
+        await _stop(client.close(), 1.0)
+    taken = {key for key, _, _ in answer.api_versions}
+    return [name for key, name in _REQUESTS.items() if key not in taken]

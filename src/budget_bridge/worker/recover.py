@@ -31,7 +31,7 @@ from budget_bridge.worker.kafka import (
     Publisher,
     choose_partition,
     commit_group_offsets,
-    count_members,
+    describe_group,
     open_log,
     read_group_offsets,
 )
@@ -121,7 +121,7 @@ class Recoverer:
     async def _refuse_while_carried(self) -> None:
         group_id = self.scene.group_id
         for group in (group_id, name_intake_group(group_id)):
-            if members := await count_members(self.scene.kafka, group):
+            if members := (await describe_group(self.scene.kafka, group)).members:
                 problem = (
                     f"consumer group {group} has {members} members: stop every worker first (one that was killed "
                     f"leaves its group after 10 s)"

@@ -3,11 +3,12 @@
 import asyncio
 import gc
 import signal
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
 from uuid import UUID
 
-from budget_bridge.contracts.topics import INBOX, OUTPUTS, SOURCES
+from budget_bridge.contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
 from budget_bridge.handlers.rules import Rules
 from budget_bridge.outbox.database import DatabaseDown, close, connect
 from budget_bridge.outbox.deployment import (
@@ -19,6 +20,7 @@ from budget_bridge.outbox.deployment import (
 from budget_bridge.outbox.migrate import SchemaUnfit, check_schema
 from budget_bridge.worker.breaker import Breaker, Breakers, make_breakers
 from budget_bridge.worker.deadlines import Deadlines
+from budget_bridge.worker.doctor_topics import find_small
 from budget_bridge.worker.health import Health, serve_health
 from budget_bridge.worker.intake import Intake
 from budget_bridge.worker.kafka import (
@@ -27,7 +29,9 @@ from budget_bridge.worker.kafka import (
     KafkaDown,
     Partition,
     Reader,
+    TopicState,
     count_partitions,
+    describe_topics,
     read_group_offsets,
 )
 from budget_bridge.worker.lane import Lane, Surroundings
@@ -124,6 +128,8 @@ async def _prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, t
     if missing := [name for name in needed if name not in there]:
         problem = f"topics are missing ({', '.join(missing)}): run `budget-bridge topics`"
         raise ConfigurationBroken((problem,))
+    if too_small := list_too_small(await describe_topics(kafka, needed), prefix):
+        raise ConfigurationBroken(too_small)
     connection = await connect(database_url)
     try:
         await check_schema(connection)
@@ -156,6 +162,19 @@ async def _prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, t
         raise ConfigurationBroken((str(unfit),)) from unfit
     finally:
         await close(connection, 1.0)
+
+
+def list_too_small(topics: Mapping[str, TopicState], prefix: str) -> tuple[str, ...]:
+    """List the topics of ours that take less than a message can have: one that is refused would stop its lane."""
+    problems = []
+    for setup in list_topics():
+        topic = topics.get(prefix + setup.name)
+        if topic and setup.name not in SOURCES and (small := find_small(topic, setup)):
+            problems.append(
+                f"{prefix}{setup.name} takes messages of {small[0]} bytes, and they can have {small[1]}: set its "
+                f"max.message.bytes to {small[1]}, as `budget-bridge topics` does for topics that it makes"
+            )
+    return tuple(problems)
 
 
 async def _check_group(kafka: Connection, group_id: str, inbox: str, partitions: int, deployment_id: UUID) -> None:

@@ -1,8 +1,10 @@
 """What the commands share: exit codes, how problems are told, how a budget is named and found."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Annotated, Final
 
 import typer
@@ -19,6 +21,8 @@ from budget_bridge.worker.settings import ConfigurationBroken, DatabaseSettings,
 
 ANSWER_IS_NO: Final = 1
 BROKEN: Final = 2
+
+_UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 Key = Annotated[str, typer.Argument(metavar="COMPANY/PROJECT/BUDGET", help="Which budget, e.g. 4211/90071/55210.")]
 
@@ -79,3 +83,12 @@ def read_key(text: str) -> BudgetKey:
         message = f"{text!r} is no budget key; COMPANY/PROJECT/BUDGET is expected, such as 4211/90071/55210"
         raise typer.BadParameter(message)
     return BudgetKey(*map(int, parts))
+
+
+def read_age(text: str) -> timedelta:
+    """Read an age as people write it."""
+    found = re.fullmatch(r"([0-9]{1,5})([dhms])", text)
+    if not found:
+        message = f"{text!r} is no age; a number of days, hours, minutes or seconds is expected, such as 400d or 12h"
+        raise typer.BadParameter(message)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})

@@ -48,10 +48,12 @@ async def _examine() -> list[Check]:
     except DatabaseDown as down:
         checks.append(Check("database", "wrong", f"it does not answer: {down}", "start it, or mend DATABASE_URL"))
     try:
-        return checks + await _examine_servers(connection, rules)
+        checks += await _examine_servers(connection, rules)
     finally:
         if connection:
             await close(connection, 1.0)
+    order = list(dict.fromkeys(check.about for check in checks))
+    return sorted(checks, key=lambda check: order.index(check.about))
 
 
 async def _examine_servers(connection: Connection | None, rules: Rules | None) -> list[Check]:

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import re
-from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,20 +10,9 @@ from rich.progress import Progress
 
 from budget_bridge.contracts.fields import write_time
 from budget_bridge.outbox.prune import Pruned
-from budget_bridge.worker.asking import ANSWER_IS_NO, set_scene, tell_problems
+from budget_bridge.worker.asking import ANSWER_IS_NO, read_age, set_scene, tell_problems
 from budget_bridge.worker.prune import count_old, prune_old
 from budget_bridge.worker.settings import ServerSettings, read_settings
-
-_UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-
-
-def read_age(text: str) -> timedelta:
-    """Read an age as people write it."""
-    found = re.fullmatch(r"([0-9]{1,5})([dhms])", text)
-    if not found:
-        message = f"{text!r} is no age; a number of days, hours, minutes or seconds is expected, such as 400d or 12h"
-        raise typer.BadParameter(message)
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
 def prune(

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -211,9 +210,7 @@ async def test_the_watch_is_silent_in_an_honest_run_and_sees_each_fault(bridge: 
     _, page = await ask(watching.port, "/")
     assert "two exports in flight" in page
     assert "3 records could not be read" in page
-    if folder := os.environ.get("KEEP_PAGES"):
-        (bridge.folder / "page.html").write_text(page)
-        (bridge.folder / "page.html").rename(f"{folder}/watch.html")
+    (bridge.folder / "watch.html").write_text(page)
 
     # Started again it goes on with what it has seen, and with other limits sees who waits.
     watching.stop()

@@ -48,6 +48,7 @@ _BATCH_BYTES: Final = 512 * 1024
 # Back-to-back transactions meet CONCURRENT_TRANSACTIONS; this is how long AddOffsets then waits.
 _RETRY_MS: Final = 4
 _TOPIC_EXISTS: Final = 36
+_NOWHERE: Final = 2**63 - 1
 _REQUESTS: Final = {
     8: "OffsetCommit",
     9: "OffsetFetch",
@@ -165,6 +166,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         self._broken: Exception | None = None
         self._fetching: dict[Partition | None, asyncio.Task[list[Record]]] = {}
         self._nothing_since: dict[TopicPartition, float] = {}
+        self._behind: dict[TopicPartition, tuple[int, float]] = {}
         self._joined = asyncio.Event()
         self._options = connection.list_options() | {
             "group_id": group_id,
@@ -207,28 +209,41 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
         await self._tell(self._on_revoked, self._consumer.assignment())
         await self.close(1.0)
         self._nothing_since.clear()
+        self._behind.clear()
         self._consumer = AIOKafkaConsumer(**self._options)
         await self.start()
 
     async def find_silent(self, seconds: float) -> list[Partition]:
-        """List the partitions that were asked for so long, hand out nothing, and have more."""
-        since = asyncio.get_running_loop().time() - seconds
+        """List the partitions that have more, are asked for it, and hand out nothing for so long; to be called often.
+
+        What has just come in is no sign: it counts from the first call that finds the partition behind.
+        """
         asked = self._consumer.assignment() - self._consumer.paused()
-        places = [place for place, at in self._nothing_since.items() if at <= since and place in asked]
+        places = [place for place in self._nothing_since if place in asked]
         async with _tell_outages(), asyncio.timeout(seconds):
             ends = await self._consumer.end_offsets(places) if places else {}
-        silent = [place for place in places if await self._stands_before(place, ends[place])]
-        return sorted((place.topic, place.partition) for place in silent if place in self._nothing_since)
+        behind = {place: at for place in places if (at := await self._find_position(place)) < ends[place]}
+        now = asyncio.get_running_loop().time()
+        before, self._behind = self._behind, {}
+        for place, position in behind.items():
+            stood, since = before.get(place, (position, now))
+            self._behind[place] = (position, since if stood == position else now)
+        return sorted(
+            (place.topic, place.partition)
+            for place, (_, since) in self._behind.items()
+            if place in self._nothing_since and now - max(since, self._nothing_since[place]) >= seconds
+        )
 
-    async def _stands_before(self, place: TopicPartition, end: int) -> bool:
+    async def _find_position(self, place: TopicPartition) -> int:
         try:
             position: int = await asyncio.wait_for(self._consumer.position(place), 1.0)
         except TimeoutError:
             # It was never told where to begin, and does not find out.
-            return end > 0
+            return -1
         except IllegalStateError:
-            return False
-        return position < end
+            # It has gone to another member meanwhile.
+            return _NOWHERE
+        return position
 
     async def fetch(self, partition: Partition, at_most: int, within: float) -> list[Record]:
         """Fetch what is there of one partition; waits ``within`` seconds for something, and returns nothing then."""

@@ -20,7 +20,7 @@ from budget_bridge.worker.log import Logger
 from budget_bridge.worker.watch_metrics import BEHIND, FINDINGS, RATE, RECORDS, UNREADABLE
 from budget_bridge.worker.watch_page import write_findings, write_page
 from budget_bridge.worker.watch_sights import Seen, UnreadableError, see
-from budget_bridge.worker.watch_witness import Finding, Limits, Watched, count_kinds, judge
+from budget_bridge.worker.watch_witness import Finding, Limits, Watched, count_kinds, is_settled, judge
 
 MARGIN_MS: Final = 5_000
 """What was fetched so long ago has been looked at."""
@@ -85,6 +85,8 @@ class Watch:
         # Asked from outside of any stream, where Faust knows no time to be relative to.
         self._last_minute = self._rates.clone(relative_to=lambda _: time.time() - WINDOW_SECONDS)
         self._watched: dict[str, Watched] = {}
+        self._open: set[str] = set()
+        """Budgets of which something may be found."""
         self._found: dict[str, tuple[Finding, ...]] = {}
         self._read_ms: dict[Partition, int] = {}
         self._types: set[str] = set()
@@ -119,6 +121,7 @@ class Watch:
         after = before.note(seen.sight)
         if after != before:
             self._watched[seen.budget] = after
+            self._open.add(seen.budget)
             self._table[seen.budget] = after.model_dump(mode="json")
 
     def _recall(self, budget: str) -> Watched:
@@ -149,12 +152,18 @@ class Watch:
             return
         moment = read_ms - MARGIN_MS
         horizon_ms = max(map(int, self._starts.values()), default=0)
+        if self.judged_ms is None:
+            self._open.update(self._table.keys())
         found: dict[str, tuple[Finding, ...]] = {}
-        for number, budget in enumerate(list(self._table.keys())):
+        for number, budget in enumerate(list(self._open)):
             if number % TOGETHER == 0:
                 await asyncio.sleep(0)
-            if ends := tuple(judge(budget, self._recall(budget), moment, self._settings.limits, horizon_ms)):
+            watched = self._recall(budget)
+            if ends := tuple(judge(budget, watched, moment, self._settings.limits, horizon_ms)):
                 found[budget] = ends
+            elif is_settled(watched, moment, horizon_ms):
+                self._open.discard(budget)
+                del self._watched[budget]
         self._tell(found)
         self._found, self.judged_ms = found, moment
         for kind, count in count_kinds(found).items():

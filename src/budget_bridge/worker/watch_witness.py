@@ -59,7 +59,10 @@ class Finding(NamedTuple):
 
 
 class Watched(BaseModel):
-    """What was seen of one budget. Seeing a record again changes nothing."""
+    """What was seen of one budget: each topic in its order, one topic before or after another as it comes.
+
+    Seeing records again changes nothing in the end.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -90,11 +93,17 @@ def _add(watched: Watched, sight: Sight) -> Iterator[tuple[str, object]]:
         case Answered():
             yield "answers", watched.answers if sight in watched.answers else (*watched.answers, sight)
         case Requested():
-            yield "requested", watched.requested | {sight.version: sight.at_ms}
+            yield (
+                "requested",
+                watched.requested | {sight.version: max(sight.at_ms, watched.requested.get(sight.version, 0))},
+            )
         case Refused():
             yield "refused", watched.refused | {sight.message}
         case Returned():
-            yield "returned", watched.returned | {sight.version: sight.at_ms}
+            yield (
+                "returned",
+                watched.returned | {sight.version: max(sight.at_ms, watched.returned.get(sight.version, 0))},
+            )
         case Exported():
             yield "exports", watched.exports | {sight.place: sight}
         case Shown():
@@ -119,6 +128,13 @@ def judge(budget: str, watched: Watched, now_ms: int, limits: Limits, horizon_ms
             yield Finding(kind, budget, since_ms, says)
 
 
+def is_settled(watched: Watched, now_ms: int, horizon_ms: int) -> bool:
+    """Tell whether nothing will be found of a budget by the passing of time alone, if nothing has been so far."""
+    seen = [sight.at_ms for sights in (watched.accepted, watched.retried, watched.exports) for sight in sights.values()]
+    return max(seen, default=0) < now_ms and not any(judge("", watched, _END_MS, Limits(0, 0, 0), horizon_ms))
+
+
+_END_MS: Final = 2**62
 Fault = tuple[Kind, int, str]
 
 

@@ -1,0 +1,88 @@
+"""When a reader is silent: more is there, it is asked for, and nothing comes for long; not when something just came."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+
+from budget_bridge.worker.kafka import Connection, Reader
+
+PLACE = TopicPartition("inbox", 0)
+
+
+class Consumer:
+    """aiokafka's consumer as it is seen from outside."""
+
+    def __init__(self) -> None:
+        self.end = self.at = 5
+        self.resting: set[TopicPartition] = set()
+
+    def assignment(self) -> set[TopicPartition]:
+        return {PLACE}
+
+    def paused(self) -> set[TopicPartition]:
+        return self.resting
+
+    async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
+        return dict.fromkeys(places, self.end)
+
+    async def position(self, _: TopicPartition) -> int:
+        return self.at
+
+
+class Clock:
+    """An event loop's time, which only the test moves."""
+
+    now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def open_reader(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Consumer]:
+    reader: Any = Reader(Connection("127.0.0.1:1"), "group", ["inbox"], start="none")
+    await reader._consumer.stop()
+    reader._consumer = Consumer()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time)
+    reader._note((PLACE,), (), full=False)
+    return reader, reader._consumer
+
+
+async def look(reader: Any, clock: Clock, seconds: float) -> list[tuple[str, int]]:
+    """Look every five seconds, as the worker does; gives what the last look finds."""
+    found: list[tuple[str, int]] = []
+    for _ in range(int(seconds / 5)):
+        clock.now += 5
+        reader._note((PLACE,), (), full=False)
+        found = await reader.find_silent(15)
+    return found
+
+
+async def test_what_has_just_come_in_is_no_silence(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, consumer = await open_reader(clock, monkeypatch)
+    assert await look(reader, clock, 3600) == []
+    consumer.end = 6
+    assert await look(reader, clock, 15) == []
+    consumer.at = 6
+    assert await look(reader, clock, 3600) == []
+
+
+async def test_silence_is_more_and_nothing_of_it_for_long(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, consumer = await open_reader(clock, monkeypatch)
+    consumer.end = 6
+    assert await look(reader, clock, 20) == [("inbox", 0)]
+    # A position that moves is slow, not silent.
+    consumer.end = 100
+    for _ in range(10):
+        consumer.at += 1
+        assert await look(reader, clock, 15) == []
+    # And what is paused is not asked for.
+    assert await look(reader, clock, 20) == [("inbox", 0)]
+    consumer.resting = {PLACE}
+    assert await look(reader, clock, 20) == []

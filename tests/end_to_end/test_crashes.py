@@ -122,7 +122,7 @@ async def test_outages_are_waited_out_and_told_once(tmp_path: Path, own_kafka: K
         await bridge.wait_until(lambda: len(bridge.seen) > 20, "some of it")
         own_postgres.stop()
         await burst(bridge, 200, 151)
-        await wait_for_event(bridge, "lane.lost")
+        await wait_for_event(bridge, "database.lost")
         own_postgres.start()
         await bridge.wait_until(lambda: len(bridge.messages("spectrum.export.v1")) >= 180, "it goes on")
         own_kafka.stop()

@@ -150,7 +150,9 @@ async def test_what_is_held_or_not_published_stays(deployment: Deployment) -> No
     await deployment.wait_until_carried()
     await deployment.stop(worker)
     dying = deployment.start_planted(CRASH_AT="publish: before the commit")
-    await deployment.load(11, 40)
+    later = [KEY._replace(project_id=project) for project in range(11, 41)]
+    # Locks alone, so that whatever batch it dies in has something to publish.
+    await deployment.send(*(lock(1, key=key) for key in later))
     await deployment.wait_for_death(dying)
 
     findings = await deployment.reconcile()
@@ -169,7 +171,7 @@ async def test_what_is_held_or_not_published_stays(deployment: Deployment) -> No
     assert findings.are_clean, findings.first
 
     deployment.start()
-    await deployment.send(release(key=held))
+    await deployment.send(release(key=held), *(accept(1, key=key) for key in later))
     await deployment.wait_for("spectrum.export.v1", project_id=7)
     await deployment.wait_until(
         lambda: len({one["project_id"] for one in deployment.messages("spectrum.export.v1")}) == 36, "every export"

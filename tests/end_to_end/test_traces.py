@@ -82,8 +82,10 @@ async def test_a_trace_runs_from_what_came_in_to_what_is_sent(bridge: Bridge, co
     body = lock(key=KEY._replace(project_id=1))
     headers = (*bridge.head(body, "lock-1"), ("traceparent", f"00-{TRACE}-{PARENT}-01".encode()))
     await bridge.send_raw("procore.budgets", body.model_dump_json().encode(), headers)
-    await bridge.send(lock(key=KEY._replace(project_id=2)), accept(key=KEY._replace(project_id=2)))
+    await bridge.send(lock(key=KEY._replace(project_id=2)))
     await bridge.wait_for("approval.requested.v1", 1, project_id=1)
+    await bridge.wait_for("approval.requested.v1", 1, project_id=2)
+    await bridge.send(accept(key=KEY._replace(project_id=2)))
     await bridge.wait_for("spectrum.export.v1", 1, project_id=2)
 
     trace_id, decided = read_context(find_sent(bridge, "approval.requested.v1", 1))

@@ -21,9 +21,8 @@ def write_story(story: Story, places: Mapping[UUID, Whereabouts]) -> dict[str, o
         "budget": story.key._asdict(),
         "status": story.status.model_dump(mode="json") if story.status else None,
         "history": [{**told._asdict(), "at": write_time(told.at)} for told in story.history],
-        "sent_pruned_before": write_time(story.pruned_before) if story.pruned_before else None,
         "sent": [_write_sent(sent, places.get(sent.id)) for sent in story.sent],
-    }
+    } | ({"sent_pruned_before": write_time(story.pruned_before)} if story.pruned_before else {})
 
 
 def _write_sent(sent: Sent, place: Whereabouts | None) -> dict[str, object]:

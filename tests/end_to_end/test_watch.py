@@ -212,6 +212,9 @@ async def test_the_watch_is_silent_in_an_honest_run_and_sees_each_fault(bridge: 
     assert "3 records could not be read" in page
     (bridge.folder / "watch.html").write_text(page)
 
+    for line in (bridge.folder / "watch.log").read_text().splitlines():
+        assert json.loads(line)["event"].startswith("watch."), line
+
     # Started again it goes on with what it has seen, and with other limits sees who waits.
     watching.stop()
     watching.start("--exported-within", "1d", "--acknowledged-within", "5s", "--pending-within", "5s")

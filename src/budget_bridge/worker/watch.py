@@ -279,6 +279,8 @@ def run_watch(settings: WatchSettings, log: Logger) -> None:
     app = make_app(settings, asyncio.run(count_brokers(settings.kafka)), log)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = faust.Worker(app, loglevel="WARNING", loop=loop, redirect_stdouts=False)
+    worker = faust.Worker(app, loglevel="WARNING", loop=loop, redirect_stdouts=False, quiet=True)
+    # It writes control characters between the lines of the log.
+    worker.spinner = None
     log.info("watch.started", group=app.conf.id, topics=len(TOPICS))
     worker.execute_from_commandline()

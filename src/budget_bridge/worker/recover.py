@@ -452,6 +452,6 @@ def _tell_pruned(before: datetime | None) -> str:
 def _tell_holds(differing: Mapping[BudgetKey, str]) -> str:
     if not differing:
         return "all of it comes to what Kafka holds, so no budget is held"
-    shown = "; ".join(f"{key} ({reason})" for key, reason in list(differing.items())[:_SHOWN])
+    shown = "; ".join(f"{key} ({reason})" for key, reason in sorted(differing.items())[:_SHOWN])
     more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
     return f"{len(differing)} budgets come to something else than Kafka holds and are put on hold: {shown}{more}"

@@ -2,17 +2,20 @@
 
 import json
 
+import pytest
+
 from budget_bridge.demo.servers import choose_ports
 from tests.end_to_end.test_health import ask, wait_for_answer
 from tests.exactly_once.deployment import Deployment
 from tests.unit.builders import accept, lock
 
 
-async def test_a_silent_consumer_says_so_and_joins_anew(deployment: Deployment) -> None:
+@pytest.mark.parametrize("planted", [{}, {"IS_DEAF": "1"}], ids=["silent", "deaf"])
+async def test_a_silent_consumer_says_so_and_joins_anew(deployment: Deployment, planted: dict[str, str]) -> None:
     [port] = choose_ports(1)
     deployment.settings["HTTP_PORT"] = str(port)
     sign = deployment.folder / "silence"
-    deployment.start_planted(GOES_SILENT_AT_SIGN=str(sign))
+    deployment.start_planted(GOES_SILENT_AT_SIGN=str(sign), **planted)
     await deployment.send(lock())
     await deployment.wait_for("approval.requested.v1")
     await wait_for_answer(deployment, port, "/health/ready", 200)

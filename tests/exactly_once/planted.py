@@ -337,12 +337,18 @@ def set_clock_off(hours: int) -> None:
     clock.time = lambda: right() + hours * 3600
 
 
-def go_silent(sign: Path) -> None:
+def go_silent(sign: Path, *, deaf: bool) -> None:
     """Let every consumer that there is when the sign appears hand out nothing more, and stay a member.
+
+    A deaf one is not answered either when it asks for the ends of its partitions.
 
     It is what aiokafka does when the task that fetches ends, which nothing in it looks after.
     """
     original: Callable[..., Awaitable[object]] = KAFKA.Reader._get
+
+    async def give_no_answer(_: object) -> None:
+        raise aiokafka.errors.KafkaTimeoutError
+
     before: set[int] = set()
     silenced: set[int] = set()
 
@@ -353,6 +359,8 @@ def go_silent(sign: Path) -> None:
         elif id(consumer) in before:
             for task in (consumer._fetcher._fetch_task, *consumer._fetcher._pending_tasks):
                 task.cancel()
+            if deaf:
+                consumer.end_offsets = give_no_answer
             silenced.add(id(consumer))
             sign.write_text(str(len(silenced)))  # noqa: ASYNC240 - the same
         return await original(reader, *arguments)
@@ -369,7 +377,7 @@ def prepare() -> None:
     if project := os.environ.get("STUMBLES_OVER_PROJECT"):
         stumble_over(int(project))
     if sign := os.environ.get("GOES_SILENT_AT_SIGN"):
-        go_silent(Path(sign))
+        go_silent(Path(sign), deaf="IS_DEAF" in os.environ)
     if name := os.environ.get("CRASH_AT"):
         mark_commit_sent()
         plant(next(point for point in POINTS if point.says == name))

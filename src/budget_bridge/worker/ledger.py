@@ -1,13 +1,16 @@
-"""One output topic beside the outbox rows that were to be sent to it, told apart by all their bytes."""
+"""One output topic beside the outbox rows that were to be sent to it, told apart by all their bytes.
+
+But for the trace context: whoever decides a message again puts it into another span.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
-from budget_bridge.contracts.cloudevents import SOURCE
+from budget_bridge.contracts.cloudevents import SOURCE, drop_trace
 from budget_bridge.contracts.records import Outgoing, Place, Record
 from budget_bridge.handlers.budget import BudgetKey
 from budget_bridge.outbox.audit import RowPlace, SentRow, Snapshot
@@ -56,11 +59,11 @@ class Ledger:
 
     def add(self, row: SentRow) -> None:
         """Take down one row."""
-        self.rows[digest(row.record)] = Entry(row.place, row.at, row.budget)
+        self.rows[_sign(row.record)] = Entry(row.place, row.at, row.budget)
 
     def meet(self, record: Record) -> bool:
         """Meet a record of the topic, each partition in order; tells whether it is one of ours, and not a repeat."""
-        found = digest(record)
+        found = _sign(record)
         entry = self.rows.get(found)
         if found in self.met or found in self.pruned:
             self.doubled.append((entry.budget if entry else None, record.place))
@@ -83,7 +86,7 @@ class Ledger:
 
     def meet_again(self, rows: Iterable[SentRow]) -> None:
         """Take rows that came into the database after the first were taken down, and strike out what they explain."""
-        later = {digest(row.record) for row in rows}
+        later = {_sign(row.record) for row in rows}
         self.unknown = [one for one in self.unknown if one.digest not in later]
 
     async def explain_pruned(self, snapshot: Snapshot) -> None:
@@ -137,6 +140,10 @@ async def read_topic(
         ledger.gone_before = _EPOCH + timedelta(milliseconds=max(first[number] for number in cut))
     await ledger.explain_pruned(snapshot)
     return ledger
+
+
+def _sign(record: Record | Outgoing) -> bytes:
+    return digest(replace(record, headers=drop_trace(record.headers)))
 
 
 def digest(record: Record | Outgoing) -> bytes:

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Final
 from uuid import UUID
 
+from budget_bridge.contracts.cloudevents import drop_trace
 from budget_bridge.contracts.records import Headers, Place
 from budget_bridge.contracts.topics import INBOX
 from budget_bridge.outbox.deployment import Sent
@@ -49,7 +50,7 @@ async def find_places(scene: Scene, sent: Sequence[Sent]) -> dict[UUID, Whereabo
 
 
 async def _find_in(scene: Scene, topic: str, messages: Sequence[Sent]) -> dict[UUID, Whereabouts]:
-    wanted: dict[tuple[bytes | None, Headers], UUID] = {(one.key, one.headers): one.id for one in messages}
+    wanted: dict[tuple[bytes | None, Headers], UUID] = {(one.key, drop_trace(one.headers)): one.id for one in messages}
     found: dict[UUID, Whereabouts] = dict.fromkeys(wanted.values(), NOT_FOUND)
     looked_at = 0
     async with open_log(scene.kafka, topic) as log:
@@ -58,7 +59,7 @@ async def _find_in(scene: Scene, topic: str, messages: Sequence[Sent]) -> dict[U
         starts = await log.find_offsets(log.bounds if None in keys else some, messages[0].at - CLOCKS)
         async for records in log.read(starts):
             for record in records:
-                if message_id := wanted.pop((record.key, record.headers), None):
+                if message_id := wanted.pop((record.key, drop_trace(record.headers)), None):
                     found[message_id] = record.place
             looked_at += len(records)
             if not wanted or looked_at > AT_MOST:

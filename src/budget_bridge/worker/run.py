@@ -205,7 +205,7 @@ async def _carry(surroundings: Surroundings, log: Logger, stopping: asyncio.Even
         readers = {"intake": intake.reader, "lanes": lanes.reader}
         for reader in readers.values():
             await _start_when_there(reader, breakers.kafka, stopping)
-        silence = Silence(readers, log)
+        silence = Silence(around.kafka, readers, log)
         health.list_silent = silence.list_silent
         health.started = not stopping.is_set()
         log.info("worker.started", group=around.group_id, inbox=around.inbox_topic)

@@ -6,12 +6,13 @@ nothing. Seen from outside: it is asked, more is there, and nothing comes.
 
 import asyncio
 from collections.abc import Mapping
+from time import monotonic
 from typing import Final
 
-from budget_bridge.worker.kafka import KafkaDown, Reader
+from budget_bridge.worker.kafka import Connection, KafkaDown, Reader, count_brokers
 from budget_bridge.worker.log import Logger
 from budget_bridge.worker.metrics import REJOINS, SILENT
-from budget_bridge.worker.pace import back_off, wait_unless
+from budget_bridge.worker.pace import back_off, is_ending, wait_unless
 
 CHECK_SECONDS: Final = 5.0
 SILENT_SECONDS: Final = 15.0
@@ -21,8 +22,10 @@ SILENT_SECONDS: Final = 15.0
 class Silence:
     """Which of a worker's readers are silent."""
 
-    def __init__(self, readers: Mapping[str, Reader], log: Logger) -> None:
+    def __init__(self, kafka: Connection, readers: Mapping[str, Reader], log: Logger) -> None:
+        self._kafka = kafka
         self._readers = readers
+        self._deaf_since: dict[str, float] = {}
         self._log = log
         self._silent: set[str] = set()
 
@@ -38,16 +41,39 @@ class Silence:
                 if stopping.is_set():
                     return
                 try:
-                    places = await reader.find_silent(SILENT_SECONDS)
-                except KafkaDown:
-                    # Away is not silent; whoever needs it says so.
-                    continue
-                if places:
-                    await self._rejoin(name, reader, places, stopping)
-                elif name in self._silent:
-                    self._silent.discard(name)
-                    SILENT.labels(name).set(0)
-                    self._log.info("consumer.heard", reader=name)
+                    await self._look(name, reader, stopping)
+                except asyncio.CancelledError:
+                    # A library may give up a call of its own by one.
+                    if is_ending():
+                        raise
+
+    async def _look(self, name: str, reader: Reader, stopping: asyncio.Event) -> None:
+        try:
+            places = await reader.find_silent(SILENT_SECONDS)
+        except KafkaDown:
+            if await self._is_deaf(name):
+                await self._rejoin(name, reader, [], stopping)
+            return
+        self._deaf_since.pop(name, None)
+        if places:
+            await self._rejoin(name, reader, places, stopping)
+        elif name in self._silent:
+            self._silent.discard(name)
+            SILENT.labels(name).set(0)
+            self._log.info("consumer.heard", reader=name)
+
+    async def _is_deaf(self, name: str) -> bool:
+        """Tell whether Kafka answers others, and this reader has had no answer for too long. Away is not silent."""
+        now = monotonic()
+        if now - self._deaf_since.setdefault(name, now) < SILENT_SECONDS:
+            return False
+        try:
+            await count_brokers(self._kafka)
+        except KafkaDown:
+            self._deaf_since[name] = now
+            return False
+        del self._deaf_since[name]
+        return True
 
     async def _rejoin(self, name: str, reader: Reader, places: list[tuple[str, int]], stopping: asyncio.Event) -> None:
         self._silent.add(name)

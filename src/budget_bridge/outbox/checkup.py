@@ -1,13 +1,10 @@
 """What a database is like that the bridge is to work with: its version, its clock, its room, and what it permits."""
 
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from budget_bridge.outbox.database import Connection, tell_outages
 from budget_bridge.outbox.queries import QUERIES
-
-OLDEST_VERSION: Final = 17
-"""The first PostgreSQL that ends a transaction by itself (``transaction_timeout``), which a lane relies on."""
 
 
 class DatabaseState(NamedTuple):

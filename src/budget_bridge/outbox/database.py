@@ -13,6 +13,9 @@ TRANSACTION_SECONDS: Final = 6
 
 CONNECT_SECONDS: Final = 5.0
 
+OLDEST_VERSION: Final = 17
+"""The first PostgreSQL that ends a transaction by itself (``transaction_timeout``), which a lane relies on."""
+
 # Everything that says "the world is down", nothing that says "this data is wrong".
 _DOWN: Final = (
     asyncpg.PostgresConnectionError,
@@ -23,6 +26,7 @@ _DOWN: Final = (
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InsufficientPrivilegeError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.PostgresSystemError,
     OSError,
@@ -54,18 +58,22 @@ async def connect(url: str, transaction_seconds: float | None = TRANSACTION_SECO
     Only what nobody waits for takes longer in a transaction than the default: ``None`` is without limit.
     """
     async with tell_outages():
-        return await asyncpg.connect(
-            url,
-            timeout=CONNECT_SECONDS,
-            command_timeout=None if transaction_seconds is None else transaction_seconds + 2,
-            server_settings={
-                "application_name": "budget-bridge",
-                "transaction_timeout": f"{transaction_seconds or 0}s",
-                # What Kafka is told after a commit must be there after a power cut, whatever the server's default.
-                "synchronous_commit": "on",
-                "timezone": "UTC",
-            },
-        )
+        try:
+            return await asyncpg.connect(
+                url,
+                timeout=CONNECT_SECONDS,
+                command_timeout=None if transaction_seconds is None else transaction_seconds + 2,
+                server_settings={
+                    "application_name": "budget-bridge",
+                    "transaction_timeout": f"{transaction_seconds or 0}s",
+                    # What Kafka is told after a commit must be there after a power cut, whatever the server's default.
+                    "synchronous_commit": "on",
+                    "timezone": "UTC",
+                },
+            )
+        except asyncpg.UndefinedObjectError as error:
+            message = f"PostgreSQL {OLDEST_VERSION} or later is needed: {error}"
+            raise DatabaseDown(message) from error
 
 
 @asynccontextmanager

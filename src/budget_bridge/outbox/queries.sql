@@ -431,16 +431,18 @@ update deployment set pruned_before = greatest(pruned_before, $1);
 -- name: read_server
 select current_setting('server_version'), current_setting('server_version_num')::integer / 10000,
     pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean, clock_timestamp(),
-    current_setting('max_connections')::integer - (select count(*) from pg_stat_activity)::integer;
+    current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer
+        - current_setting('reserved_connections')::integer
+        - (select sum(numbackends) from pg_stat_database)::integer;
 
 -- name: list_missing_rights
--- Deleting is for pruning alone.
+-- Deleting is for pruning alone, changing the outbox for recovery.
 select needed.right || ' on ' || needed.relation as missing
 from (
     values ('deployment', array['select', 'update']), ('rules', array['select', 'insert', 'update']),
         ('positions', array['select', 'insert', 'update']), ('history', array['select', 'insert', 'update']),
-        ('budgets', array['select', 'insert', 'update']), ('outbox', array['select', 'insert', 'delete']),
-        ('holds', array['select', 'insert', 'update'])
+        ('budgets', array['select', 'insert', 'update']), ('outbox', array['select', 'insert', 'update', 'delete']),
+        ('holds', array['select', 'insert', 'update']), ('migrations', array['select'])
 ) as tables (relation, rights), unnest(rights) as right_, lateral (select relation, right_ as "right") as needed
 where to_regclass(needed.relation) is not null and not has_table_privilege(needed.relation, needed.right)
 order by 1;

@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from budget_bridge.outbox.database import DatabaseDown
+from budget_bridge.worker.kafka import KafkaDown
+
 State = Literal["ok", "look", "wrong"]
 
 
@@ -26,6 +29,22 @@ class Check(NamedTuple):
 Checks = AsyncIterator[Check]
 
 
+async def keep_going(about: str, checks: Checks) -> Checks:
+    """Give what was found, and where that breaks off, why: whatever else there is can still be looked at."""
+    try:
+        async for check in checks:
+            yield check
+    except KafkaDown as down:
+        if "Authorization" in str(down):
+            to_do = "give this user the ACLs that docs/operations.md lists"
+            yield Check("permissions", "wrong", f"{about}: Kafka does not permit to look at it: {down}", to_do)
+        else:
+            to_do = "start it, or mend KAFKA_BOOTSTRAP and the security settings"
+            yield Check(about, "wrong", f"Kafka does not answer as it should: {down}", to_do)
+    except DatabaseDown as down:
+        yield Check(about, "wrong", f"the database does not answer as it should: {down}", "see its own log")
+
+
 def show_checks(checks: list[Check], console: Console) -> None:
     """Show what was found to a person: what is wrong stands out, and what to do is below it."""
     styles = {"ok": "green", "look": "yellow", "wrong": "bold red"}
@@ -35,7 +54,7 @@ def show_checks(checks: list[Check], console: Console) -> None:
     before = ""
     for check in checks:
         table.add_row(
-            check.about if check.about != before else "", f"[{styles[check.state]}]{check.state}", check.found
+            check.about if check.about != before else "", f"[{styles[check.state]}]{check.state}", escape(check.found)
         )
         if check.to_do and check.state != "ok":
             table.add_row("", "", f"[dim]→[/dim] {escape(check.to_do)}")

@@ -9,7 +9,7 @@ import typer
 from budget_bridge.handlers.rules import Rules
 from budget_bridge.outbox.database import Connection, DatabaseDown, close, connect
 from budget_bridge.worker.asking import ANSWER_IS_NO, make_console
-from budget_bridge.worker.doctor import Check, Checks, show_checks
+from budget_bridge.worker.doctor import Check, Checks, keep_going, show_checks
 from budget_bridge.worker.doctor_ground import (
     examine_database,
     examine_held_jobs,
@@ -18,7 +18,6 @@ from budget_bridge.worker.doctor_ground import (
     is_fit,
 )
 from budget_bridge.worker.doctor_kafka import examine_kafka
-from budget_bridge.worker.kafka import KafkaDown
 from budget_bridge.worker.settings import ConfigurationBroken, DatabaseSettings, KafkaSettings, read_settings
 
 
@@ -71,18 +70,4 @@ async def _examine_servers(connection: Connection | None, rules: Rules | None) -
 
 
 async def _collect(about: str, checks: Checks) -> list[Check]:
-    found: list[Check] = []
-    try:
-        async for check in checks:
-            found.append(check)  # noqa: PERF401 - what was found before it broke off counts
-    except KafkaDown as down:
-        found.append(Check(about, "wrong", f"Kafka does not answer as it should: {down}", _tell_way_out(str(down))))
-    except DatabaseDown as down:
-        found.append(Check(about, "wrong", f"the database does not answer as it should: {down}", "see its own log"))
-    return found
-
-
-def _tell_way_out(why: str) -> str:
-    if "Authorization" in why:
-        return "give this user the ACLs to describe topics, configurations and groups"
-    return "start it, or mend KAFKA_BOOTSTRAP and the security settings"
+    return [check async for check in keep_going(about, checks)]

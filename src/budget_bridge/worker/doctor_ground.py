@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from budget_bridge.handlers.rules import Rules
-from budget_bridge.outbox.checkup import OLDEST_VERSION, list_missing_rights, read_state
-from budget_bridge.outbox.database import Connection
+from budget_bridge.outbox.checkup import list_missing_rights, read_state
+from budget_bridge.outbox.database import OLDEST_VERSION, Connection, DatabaseDown
 from budget_bridge.outbox.deployment import find_held_jobs
 from budget_bridge.outbox.migrate import SchemaUnfit, check_schema
 from budget_bridge.worker.doctor import Check, Checks
@@ -50,7 +50,8 @@ async def is_fit(connection: Connection) -> bool:
     """Tell whether the schema is the one that this version needs."""
     try:
         await check_schema(connection)
-    except SchemaUnfit:
+    except (DatabaseDown, SchemaUnfit):
+        # Told by the look at the database itself.
         return False
     return True
 
@@ -76,17 +77,18 @@ async def examine_database(connection: Connection) -> Checks:
         yield Check("clock", "look", says, to_do)
     else:
         yield Check("clock", "ok", "the database's and this machine's agree")
+    # First: without the right to read, nothing can be said of the schema.
+    if missing := await list_missing_rights(connection):
+        to_do = "grant them to the role in DATABASE_URL (deleting is for `prune` alone)"
+        yield Check("permissions", "wrong", f"the database does not permit: {', '.join(missing)}", to_do)
+    else:
+        yield Check("permissions", "ok", "the database permits all that is done")
     try:
         await check_schema(connection)
     except SchemaUnfit as unfit:
         yield Check("database", "wrong", str(unfit), "run `budget-bridge migrate` with this version")
         return
     yield Check("database", "ok", "its schema is the one that this version needs")
-    if missing := await list_missing_rights(connection):
-        to_do = "grant them to the role in DATABASE_URL (deleting is for `prune` alone)"
-        yield Check("permissions", "wrong", f"the database does not permit: {', '.join(missing)}", to_do)
-    else:
-        yield Check("permissions", "ok", "the database permits all that is done")
 
 
 async def examine_held_jobs(connection: Connection, rules: Rules) -> Checks:

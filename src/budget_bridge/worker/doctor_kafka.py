@@ -8,16 +8,16 @@ from budget_bridge.contracts.topics import INBOX, SOURCES, list_topics
 from budget_bridge.outbox.database import Connection as Database
 from budget_bridge.outbox.deployment import read_deployment_id
 from budget_bridge.outbox.recovery import read_inbox_partitions, read_positions
-from budget_bridge.worker.check import Found, LaneUnsafe, check_lane
-from budget_bridge.worker.doctor import Check, Checks
+from budget_bridge.worker.check import Found, LaneUnsafe, check_lane, check_last_record
+from budget_bridge.worker.doctor import Check, Checks, keep_going
 from budget_bridge.worker.doctor_topics import examine_topic
 from budget_bridge.worker.kafka import (
     Connection,
     KafkaDown,
     TopicState,
-    count_brokers,
     describe_group,
     describe_topics,
+    list_brokers,
     list_missing_requests,
     open_log,
     read_group_offsets,
@@ -33,24 +33,27 @@ _NEVER: Final = 2**63 - 1
 async def examine_kafka(settings: KafkaSettings, database: Database | None) -> Checks:
     """Look at all that needs Kafka; raises ``KafkaDown`` where it goes no further."""
     kafka, prefix = connect_kafka(settings), settings.topic_prefix
-    for server in kafka.bootstrap_servers.split(","):
+    servers = kafka.bootstrap_servers.split(",")
+    for server in servers:
         yield await _try_server(kafka, server)
-    brokers = await count_brokers(kafka)
-    yield Check("kafka", "ok", f"{brokers} broker{'s' if brokers > 1 else ''} in the cluster")
+    brokers = await list_brokers(kafka)
+    yield Check("kafka", "ok", f"{len(brokers)} broker{'s' if len(brokers) > 1 else ''} in the cluster")
+    for broker in set(brokers) - set(servers):
+        # A client is sent there: it must be reached under the name that the broker gives itself.
+        if (check := await _try_server(kafka, broker)).state != "ok":
+            yield check._replace(to_do="start that broker, or mend its advertised.listeners")
     topics = await describe_topics(kafka, [prefix + topic.name for topic in list_topics()])
-    is_complete = True
-    async for check in _examine_topics(topics, prefix, brokers):
-        is_complete = is_complete and check.found.endswith(_MISSING) is False
+    async for check in _examine_topics(topics, prefix, len(brokers)):
         yield check
-    if not is_complete:
-        return
-    async for check in _examine_groups(kafka, settings.kafka_group_id):
-        yield check
-    if database:
-        async for check in _examine_lanes(kafka, settings, database, topics[prefix + INBOX]):
+    groups = settings.kafka_group_id, name_intake_group(settings.kafka_group_id)
+    parts = [("group", _examine_group(kafka, group)) for group in groups]
+    if database and (inbox := topics.get(prefix + INBOX)):
+        parts.append(("lanes", _examine_lanes(kafka, settings, database, inbox)))
+    if sources := {name: topic for name in SOURCES if (topic := topics.get(prefix + name))}:
+        parts.append(("sources", _examine_sources(kafka, settings, sources)))
+    for about, checks in parts:
+        async for check in keep_going(about, checks):
             yield check
-    async for check in _examine_sources(kafka, settings, topics):
-        yield check
 
 
 async def _try_server(kafka: Connection, server: str) -> Check:
@@ -65,33 +68,33 @@ async def _try_server(kafka: Connection, server: str) -> Check:
     return Check("kafka", "ok", f"{server} answers, and takes groups and transactions")
 
 
-_MISSING: Final = "is missing"
-
-
-async def _examine_topics(topics: Mapping[str, TopicState], prefix: str, brokers: int) -> Checks:
+async def _examine_topics(topics: Mapping[str, TopicState | None], prefix: str, brokers: int) -> Checks:
     is_well = True
     for setup in list_topics():
         name = prefix + setup.name
         if name not in topics:
-            yield Check("topics", "wrong", f"{name} {_MISSING}", "run `budget-bridge topics`")
+            yield Check("topics", "wrong", f"{name} is missing", "run `budget-bridge topics`")
             is_well = False
-            continue
-        for check in examine_topic(name, topics[name], setup, brokers):
-            yield check
+        elif (topic := topics[name]) is None:
+            to_do = "give this user the ACLs that docs/operations.md lists"
+            yield Check("permissions", "wrong", f"{name} may not be described", to_do)
             is_well = False
+        else:
+            for check in examine_topic(name, topic, setup, brokers):
+                yield check
+                is_well = False
     if is_well:
         yield Check("topics", "ok", f"all {len(topics)} are there, and set up as they must be")
 
 
-async def _examine_groups(kafka: Connection, group_id: str) -> Checks:
-    for group in (group_id, name_intake_group(group_id)):
-        state = await describe_group(kafka, group)
-        if state.members == 0:
-            yield Check("group", "look", f"{group}: nobody is in it", "start a worker: `budget-bridge run`")
-        elif state.state != "Stable":
-            yield Check("group", "look", f"{group} is {state.state}", "look again in half a minute: it is moving lanes")
-        else:
-            yield Check("group", "ok", f"{group} is stable, with {state.members} in it")
+async def _examine_group(kafka: Connection, group: str) -> Checks:
+    state = await describe_group(kafka, group)
+    if state.members == 0:
+        yield Check("group", "look", f"{group}: nobody is in it", "start a worker: `budget-bridge run`")
+    elif state.state != "Stable":
+        yield Check("group", "look", f"{group} is {state.state}", "look again in half a minute: it is moving lanes")
+    else:
+        yield Check("group", "ok", f"{group} is stable, with {state.members} in it")
 
 
 async def _examine_lanes(kafka: Connection, settings: KafkaSettings, database: Database, topic: TopicState) -> Checks:
@@ -100,10 +103,12 @@ async def _examine_lanes(kafka: Connection, settings: KafkaSettings, database: D
     if fixed not in {None, topic.partitions}:
         says = f"{inbox} has {topic.partitions} partitions, but was made with {fixed}"
         yield Check("lanes", "wrong", says, f"make a new inbox with {fixed} partitions: see the runbook, scaling out")
-    deployment_id, positions = await read_deployment_id(database), await read_positions(database)
+    deployment_id = await read_deployment_id(database)
+    # In this order: while lanes are at work, each is ahead of what was read before it.
+    places = [(inbox, number) for number in range(topic.partitions)]
+    offsets = await read_group_offsets(kafka, settings.kafka_group_id, places, _WITHIN_SECONDS)
+    positions = await read_positions(database)
     async with open_log(kafka, inbox) as log:
-        places = [(inbox, number) for number in log.bounds]
-        offsets = await read_group_offsets(kafka, settings.kafka_group_id, places, _WITHIN_SECONDS)
         behind, is_well = 0, True
         for number, (start, end) in log.bounds.items():
             offset, position = offsets.get((inbox, number)), positions.get(number)
@@ -111,6 +116,8 @@ async def _examine_lanes(kafka: Connection, settings: KafkaSettings, database: D
             behind += end - (at if at is not None else start)
             try:
                 check_lane(Found(deployment_id, at, metadata, start, end, position))
+                if position and position.last and start <= position.last.offset:
+                    check_last_record(position, await log.get(number, position.last.offset))
             except LaneUnsafe as unsafe:
                 is_well = False
                 to_do = "`budget-bridge recover --dry-run` shows the way out"
@@ -121,6 +128,7 @@ async def _examine_lanes(kafka: Connection, settings: KafkaSettings, database: D
 
 
 async def _examine_sources(kafka: Connection, settings: KafkaSettings, topics: Mapping[str, TopicState]) -> Checks:
+    """Look at the source topics, by name without prefix."""
     seen = await look_at_sources(kafka, settings.kafka_group_id, settings.topic_prefix)
     for (topic, number), (first, after) in seen.removed.items():
         says = f"{topic}/{number}: records {first} to {after - 1} were removed before they were read"
@@ -129,9 +137,8 @@ async def _examine_sources(kafka: Connection, settings: KafkaSettings, topics: M
         says = f"{topic}/{number} was made anew since it was read"
         yield Check("sources", "look", says, "nothing: a worker reads it from its start when it is given it")
     is_well = not seen.removed and not seen.anew
-    for name in SOURCES:
-        topic = settings.topic_prefix + name
-        async for check in _examine_age(kafka, settings.kafka_group_id, topic, topics[topic]):
+    for name, state in topics.items():
+        async for check in _examine_age(kafka, settings.kafka_group_id, settings.topic_prefix + name, state):
             is_well = False
             yield check
     if is_well:

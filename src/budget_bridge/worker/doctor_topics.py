@@ -52,7 +52,10 @@ def _examine_keeping(name: str, topic: TopicState, setup: TopicSetup) -> Iterato
 
 def _examine_copies(name: str, topic: TopicState, brokers: int) -> Iterator[Check]:
     must_hold = int(topic.settings.get("min.insync.replicas", 1))
-    if topic.in_sync < must_hold:
+    if topic.copies < must_hold:
+        says = f"{name}: min.insync.replicas is {must_hold}, and there are {topic.copies} copies"
+        yield Check("topics", "wrong", says, f"set it to {topic.copies} or add replicas: nothing can be written")
+    elif topic.in_sync < must_hold:
         says = f"{name}: {topic.in_sync} copies are in step, min.insync.replicas is {must_hold}"
         yield Check("topics", "wrong", says, "start the brokers that are missing: nothing can be written")
     elif topic.in_sync < topic.copies:

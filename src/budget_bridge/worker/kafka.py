@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.conn import create_conn
 from aiokafka.errors import (
     CommitFailedError,
     CoordinatorLoadInProgressError,
@@ -24,12 +25,14 @@ from aiokafka.errors import (
     KafkaError,
     MessageSizeTooLargeError,
     NotCoordinatorError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 from aiokafka.helpers import create_ssl_context
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import OffsetAndMetadata
 
 from budget_bridge.contracts.records import Outgoing, Place, Record
@@ -704,26 +707,38 @@ async def create_topics(connection: Connection, topics: Sequence[NewTopicSpec], 
 
 
 async def count_partitions(connection: Connection, topics: Sequence[str]) -> dict[str, int]:
-    """Count the partitions of those topics that there are."""
-    admin = AIOKafkaAdminClient(**connection.list_options())
-    async with _tell_outages():
-        await admin.start()
-        try:
-            described = await admin.describe_topics(list(topics))
-        finally:
-            await admin.close()
+    """Count the partitions of those topics that there are; raises ``KafkaDown`` where one may not be described."""
+    async with _tell_outages(), _open_client(connection) as client:
+        described = await _ask_for_topics(client, topics)
+        for topic in described:
+            if topic["error_code"] == TopicAuthorizationFailedError.errno:
+                raise TopicAuthorizationFailedError(topic["topic"])
     return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
 
 
-async def count_brokers(connection: Connection) -> int:
-    """Count the brokers that there are now."""
-    admin = AIOKafkaAdminClient(**connection.list_options())
-    async with _tell_outages():
-        await admin.start()
-        try:
-            return len((await admin.describe_cluster())["brokers"])
-        finally:
-            await admin.close()
+@asynccontextmanager
+async def _open_client(connection: Connection) -> AsyncIterator[AIOKafkaClient]:
+    client = AIOKafkaClient(**connection.list_options())
+    try:
+        await client.bootstrap()
+        yield client
+    finally:
+        await _stop(client.close(), 1.0)
+
+
+async def _ask_for_topics(client: AIOKafkaClient, topics: Sequence[str]) -> list[dict[str, Any]]:
+    # aiokafka's own way lets a broker make each topic that is asked for and missing, with the broker's settings.
+    request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
+    answer = await client.send(client.get_random_node(), request)
+    found: list[dict[str, Any]] = answer.to_object()["topics"]
+    return found
+
+
+async def list_brokers(connection: Connection) -> list[str]:
+    """List the brokers that there are now, each as it is told to clients."""
+    async with _tell_outages(), _open_client(connection) as client:
+        answer = await client.send(client.get_random_node(), MetadataRequest([], allow_auto_topic_creation=False))
+        return [f"{broker['host']}:{broker['port']}" for broker in answer.to_object()["brokers"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -746,13 +761,14 @@ class GroupState:
     members: int
 
 
-async def describe_topics(connection: Connection, names: Sequence[str]) -> dict[str, TopicState]:
-    """Describe those topics that there are, with their settings where these may be read."""
+async def describe_topics(connection: Connection, names: Sequence[str]) -> dict[str, TopicState | None]:
+    """Describe those topics that there are, with their settings where these may be read; ``None``: not permitted."""
     admin = AIOKafkaAdminClient(**connection.list_options())
     async with _tell_outages():
         await admin.start()
         try:
-            described = [topic for topic in await admin.describe_topics(list(names)) if not topic["error_code"]]
+            found = await _ask_for_topics(admin._client, names)  # noqa: SLF001 - see there
+            described = [topic for topic in found if not topic["error_code"]]
             resources = [ConfigResource(ConfigResourceType.TOPIC, topic["topic"]) for topic in described]
             answers = await admin.describe_configs(resources) if resources else []
         finally:
@@ -762,7 +778,8 @@ async def describe_topics(connection: Connection, names: Sequence[str]) -> dict[
         for code, _, _, name, entries in answer.resources:
             if not code:
                 settings[name] = {entry[0]: entry[1] or "" for entry in entries}
-    return {
+    hidden = [topic["topic"] for topic in found if topic["error_code"] == TopicAuthorizationFailedError.errno]
+    return dict.fromkeys(hidden) | {
         topic["topic"]: TopicState(
             len(topic["partitions"]),
             min((len(partition["replicas"]) for partition in topic["partitions"]), default=0),
@@ -790,14 +807,15 @@ async def describe_group(connection: Connection, group_id: str) -> GroupState:
 
 async def list_missing_requests(connection: Connection, server: str) -> list[str]:
     """Ask one server which requests it takes, and list those of ours that it does not; raises ``KafkaDown``."""
-    options = connection.list_options() | {"bootstrap_servers": server}
-    client = AIOKafkaClient(**options)
-    try:
-        async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
-            await client.bootstrap()
-            node = client.get_random_node()
-            answer = await client.send(node, ApiVersionRequest())
-    finally:
-        await _stop(client.close(), 1.0)
+    options = connection.list_options()
+    del options["bootstrap_servers"]
+    host, _, port = server.rpartition(":")
+    async with _tell_outages(), asyncio.timeout(APPEND_SECONDS):
+        # A client would hide why this one does not answer, and ask any broker of the cluster.
+        opened = await create_conn(host.strip("[]"), int(port), **options)
+        try:
+            answer = await opened.send(ApiVersionRequest())
+        finally:
+            opened.close()
     taken = {key for key, _, _ in answer.api_versions}
     return [name for key, name in _REQUESTS.items() if key not in taken]

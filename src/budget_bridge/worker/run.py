@@ -164,7 +164,7 @@ async def _prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, t
         await close(connection, 1.0)
 
 
-def list_too_small(topics: Mapping[str, TopicState], prefix: str) -> tuple[str, ...]:
+def list_too_small(topics: Mapping[str, TopicState | None], prefix: str) -> tuple[str, ...]:
     """List the topics of ours that take less than a message can have: one that is refused would stop its lane."""
     problems = []
     for setup in list_topics():

@@ -4,6 +4,7 @@ Everything that is wrong is told at once, each with the variable that it is abou
 """
 
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
 _SERVER: Final = re.compile(r"[^\s:,]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
+_DATABASE_SERVERS: Final = re.compile(r"(([^:\[\]@,]*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(,|$))+")
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -77,6 +79,18 @@ class KafkaSettings(BaseSettings):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _check_certificates(self) -> Self:
+        if self.kafka_security_protocol.endswith("SSL"):
+            try:
+                context = ssl.create_default_context(cafile=self.kafka_ssl_cafile)
+                if self.kafka_ssl_certfile:
+                    context.load_cert_chain(self.kafka_ssl_certfile, self.kafka_ssl_keyfile)
+            except OSError as error:
+                message = f"KAFKA_SSL_CAFILE, KAFKA_SSL_CERTFILE or KAFKA_SSL_KEYFILE cannot be used: {error}"
+                raise ValueError(message) from error
+        return self
+
 
 class DatabaseSettings(BaseSettings):
     """How to reach Postgres."""
@@ -88,8 +102,16 @@ class DatabaseSettings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _check_url(cls, value: SecretStr) -> SecretStr:
-        if urlsplit(value.get_secret_value()).scheme not in {"postgres", "postgresql"}:
+        try:
+            parts = urlsplit(value.get_secret_value())
+        except ValueError:
+            # What urlsplit says of it may hold the password.
+            parts = None
+        if parts is None or parts.scheme not in {"postgres", "postgresql"}:
             message = 'a URL such as "postgresql://user:password@host:5432/name" is expected'
+            raise ValueError(message)
+        if not _DATABASE_SERVERS.fullmatch(parts.netloc.rpartition("@")[2]):
+            message = "its host and port cannot be read: write special characters of a password as %40 and the like"
             raise ValueError(message)
         return value
 

@@ -10,7 +10,15 @@ from typing import Final
 
 from budget_bridge.contracts.records import Record
 from budget_bridge.contracts.topics import SOURCES
-from budget_bridge.worker.kafka import Connection, GroupOffset, Log, Partition, open_log, read_group_offsets
+from budget_bridge.worker.kafka import (
+    Connection,
+    GroupOffset,
+    Log,
+    Partition,
+    count_partitions,
+    open_log,
+    read_group_offsets,
+)
 from budget_bridge.worker.ledger import digest
 
 _WITHIN_SECONDS: Final = 20.0
@@ -43,12 +51,13 @@ async def look_at_sources(kafka: Connection, group_id: str, topic_prefix: str) -
     anew: dict[Partition, int] = {}
     starts: dict[Partition, int] = {}
     removed: dict[Partition, tuple[int, int]] = {}
-    for name in SOURCES:
-        topic = topic_prefix + name
+    partitions = await count_partitions(kafka, [topic_prefix + name for name in SOURCES])
+    places = [(topic, number) for topic, count in partitions.items() for number in range(count)]
+    # Before the logs: an intake that is at work must not seem to have read past an end that was looked at earlier.
+    offsets = await read_group_offsets(kafka, name_intake_group(group_id), places, _WITHIN_SECONDS)
+    for topic in partitions:
         async with open_log(kafka, topic) as log:
-            places = [(topic, number) for number in log.bounds]
-            offsets = await read_group_offsets(kafka, name_intake_group(group_id), places, _WITHIN_SECONDS)
-            for place in places:
+            for place in ((topic, number) for number in log.bounds):
                 start = starts[place] = log.bounds[place[1]][0]
                 committed = offsets.get(place)
                 if committed is None or not committed.metadata:

@@ -1,0 +1,169 @@
+"""What keeps the doctor itself from looking is told as well, and nothing is called wrong that is only busy."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.admin import CreateAclsRequest
+
+from budget_bridge.demo import servers
+from tests.end_to_end.harness import Bridge
+from tests.end_to_end.test_doctor import ask, tells
+from tests.unit.builders import KEY, accept, lock
+
+# Anonymous may do everything, bridge only what it is granted; topics come into being when they are asked for.
+GUARDED = """
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+auto.create.topics.enable=true
+"""
+
+# The numbers of Kafka's protocol.
+TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5
+READ, WRITE, CREATE, DESCRIBE_CONFIGS = 3, 4, 5, 10
+
+
+@pytest.fixture
+def guarded_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
+    """A broker that asks who it is and what he may: its address for those who may all, and for the bridge."""
+    [port] = servers.choose_ports(1)
+    configure = servers._configure_kafka
+
+    def guard(node: servers._Node, nodes: list[servers._Node]) -> str:
+        lines = []
+        for line in (configure(node, nodes).replace("auto.create.topics.enable=false\n", "") + GUARDED).splitlines():
+            name, _, value = line.partition("=")
+            if name in {"listeners", "advertised.listeners"}:
+                value += f",GUARDED://127.0.0.1:{port}"
+            if name == "listener.security.protocol.map":
+                value += ",GUARDED:SASL_PLAINTEXT"
+            lines.append(f"{name}={value}" if value else line)
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+        lines += [
+            "sasl.enabled.mechanisms=PLAIN",
+            f'listener.name.guarded.plain.sasl.jaas.config={module} user_bridge="secret";',
+        ]
+        return "\n".join(lines) + "\n"
+
+    monkeypatch.setattr(servers, "_configure_kafka", guard)
+    with servers.run_kafka(tmp_path / "guarded", print) as started:
+        yield started.bootstrap, f"127.0.0.1:{port}"
+
+
+async def grant(direct: str, kind: int, prefix: str, *operations: int) -> None:
+    """Let the bridge do something with all that has this prefix."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=direct)
+    await admin.start()
+    try:
+        for operation in operations:
+            asked = CreateAclsRequest(kind, prefix, 4, "User:bridge", "*", operation, 3)
+            done = await admin._send_request(asked)
+            assert [code for code, _ in done.creation_responses] == [0], done
+    finally:
+        await admin.close()
+
+
+async def test_a_role_that_may_nothing(bridge: Bridge) -> None:
+    connection = await asyncpg.connect(bridge.database_url)
+    role = f"narrow_{secrets.token_hex(4)}"
+    try:
+        await connection.execute(f"create role {role} login password 'narrow'")
+        parts = urlsplit(bridge.database_url)
+        narrow = urlunsplit(parts._replace(netloc=f"{role}:narrow@{parts.netloc.rpartition('@')[2]}"))
+        await tells(bridge, "select on migrations", "grant them", DATABASE_URL=narrow)
+        await tells(bridge, "nobody is in it", "budget-bridge run", DATABASE_URL=narrow)
+        name = parts.path.strip("/")
+        await connection.execute(f"revoke connect on database {name} from public")
+        await tells(bridge, "it does not answer", "mend DATABASE_URL", DATABASE_URL=narrow)
+    finally:
+        await connection.execute(f"drop role {role}")
+        await connection.close()
+
+
+async def test_settings_that_only_a_connection_shows_to_be_broken(bridge: Bridge) -> None:
+    parts = urlsplit(bridge.database_url)
+    no_port = urlunsplit(parts._replace(netloc="user:secret@localhost:port"))
+    await tells(bridge, "DATABASE_URL: its host and port", "the environment", DATABASE_URL=no_port)
+    no_certificate = bridge.folder / "ca.pem"
+    no_certificate.write_text("no certificate")
+    secured = {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CAFILE": str(no_certificate)}
+    await tells(bridge, "KAFKA_SSL_CAFILE", "the environment", **secured)
+    shown = await asyncio.to_thread(bridge.command, "doctor", RULES_DIR="/nowhere/[/rules]")
+    assert "there is no folder /nowhere/[/rules]" in shown.stdout, shown.stderr
+
+
+async def test_while_much_is_under_way_nothing_is_wrong(bridge: Bridge) -> None:
+    bridge.start()
+    keys = [KEY._replace(project_id=project) for project in range(1, 401)]
+    await bridge.send(lock(1, key=keys[0]))
+    await bridge.wait_for("approval.requested.v1")
+
+    async def load() -> None:
+        while True:
+            for key in keys:
+                await bridge.send(accept(1, key=key), lock(1, key=key))
+
+    loading = asyncio.create_task(load())
+    try:
+        for _ in range(6):
+            _, checks = await ask(bridge)
+            told = [check for check in checks if check["state"] != "ok" and check["about"] in {"lanes", "sources"}]
+            assert told == []
+    finally:
+        loading.cancel()
+    await bridge.wait_until_carried()
+
+
+async def test_what_kafka_does_not_permit(bridge: Bridge, guarded_kafka: tuple[str, str]) -> None:
+    direct, guarded = guarded_kafka
+    user = {
+        "KAFKA_BOOTSTRAP": guarded,
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_USERNAME": "bridge",
+        "KAFKA_SASL_PASSWORD": "secret",
+    }
+    await tells(bridge, "SaslAuthenticationFailed", "security settings", **user | {"KAFKA_SASL_PASSWORD": "wrong"})
+    await tells(bridge, "group: Kafka does not permit", "the ACLs that docs/operations.md lists", **user)
+    await grant(direct, TOPIC, bridge.prefix, CREATE)
+    done = await asyncio.to_thread(bridge.command, "topics", **user)
+    assert done.returncode == 0, done.stderr
+    await tells(bridge, "bridge.inbox may not be described", "the ACLs that docs/operations.md lists", **user)
+
+    await grant(direct, TOPIC, bridge.prefix, READ, WRITE)
+    await grant(direct, GROUP, bridge.prefix, READ)
+    await tells(bridge, "the settings of", "DescribeConfigs", **user)
+    await grant(direct, TOPIC, bridge.prefix, DESCRIBE_CONFIGS)
+    await grant(direct, TRANSACTIONAL_ID, bridge.prefix, WRITE)
+    bridge.settings |= user
+    bridge.start()
+    sender = Bridge(bridge.folder, direct, bridge.database_url, prefix=bridge.prefix)
+    try:
+        await sender.reader.start()
+        await sender.send(lock(), accept())
+        await sender.wait_for("spectrum.export.v1")
+        status, checks = await ask(bridge)
+        assert (status, [check for check in checks if check["state"] != "ok"]) == (0, [])
+    finally:
+        await bridge.stop(bridge.workers[0])
+        await sender.close()
+        bridge.is_sound = False
+
+
+async def test_asking_for_topics_makes_none(bridge: Bridge, guarded_kafka: tuple[str, str]) -> None:
+    direct, _ = guarded_kafka
+    for _ in range(2):
+        await tells(bridge, "bridge.inbox is missing", "budget-bridge topics", KAFKA_BOOTSTRAP=direct)
+        refused = await asyncio.to_thread(bridge.command, "run", KAFKA_BOOTSTRAP=direct)
+        assert (refused.returncode, "topics are missing" in refused.stderr) == (2, True)
+    admin = AIOKafkaAdminClient(bootstrap_servers=direct)
+    await admin.start()
+    try:
+        # Kafka's own topic of groups comes into being when anybody asks for a group.
+        assert set(await admin.list_topics()) <= {"__consumer_offsets"}
+    finally:
+        await admin.close()

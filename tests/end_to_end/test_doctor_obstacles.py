@@ -119,6 +119,19 @@ async def test_while_much_is_under_way_nothing_is_wrong(bridge: Bridge) -> None:
     await bridge.wait_until_carried()
 
 
+async def test_an_inbox_that_is_another_one_of_the_same_length(bridge: Bridge) -> None:
+    worker = bridge.start()
+    await bridge.send(lock())
+    await bridge.wait_for("approval.requested.v1")
+    await bridge.wait_until_carried()
+    await bridge.stop(worker)
+    bridge.is_sound = False
+    connection = await asyncpg.connect(bridge.database_url)
+    await connection.execute("update positions set last_hash = 'other' where last_hash is not null")
+    await connection.close()
+    await tells(bridge, "is not the one that was read there", "budget-bridge recover --dry-run")
+
+
 async def test_what_kafka_does_not_permit(bridge: Bridge, guarded_kafka: tuple[str, str]) -> None:
     direct, guarded = guarded_kafka
     user = {

@@ -734,6 +734,11 @@ async def _ask_for_topics(client: AIOKafkaClient, topics: Sequence[str]) -> list
     return found
 
 
+async def count_brokers(connection: Connection) -> int:
+    """Count the brokers that there are now."""
+    return len(await list_brokers(connection))
+
+
 async def list_brokers(connection: Connection) -> list[str]:
     """List the brokers that there are now, each as it is told to clients."""
     async with _tell_outages(), _open_client(connection) as client:

@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 
 from budget_bridge.contracts.records import Place, Record
 from budget_bridge.contracts.topics import DEAD_LETTERS, OUTPUTS, SOURCES
-from budget_bridge.worker.kafka import Connection, list_brokers
+from budget_bridge.worker.kafka import Connection, count_brokers
 from budget_bridge.worker.log import Logger
 from budget_bridge.worker.watch_metrics import BEHIND, FINDINGS, RATE, RECORDS, UNREADABLE
 from budget_bridge.worker.watch_page import write_findings, write_page
@@ -276,7 +276,7 @@ def _find_credentials(kafka: Connection) -> Any:
 
 def run_watch(settings: WatchSettings, log: Logger) -> None:
     """Watch until SIGTERM or SIGINT; raises ``KafkaDown`` where Kafka cannot be reached to begin with."""
-    app = make_app(settings, len(asyncio.run(list_brokers(settings.kafka))), log)
+    app = make_app(settings, asyncio.run(count_brokers(settings.kafka)), log)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(app, loglevel="WARNING", loop=loop, redirect_stdouts=False, quiet=True)

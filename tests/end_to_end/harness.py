@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
 from budget_bridge.contracts.inbound import Inbound
 from budget_bridge.contracts.records import Headers, Outgoing, Place, Record
 from budget_bridge.contracts.topics import OUTPUTS, SOURCES
@@ -90,6 +94,25 @@ class Bridge:
             check=False,
             timeout=60,
         )
+
+    async def fetch(self, statement: str) -> list[asyncpg.Record]:
+        """What the database answers."""
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            found: list[asyncpg.Record] = await connection.fetch(statement)
+            return found
+        finally:
+            await connection.close()
+
+    async def set_up_topic(self, name: str, **settings: str) -> None:
+        """Give a topic these settings, written with underscores, and no others."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
+        await admin.start()
+        try:
+            configs = {setting.replace("_", "."): value for setting, value in settings.items()}
+            await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.prefix + name, configs=configs)])
+        finally:
+            await admin.close()
 
     async def prepare(self, partitions: int = 2) -> None:
         for command in (["migrate"], ["topics", "--partitions", str(partitions)]):

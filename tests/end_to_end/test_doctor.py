@@ -7,7 +7,6 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition
 
@@ -32,17 +31,6 @@ async def find_troubles(bridge: Bridge, **environment: str | None) -> dict[str, 
 async def tells(bridge: Bridge, says: str, to_do: str, **environment: str | None) -> None:
     troubles = await find_troubles(bridge, **environment)
     assert any(says in found and to_do in what for found, what in troubles.items()), (says, to_do, troubles)
-
-
-async def configure(bridge: Bridge, topic: str, **settings: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bridge.kafka)
-    await admin.start()
-    try:
-        configs = {name.replace("_", "."): value for name, value in settings.items()}
-        resource = ConfigResource(ConfigResourceType.TOPIC, bridge.prefix + topic, configs=configs)
-        await admin.alter_configs([resource])
-    finally:
-        await admin.close()
 
 
 async def test_a_healthy_deployment_is_well(bridge: Bridge) -> None:
@@ -87,10 +75,10 @@ async def test_whatever_is_broken_the_rest_is_looked_at(bridge: Bridge) -> None:
 async def test_topics_and_schema(bridge: Bridge) -> None:
     await tells(bridge, "other.bridge.inbox is missing", "budget-bridge topics", TOPIC_PREFIX="other.")
     stamp = {"message_timestamp_type": "LogAppendTime"}
-    await configure(bridge, "spectrum.exports", max_message_bytes="1000000", **stamp)
-    await configure(bridge, "bridge.approval-requests", max_message_bytes="16777216")
-    await configure(bridge, "procore.approvals", max_message_bytes="16777216", cleanup_policy="compact")
-    await configure(bridge, "bridge.inbox", max_message_bytes="17825792", retention_ms="60000", **stamp)
+    await bridge.set_up_topic("spectrum.exports", max_message_bytes="1000000", **stamp)
+    await bridge.set_up_topic("bridge.approval-requests", max_message_bytes="16777216")
+    await bridge.set_up_topic("procore.approvals", max_message_bytes="16777216", cleanup_policy="compact")
+    await bridge.set_up_topic("bridge.inbox", max_message_bytes="17825792", retention_ms="60000", **stamp)
     await tells(bridge, "spectrum.exports: max.message.bytes is 1000000", "set it to 16777216")
     await tells(bridge, "approval-requests: message.timestamp.type is CreateTime", "LogAppendTime")
     await tells(bridge, "procore.approvals: cleanup.policy is compact", "set it to delete")

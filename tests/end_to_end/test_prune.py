@@ -6,8 +6,6 @@ import subprocess
 import sys
 from typing import Any
 
-import asyncpg
-
 from budget_bridge.contracts.records import Outgoing
 from tests.end_to_end.harness import Bridge
 from tests.exactly_once.deployment import Deployment
@@ -22,15 +20,6 @@ async def prune(bridge: Bridge, *options: str, age: str = "0s") -> dict[str, Any
     assert done.returncode == 0, done.stdout + done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told
-
-
-async def fetch(bridge: Bridge, statement: str) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(bridge.database_url)
-    try:
-        found: list[asyncpg.Record] = await connection.fetch(statement)
-        return found
-    finally:
-        await connection.close()
 
 
 def answer(bridge: Bridge, said: str) -> subprocess.CompletedProcess[str]:
@@ -60,7 +49,7 @@ async def test_a_deployment_that_works_on(bridge: Bridge) -> None:
     await bridge.wait_until_carried()
     story = json.loads((await asyncio.to_thread(bridge.command, "status", str(synced), "--json")).stdout)
     [letter] = json.loads((await asyncio.to_thread(bridge.command, "dead-letters", "list", "--json")).stdout)
-    rows = len(await fetch(bridge, "select from outbox"))
+    rows = len(await bridge.fetch("select from outbox"))
 
     # Nothing is that old; a dry run and a no change nothing.
     assert (await prune(bridge, "--yes", age="1d"))["rows"] == 0
@@ -68,12 +57,12 @@ async def test_a_deployment_that_works_on(bridge: Bridge) -> None:
     assert (planned["rows"], planned["messages"], planned["dry_run"]) == (rows, 6, True)
     refused = await asyncio.to_thread(answer, bridge, "n\n")
     assert (refused.returncode, f"{rows} messages of the outbox" in refused.stderr) == (1, True)
-    assert len(await fetch(bridge, "select from outbox")) == rows
+    assert len(await bridge.fetch("select from outbox")) == rows
 
     done = await asyncio.to_thread(answer, bridge, "y\n")
     assert (done.returncode, f"pruned: {rows} messages of the outbox" in done.stdout) == (0, True), done.stderr
-    assert await fetch(bridge, "select from outbox") == []
-    kept = await fetch(bridge, "select distinct type from history where body is not null")
+    assert await bridge.fetch("select from outbox") == []
+    kept = await bridge.fetch("select distinct type from history where body is not null")
     assert [row["type"] for row in kept] == ["approval.decision.v1"]
     findings = await bridge.reconcile()
     assert findings.are_clean, findings.first
@@ -132,7 +121,7 @@ async def find_what_is_wrong(bridge: Bridge) -> None:
         (name, b"2099-01-01T00:00:00Z" if name == "ce_time" else value) for name, value in export.headers
     )
     await bridge.appender.append([Outgoing(export.place.topic, export.key, export.value, unheard_of)])
-    await fetch(bridge, "delete from history where type = 'budget.locked.v1' and project_id = 2")
+    await bridge.fetch("delete from history where type = 'budget.locked.v1' and project_id = 2")
     findings = await bridge.reconcile()
     assert findings.claims["known"].differences.total() == 1, findings.first
     assert findings.claims["verdicts"].differences.total() == 1, findings.first
@@ -160,10 +149,9 @@ async def test_what_is_held_or_not_published_stays(deployment: Deployment) -> No
     assert waiting
     done = await prune(deployment, "--yes")
     assert done["rows"]
-    assert len(await fetch(deployment, "select from outbox")) == waiting
-    assert await fetch(deployment, "select from history where pruned and project_id = 7") == []
-    [places] = await fetch(
-        deployment,
+    assert len(await deployment.fetch("select from outbox")) == waiting
+    assert await deployment.fetch("select from history where pruned and project_id = 7") == []
+    [places] = await deployment.fetch(
         "select count(*) from outbox join history using (inbox_partition, inbox_offset) where history.pruned",
     )
     assert places["count"] == 0
@@ -187,7 +175,7 @@ async def test_a_lane_of_another_database_loses_nothing(bridge: Bridge) -> None:
     await bridge.wait_for("approval.requested.v1")
     await bridge.wait_until_carried()
     bridge.is_sound = False
-    await fetch(bridge, "update deployment set id = gen_random_uuid()")
+    await bridge.fetch("update deployment set id = gen_random_uuid()")
     assert (await prune(bridge, "--yes"))["rows"] == 0
     for environment in ({"KAFKA_GROUP_ID": "another"}, {"TOPIC_PREFIX": "another."}):
         done = await asyncio.to_thread(bridge.command, "prune", "--older-than", "0s", "--yes", **environment)

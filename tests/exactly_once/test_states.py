@@ -11,7 +11,6 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
@@ -141,15 +140,6 @@ async def delete_group(deployment: Deployment, group: str) -> None:
         await admin.close()
 
 
-async def read_only_lane(deployment: Deployment, statement: str) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(deployment.database_url)
-    try:
-        found: list[asyncpg.Record] = await connection.fetch(statement)
-        return found
-    finally:
-        await connection.close()
-
-
 @pytest.mark.parametrize("traced", [False, True])
 async def test_a_database_restored_from_an_older_backup(deployment: Deployment, traced: bool) -> None:  # noqa: FBT001
     if traced:
@@ -184,21 +174,21 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: De
     await deployment.wait_for("budget.status.v1", project_id=1, waiting_version=2)
     await deployment.wait_until_carried()
     assert len(deployment.messages("spectrum.export.v1")) == exports
-    held = await read_only_lane(deployment, "select verdict from history where project_id = 12 order by inbox_offset")
+    held = await deployment.fetch("select verdict from history where project_id = 12 order by inbox_offset")
     assert [row[0] for row in held] == ["applied", "applied", "held", "held"]
     await deployment.stop(worker)
 
 
 async def test_a_new_database_takes_the_place_of_the_old_one(deployment: Deployment) -> None:
     """Everything is decided again from the log: the database is a fold of it."""
-    before = await read_only_lane(deployment, "select state::text from budgets order by project_id")
+    before = await deployment.fetch("select state::text from budgets order by project_id")
     lost, deployment.database_url = deployment.database_url, await create_database(deployment.database_url)
     assert (await command(deployment, "migrate")).returncode == 0
     refused = await command(deployment, "run")
     assert (refused.returncode, "is carried by another database" in refused.stderr) == (2, True)
     assert "give this one a KAFKA_GROUP_ID of its own" in (await recover(deployment)).stdout
     await recovers(deployment, "no budget is held", "--adopt")
-    assert await read_only_lane(deployment, "select state::text from budgets order by project_id") == before
+    assert await deployment.fetch("select state::text from budgets order by project_id") == before
     await is_sound(deployment)
     deployment.database_url, new = lost, deployment.database_url
     assert "another database" in (await command(deployment, "run")).stderr
@@ -437,11 +427,11 @@ async def add_partitions(deployment: Deployment, name: str, count: int) -> None:
 
 
 async def test_a_schema_newer_than_the_code(deployment: Deployment) -> None:
-    await read_only_lane(deployment, "insert into migrations (number, name) values (99, 'later')")
+    await deployment.fetch("insert into migrations (number, name) values (99, 'later')")
     for name in ("run", "recover", "reconcile", "migrate"):
         done = await command(deployment, name)
         assert (done.returncode, "use a newer budget-bridge" in done.stderr) == (2, True), (name, done.stderr)
-    await read_only_lane(deployment, "delete from migrations where number = 99")
+    await deployment.fetch("delete from migrations where number = 99")
 
 
 async def test_workers_whose_clocks_are_hours_apart(deployment: Deployment) -> None:
@@ -486,14 +476,7 @@ async def test_a_message_larger_than_the_broker_takes(deployment: Deployment) ->
 
 
 async def set_limit(deployment: Deployment, name: str, limit: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
-    await admin.start()
-    try:
-        settings = {"max.message.bytes": str(limit), "message.timestamp.type": "LogAppendTime"}
-        topic = ConfigResource(ConfigResourceType.TOPIC, deployment.prefix + name, configs=settings)
-        await admin.alter_configs([topic])
-    finally:
-        await admin.close()
+    await deployment.set_up_topic(name, max_message_bytes=str(limit), message_timestamp_type="LogAppendTime")
 
 
 async def test_workers_must_be_stopped_for_a_recovery(deployment: Deployment) -> None:

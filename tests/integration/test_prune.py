@@ -1,7 +1,7 @@
 """Pruning, on a real Postgres: what may go goes, in small steps, and nothing that anybody still needs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -17,7 +17,6 @@ from budget_bridge.outbox.audit import open_snapshot
 from budget_bridge.outbox.batch import Suspects, identify
 from budget_bridge.outbox.database import Connection, DatabaseBusy, connect
 from budget_bridge.outbox.deployment import keep_rules, read_story
-from budget_bridge.outbox.migrate import migrate
 from budget_bridge.outbox.prune import Old, Pruned, find_cutoff, lock_pruning, prune
 from budget_bridge.outbox.recovery import open_recovery
 from budget_bridge.outbox.store import Position, RulesVersion, start_position, store_batch
@@ -36,21 +35,8 @@ EVERYTHING = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[Connection]:
-    session = await connect(database_url)
-    await migrate(session)
-    yield session
-    await session.close()
-
-
-@pytest.fixture
 async def rules(connection: Connection) -> RulesVersion:
     return await keep_rules(connection, ITS_RULES, *write_rules(ITS_RULES))
-
-
-@pytest.fixture
-async def position(connection: Connection) -> Position:
-    return await start_position(connection, 0, 0, uuid4())
 
 
 async def let_go(connection: Connection, old: Old, *, dry_run: bool = False) -> Pruned:

@@ -1,7 +1,6 @@
 """The batch transaction, on a real Postgres: one writer, one verdict for each message, all or nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import uuid4
 
@@ -20,7 +19,6 @@ from budget_bridge.outbox.store import (
     PositionLost,
     RulesVersion,
     read_outbox,
-    start_position,
     store_batch,
     take_position,
 )
@@ -30,21 +28,8 @@ from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, re
 
 
 @pytest.fixture
-async def connection(database_url: str) -> AsyncIterator[Connection]:
-    session = await connect(database_url)
-    await migrate(session)
-    yield session
-    await session.close()
-
-
-@pytest.fixture
 async def rules(connection: Connection) -> RulesVersion:
     return await keep_rules(connection, RULES, *write_rules(RULES))
-
-
-@pytest.fixture
-async def position(connection: Connection) -> Position:
-    return await start_position(connection, 0, 0, uuid4())
 
 
 async def count(connection: Connection, table: str) -> int:

@@ -30,7 +30,7 @@ async def ask_workers(urls: Sequence[str]) -> tuple[WorkerState, ...]:
 def _ask(url: str) -> WorkerState:
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/health/ready", timeout=_WITHIN_SECONDS) as answer:  # noqa: S310 - an operator's own URL
-            said = json.load(answer)
+            said = _read(answer.read())
     except urllib.error.HTTPError as not_ready:
         with not_ready:
             said = _read(not_ready.read())

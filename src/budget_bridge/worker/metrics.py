@@ -10,6 +10,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from budget_bridge.contracts import topics
 from budget_bridge.contracts.cloudevents import Message
 from budget_bridge.contracts.inbox import Arrival
 from budget_bridge.handlers.decision import Verdict
@@ -77,8 +78,8 @@ def count_batch(decided: Decided) -> None:
     for entry in decided.entries:
         MESSAGES.labels(_tell_type(entry.arrival), entry.verdict.value).inc()
     for row in decided.rows:
-        if reason := dict(row.record.headers).get("dead_letter_reason"):
-            DEAD_LETTERS.labels(reason.decode()).inc()
+        if row.record.topic.endswith(topics.DEAD_LETTERS):
+            DEAD_LETTERS.labels((dict(row.record.headers)["dead_letter_reason"] or b"").decode()).inc()
     for repeat in decided.repeats:
         MESSAGES.labels(_tell_type(repeat), Verdict.DUPLICATE.value).inc()
 

@@ -5,17 +5,12 @@ A lane without an offset, or with one of another database, keeps everything.
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
-from typing import Final
 
-from budget_bridge.contracts.topics import INBOX
 from budget_bridge.outbox.database import Connection, close, connect
 from budget_bridge.outbox.deployment import read_deployment_id
 from budget_bridge.outbox.migrate import check_schema
 from budget_bridge.outbox.prune import Old, Pruned, find_cutoff, lock_pruning, prune
-from budget_bridge.worker.kafka import count_partitions, read_group_offsets
-from budget_bridge.worker.scene import Scene
-
-_WITHIN_SECONDS: Final = 20.0
+from budget_bridge.worker.scene import Scene, read_lane_offsets
 
 
 async def count_old(scene: Scene, age: timedelta) -> tuple[datetime, Pruned]:
@@ -51,11 +46,8 @@ async def _go_through(
     connection: Connection, scene: Scene, before: datetime, *, dry_run: bool
 ) -> AsyncIterator[Pruned]:
     deployment_id = str(await read_deployment_id(connection))
-    inbox = scene.topic_prefix + INBOX
-    partitions = (await count_partitions(scene.kafka, [inbox])).get(inbox, 0)
-    lanes = [(inbox, number) for number in range(partitions)]
-    offsets = await read_group_offsets(scene.kafka, scene.group_id, lanes, _WITHIN_SECONDS)
-    for (_, number), offset in sorted(offsets.items()):
+    offsets = await read_lane_offsets(scene)
+    for number, offset in sorted(offsets.items()):
         if offset.metadata.startswith(deployment_id):
             async for step in prune(connection, Old(number, offset.offset, before), dry_run=dry_run):
                 yield step

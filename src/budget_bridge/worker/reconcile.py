@@ -4,25 +4,21 @@ It trusts nothing that the lanes do and shares no code with them but the reading
 worker may run meanwhile: what is newer than the moment it looks at is told as on its way.
 """
 
-from typing import Final
-
 from budget_bridge.contracts.topics import INBOX
 from budget_bridge.outbox.audit import open_snapshot
 from budget_bridge.outbox.refold import refold
 from budget_bridge.worker.findings import Findings, Kind
-from budget_bridge.worker.kafka import count_partitions, open_log, read_group_offsets
+from budget_bridge.worker.kafka import open_log
 from budget_bridge.worker.reconcile_inputs import check_inputs
 from budget_bridge.worker.reconcile_outputs import check_outputs
 from budget_bridge.worker.rules_files import restore_rules
-from budget_bridge.worker.scene import Look, Scene
-
-_WITHIN_SECONDS: Final = 20.0
+from budget_bridge.worker.scene import Look, Scene, read_lane_offsets
 
 
 async def reconcile(scene: Scene) -> Findings:
     """Compare everything with everything; raises ``KafkaDown`` or ``DatabaseDown``."""
     # First of all: what these say is done must be found in what is read after them.
-    published = await _read_published(scene)
+    published = {number: offset.offset for number, offset in (await read_lane_offsets(scene)).items()}
     async with open_snapshot(scene.database_url) as snapshot:
         look = Look(Findings(), scene, snapshot, await snapshot.read_positions(), published)
         await _check_lanes(look)
@@ -30,14 +26,6 @@ async def reconcile(scene: Scene) -> Findings:
         await check_outputs(look)
         await _check_fold(look)
     return look.findings
-
-
-async def _read_published(scene: Scene) -> dict[int, int]:
-    topic = scene.topic_prefix + INBOX
-    partitions = (await count_partitions(scene.kafka, [topic])).get(topic, 0)
-    lanes = [(topic, number) for number in range(partitions)]
-    offsets = await read_group_offsets(scene.kafka, scene.group_id, lanes, _WITHIN_SECONDS)
-    return {number: offset.offset for (_, number), offset in offsets.items()}
 
 
 async def _check_lanes(look: Look) -> None:

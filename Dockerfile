@@ -1,7 +1,10 @@
 FROM python:3.13-slim AS build
 WORKDIR /build
 COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY src src
+COPY contracts contracts
+COPY handlers handlers
+COPY outbox outbox
+COPY worker worker
 RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir -c constraints.txt '.[traces,watch]'
 
 FROM python:3.13-slim

@@ -30,7 +30,7 @@ setup: $(READY) ## install everything into .venv; the other targets do it by the
 
 .PHONY: demo
 demo: $(READY) ## play real budgets through real Kafka, Postgres and worker, and check what comes of them
-	@$(BIN)/budget-bridge demo
+	@$(BIN)/python -m demo
 
 .PHONY: test
 test: $(READY) ## run every test, on real Kafka and Postgres

@@ -19,9 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.load import Deployment, stop
-from budget_bridge.contracts.records import Record
-from budget_bridge.demo.servers import run_kafka, run_postgres
-from budget_bridge.worker.kafka import Connection, Reader
+from contracts.records import Record
+from demo.servers import run_kafka, run_postgres
+from worker.kafka.connection import Connection
+from worker.kafka.consumer import Reader
 
 OUTPUTS = ("spectrum.exports", "bridge.approval-requests", "bridge.status")
 
@@ -75,7 +76,7 @@ async def measure_memory(folder: Path, kafka: str, url: str, waiting: int, worke
     deployment = Deployment(folder, kafka, url, 1000)
     await deployment.prepare()
     await deployment.send_versions(waiting)
-    process = deployment.start("budget_bridge", "run")
+    process = deployment.start("worker", "run")
     try:
         await watch(deployment, lambda records: len(records) >= 2 * worked)
         return read_peak(process)
@@ -95,13 +96,13 @@ async def measure_latency(folder: Path, kafka: str, url: str, count: int) -> tup
     """Measure a lone lock: from before it is appended until its approval request is visible; and its parts."""
     deployment = Deployment(folder, kafka, url, count + 5)
     await deployment.prepare()
-    process = deployment.start("budget_bridge", "run")
+    process = deployment.start("worker", "run")
     topics = [f"{deployment.prefix}bridge.approval-requests", f"{deployment.prefix}bridge.inbox"]
     reader = Reader(Connection(kafka), f"{deployment.prefix}watch", topics, start="earliest")
     await reader.start()
     taken: list[float] = []
     parts: dict[str, list[float]] = {"appended to the source": [], "copied to the inbox": [], "decided, published": []}
-    from budget_bridge.worker.kafka import Appender  # noqa: PLC0415 - kept warm for this measurement alone
+    from worker.kafka.producer import Appender  # noqa: PLC0415 - kept warm for this measurement alone
 
     appender = Appender(Connection(kafka))
     try:
@@ -137,7 +138,7 @@ def _lock(project: int) -> bytes:
 async def measure(asked: Any, kafka: str, url: str, folder: Path, say: Callable[[str], None]) -> Findings:
     """Measure everything, the three programs in turn so that the machine's moods hit all."""
     rates: dict[str, list[float]] = {"worker": [], "naive": [], "floor": []}
-    programs = {"worker": ("budget_bridge", "run"), "floor": ("bench.floor",), "naive": ("bench.naive",)}
+    programs = {"worker": ("worker", "run"), "floor": ("bench.floor",), "naive": ("bench.naive",)}
     for turn in range(asked.turns):
         for name, program in programs.items():
             say(f"{name}, turn {turn + 1} of {asked.turns}")

@@ -11,17 +11,21 @@ import os
 import signal
 from collections.abc import Sequence
 
-from budget_bridge.contracts.cloudevents import Message
-from budget_bridge.contracts.inbound import BudgetLocked
-from budget_bridge.contracts.inbox import Arrival, open_arrival
-from budget_bridge.contracts.records import Outgoing
-from budget_bridge.outbox.database import connect, transaction
-from budget_bridge.worker.breaker import make_breakers
-from budget_bridge.worker.intake import Intake
-from budget_bridge.worker.kafka import Appender, Connection, Partition, Publisher, Reader
-from budget_bridge.worker.lane import AT_MOST, PUBLISH_SECONDS, WITHIN_SECONDS
-from budget_bridge.worker.log import configure_log
-from budget_bridge.worker.run import BATCH_BYTES, collect_less_often
+from contracts.cloudevents import Message
+from contracts.inbound import BudgetLocked
+from contracts.inbox import Arrival, open_arrival
+from contracts.records import Outgoing
+from outbox.database import connect, transaction
+from worker.app import collect_less_often
+from worker.kafka.connection import Connection
+from worker.kafka.consumer import Reader
+from worker.kafka.group_offsets import Partition
+from worker.kafka.producer import Appender, Publisher
+from worker.pipeline.intake import Intake
+from worker.pipeline.lane import AT_MOST, PUBLISH_SECONDS, WITHIN_SECONDS
+from worker.pipeline.lanes import BATCH_BYTES
+from worker.resilience.breaker import make_breakers
+from worker.telemetry.logs import configure_log
 
 KAFKA = Connection(os.environ.get("KAFKA_BOOTSTRAP", ""))
 PREFIX = os.environ.get("TOPIC_PREFIX", "")

@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import asyncpg
 
-from budget_bridge.contracts.records import Outgoing
-from budget_bridge.worker.kafka import Appender, Connection
+from contracts.records import Outgoing
+from worker.kafka.connection import Connection
+from worker.kafka.producer import Appender
 
 LINES = 20
 PARTITIONS = 4
@@ -100,7 +101,7 @@ class Deployment:
         for command in (["migrate"], ["topics", "--partitions", str(PARTITIONS)]):
             await asyncio.to_thread(
                 subprocess.run,
-                [sys.executable, "-m", "budget_bridge", *command],
+                [sys.executable, "-m", "worker", *command],
                 env=self.environment,
                 check=True,
                 stdout=subprocess.DEVNULL,

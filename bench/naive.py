@@ -12,14 +12,17 @@ from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
-from budget_bridge.contracts.inbox import copy_to_inbox, open_arrival
-from budget_bridge.contracts.records import Place, Record
-from budget_bridge.contracts.topics import SOURCES
-from budget_bridge.outbox.database import connect
-from budget_bridge.outbox.deployment import keep_rules
-from budget_bridge.outbox.store import start_position, store_batch
-from budget_bridge.worker.kafka import Appender, Connection, GroupOffset, Reader
-from budget_bridge.worker.rules_files import read_rules, write_rules
+from contracts.inbox import copy_to_inbox, open_arrival
+from contracts.records import Place, Record
+from contracts.topics import SOURCES
+from outbox.database import connect
+from outbox.deployment import keep_rules
+from outbox.store import start_position, store_batch
+from worker.kafka.connection import Connection
+from worker.kafka.consumer import Reader
+from worker.kafka.group_offsets import GroupOffset
+from worker.kafka.producer import Appender
+from worker.rules_files import read_rules, write_rules
 
 
 async def main() -> None:

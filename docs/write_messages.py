@@ -13,11 +13,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, StringConstraints
 
-from budget_bridge.contracts.fields import Words
-from budget_bridge.contracts.inbound import AcknowledgedLine, BudgetLine
-from budget_bridge.contracts.outbound import BudgetError, ExportLine, FailedLine, MeasuredExportLine, Notice
-from budget_bridge.contracts.samples import load_sample
-from budget_bridge.contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
+from contracts.fields import Words
+from contracts.inbound import AcknowledgedLine, BudgetLine
+from contracts.outbound import BudgetError, ExportLine, FailedLine, MeasuredExportLine, Notice
+from contracts.samples import load_sample
+from contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
 
 HERE: Final = Path(__file__).parent
 KEY_FIELDS: Final = frozenset({"company_id", "project_id", "budget_id", "budget_version"})

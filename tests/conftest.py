@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from budget_bridge.demo.servers import run_kafka, run_postgres
+from demo.servers import run_kafka, run_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

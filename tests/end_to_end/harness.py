@@ -18,13 +18,15 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from budget_bridge.contracts.inbound import Inbound
-from budget_bridge.contracts.records import Headers, Outgoing, Place, Record
-from budget_bridge.contracts.topics import OUTPUTS, SOURCES
-from budget_bridge.worker.findings import Findings
-from budget_bridge.worker.kafka import Appender, Connection, Reader
-from budget_bridge.worker.reconcile import reconcile
-from budget_bridge.worker.scene import Scene
+from contracts.inbound import Inbound
+from contracts.records import Headers, Outgoing, Place, Record
+from contracts.topics import OUTPUTS, SOURCES
+from worker.deployment import Scene
+from worker.kafka.connection import Connection
+from worker.kafka.consumer import Reader
+from worker.kafka.producer import Appender
+from worker.reconcile.findings import Findings
+from worker.reconcile.reconcile import reconcile
 
 PATIENCE_SECONDS = 60.0
 RULES: dict[str, str] = {
@@ -87,7 +89,7 @@ class Bridge:
     def command(self, *arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
         found = {name: value for name, value in (self.environment | environment).items() if value is not None}
         return subprocess.run(
-            [sys.executable, "-m", "budget_bridge", *arguments],
+            [sys.executable, "-m", "worker", *arguments],
             env=found,
             capture_output=True,
             text=True,
@@ -123,7 +125,7 @@ class Bridge:
     def start(self) -> subprocess.Popen[bytes]:
         with (self.folder / "worker.log").open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "budget_bridge", "run"], env=self.environment, stdout=log, stderr=log
+                [sys.executable, "-m", "worker", "run"], env=self.environment, stdout=log, stderr=log
             )
         self.workers.append(worker)
         return worker

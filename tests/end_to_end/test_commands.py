@@ -113,9 +113,7 @@ def test_help_and_keys(tmp_path: object) -> None:
     import sys  # noqa: PLC0415
 
     def say(*arguments: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "budget_bridge", *arguments], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([sys.executable, "-m", "worker", *arguments], capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 
     code, said = say("--help")

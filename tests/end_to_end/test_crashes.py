@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from budget_bridge.contracts.records import Outgoing
-from budget_bridge.demo.servers import Kafka, Postgres, run_kafka, run_postgres
+from contracts.records import Outgoing
+from demo.servers import Kafka, Postgres, run_kafka, run_postgres
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, lock
 

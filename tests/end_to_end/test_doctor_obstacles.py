@@ -11,7 +11,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from budget_bridge.demo import servers
+from demo import servers
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_doctor import ask, tells
 from tests.unit.builders import KEY, accept, lock

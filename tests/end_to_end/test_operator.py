@@ -36,7 +36,7 @@ async def test_retry_acknowledge_and_reset(bridge: Bridge) -> None:
 
     unsure = await asyncio.to_thread(
         subprocess.run,
-        ["/bin/sh", "-c", f"echo n | python -m budget_bridge reset {KEY} --by olga --why moved"],
+        ["/bin/sh", "-c", f"echo n | python -m worker reset {KEY} --by olga --why moved"],
         env=bridge.environment | {"PATH": f"{bridge.python_folder}:/usr/bin:/bin"},
         capture_output=True,
         text=True,

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from budget_bridge.contracts.records import Headers
+from contracts.records import Headers
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import CONCRETE, STEEL, accept, acknowledge, lock, reject, retry
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from budget_bridge.contracts.records import Outgoing
+from contracts.records import Outgoing
 from tests.end_to_end.harness import Bridge
 from tests.exactly_once.deployment import Deployment
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, release
@@ -24,7 +24,7 @@ async def prune(bridge: Bridge, *options: str, age: str = "0s") -> dict[str, Any
 
 def answer(bridge: Bridge, said: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "budget_bridge", "prune", "--older-than", "0s"],
+        [sys.executable, "-m", "worker", "prune", "--older-than", "0s"],
         env=bridge.environment,
         input=said,
         capture_output=True,

@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from budget_bridge.contracts.records import Record
+from contracts.records import Record
 from tests.end_to_end.harness import Bridge
 from tests.exactly_once.deployment import Deployment
 from tests.unit.builders import KEY, accept, lock

@@ -13,8 +13,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
-from budget_bridge.contracts.records import Outgoing, Record
-from budget_bridge.demo.servers import choose_ports
+from contracts.records import Outgoing, Record
+from demo.servers import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_health import ask
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, reject, retry
@@ -37,7 +37,7 @@ class Watching:
             del environment[name]
         with (self._bridge.folder / "watch.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "budget_bridge", "watch", *options], env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", "worker", "watch", *options], env=environment, stdout=log, stderr=log
             )
 
     def stop(self) -> None:

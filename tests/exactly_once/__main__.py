@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from budget_bridge.demo.servers import choose_ports, run_kafka, run_kafka_cluster, run_postgres
-from budget_bridge.worker.findings import Kind, show_findings
+from demo.servers import choose_ports, run_kafka, run_kafka_cluster, run_postgres
 from tests.exactly_once.chaos import PARTITIONS, Chaos, ChaosDeployment, Report, list_through
 from tests.exactly_once.crashes import Survived, crash_at_all
 from tests.exactly_once.deployment import create_database
 from tests.exactly_once.planted import POINTS
 from tests.exactly_once.proxy import Proxy
+from worker.reconcile.findings import Kind, show_findings
 
 SCREEN = Console(highlight=False, soft_wrap=True)
 

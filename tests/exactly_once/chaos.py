@@ -19,11 +19,11 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
-from budget_bridge.demo.servers import Kafka, Postgres, start_all
-from budget_bridge.worker.findings import Findings
+from demo.servers import Kafka, Postgres, start_all
 from tests.exactly_once.deployment import Deployment
 from tests.exactly_once.people import People
 from tests.exactly_once.proxy import Proxy
+from worker.reconcile.findings import Findings
 
 BUDGETS: Final = 24
 PARTITIONS: Final = 4

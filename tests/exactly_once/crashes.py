@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from budget_bridge.worker.findings import Kind
 from tests.exactly_once.deployment import BUDGETS, Deployment, create_database
 from tests.exactly_once.planted import Point
+from worker.reconcile.findings import Kind
 
 AT_ONCE: Final = 4
 MANY: Final = 300

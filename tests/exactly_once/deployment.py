@@ -13,8 +13,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from budget_bridge.contracts.inbound import Inbound
-from budget_bridge.contracts.records import Outgoing
+from contracts.inbound import Inbound
+from contracts.records import Outgoing
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, lock
 

@@ -12,14 +12,14 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
-from budget_bridge.contracts.fields import read_time, write_time
-from budget_bridge.contracts.inbound import ErpAcknowledgement, Inbound
-from budget_bridge.contracts.records import Outgoing, Record
-from budget_bridge.demo.spectrum import Job, Spectrum, read_order, write_acknowledgement
-from budget_bridge.handlers.budget import BudgetKey
-from budget_bridge.worker.kafka import KafkaDown
+from contracts.fields import read_time, write_time
+from contracts.inbound import ErpAcknowledgement, Inbound
+from contracts.records import Outgoing, Record
+from demo.spectrum import Job, Spectrum, read_order, write_acknowledgement
+from handlers.budget import BudgetKey
 from tests.exactly_once.deployment import Deployment
 from tests.unit.builders import CONCRETE, KEY, STEEL, accept, lock, reject, retry
+from worker.kafka.errors import KafkaDown
 
 _AGAIN_SECONDS: Final = 0.2
 

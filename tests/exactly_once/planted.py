@@ -19,19 +19,24 @@ import asyncpg
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.transaction import EndTxnRequest
 
-from budget_bridge.__main__ import main
-from budget_bridge.contracts.outbound import SpectrumExport
-from budget_bridge.contracts.records import Outgoing
-from budget_bridge.contracts.topics import SOURCES
-from budget_bridge.handlers.decision import Outcome
-from budget_bridge.outbox import batch, store
-from budget_bridge.outbox.queries import QUERIES
-from budget_bridge.worker import deadlines, intake, kafka, lane, run
+from contracts.outbound import SpectrumExport
+from contracts.records import Outgoing
+from contracts.topics import SOURCES
+from handlers.decision import Outcome
+from outbox import batch, store
+from outbox.queries import QUERIES
+from worker import app
+from worker.__main__ import app as command_line
+from worker.kafka import consumer, producer
+from worker.kafka.group_offsets import GroupOffset
+from worker.pipeline import deadlines, intake, lane
+from worker.pipeline.lanes import Lanes
 
 # What is changed from here is no type checker's business.
 CORE: Any = batch
 LANE: Any = lane
-KAFKA: Any = kafka
+CONSUMER: Any = consumer
+PRODUCING: Any = producer
 SESSION: Any = asyncpg.Connection
 
 Condition = Callable[..., bool]
@@ -127,14 +132,14 @@ def of_batch(result: Any, *arguments: Any) -> bool:
 
 PRODUCER = aiokafka.AIOKafkaProducer
 POINTS = [
-    Point("worker: rules kept", run, "keep_rules"),
-    Point("worker: inbox partitions fixed", run, "fix_inbox_partitions"),
-    Point("intake: fetched", kafka.Reader, "fetch_any", counts=has_result),
-    Point("intake: about to append", kafka.Appender, "append", after=False, counts=to_inbox),
-    Point("intake: some appended, some not", kafka, "_send", at_call=7, counts=lambda *a: not is_transactional(*a)),
-    Point("intake: appended, offset not committed", kafka.Appender, "append", counts=to_inbox),
-    Point("intake: offset committed", kafka.Reader, "commit"),
-    Point("lane start: producer made", kafka.Publisher, "start"),
+    Point("worker: rules kept", app, "keep_rules"),
+    Point("worker: inbox partitions fixed", app, "fix_inbox_partitions"),
+    Point("intake: fetched", consumer.Reader, "fetch_any", counts=has_result),
+    Point("intake: about to append", producer.Appender, "append", after=False, counts=to_inbox),
+    Point("intake: some appended, some not", producer, "_send", at_call=7, counts=lambda *a: not is_transactional(*a)),
+    Point("intake: appended, offset not committed", producer.Appender, "append", counts=to_inbox),
+    Point("intake: offset committed", consumer.Reader, "commit"),
+    Point("lane start: producer made", producer.Publisher, "start"),
     Point("lane start: connected to the database", lane, "connect"),
     Point("lane start: position taken", lane, "take_position", at_call=2),
     Point("lane start: group's offset read", lane, "read_group_offsets"),
@@ -144,14 +149,14 @@ POINTS = [
     Point("lane start: place in the log found", lane.Lane, "_find_place", needs="backlog"),
     Point(
         "lane start: backlog about to be published",
-        kafka.Publisher,
+        producer.Publisher,
         "publish",
         after=False,
         counts=with_records,
         needs="backlog",
     ),
     Point("lane start: backlog published", lane.Lane, "_publish_stored", needs="backlog"),
-    Point("lane: fetched", kafka.Reader, "fetch", at_call=2, counts=of_batch),
+    Point("lane: fetched", consumer.Reader, "fetch", at_call=2, counts=of_batch),
     Point("lane: decoded", lane, "open_arrival", at_call=11),
     Point("store: transaction begun", store, "_move_position", after=False, at_call=3),
     Point("store: position moved", store, "_move_position", at_call=3),
@@ -165,20 +170,20 @@ POINTS = [
     Point("store: before the commit", asyncpg.Connection, "execute", after=False, at_call=3, counts=is_query("commit")),
     Point("store: commit sent, not answered", asyncpg.Connection, "_commit_sent", at_call=3),
     Point("store: after the commit", asyncpg.Connection, "execute", at_call=3, counts=is_query("commit")),
-    Point("publish: about to", kafka.Publisher, "publish", after=False, at_call=3, counts=with_records),
+    Point("publish: about to", producer.Publisher, "publish", after=False, at_call=3, counts=with_records),
     Point("publish: transaction begun", PRODUCER, "begin_transaction", at_call=4),
     Point("publish: offset sent", PRODUCER, "send_offsets_to_transaction", at_call=4),
-    Point("publish: first row handed over", kafka, "_send", at_call=9, counts=is_transactional),
-    Point("publish: rows sent", kafka, "_send_all", at_call=2, counts=is_transactional),
+    Point("publish: first row handed over", producer, "_send", at_call=9, counts=is_transactional),
+    Point("publish: rows sent", producer, "_send_all", at_call=2, counts=is_transactional),
     Point("publish: before the commit", PRODUCER, "commit_transaction", after=False, at_call=5),
     Point("publish: commit sent, not answered", AIOKafkaConnection, "send", at_call=5, counts=is_ending),
     Point("publish: after the commit", PRODUCER, "commit_transaction", at_call=5),
-    Point("revoke: told", run.Lanes, "_stop", after=False, counts=of_lanes, needs="second worker"),
-    Point("revoke: lanes stopped", run.Lanes, "_stop", counts=of_lanes, needs="second worker"),
-    Point("stop: asked for", run.Lanes, "close", after=False, needs="stop"),
-    Point("stop: group left", run.Lanes, "close", needs="stop"),
+    Point("revoke: told", Lanes, "_stop", after=False, counts=of_lanes, needs="second worker"),
+    Point("revoke: lanes stopped", Lanes, "_stop", counts=of_lanes, needs="second worker"),
+    Point("stop: asked for", Lanes, "close", after=False, needs="stop"),
+    Point("stop: group left", Lanes, "close", needs="stop"),
     Point("timer: deadline found", deadlines, "find_due", counts=has_result, needs="deadline"),
-    Point("timer: deadline said", kafka.Appender, "append", counts=lambda *a: not to_inbox(*a), needs="deadline"),
+    Point("timer: deadline said", producer.Appender, "append", counts=lambda *a: not to_inbox(*a), needs="deadline"),
 ]
 """In the order of a message's way. Small numbers of calls, so that something came before and something comes after."""
 
@@ -218,7 +223,7 @@ def spoil_publish(
     change: Callable[[list[Outgoing]], list[Outgoing]], fits: Callable[[list[Outgoing]], bool] = has_two_rows
 ) -> None:
     """Let the relay do something else with the first batch that fits."""
-    original: Publish = kafka.Publisher.publish
+    original: Publish = producer.Publisher.publish
     done = False
 
     async def publish(
@@ -230,7 +235,7 @@ def spoil_publish(
             done, changed = True, change(changed)
         await original(self, group, place, offset, metadata, changed, **named)
 
-    KAFKA.Publisher.publish = publish
+    PRODUCING.Publisher.publish = publish
 
 
 def skip_a_row() -> None:
@@ -252,7 +257,7 @@ def change_a_cent() -> None:
 
 
 def commit_the_offset_before_sending() -> None:
-    original: Publish = kafka.Publisher.publish
+    original: Publish = producer.Publisher.publish
 
     async def publish(
         self: Any, group: str, place: Any, offset: int, metadata: str, records: Any, **named: Any
@@ -261,13 +266,13 @@ def commit_the_offset_before_sending() -> None:
         if records:
             die()
 
-    KAFKA.Publisher.publish = publish
+    PRODUCING.Publisher.publish = publish
 
 
 def commit_the_intake_before_appending() -> None:
     async def copy(self: Any, records: Any) -> None:
         places = {(one.place.topic, one.place.partition): one.place.offset + 1 for one in records}
-        await self.reader.commit({place: kafka.GroupOffset(offset, "") for place, offset in places.items()})
+        await self.reader.commit({place: GroupOffset(offset, "") for place, offset in places.items()})
         die()
 
     intake.Intake._copy = copy  # type: ignore[method-assign]
@@ -344,7 +349,7 @@ def go_silent(sign: Path, *, deaf: bool) -> None:
 
     It is what aiokafka does when the task that fetches ends, which nothing in it looks after.
     """
-    original: Callable[..., Awaitable[object]] = KAFKA.Reader._get
+    original: Callable[..., Awaitable[object]] = CONSUMER.Reader._get
 
     async def give_no_answer(_: object) -> None:
         raise aiokafka.errors.KafkaTimeoutError
@@ -365,7 +370,7 @@ def go_silent(sign: Path, *, deaf: bool) -> None:
             sign.write_text(str(len(silenced)))  # noqa: ASYNC240 - the same
         return await original(reader, *arguments)
 
-    KAFKA.Reader._get = get
+    CONSUMER.Reader._get = get
 
 
 def prepare() -> None:
@@ -387,4 +392,4 @@ def prepare() -> None:
 
 if __name__ == "__main__":
     prepare()
-    main()
+    command_line()

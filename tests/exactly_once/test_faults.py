@@ -6,11 +6,11 @@ from pathlib import Path
 
 import asyncpg
 
-from budget_bridge.contracts.records import Outgoing
-from budget_bridge.worker.findings import Findings
+from contracts.records import Outgoing
 from tests.exactly_once.deployment import BUDGETS, Deployment, create_database
 from tests.exactly_once.planted import FAULTS
 from tests.unit.builders import KEY
+from worker.reconcile.findings import Findings
 
 FOUND_BY: dict[str, set[str]] = {
     "the relay skips a row": {"published: lost"},

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from budget_bridge.demo.servers import choose_ports
+from demo.servers import choose_ports
 from tests.exactly_once.proxy import Proxy
 
 

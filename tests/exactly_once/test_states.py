@@ -14,11 +14,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, Records
 from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from budget_bridge.contracts.fields import write_time
-from budget_bridge.worker.kafka import Connection as KafkaConnection
-from budget_bridge.worker.kafka import commit_group_offsets, describe_group, read_group_offsets
+from contracts.fields import write_time
 from tests.exactly_once.deployment import Deployment, create_database
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, reject
+from worker.kafka.admin import describe_group
+from worker.kafka.connection import Connection as KafkaConnection
+from worker.kafka.group_offsets import commit_group_offsets, read_group_offsets
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ from uuid import uuid4
 
 import pytest
 
-from budget_bridge.outbox.database import Connection, connect
-from budget_bridge.outbox.migrate import migrate
-from budget_bridge.outbox.store import Position, start_position
+from outbox.database import Connection, connect
+from outbox.migrate import migrate
+from outbox.store import Position, start_position
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@
 
 import json
 
-from budget_bridge.contracts.inbound import Inbound, InboundMessage
-from budget_bridge.contracts.inbox import Arrival, copy_to_inbox, open_arrival
-from budget_bridge.contracts.records import Headers, Place, Record
-from budget_bridge.contracts.topics import SOURCES
+from contracts.inbound import Inbound, InboundMessage
+from contracts.inbox import Arrival, copy_to_inbox, open_arrival
+from contracts.records import Headers, Place, Record
+from contracts.topics import SOURCES
 
 PREFIX = "x."
 AT = 1_764_000_000_000

@@ -8,22 +8,13 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from budget_bridge.contracts.records import Outgoing, Record
-from budget_bridge.worker.kafka import (
-    Appender,
-    Connection,
-    GroupOffset,
-    KafkaDown,
-    LaneLost,
-    MessageTooLarge,
-    NewTopicSpec,
-    Partition,
-    Publisher,
-    Reader,
-    count_partitions,
-    create_topics,
-    read_group_offsets,
-)
+from contracts.records import Outgoing, Record
+from worker.kafka.admin import NewTopicSpec, count_partitions, create_topics
+from worker.kafka.connection import Connection
+from worker.kafka.consumer import Reader
+from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
+from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
+from worker.kafka.producer import Appender, Publisher
 
 
 @pytest.fixture

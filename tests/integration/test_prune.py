@@ -9,20 +9,20 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from budget_bridge.contracts.inbound import InboundMessage
-from budget_bridge.contracts.inbox import Arrival
-from budget_bridge.handlers.rules import Job, Rules
-from budget_bridge.outbox import prune as pruning
-from budget_bridge.outbox.audit import open_snapshot
-from budget_bridge.outbox.batch import Suspects, identify
-from budget_bridge.outbox.database import Connection, DatabaseBusy, connect
-from budget_bridge.outbox.deployment import keep_rules, read_story
-from budget_bridge.outbox.prune import Old, Pruned, find_cutoff, lock_pruning, prune
-from budget_bridge.outbox.recovery import open_recovery
-from budget_bridge.outbox.store import Position, RulesVersion, start_position, store_batch
-from budget_bridge.worker.rules_files import write_rules
+from contracts.inbound import InboundMessage
+from contracts.inbox import Arrival
+from handlers.rules import Job, Rules
+from outbox import prune as pruning
+from outbox.audit import open_snapshot
+from outbox.batch import Suspects, identify
+from outbox.database import Connection, DatabaseBusy, connect
+from outbox.deployment import keep_rules, read_story
+from outbox.prune import Old, Pruned, find_cutoff, lock_pruning, prune
+from outbox.recovery import open_recovery
+from outbox.store import Position, RulesVersion, start_position, store_batch
 from tests.integration.records import AT, PREFIX, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
+from worker.rules_files import write_rules
 
 KEYS = [KEY._replace(project_id=project) for project in range(1, 31)]
 ITS_RULES = Rules(

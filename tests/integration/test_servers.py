@@ -19,16 +19,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from budget_bridge.demo import kafka_jars
-from budget_bridge.demo.kafka_jars import JarRefusedError
-from budget_bridge.demo.servers import (
-    ServerFailedError,
-    choose_ports,
-    run_kafka,
-    run_kafka_cluster,
-    run_postgres,
-    start_all,
-)
+from demo import kafka_jars
+from demo.kafka_jars import JarRefusedError
+from demo.servers import ServerFailedError, choose_ports, run_kafka, run_kafka_cluster, run_postgres, start_all
 
 
 async def _create_topic(bootstrap: str, topic: str) -> None:
@@ -154,7 +147,7 @@ def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
         pytest.skip("asked of the Linux kernel")
     program = (
         "import sys, time, pathlib\n"
-        "from budget_bridge.demo.servers import run_postgres\n"
+        "from demo.servers import run_postgres\n"
         "with run_postgres(pathlib.Path(sys.argv[1])) as postgres:\n"
         "    print(postgres.pid, flush=True)\n"
         "    time.sleep(60)\n"
@@ -186,7 +179,7 @@ async def test_a_server_started_in_a_thread_outlives_the_thread(
 
 def test_the_command_runs_both_until_it_is_interrupted() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "budget_bridge.demo.servers"],
+        [sys.executable, "-m", "demo.servers"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

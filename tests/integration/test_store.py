@@ -7,24 +7,17 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from budget_bridge.contracts.inbound import BudgetLocked, InboundMessage
-from budget_bridge.contracts.inbox import Arrival
-from budget_bridge.handlers.rules import Rules
-from budget_bridge.outbox.batch import StumbledError, Suspects, identify
-from budget_bridge.outbox.database import Connection, DatabaseDown, connect, transaction
-from budget_bridge.outbox.deployment import find_due, find_held_jobs, keep_rules, read_story
-from budget_bridge.outbox.migrate import SchemaUnfit, check_schema, list_migrations, migrate
-from budget_bridge.outbox.store import (
-    Position,
-    PositionLost,
-    RulesVersion,
-    read_outbox,
-    store_batch,
-    take_position,
-)
-from budget_bridge.worker.rules_files import write_rules
+from contracts.inbound import BudgetLocked, InboundMessage
+from contracts.inbox import Arrival
+from handlers.rules import Rules
+from outbox.batch import StumbledError, Suspects, identify
+from outbox.database import Connection, DatabaseDown, connect, transaction
+from outbox.deployment import find_due, find_held_jobs, keep_rules, read_story
+from outbox.migrate import SchemaUnfit, check_schema, list_migrations, migrate
+from outbox.store import Position, PositionLost, RulesVersion, read_outbox, store_batch, take_position
 from tests.integration.records import PREFIX, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
+from worker.rules_files import write_rules
 
 
 @pytest.fixture

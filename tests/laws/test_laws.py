@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from budget_bridge.contracts.cloudevents import Message
-from budget_bridge.contracts.inbound import ExportRetry
-from budget_bridge.contracts.outbound import SpectrumExport
-from budget_bridge.handlers.budget import Budget, Status
-from budget_bridge.handlers.decide import decide
-from budget_bridge.handlers.decision import Outcome, Situation
+from contracts.cloudevents import Message
+from contracts.inbound import ExportRetry
+from contracts.outbound import SpectrumExport
+from handlers.budget import Budget, Status
+from handlers.decide import decide
+from handlers.decision import Outcome, Situation
 from tests.laws import world
 from tests.laws.world import LawBrokenError, play
 

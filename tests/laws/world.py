@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from budget_bridge.contracts.cloudevents import Message
-from budget_bridge.contracts.fields import write_time
-from budget_bridge.contracts.inbound import (
+from contracts.cloudevents import Message
+from contracts.fields import write_time
+from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,
     BudgetReset,
@@ -22,23 +22,13 @@ from budget_bridge.contracts.inbound import (
     ExportRetry,
     InboundMessage,
 )
-from budget_bridge.contracts.outbound import BudgetStatus, SpectrumExport
-from budget_bridge.demo.spectrum import (
-    Answer,
-    Held,
-    Job,
-    LineKey,
-    Order,
-    Refusal,
-    Spectrum,
-    read_order,
-    write_acknowledgement,
-)
-from budget_bridge.handlers.budget import Budget, BudgetKey, Status
-from budget_bridge.handlers.decide import decide
-from budget_bridge.handlers.decision import DeadLetter, Outcome, Situation
-from budget_bridge.handlers.rules import CostType, Phase, Rules
-from budget_bridge.handlers.rules import Job as RulesJob
+from contracts.outbound import BudgetStatus, SpectrumExport
+from demo.spectrum import Answer, Held, Job, LineKey, Order, Refusal, Spectrum, read_order, write_acknowledgement
+from handlers.budget import Budget, BudgetKey, Status
+from handlers.decide import decide
+from handlers.decision import DeadLetter, Outcome, Situation
+from handlers.rules import CostType, Phase, Rules
+from handlers.rules import Job as RulesJob
 
 PROJECT: Final = (4211, 90071)
 PHASES: Final = ("P1", "P2", "P3")

@@ -7,8 +7,8 @@ from decimal import Decimal
 from itertools import count
 from typing import Any, Literal
 
-from budget_bridge.contracts.cloudevents import Message
-from budget_bridge.contracts.inbound import (
+from contracts.cloudevents import Message
+from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,
     BudgetRelease,
@@ -19,13 +19,13 @@ from budget_bridge.contracts.inbound import (
     ExportRetry,
     InboundMessage,
 )
-from budget_bridge.contracts.outbound import Outbound
-from budget_bridge.handlers.budget import Budget, BudgetKey, Status
-from budget_bridge.handlers.decide import decide
-from budget_bridge.handlers.decision import DeadLetter, Outcome, Situation, Step
-from budget_bridge.handlers.ids import name_export
-from budget_bridge.handlers.rules import CostType, Job, Phase, Rules
-from budget_bridge.handlers.validation import EXACT
+from contracts.outbound import Outbound
+from handlers.budget import Budget, BudgetKey, Status
+from handlers.decide import decide
+from handlers.decision import DeadLetter, Outcome, Situation, Step
+from handlers.ids import name_export
+from handlers.rules import CostType, Job, Phase, Rules
+from handlers.validation import EXACT
 
 KEY = BudgetKey(4211, 90071, 55210)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from budget_bridge.contracts.inbound import InboundMessage
-from budget_bridge.handlers.budget import Status
-from budget_bridge.handlers.decide import hold
-from budget_bridge.handlers.decision import Situation
+from contracts.inbound import InboundMessage
+from handlers.budget import Status
+from handlers.decide import hold
+from handlers.decision import Situation
 from tests.unit.builders import (
     NOON,
     RULES,

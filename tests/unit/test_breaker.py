@@ -7,9 +7,9 @@ import structlog
 from structlog.testing import capture_logs
 from structlog.typing import FilteringBoundLogger
 
-from budget_bridge.worker import breaker as breaker_module
-from budget_bridge.worker.breaker import Breaker, Breakers
-from budget_bridge.worker.log import list_away
+from worker.resilience import breaker as breaker_module
+from worker.resilience.breaker import Breaker, Breakers
+from worker.resilience.outage import list_away
 
 
 @pytest.fixture

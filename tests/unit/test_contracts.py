@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from budget_bridge.contracts.cloudevents import Message, Unreadable, read_message, read_project
-from budget_bridge.contracts.fields import write_cents
-from budget_bridge.contracts.inbound import ApprovalDecision, BudgetLocked, ErpAcknowledgement
-from budget_bridge.contracts.inbox import copy_to_inbox, open_arrival
-from budget_bridge.contracts.outbound import ExportLine, SpectrumExport
-from budget_bridge.contracts.records import Headers, Place, Record
-from budget_bridge.contracts.samples import load_sample
-from budget_bridge.contracts.topics import SOURCES, list_topics
+from contracts.cloudevents import Message, Unreadable, read_message, read_project
+from contracts.fields import write_cents
+from contracts.inbound import ApprovalDecision, BudgetLocked, ErpAcknowledgement
+from contracts.inbox import copy_to_inbox, open_arrival
+from contracts.outbound import ExportLine, SpectrumExport
+from contracts.records import Headers, Place, Record
+from contracts.samples import load_sample
+from contracts.topics import SOURCES, list_topics
 
 BUDGETS = "procore.budgets"
 KINDS = [(topic, model.type) for topic, models in SOURCES.items() for model in models]

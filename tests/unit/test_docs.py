@@ -7,10 +7,11 @@ from typing import get_args
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
 
-from budget_bridge.contracts.outbound import RefusalCode, ReturnCause, StatusName
-from budget_bridge.handlers import validation
-from budget_bridge.handlers.decision import Verdict
-from budget_bridge.worker import metrics, watch_metrics
+from contracts.outbound import RefusalCode, ReturnCause, StatusName
+from handlers import validation
+from handlers.decision import Verdict
+from worker.telemetry import metrics
+from worker.watch import metrics as watch_metrics
 
 ROOT = Path(__file__).parents[2]
 BEHAVIOUR = (ROOT / "docs" / "behaviour.md").read_text()

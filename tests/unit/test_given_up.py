@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaError
 
-from budget_bridge.contracts.records import Outgoing
-from budget_bridge.worker.kafka import _send_all
-from budget_bridge.worker.pace import is_ending
+from contracts.records import Outgoing
+from worker.kafka.producer import _send_all
+from worker.resilience.backoff import is_ending
 
 
 class GivesUp:

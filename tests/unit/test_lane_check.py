@@ -5,9 +5,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from budget_bridge.contracts.records import Place, Record
-from budget_bridge.outbox.store import Position, describe_record
-from budget_bridge.worker.check import NEW, Found, LaneUnsafe, check_lane, check_last_record, sign_offset
+from contracts.records import Place, Record
+from outbox.store import Position, describe_record
+from worker.pipeline.lane_check import NEW, Found, LaneUnsafe, check_lane, check_last_record, sign_offset
 
 OURS = UUID(int=1)
 RECORD = Record(Place("inbox", 0, 9), 1000, b"4211/90071", b"value", (("a", b"b"), ("c", None)))

@@ -11,11 +11,12 @@ import pytest
 import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
-from budget_bridge.handlers.decision import Verdict
-from budget_bridge.worker import metrics, watch_metrics
+from handlers.decision import Verdict
+from worker.telemetry import metrics
+from worker.watch import metrics as watch_metrics
 
 ROOT: Final = Path(__file__).parents[2]
-SOURCE: Final = ROOT / "src" / "budget_bridge"
+ROOMS: Final = ("contracts", "handlers", "outbox", "worker")
 RUNBOOK: Final = (ROOT / "docs" / "runbook.md").read_text()
 
 OF_PROMETHEUS: Final = frozenset({"instance", "job"})
@@ -135,7 +136,7 @@ FILLED: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def list_sources() -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted(SOURCE.rglob("*.py")):
+    for path in sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
         yield path, ast.parse(path.read_text())
 
 
@@ -200,13 +201,13 @@ def test_the_runbook_explains_every_event_that_is_a_warning(event: str) -> None:
 
 # --- what is said to people
 
-SAYING: Final = ("worker/check.py", "worker/run.py", "worker/recover.py", "outbox/migrate.py")
+SAYING: Final = ("worker/pipeline/lane_check.py", "worker/app.py", "worker/recover/plan.py", "outbox/migrate.py")
 
 
 def list_sentences() -> Iterator[str]:
     """List the longest piece of each sentence that stops a lane, the worker or a recovery."""
     for name in SAYING:
-        for node in ast.walk(ast.parse((SOURCE / name).read_text())):
+        for node in ast.walk(ast.parse((ROOT / name).read_text())):
             if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"message", "problem", "way_out"}):
                 continue
             parts = node.value.values if isinstance(node.value, ast.JoinedStr) else [node.value]

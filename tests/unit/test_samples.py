@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from budget_bridge.contracts import samples
-from budget_bridge.contracts.cloudevents import Message
-from budget_bridge.contracts.inbound import InboundMessage
-from budget_bridge.contracts.samples import load_sample
-from budget_bridge.contracts.topics import OUTPUTS, SOURCES
-from budget_bridge.handlers.budget import Budget, BudgetKey
-from budget_bridge.handlers.decide import decide
-from budget_bridge.handlers.decision import DeadLetter, Situation
-from budget_bridge.worker.rules_files import read_rules
+from contracts import samples
+from contracts.cloudevents import Message
+from contracts.inbound import InboundMessage
+from contracts.samples import load_sample
+from contracts.topics import OUTPUTS, SOURCES
+from handlers.budget import Budget, BudgetKey
+from handlers.decide import decide
+from handlers.decision import DeadLetter, Situation
+from worker.rules_files import read_rules
 
 INBOUND = {model.type: model for models in SOURCES.values() for model in models}
 OUTBOUND = [model.type for models in OUTPUTS.values() for model in models]
@@ -31,7 +31,7 @@ def read(kind: str, **changes: Any) -> InboundMessage:
 
 def play() -> dict[str, dict[str, Any]]:
     """Play the samples' story; returns the last message of each type that was sent."""
-    rules = read_rules(Path(str(files("budget_bridge.demo") / "rules")))
+    rules = read_rules(Path(str(files("demo") / "rules")))
     first = load_sample("budget.locked.v1")
     second = [first["lines"][0] | {"original_amount": "50000.00"}, *first["lines"][2:]]
     budget = Budget(BudgetKey(4211, 90071, 55210))

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from budget_bridge.worker.kafka import Connection, Reader
+from worker.kafka.connection import Connection
+from worker.kafka.consumer import Reader
 
 PLACE = TopicPartition("inbox", 0)
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from budget_bridge.handlers.budget import Status
-from budget_bridge.handlers.rules import Job
+from handlers.budget import Status
+from handlers.rules import Job
 from tests.unit.builders import (
     NOON,
     RULES,

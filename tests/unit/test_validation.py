@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from budget_bridge.contracts.outbound import BudgetError
-from budget_bridge.handlers.budget import BudgetKey, Status
-from budget_bridge.handlers.rules import Job, Phase
+from contracts.outbound import BudgetError
+from handlers.budget import BudgetKey, Status
+from handlers.rules import Job, Phase
 from tests.unit.builders import CONCRETE, KEY, STEEL, Line, Story, accept, acknowledge, bring_to, lock
 
 

@@ -4,18 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budget_bridge.worker.watch_sights import (
-    Accepted,
-    Answered,
-    Exported,
-    Refused,
-    Requested,
-    Retried,
-    Returned,
-    Shown,
-    Sight,
-)
-from budget_bridge.worker.watch_witness import SHOWN_MS, Limits, Watched, is_settled, judge
+from worker.watch.judgement import SHOWN_MS, Limits, Watched, is_settled, judge
+from worker.watch.messages import Accepted, Answered, Exported, Refused, Requested, Retried, Returned, Shown, Sight
 
 LIMITS = Limits(exported_within=60_000, acknowledged_within=3_600_000, pending_within=86_400_000)
 

@@ -1,0 +1,169 @@
+"""The messages that come in: what the project side, approvers, Spectrum, operators and timers tell us.
+
+Field by field as the published contract names them; what a message means is left to ``handlers``.
+"""
+
+from decimal import Decimal
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import StringConstraints
+
+from contracts.fields import (
+    Amount,
+    Count,
+    Currency,
+    Identifier,
+    ItemId,
+    PeopleText,
+    Text,
+    Time,
+    User,
+    Value,
+    VersionNumber,
+    Words,
+    cut_at,
+)
+
+
+class Inbound(Value):
+    """What every inbound message carries: the budget key and the version it speaks of."""
+
+    type: ClassVar[str]
+
+    company_id: Identifier
+    project_id: Identifier
+    budget_id: Identifier
+    budget_version: VersionNumber
+
+
+class BudgetLine(Value):
+    """One line as the project side knows it, before any mapping."""
+
+    budget_line_item_id: ItemId
+    cost_code: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64)]
+    cost_type: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=32)]
+    sub_job: Text | None = None
+    description: Annotated[str, StringConstraints(strict=True, max_length=255)]
+    original_amount: Amount
+    revision_amount: Amount = Decimal(0)
+    quantity: Amount | None = None
+    unit_of_measure: Text | None = None
+
+
+class BudgetLocked(Inbound):
+    """The project side locked the budget and sent it for acceptance."""
+
+    type = "budget.locked.v1"
+
+    currency: Currency
+    total_amount: Amount
+    """The sum of original and revision over the lines."""
+    created_by: User
+    locked_by: User
+    sent_by: User
+    locked_at: Time
+    lines: tuple[BudgetLine, ...]
+    """1 to 2,000 are legal."""
+
+
+class BudgetRetrieved(Inbound):
+    """The project side pulled the budget back before acceptance."""
+
+    type = "budget.retrieved.v1"
+
+    retrieved_by: User
+    retrieved_at: Time
+
+
+class ApprovalDecision(Inbound):
+    """An approver accepts or rejects one version."""
+
+    type = "approval.decision.v1"
+
+    decision: Literal["accept", "reject"]
+    decided_by: User
+    decided_at: Time
+    reason: PeopleText | None = None
+    """A rejection without one is refused."""
+    content_hash: Text | None = None
+    """The one from `approval.requested`; when it is given it must match."""
+
+
+class AcknowledgedLine(Value):
+    """What became of one line in Spectrum, in Spectrum's words."""
+
+    phase_code: Text
+    cost_type: Text
+    status: Literal["success", "failed"]
+    error_code: Annotated[str, StringConstraints(strict=True), cut_at(1), Words("text, cut at 1")] | None = None
+    error_description: Annotated[str, StringConstraints(strict=True), cut_at(250), Words("text, cut at 250")] | None = (
+        None
+    )
+    error_column: Annotated[str, StringConstraints(strict=True), cut_at(100), Words("text, cut at 100")] | None = None
+
+
+class ErpAcknowledgement(Inbound):
+    """What Spectrum made of one attempt of an export."""
+
+    type = "erp.acknowledgement.v1"
+
+    export_id: UUID
+    attempt: Count
+    """Which attempt of the export this answers."""
+    status: Literal["in_progress", "success", "partial", "failed"]
+    """`success`: every line stands in Spectrum; `partial`: some do; `failed`: nothing was applied."""
+    acknowledged_at: Time
+    erp_reference: PeopleText | None = None
+    message: PeopleText | None = None
+    lines: tuple[AcknowledgedLine, ...] = ()
+    """One that the export lacks is passed over; of one named twice the last counts."""
+
+
+class Requested(Inbound):
+    """A command of an operator: who asks and why."""
+
+    requested_by: User
+    reason: PeopleText
+
+
+class ExportRetry(Requested):
+    """Send the last export again; its attempt goes up by one."""
+
+    type = "export.retry.v1"
+
+
+class BudgetReset(Requested):
+    """An operator has looked in Spectrum and gives the job free."""
+
+    type = "budget.reset.v1"
+
+
+class BudgetRelease(Requested):
+    """Take up what is held of a budget again, or pass over the message it stumbled on."""
+
+    type = "budget.release.v1"
+
+    action: Literal["retry", "skip"]
+
+
+class DeadlinePassed(Inbound):
+    """A timer of the bridge: what of this version is due at or before ``due_at`` has passed its deadline."""
+
+    type = "deadline.passed.v1"
+
+    deadline: Literal["acknowledgement", "parked"]
+    due_at: Time
+    """What of this version is due at or before it has passed its deadline."""
+
+
+InboundMessage = (
+    BudgetLocked
+    | BudgetRetrieved
+    | ApprovalDecision
+    | ErpAcknowledgement
+    | ExportRetry
+    | BudgetReset
+    | BudgetRelease
+    | DeadlinePassed
+)

@@ -1,0 +1,84 @@
+"""The topics of the contract: which types each carries, in which direction, and how it is set up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from contracts.fields import MAX_MESSAGE_BYTES
+from contracts.inbound import (
+    ApprovalDecision,
+    BudgetLocked,
+    BudgetRelease,
+    BudgetReset,
+    BudgetRetrieved,
+    DeadlinePassed,
+    ErpAcknowledgement,
+    ExportRetry,
+    Inbound,
+)
+from contracts.outbound import (
+    ApprovalRequested,
+    BudgetReturned,
+    BudgetStatus,
+    Outbound,
+    RequestRefused,
+    SpectrumExport,
+    SpectrumResync,
+)
+
+INBOX: Final = "bridge.inbox"
+DEAD_LETTERS: Final = "bridge.dead-letters"
+COMMANDS: Final = "bridge.commands"
+
+SOURCES: Final[Mapping[str, tuple[type[Inbound], ...]]] = {
+    "procore.budgets": (BudgetLocked, BudgetRetrieved),
+    "procore.approvals": (ApprovalDecision,),
+    "spectrum.acknowledgements": (ErpAcknowledgement,),
+    COMMANDS: (ExportRetry, DeadlinePassed, BudgetRelease, BudgetReset),
+}
+"""What comes in, by topic."""
+
+OUTPUTS: Final[Mapping[str, tuple[type[Outbound], ...]]] = {
+    "bridge.approval-requests": (ApprovalRequested,),
+    "spectrum.exports": (SpectrumExport, SpectrumResync),
+    "procore.returns": (BudgetReturned, RequestRefused),
+    "bridge.status": (BudgetStatus,),
+    DEAD_LETTERS: (),
+}
+"""What goes out, by topic; dead letters keep the type that they came with."""
+
+_WITH_HEADERS: Final = MAX_MESSAGE_BYTES + 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSetup:
+    """How one topic is made: its name without prefix and its broker settings."""
+
+    name: str
+    settings: Mapping[str, str]
+
+
+def list_topics() -> tuple[TopicSetup, ...]:
+    """Name every topic of the contract with the settings that its use needs.
+
+    Messages can reach 16 MiB. The inbox and the dead letters add headers, so they take 17. The inbox is
+    kept without limit of time: it is the log that the database is a fold of.
+    """
+    return tuple(TopicSetup(name, _settings(name)) for name in (*SOURCES, INBOX, *OUTPUTS))
+
+
+def _settings(name: str) -> dict[str, str]:
+    size = _WITH_HEADERS if name in {INBOX, DEAD_LETTERS} else MAX_MESSAGE_BYTES
+    settings = {"max.message.bytes": str(size)}
+    if name == COMMANDS or name not in SOURCES:
+        # What we append ourselves: a broker refuses a time that is an hour ahead of its own clock.
+        settings["message.timestamp.type"] = "LogAppendTime"
+    if name == "bridge.status":
+        settings["cleanup.policy"] = "compact"
+    if name == INBOX:
+        settings |= {
+            "cleanup.policy": "delete",
+            "retention.bytes": "-1",
+            "retention.ms": "-1",
+        }
+    return settings

@@ -1,0 +1,121 @@
+"""An approver accepts or rejects a version: it is exported, returned, or the decision is refused."""
+
+from dataclasses import replace
+
+from contracts.cloudevents import Message
+from contracts.inbound import ApprovalDecision
+from contracts.outbound import BudgetError
+from handlers.budget import Budget, Status, Version
+from handlers.decision import Outcome, Situation, Step, Verdict
+from handlers.exports import start_export
+from handlers.requests import meet_version, refuse
+from handlers.returns import return_budget, return_invalid, send_back
+from handlers.rules import fold_user
+from handlers.validation import check_acceptance
+
+
+def decide_approval(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome:
+    """Decide on an approval decision."""
+    return meet_version(step, message, decision, situation) or judge_decision(step, message, decision, situation)
+
+
+def judge_decision(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome:
+    """Judge a decision on the current version."""
+    status, version = step.budget.status, step.budget.version
+    if version is None:
+        return Outcome(step, Verdict.IGNORED, "there is no version to decide on")
+    accepts = decision.decision == "accept"
+    if status is not Status.PENDING_APPROVAL and (accepts or status is not Status.EXPORT_FAILED):
+        return _answer_late(step, message, decision, version)
+    return _refuse_by_rule(step, message, decision, version, situation) or (
+        _accept(step, decision, version, situation) if accepts else _reject(step, decision, version, situation)
+    )
+
+
+def _answer_late(step: Step, message: Message, decision: ApprovalDecision, version: Version) -> Outcome:
+    status, number, by = step.budget.status, version.number, decision.decided_by
+    accepts = decision.decision == "accept"
+    if status in {Status.EXPORTING, Status.SYNCED}:
+        if accepts:
+            return Outcome(step, Verdict.DUPLICATE, f"version {number} was accepted before")
+        sentence = f"Version {number} was accepted before this rejection; a correction needs a new version."
+        return refuse(step, message, by, "already_exported", sentence)
+    if status is Status.EXPORT_FAILED:
+        sentence = (
+            f"Version {number} was accepted before, and its export failed; send it again with "
+            f"`budget-bridge retry {step.budget.key}` (export.retry.v1), or reject it."
+        )
+        return refuse(step, message, by, "already_exported", sentence)
+    if not accepts:
+        return Outcome(step, Verdict.DUPLICATE, f"version {number} is back already")
+    if status is Status.INVALID:
+        sentence = f"Version {number} is not valid; it must be corrected and sent again before it can be accepted."
+        return refuse(step, message, by, "invalid_version", sentence)
+    sentence = f"Version {number} was sent back before; it can be accepted once a newer version is sent."
+    return refuse(step, message, by, "already_returned", sentence)
+
+
+def _refuse_by_rule(
+    step: Step, message: Message, decision: ApprovalDecision, version: Version, situation: Situation
+) -> Outcome | None:
+    rules, by, key = situation.rules, decision.decided_by, step.budget.key
+    accepts = decision.decision == "accept"
+    if not rules.may_approve(by, key.company_id, key.project_id):
+        sentence = f"{by} is not among the approvers of project {key.company_id}/{key.project_id} or its company."
+        return refuse(step, message, by, "not_authorised", sentence)
+    if accepts and rules.four_eyes and fold_user(by) in {fold_user(version.sent_by), fold_user(version.locked_by)}:
+        sentence = f"{by} sent or locked version {version.number}; somebody else must accept it."
+        return refuse(step, message, by, "same_person", sentence)
+    if not accepts and (decision.reason is None or not decision.reason.strip()):
+        return refuse(step, message, by, "no_reason", "A rejection needs a reason that the project side can act on.")
+    given = decision.content_hash
+    if given is not None and given != version.content_hash:
+        sentence = f"The decision is on other content than version {version.number} has; look at it again."
+        return refuse(step, message, by, "content_mismatch", sentence)
+    if given is None and accepts and rules.require_content_hash:
+        sentence = f"The decision does not name the content_hash of version {version.number}, which is required."
+        return refuse(step, message, by, "content_mismatch", sentence)
+    return None
+
+
+def _accept(step: Step, decision: ApprovalDecision, version: Version, situation: Situation) -> Outcome:
+    budget, proposal = step.budget, version.proposal
+    if proposal is None:
+        return Outcome(step, Verdict.IGNORED, "there is nothing to accept")
+    if errors := check_acceptance(budget, proposal, situation.rules):
+        invalid = replace(version, proposal=None, content_hash=None, errors=errors)
+        returned = return_invalid(budget.key, invalid, errors, situation.at)
+        step = step.change(replace(budget, status=Status.INVALID, version=invalid), situation.at, returned)
+        return Outcome(step, Verdict.APPLIED, "accepted, but it is no longer valid")
+    step = start_export(step, decision, version, proposal, situation)
+    return Outcome(step, Verdict.APPLIED, f"accepted by {decision.decided_by}")
+
+
+def _reject(step: Step, decision: ApprovalDecision, version: Version, situation: Situation) -> Outcome:
+    budget = step.budget
+    failed = budget.status is Status.EXPORT_FAILED
+    returned = return_budget(
+        budget.key,
+        version,
+        "export_failed" if failed else "rejected",
+        at=decision.decided_at,
+        by=decision.decided_by,
+        reason=decision.reason,
+        errors=_tell_failed_lines(budget),
+    )
+    step = step.change(send_back(budget, version), situation.at, returned)
+    return Outcome(step, Verdict.APPLIED, f"rejected by {decision.decided_by}: {decision.reason}")
+
+
+def _tell_failed_lines(budget: Budget) -> tuple[BudgetError, ...]:
+    lines = budget.unanswered.lines if budget.unanswered else ()
+    items = {line.key: line.item_id for line in lines}
+    return tuple(
+        BudgetError(
+            budget_line_item_id=items.get((failed.phase_code, failed.cost_type)),
+            field=failed.error_column,
+            code=failed.error_code,
+            message=failed.error_description,
+        )
+        for failed in budget.failed_lines
+    )

@@ -1,0 +1,212 @@
+"""What we keep of one budget: its status, its versions, its exports and the lines that Spectrum may hold.
+
+All frozen: a decision makes a new budget of the old one. How it is stored is left to ``outbox``.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from contracts.fields import PriceMethod
+from contracts.inbound import ApprovalDecision, BudgetLocked, BudgetRetrieved
+from contracts.outbound import BudgetError, FailedLine
+
+
+class Status(StrEnum):
+    """Where the current version stands."""
+
+    INVALID = "INVALID"
+    PENDING_APPROVAL = "PENDING_APPROVAL"
+    EXPORTING = "EXPORTING"
+    EXPORT_FAILED = "EXPORT_FAILED"
+    RETURNED = "RETURNED"
+    SYNCED = "SYNCED"
+
+
+class BudgetKey(NamedTuple):
+    """Which budget: company, project and budget of the project side."""
+
+    company_id: int
+    project_id: int
+    budget_id: int
+
+    def __str__(self) -> str:
+        return f"{self.company_id}/{self.project_id}/{self.budget_id}"
+
+
+class Target(NamedTuple):
+    """Where a budget goes in Spectrum, and in which currency."""
+
+    company_code: str
+    job_number: str
+    currency: str
+
+
+class SpectrumLine(NamedTuple):
+    """One line as Spectrum shall hold it; amounts and quantity in hundredths, quantity ``None`` while they are off."""
+
+    phase_code: str
+    cost_type: str
+    item_id: int
+    description: str
+    original: int
+    revision: int
+    price_method_code: PriceMethod
+    quantity: int | None
+    unit: str | None
+    gone: bool = False
+    """No line of the version: sent before, so it is told to stand at zero."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies the line in Spectrum, and orders it in a message."""
+        return self[:2]
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether both amounts are nothing."""
+        return self.original == 0 and self.revision == 0
+
+
+class SentLine(NamedTuple):
+    """A line that some export has sent to a job, as it was last sent."""
+
+    phase_code: str
+    cost_type: str
+    item_id: int
+    description: str
+    price_method_code: PriceMethod
+    unit: str | None
+    at_zero: bool
+    """Known to stand at zero: the last export that sent it said that it is gone, and was taken whole."""
+
+
+class SentLines(NamedTuple):
+    """Every line ever sent to one job."""
+
+    company_code: str
+    job_number: str
+    lines: tuple[SentLine, ...]
+
+
+class ExportTry(NamedTuple):
+    """An export that was sent, by its version, and its last attempt; its place in the list is its number."""
+
+    version: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What an approver is asked to accept: the lines as they would be sent, frozen when the version was taken up."""
+
+    target: Target
+    total: int
+    lines: tuple[SpectrumLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The version that the status speaks of; its content by digest, and whole while it waits for an approver."""
+
+    number: int
+    digest: str
+    created_by: str
+    locked_by: str
+    sent_by: str
+    locked_at: datetime
+    content_hash: str | None
+    errors: tuple[BudgetError, ...] = ()
+    proposal: Proposal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One export as it was sent, whole, so that every attempt says the same."""
+
+    id: UUID
+    number: int
+    version: int
+    attempt: int
+    target: Target
+    content_hash: str
+    total: int
+    approved_by: str
+    approved_at: datetime
+    lines: tuple[SpectrumLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A newer version that waits behind an export, with the identity of its message."""
+
+    source: str
+    id: str
+    lock: BudgetLocked
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A decision or retrieval that came before its version was taken up."""
+
+    source: str
+    id: str
+    request: ApprovalDecision | BudgetRetrieved
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Everything that deciding on one budget needs."""
+
+    key: BudgetKey
+    status: Status | None = None
+    since: datetime | None = None
+    sequence: int = 0
+    version: Version | None = None
+    waiting: Waiting | None = None
+    parked: tuple[Parked, ...] = ()
+    unanswered: Export | None = None
+    """The last export, as long as Spectrum has not answered it with success."""
+    base: Export | None = None
+    """The last export that Spectrum answered with success, since a reset."""
+    due_at: datetime | None = None
+    overdue: bool = False
+    failed_lines: tuple[FailedLine, ...] = ()
+    sent: tuple[SentLines, ...] = ()
+    tries: tuple[ExportTry, ...] = ()
+    tries_before_reset: int = 0
+    """How many of ``tries`` no longer count; their ids and numbers stay used."""
+    synced_version: int | None = None
+    on_hold: bool = False
+
+    @property
+    def newest(self) -> int:
+        """The waiting version if there is one, else the current; 0 where none was ever locked."""
+        if self.waiting:
+            return self.waiting.lock.budget_version
+        return self.version.number if self.version else 0
+
+    @property
+    def held_target(self) -> Target | None:
+        """Where Spectrum may hold something of this budget: from its first export on, until a reset."""
+        export = self.unanswered or self.base
+        return export.target if export else None
+
+    @property
+    def claims_job(self) -> bool:
+        """Whether no other budget of the project may be taken up: this one is under way, synced or in Spectrum."""
+        return self.held_target is not None or self.status in _CLAIMING
+
+    @property
+    def try_of_version(self) -> ExportTry | None:
+        """The current version's export, if it has one that counts."""
+        for sent in self.tries[self.tries_before_reset :]:
+            if self.version and sent.version == self.version.number:
+                return sent
+        return None
+
+
+_CLAIMING = frozenset({Status.PENDING_APPROVAL, Status.EXPORTING, Status.EXPORT_FAILED, Status.SYNCED})

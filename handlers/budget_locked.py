@@ -1,0 +1,172 @@
+"""The project side locked a version: it is taken up, waits behind an export, or was seen before."""
+
+import hashlib
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+from contracts.cloudevents import Message
+from contracts.inbound import ApprovalDecision, BudgetLine, BudgetLocked
+from contracts.outbound import ApprovalRequested, BudgetError
+from handlers.approval_decision import judge_decision
+from handlers.budget import Budget, Status, Version, Waiting
+from handlers.budget_retrieved import judge_retrieval
+from handlers.decision import DeadLetter, Outcome, Resolved, Situation, Step, Verdict
+from handlers.requests import Request, pass_over_parked, settle_parked
+from handlers.returns import return_invalid
+from handlers.spectrum_lines import compare_with_base, complete_lines
+from handlers.validation import EXACT, Valid, check_budget
+
+
+def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Situation) -> Outcome:
+    """Decide on a locked version."""
+    budget = step.budget
+    number = lock.budget_version
+    digest = digest_content(lock)
+    if budget.version and number == budget.version.number:
+        return _lock_again(step, lock, digest, budget.version, situation)
+    if budget.waiting and number == budget.waiting.lock.budget_version:
+        if digest == digest_content(budget.waiting.lock):
+            return Outcome(step, Verdict.DUPLICATE, f"version {number} waits already, with the same content")
+        return _set_aside(step, number)
+    if number < budget.newest:
+        return Outcome(step, Verdict.STALE, f"version {budget.newest} is newer")
+    if budget.status is Status.EXPORTING:
+        return _wait(step, message, lock, situation)
+    return Outcome(take_up(step, lock, digest, situation), Verdict.APPLIED, f"version {number} is taken up")
+
+
+def take_up(step: Step, lock: BudgetLocked, digest: str, situation: Situation) -> Step:
+    """Make a newer version the current one (rows 1 to 3), then decide what was parked for it."""
+    budget = step.budget
+    found = check_budget(lock, budget, situation)
+    version = _make_version(lock, digest, found)
+    budget = replace(budget, version=version, waiting=None, due_at=None, overdue=False, failed_lines=())
+    if not isinstance(found, Valid):
+        returned = return_invalid(budget.key, version, found, situation.at)
+        step = step.change(replace(budget, status=Status.INVALID), situation.at, returned)
+    elif budget.status is Status.SYNCED and budget.base and budget.base.content_hash == found.content_hash:
+        synced = replace(budget, synced_version=version.number, version=replace(version, proposal=None))
+        step = step.change(synced, situation.at)
+    else:
+        pending = replace(budget, status=Status.PENDING_APPROVAL)
+        step = step.change(pending, situation.at, _request_approval(pending, lock, found))
+    return _decide_parked(pass_over_parked(step), situation)
+
+
+def take_up_waiting(step: Step, situation: Situation) -> Step:
+    """Take up the version that waited for an export to end, if there is one and it has ended."""
+    waiting = step.budget.waiting
+    if waiting is None or step.budget.status is Status.EXPORTING:
+        return step
+    step = step.resolve(Resolved(waiting.source, waiting.id, Verdict.APPLIED, "taken up when the export had ended"))
+    return take_up(step, waiting.lock, digest_content(waiting.lock), situation)
+
+
+def digest_content(lock: BudgetLocked) -> str:
+    """Digest the business fields: two locks with the same digest say the same, by value and in any order."""
+    lines = sorted({_list_fields(line) for line in lock.lines})
+    content = [lock.currency, _write_exactly(lock.total_amount), lines]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _list_fields(line: BudgetLine) -> tuple[str, ...]:
+    return (
+        str(line.budget_line_item_id),
+        line.cost_code,
+        line.cost_type,
+        line.description,
+        _write_exactly(line.original_amount),
+        _write_exactly(line.revision_amount),
+        *map(_write_optional, (line.sub_job, line.unit_of_measure)),
+        "" if line.quantity is None else _write_exactly(line.quantity),
+    )
+
+
+def _write_optional(text: str | None) -> str:
+    # Marked, so that no text is something else than a blank one.
+    return "" if text is None else f"={text}"
+
+
+def _write_exactly(amount: Decimal) -> str:
+    # By value: 1.000 is 1, and zero has no sign.
+    return str(EXACT.normalize(amount)) if amount else "0"
+
+
+def _lock_again(step: Step, lock: BudgetLocked, digest: str, version: Version, situation: Situation) -> Outcome:
+    if digest != version.digest:
+        return _set_aside(step, version.number)
+    again = Outcome(step, Verdict.DUPLICATE, f"version {version.number} was locked before, with the same content")
+    if step.budget.status is not Status.INVALID:
+        return again
+    found = check_budget(lock, step.budget, situation)
+    if not isinstance(found, Valid) and _name_errors(found) == _name_errors(version.errors):
+        return again._replace(detail=f"version {version.number} was checked again, and the same is wrong with it")
+    return Outcome(
+        take_up(step, lock, digest, situation), Verdict.APPLIED, f"version {version.number} is checked again"
+    )
+
+
+def _name_errors(errors: tuple[BudgetError, ...]) -> set[tuple[int | None, str | None, str | None]]:
+    # Without the sentences: the same error may be told in other words at another moment.
+    return {(error.budget_line_item_id, error.field, error.code) for error in errors}
+
+
+def _set_aside(step: Step, number: int) -> Outcome:
+    detail = f"version {number} was locked before with other content; a correction needs a new version"
+    return Outcome(step.send(DeadLetter("conflicting_content", detail)), Verdict.DEAD_LETTERED, detail)
+
+
+def _wait(step: Step, message: Message, lock: BudgetLocked, situation: Situation) -> Outcome:
+    passed = step.budget.waiting
+    if passed:
+        detail = f"version {lock.budget_version} came while it waited"
+        step = step.resolve(Resolved(passed.source, passed.id, Verdict.SUPERSEDED, detail))
+    budget = replace(step.budget, waiting=Waiting(message.source, message.id, lock))
+    step = pass_over_parked(step.change(budget, situation.at))
+    return Outcome(step, Verdict.WAITING, "an export of this budget is under way")
+
+
+def _make_version(lock: BudgetLocked, digest: str, found: Valid | tuple[BudgetError, ...]) -> Version:
+    valid = found if isinstance(found, Valid) else None
+    return Version(
+        number=lock.budget_version,
+        digest=digest,
+        created_by=lock.created_by,
+        locked_by=lock.locked_by,
+        sent_by=lock.sent_by,
+        locked_at=lock.locked_at,
+        content_hash=valid.content_hash if valid else None,
+        errors=() if isinstance(found, Valid) else found,
+        proposal=valid.proposal if valid else None,
+    )
+
+
+def _request_approval(budget: Budget, lock: BudgetLocked, valid: Valid) -> ApprovalRequested:
+    proposal, base = valid.proposal, budget.base
+    return ApprovalRequested(
+        **budget.key._asdict(),
+        budget_version=lock.budget_version,
+        content_hash=valid.content_hash,
+        kind="resync" if base else "export",
+        base_version=base.version if base else None,
+        company_code=proposal.target.company_code,
+        job_number=proposal.target.job_number,
+        currency=proposal.target.currency,
+        total_amount=proposal.total,
+        sent_by=lock.sent_by,
+        locked_at=lock.locked_at,
+        lines=compare_with_base(complete_lines(budget, proposal), base),
+        notices=valid.notices,
+    )
+
+
+def _decide_parked(step: Step, situation: Situation) -> Step:
+    def answer(step: Step, message: Message, request: Request) -> Outcome:
+        if isinstance(request, ApprovalDecision):
+            return judge_decision(step, message, request, situation)
+        return judge_retrieval(step, message, request, situation)
+
+    version = step.budget.version
+    number = version.number if version else 0
+    return settle_parked(step, [kept for kept in step.budget.parked if kept.request.budget_version == number], answer)

@@ -1,0 +1,31 @@
+"""An operator lets a budget go on that was put on hold: what is held of it is taken up again, in order."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from contracts.cloudevents import Message
+from contracts.inbound import BudgetRelease
+from handlers.budget import Budget
+from handlers.decision import Outcome, Resolved, Situation, Step, Verdict
+
+Decide = Callable[[Budget, Message, Situation], Outcome]
+
+
+def release_budget(step: Step, release: BudgetRelease, situation: Situation, decide: Decide) -> Outcome:
+    """Decide on a release: ``retry`` takes up every held message again, ``skip`` all but the first.
+
+    All of them are decided, or the release itself fails and the budget stays as it is.
+    """
+    if not step.budget.on_hold:
+        return Outcome(step, Verdict.IGNORED, "nothing of this budget is held")
+    by = f"{release.requested_by}: {release.reason}"
+    held = list(situation.held)
+    step = step.change(replace(step.budget, on_hold=False), situation.at)
+    if release.action == "skip" and held:
+        skipped = held.pop(0)
+        step = step.resolve(Resolved(skipped.source, skipped.id, Verdict.IGNORED, f"skipped by {by}"))
+    for message in held:
+        outcome = decide(step.budget, message, replace(situation, held=()))
+        step = step.follow(outcome.step)
+        step = step.resolve(Resolved(message.source, message.id, outcome.verdict, outcome.detail))
+    return Outcome(step, Verdict.APPLIED, f"{len(held)} held messages taken up again for {by}")

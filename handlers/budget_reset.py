@@ -1,0 +1,31 @@
+"""An operator, having looked in Spectrum, gives the job free: what was exported no longer counts."""
+
+from dataclasses import replace
+
+from contracts.cloudevents import Message
+from contracts.inbound import BudgetReset
+from handlers.budget import Status
+from handlers.decision import Outcome, Situation, Step, Verdict
+from handlers.requests import refuse, refuse_version
+from handlers.returns import return_budget, send_back
+from handlers.spectrum_lines import forget_zeros
+
+
+def reset_budget(step: Step, message: Message, reset: BudgetReset, situation: Situation) -> Outcome:
+    """Decide on a reset (row 14)."""
+    if refused := refuse_version(step, message, reset):
+        return refused
+    budget, version, by = step.budget, step.budget.version, reset.requested_by
+    if version is None or budget.status is Status.EXPORTING:
+        sentence = f"An export of version {version.number if version else 0} is under way; wait for its answer first."
+        return refuse(step, message, by, "already_exported", sentence)
+    returned = return_budget(budget.key, version, "reset", at=situation.at, by=by, reason=reset.reason)
+    free = replace(
+        send_back(budget, version),
+        unanswered=None,
+        base=None,
+        synced_version=None,
+        sent=forget_zeros(budget.sent),
+        tries_before_reset=len(budget.tries),
+    )
+    return Outcome(step.change(free, situation.at, returned), Verdict.APPLIED, f"reset by {by}: {reset.reason}")

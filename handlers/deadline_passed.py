@@ -1,0 +1,37 @@
+"""A timer of the bridge says that something of a version is due."""
+
+from dataclasses import replace
+
+from contracts.cloudevents import Message
+from contracts.inbound import DeadlinePassed
+from handlers.budget import Status
+from handlers.decision import Outcome, Situation, Step, Verdict
+from handlers.requests import Request, name_requester, refuse, settle_parked
+
+
+def pass_deadline(step: Step, _: Message, passed: DeadlinePassed, situation: Situation) -> Outcome:
+    """Decide on a deadline: an export becomes overdue (row 10), or what was parked too long expires."""
+    if passed.deadline == "parked":
+        return _expire_parked(step, passed)
+    budget = step.budget
+    speaks_of_it = budget.version is not None and budget.version.number == passed.budget_version
+    if budget.status is Status.EXPORTING and speaks_of_it and budget.due_at and budget.due_at <= passed.due_at:
+        step = step.change(replace(budget, due_at=None, overdue=True), situation.at)
+        return Outcome(step, Verdict.APPLIED, "Spectrum has not answered in time")
+    return Outcome(step, Verdict.IGNORED, "nothing of this version is due")
+
+
+def _expire_parked(step: Step, passed: DeadlinePassed) -> Outcome:
+    def expire(step: Step, message: Message, request: Request) -> Outcome:
+        number = request.budget_version
+        sentence = f"Version {number} was never locked while this waited for it; send it again once it is."
+        return refuse(step, message, name_requester(request), "expired", sentence)
+
+    due = [
+        kept
+        for kept in step.budget.parked
+        if kept.request.budget_version == passed.budget_version and kept.due_at <= passed.due_at
+    ]
+    if not due:
+        return Outcome(step, Verdict.IGNORED, "nothing parked for this version is due")
+    return Outcome(settle_parked(step, due, expire), Verdict.APPLIED, f"{len(due)} parked too long")

@@ -1,0 +1,62 @@
+"""Decide on one message: the pure step that everything else is built around.
+
+Total: no message in any state raises. Which message goes to which handler is visible here and nowhere else.
+"""
+
+from dataclasses import replace
+
+from contracts.cloudevents import Message
+from contracts.inbound import (
+    ApprovalDecision,
+    BudgetLocked,
+    BudgetRelease,
+    BudgetReset,
+    BudgetRetrieved,
+    DeadlinePassed,
+    ErpAcknowledgement,
+    ExportRetry,
+)
+from handlers.approval_decision import decide_approval
+from handlers.budget import Budget
+from handlers.budget_locked import lock_budget
+from handlers.budget_release import release_budget
+from handlers.budget_reset import reset_budget
+from handlers.budget_retrieved import retrieve_budget
+from handlers.deadline_passed import pass_deadline
+from handlers.decision import Outcome, Situation, Step, Verdict
+from handlers.erp_acknowledgement import acknowledge_export
+from handlers.export_retry import retry_export
+
+
+def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  # noqa: PLR0911 - one for each kind
+    """Decide what a message means for its budget; a repeat of its identity never gets here."""
+    step = Step(budget)
+    if budget.on_hold and not isinstance(message.body, BudgetRelease):
+        return Outcome(step, Verdict.HELD, "the budget is on hold")
+    match message.body:
+        case BudgetLocked() as body:
+            return lock_budget(step, message, body, situation)
+        case BudgetRetrieved() as body:
+            return retrieve_budget(step, message, body, situation)
+        case ApprovalDecision() as body:
+            return decide_approval(step, message, body, situation)
+        case ErpAcknowledgement() as body:
+            return acknowledge_export(step, message, body, situation)
+        case ExportRetry() as body:
+            return retry_export(step, message, body, situation)
+        case BudgetReset() as body:
+            return reset_budget(step, message, body, situation)
+        case BudgetRelease() as body:
+            return release_budget(step, body, situation, decide)
+        case DeadlinePassed() as body:
+            return pass_deadline(step, message, body, situation)
+
+
+def hold(budget: Budget, situation: Situation, detail: str) -> Outcome:
+    """Put a budget on hold, because deciding on a message of it failed: that message is kept as held.
+
+    Where it was on hold already, it was a release that failed: the budget stays as it is.
+    """
+    if budget.on_hold:
+        return Outcome(Step(budget), Verdict.IGNORED, f"the budget stays on hold: {detail}", warning=True)
+    return Outcome(Step(budget).change(replace(budget, on_hold=True), situation.at), Verdict.HELD, detail)

@@ -1,0 +1,151 @@
+"""The result of deciding on one message, and the small steps that every handler builds it from."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from contracts.cloudevents import Message
+from contracts.outbound import BudgetStatus, FailedLine, Outbound, StatusName
+from handlers.budget import Budget, ExportTry
+from handlers.ids import name_export
+from handlers.rules import Rules
+
+
+class Verdict(StrEnum):
+    """What became of a message; parked, waiting and held give way to what it is in the end."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    STALE = "stale"
+    REFUSED = "refused"
+    PARKED = "parked"
+    WAITING = "waiting"
+    SUPERSEDED = "superseded"
+    IGNORED = "ignored"
+    DEAD_LETTERED = "dead_lettered"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What deciding sees beside the budget and the message: the log's time, the rules, the neighbours."""
+
+    at: datetime
+    rules: Rules
+    job_taken_by: int | None = None
+    """Another budget of the project that is under way, synced or in Spectrum, if there is one."""
+    held: tuple[Message, ...] = ()
+    """The messages of this budget that are held, in the order in which they came."""
+
+
+class DeadLetter(NamedTuple):
+    """The message goes to the dead letters untouched, with a reason."""
+
+    reason: Literal["unreadable", "unknown_type", "conflicting_content", "unknown_export"]
+    detail: str
+
+
+Send = Outbound | DeadLetter
+
+
+class Resolved(NamedTuple):
+    """An earlier message, by its identity, whose verdict gives way to what became of it."""
+
+    source: str
+    id: str
+    verdict: Verdict
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A budget on its way through a decision, with what was sent and resolved so far, in order."""
+
+    budget: Budget
+    sends: tuple[Send, ...] = ()
+    resolved: tuple[Resolved, ...] = ()
+
+    def send(self, *messages: Send) -> "Step":
+        """Add messages to send."""
+        return replace(self, sends=self.sends + messages)
+
+    def resolve(self, resolved: Resolved) -> "Step":
+        """Give an earlier message its verdict."""
+        return replace(self, resolved=(*self.resolved, resolved))
+
+    def follow(self, other: "Step") -> "Step":
+        """Take another step after this one, from the budget that this one came to."""
+        return Step(other.budget, self.sends + other.sends, self.resolved + other.resolved)
+
+    def change(self, budget: Budget, at: datetime, *messages: Send) -> "Step":
+        """Make a transition: its messages, and the budget's status where it shows something new."""
+        before, after = _show(self.budget), _show(budget)
+        if (after.status, after.budget_version) != (before.status, before.budget_version):
+            budget = replace(budget, since=at)
+        status = show_status(replace(budget, sequence=budget.sequence + 1)) if after != before else None
+        if status is None:
+            return replace(self, budget=budget, sends=self.sends + messages)
+        budget = replace(budget, sequence=status.sequence)
+        return replace(self, budget=budget, sends=(*self.sends, *messages, status))
+
+
+class Outcome(NamedTuple):
+    """What a message comes to: the step that it made, its verdict, and why in words."""
+
+    step: Step
+    verdict: Verdict
+    detail: str
+    warning: bool = False
+    """Worth a warning in the log: the outside contradicts itself."""
+
+
+class _Shown(NamedTuple):
+    """What a status message shows, apart from since when, and its number."""
+
+    status: StatusName | None
+    budget_version: int | None
+    content_hash: str | None
+    synced_version: int | None
+    sent: ExportTry | None
+    overdue: bool
+    on_hold: bool
+    waiting_version: int | None
+    failed_lines: tuple[FailedLine, ...]
+
+
+def _show(budget: Budget) -> _Shown:
+    version, waiting = budget.version, budget.waiting
+    return _Shown(
+        budget.status.value if budget.status else None,
+        version.number if version else None,
+        version.content_hash if version else None,
+        budget.synced_version,
+        budget.try_of_version,
+        budget.overdue,
+        budget.on_hold,
+        waiting.lock.budget_version if waiting else None,
+        budget.failed_lines,
+    )
+
+
+def show_status(budget: Budget) -> BudgetStatus | None:
+    """Show a budget as its status message does; nothing before a version was taken up."""
+    shown = _show(budget)
+    if shown.status is None or shown.budget_version is None or budget.since is None:
+        return None
+    return BudgetStatus(
+        **budget.key._asdict(),
+        budget_version=shown.budget_version,
+        status=shown.status,
+        since=budget.since,
+        content_hash=shown.content_hash,
+        synced_version=shown.synced_version,
+        export_id=name_export(budget.key, shown.sent.version) if shown.sent else None,
+        attempt=shown.sent.attempt if shown.sent else None,
+        overdue=shown.overdue,
+        on_hold=shown.on_hold,
+        waiting_version=shown.waiting_version,
+        failed_lines=shown.failed_lines,
+        sequence=budget.sequence,
+    )

@@ -1,0 +1,101 @@
+"""What Spectrum made of an export; only the last export's acknowledgements count."""
+
+from dataclasses import replace
+
+from contracts.cloudevents import Message
+from contracts.inbound import ErpAcknowledgement
+from contracts.outbound import FailedLine
+from handlers.budget import Export, ExportTry, Status
+from handlers.budget_locked import take_up_waiting
+from handlers.decision import DeadLetter, Outcome, Situation, Step, Verdict
+from handlers.ids import name_export
+from handlers.spectrum_lines import note_sent
+
+
+def acknowledge_export(step: Step, _: Message, answer: ErpAcknowledgement, situation: Situation) -> Outcome:
+    """Decide on an acknowledgement."""
+    budget = step.budget
+    sent = _find_try(step, answer)
+    if sent is None:
+        detail = f"attempt {answer.attempt} of export {answer.export_id} was never sent for this budget and version"
+        return Outcome(step.send(DeadLetter("unknown_export", detail)), Verdict.DEAD_LETTERED, detail)
+    if sent is not budget.tries[-1] or len(budget.tries) <= budget.tries_before_reset:
+        detail = f"{answer.status} of an export that no longer counts: a newer one or a reset came after it"
+        return Outcome(step, Verdict.IGNORED, detail, warning=answer.status in {"success", "partial"})
+    if budget.unanswered is None:
+        if answer.status == "success":
+            return Outcome(step, Verdict.DUPLICATE, "it was acknowledged with success before")
+        return Outcome(step, Verdict.IGNORED, f"{answer.status} contradicts the success before it", warning=True)
+    if answer.status == "success":
+        return _take_success(step, budget.unanswered, situation)
+    return _take_other(step, budget.unanswered, answer, situation)
+
+
+def _find_try(step: Step, answer: ErpAcknowledgement) -> ExportTry | None:
+    if answer.export_id != name_export(step.budget.key, answer.budget_version):
+        return None
+    return next(
+        (
+            sent
+            for sent in step.budget.tries
+            if sent.version == answer.budget_version and answer.attempt <= sent.attempt
+        ),
+        None,
+    )
+
+
+def _take_success(step: Step, export: Export, situation: Situation) -> Outcome:
+    budget = step.budget
+    taken = replace(
+        budget,
+        unanswered=None,
+        base=export,
+        synced_version=export.version,
+        sent=note_sent(budget, export, taken=True),
+        due_at=None,
+        overdue=False,
+        failed_lines=(),
+    )
+    if budget.status in {Status.EXPORTING, Status.EXPORT_FAILED}:
+        step = step.change(replace(taken, status=Status.SYNCED), situation.at)
+        return Outcome(take_up_waiting(step, situation), Verdict.APPLIED, "Spectrum took it whole")
+    detail = f"Spectrum took version {export.version} whole; the status speaks of a newer step"
+    return Outcome(step.change(taken, situation.at), Verdict.APPLIED, detail)
+
+
+def _take_other(step: Step, export: Export, answer: ErpAcknowledgement, situation: Situation) -> Outcome:
+    budget, status = step.budget, step.budget.status
+    last = answer.attempt == export.attempt
+    if last and status is Status.EXPORTING and answer.status == "in_progress":
+        due_at = situation.at + situation.rules.acknowledgement_deadline
+        step = step.change(replace(budget, due_at=due_at, overdue=False), situation.at)
+        return Outcome(step, Verdict.APPLIED, "Spectrum is at it; the deadline starts again")
+    fails = status is Status.EXPORTING and answer.status in {"partial", "failed"}
+    if last and (fails or (status is Status.EXPORT_FAILED and answer.status == "partial")):
+        failed = replace(
+            budget,
+            status=Status.EXPORT_FAILED,
+            due_at=None,
+            overdue=False,
+            failed_lines=_list_failed(export, answer),
+        )
+        step = take_up_waiting(step.change(failed, situation.at), situation)
+        detail = f"{answer.status}: {answer.message}" if answer.message else answer.status
+        return Outcome(step, Verdict.APPLIED, detail)
+    return Outcome(step, Verdict.IGNORED, f"{answer.status} of attempt {answer.attempt} changes nothing now")
+
+
+def _list_failed(export: Export, answer: ErpAcknowledgement) -> tuple[FailedLine, ...]:
+    known = {line.key for line in export.lines}
+    said = {(line.phase_code, line.cost_type): line for line in answer.lines}
+    return tuple(
+        FailedLine(
+            phase_code=line.phase_code,
+            cost_type=line.cost_type,
+            error_code=line.error_code,
+            error_description=line.error_description,
+            error_column=line.error_column,
+        )
+        for key, line in sorted(said.items())
+        if key in known and line.status == "failed"
+    )

@@ -1,0 +1,80 @@
+"""An accepted version goes to Spectrum, whole and in absolute figures; every attempt says the same."""
+
+from dataclasses import replace
+
+from contracts.inbound import ApprovalDecision
+from contracts.outbound import SpectrumExport, SpectrumResync
+from handlers.budget import Budget, Export, ExportTry, Proposal, Status, Version
+from handlers.decision import Situation, Step
+from handlers.ids import name_export
+from handlers.spectrum_lines import compare_with_base, complete_lines, note_sent
+
+
+def start_export(
+    step: Step, decision: ApprovalDecision, version: Version, proposal: Proposal, situation: Situation
+) -> Step:
+    """Export an accepted version: a first export, or a re-sync where Spectrum took an earlier one (row 4)."""
+    budget = step.budget
+    export = Export(
+        id=name_export(budget.key, version.number),
+        number=len(budget.tries) + 1,
+        version=version.number,
+        attempt=1,
+        target=proposal.target,
+        content_hash=version.content_hash or "",
+        total=proposal.total,
+        approved_by=decision.decided_by,
+        approved_at=decision.decided_at,
+        lines=complete_lines(budget, proposal),
+    )
+    budget = replace(
+        budget,
+        version=replace(version, proposal=None),
+        tries=(*budget.tries, ExportTry(version.number, 1)),
+        sent=note_sent(budget, export),
+    )
+    return _send(step, budget, export, situation)
+
+
+def send_again(step: Step, export: Export, situation: Situation) -> Step:
+    """Send the last export again with the next attempt (row 11)."""
+    again = replace(export, attempt=export.attempt + 1)
+    tries = (*step.budget.tries[:-1], ExportTry(again.version, again.attempt))
+    return _send(step, replace(step.budget, tries=tries), again, situation)
+
+
+def _send(step: Step, budget: Budget, export: Export, situation: Situation) -> Step:
+    exporting = replace(
+        budget,
+        status=Status.EXPORTING,
+        unanswered=export,
+        due_at=situation.at + situation.rules.acknowledgement_deadline,
+        overdue=False,
+        failed_lines=(),
+    )
+    return step.change(exporting, situation.at, _write_export(exporting, export))
+
+
+def _write_export(budget: Budget, export: Export) -> SpectrumExport:
+    # The base cannot change before this export is answered, so every attempt has the same differences.
+    base = budget.base
+    kind = SpectrumResync if base else SpectrumExport
+    return kind(
+        **budget.key._asdict(),
+        budget_version=export.version,
+        export_id=export.id,
+        attempt=export.attempt,
+        export_number=export.number,
+        base_export_id=base.id if base else None,
+        base_version=base.version if base else None,
+        change_reference=f"B{export.number:07d}",
+        content_hash=export.content_hash,
+        company_code=export.target.company_code,
+        job_number=export.target.job_number,
+        currency=export.target.currency,
+        approved_by=export.approved_by,
+        approved_at=export.approved_at,
+        line_count=len(export.lines),
+        total_amount=export.total,
+        lines=compare_with_base(export.lines, base),
+    )

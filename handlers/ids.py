@@ -1,0 +1,21 @@
+"""The ids that we give: the same cause gives the same id, on any installation and on any try."""
+
+import json
+from typing import Final
+from uuid import UUID, uuid5
+
+from handlers.budget import BudgetKey
+
+# Fixed for ever: other ids would make what was sent before unknown.
+_EXPORTS: Final = UUID("5f0d7f0e-3f4c-5c5e-9b3e-6d1a2b0c4e71")
+_EFFECTS: Final = UUID("0b6c3a52-8f1d-5f0a-8d57-2c9e41b7a3d6")
+
+
+def name_export(key: BudgetKey, version: int) -> UUID:
+    """Give the id of a version's export; there is one export per version, whatever the attempt."""
+    return uuid5(_EXPORTS, f"{key}/{version}")
+
+
+def name_effect(company_id: int, project_id: int, source: str, message_id: str, ordinal: int) -> UUID:
+    """Give the id of a message that we send: its cause, and its place (from 0) among the effects of that cause."""
+    return uuid5(_EFFECTS, json.dumps([company_id, project_id, source, message_id, ordinal]))

@@ -1,0 +1,112 @@
+"""What decisions, retrievals and commands have in common: they can come too early, too late, or be refused."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from contracts.cloudevents import Message
+from contracts.inbound import ApprovalDecision, BudgetRetrieved, Requested
+from contracts.outbound import RefusalCode, RequestRefused
+from handlers.budget import Parked
+from handlers.decision import Outcome, Resolved, Situation, Step, Verdict
+from handlers.rules import fold_user
+
+Request = ApprovalDecision | BudgetRetrieved
+
+
+def name_requester(request: Request) -> str:
+    """Name the person behind a decision or retrieval."""
+    return request.decided_by if isinstance(request, ApprovalDecision) else request.retrieved_by
+
+
+def refuse(step: Step, message: Message, requested_by: str, code: RefusalCode, sentence: str) -> Outcome:
+    """Refuse a request and tell whoever made it, in one sentence that a person can act on."""
+    refusal = RequestRefused(
+        **step.budget.key._asdict(),
+        budget_version=message.body.budget_version,
+        message_id=message.id,
+        message_source=message.source,
+        message_type=message.body.type,
+        requested_by=requested_by,
+        code=code,
+        message=sentence,
+    )
+    return Outcome(step.send(refusal), Verdict.REFUSED, f"{code}: {sentence}")
+
+
+def refuse_version(step: Step, message: Message, command: Requested) -> Outcome | None:
+    """Refuse a command for a version that is neither current nor waiting; ``None`` if it is one of them."""
+    budget, number = step.budget, command.budget_version
+    current = budget.version.number if budget.version else 0
+    if number == current or (budget.waiting and number == budget.waiting.lock.budget_version):
+        return None
+    if number < current:
+        sentence = f"Version {number} is no longer current; version {current} is."
+        return refuse(step, message, command.requested_by, "stale_version", sentence)
+    known = f"version {current} is the current one" if current else "the bridge has seen none of this budget"
+    sentence = f"Version {number} is not known; {known}."
+    return refuse(step, message, command.requested_by, "unknown_version", sentence)
+
+
+def park(step: Step, message: Message, request: Request, situation: Situation) -> Outcome:
+    """Keep a request until its version is taken up; said again meanwhile it is a duplicate."""
+    parked = step.budget.parked
+    if any(_say_the_same(request, other.request) for other in parked):
+        return Outcome(step, Verdict.DUPLICATE, f"the same is parked already for version {request.budget_version}")
+    limit = situation.rules.parked_limit
+    if len(parked) >= limit:
+        sentence = (
+            f"{limit} requests already wait for versions of this budget that were not locked yet; "
+            f"send this one again once version {request.budget_version} is locked."
+        )
+        return refuse(step, message, name_requester(request), "parked_limit", sentence)
+    kept = Parked(message.source, message.id, request, situation.at + situation.rules.parked_expiry)
+    budget = replace(step.budget, parked=(*parked, kept))
+    detail = f"version {request.budget_version} is not taken up yet"
+    return Outcome(step.change(budget, situation.at), Verdict.PARKED, detail)
+
+
+def meet_version(step: Step, message: Message, request: Request, situation: Situation) -> Outcome | None:
+    """Answer a request that comes too early or too late for its version; ``None`` if that is the current one."""
+    budget, number = step.budget, request.budget_version
+    if budget.version and number == budget.version.number:
+        return None
+    if number > budget.newest or (budget.waiting and number == budget.waiting.lock.budget_version):
+        return park(step, message, request, situation)
+    return pass_over(step, message, request)
+
+
+def pass_over(step: Step, message: Message, request: Request) -> Outcome:
+    """Answer a request whose version is not the current one and never will be."""
+    current = step.budget.newest
+    if isinstance(request, BudgetRetrieved):
+        return Outcome(step, Verdict.STALE, f"version {request.budget_version} is no longer current; {current} is")
+    sentence = (
+        f"Version {request.budget_version} can no longer be decided: version {current} has taken its place. "
+        f"Decide on that one."
+    )
+    return refuse(step, message, request.decided_by, "stale_version", sentence)
+
+
+def settle_parked(step: Step, chosen: Iterable[Parked], answer: Callable[[Step, Message, Request], Outcome]) -> Step:
+    """Take parked requests up in order of arrival, and give each the verdict that the answer comes to."""
+    for kept in chosen:
+        left = tuple(other for other in step.budget.parked if other is not kept)
+        message = Message(kept.source, kept.id, kept.request, ())
+        outcome = answer(replace(step, budget=replace(step.budget, parked=left)), message, kept.request)
+        step = outcome.step.resolve(Resolved(kept.source, kept.id, outcome.verdict, outcome.detail))
+    return step
+
+
+def pass_over_parked(step: Step) -> Step:
+    """Answer the parked requests whose versions a newer one has just passed over."""
+    newest = step.budget.newest
+    return settle_parked(step, [kept for kept in step.budget.parked if kept.request.budget_version < newest], pass_over)
+
+
+def _say_the_same(request: Request, other: Request) -> bool:
+    return (
+        request.budget_version == other.budget_version
+        and request.type == other.type
+        and getattr(request, "decision", None) == getattr(other, "decision", None)
+        and fold_user(name_requester(request)) == fold_user(name_requester(other))
+    )

@@ -1,0 +1,52 @@
+"""A budget goes back to the project side editable: who is told, and why."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from contracts.outbound import BudgetError, BudgetReturned, ReturnCause
+from handlers.budget import Budget, BudgetKey, Status, Version
+from handlers.rules import fold_user
+
+
+def return_budget(  # noqa: PLR0913 - the fields of the message
+    key: BudgetKey,
+    version: Version,
+    cause: ReturnCause,
+    *,
+    at: datetime,
+    by: str | None = None,
+    reason: str | None = None,
+    errors: tuple[BudgetError, ...] = (),
+) -> BudgetReturned:
+    """Write the message that sends a version back; its creator and its sender are told, once each."""
+    creator, sender = version.created_by, version.sent_by
+    notify = (creator,) if fold_user(creator) == fold_user(sender) else (creator, sender)
+    return BudgetReturned(
+        **key._asdict(),
+        budget_version=version.number,
+        cause=cause,
+        reason=reason,
+        returned_by=by,
+        returned_at=at,
+        notify=notify,
+        errors=errors,
+    )
+
+
+def return_invalid(key: BudgetKey, version: Version, errors: tuple[BudgetError, ...], at: datetime) -> BudgetReturned:
+    """Write the message that sends a version back with everything that is wrong with it."""
+    count = "1 thing is" if len(errors) == 1 else f"{len(errors)} things are"
+    reason = f"{count} wrong with version {version.number}; correct the budget and send it again."
+    return return_budget(key, version, "invalid", at=at, reason=reason, errors=errors)
+
+
+def send_back(budget: Budget, version: Version) -> Budget:
+    """Make the budget one whose version went back: nothing is proposed or due any more."""
+    return replace(
+        budget,
+        status=Status.RETURNED,
+        version=replace(version, proposal=None),
+        due_at=None,
+        overdue=False,
+        failed_lines=(),
+    )

@@ -1,0 +1,121 @@
+"""The lines of an export: what Spectrum is told to hold, what is gone, and how each differs from the base."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
+
+from contracts.outbound import Change, ExportLines, make_lines
+from handlers.budget import Budget, Export, Proposal, SentLine, SentLines, SpectrumLine, Target
+
+
+def hash_content(target: Target, lines: Iterable[SpectrumLine]) -> str:
+    """Hash what Spectrum would hold, item ids aside.
+
+    SHA-256 over the compact UTF-8 JSON of ``[company_code, job_number, currency, lines]``; each line, ordered
+    by phase and cost type, is ``[phase_code, cost_type, description, original, revision, price_method_code,
+    quantity, unit]`` with amounts and quantity as whole hundredths, quantity and unit null while they are off.
+    """
+    content = [*target, [(*line[:2], *line[3:9]) for line in lines]]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+
+
+def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ...]:
+    """Complete a version's lines with those that earlier exports sent to the job and that are gone, as zeros."""
+    present = {line.key for line in proposal.lines}
+    with_quantities = proposal.lines[0].quantity is not None
+    descriptions = {line.phase_code: line.description for line in proposal.lines}
+    gone = [
+        SpectrumLine(
+            phase_code=sent.phase_code,
+            cost_type=sent.cost_type,
+            item_id=sent.item_id,
+            description=descriptions.get(sent.phase_code, sent.description),
+            original=0,
+            revision=0,
+            price_method_code=sent.price_method_code,
+            quantity=0 if with_quantities else None,
+            unit=sent.unit if with_quantities else None,
+            gone=True,
+        )
+        for sent in find_sent(budget, proposal.target)
+        if sent[:2] not in present and not sent.at_zero
+    ]
+    return tuple(sorted((*proposal.lines, *gone), key=attrgetter("key"))) if gone else proposal.lines
+
+
+def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> ExportLines:
+    """Write each line as it goes out, with its difference from the base."""
+    held = index_held(base)
+    measured = any(line.quantity is not None for line in lines)
+    fields = [_write_line(line, held.get(line[:2])) for line in lines]
+    if measured:
+        for line, written in zip(lines, fields, strict=True):
+            written |= {"original_estimate_quantity": line.quantity or 0, "unit_of_measure": line.unit}
+    return make_lines(fields, measured=measured)
+
+
+def index_held(base: Export | None) -> Mapping[tuple[str, str], SpectrumLine]:
+    """Index the lines that the base left in Spectrum; what it told to stand at zero counts as none."""
+    return {line.key: line for line in base.lines if not line.gone} if base else {}
+
+
+def find_sent(budget: Budget, target: Target) -> tuple[SentLine, ...]:
+    """Find the lines that any export has sent to the target's job."""
+    return next((sent.lines for sent in budget.sent if sent[:2] == target[:2]), ())
+
+
+def note_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple[SentLines, ...]:
+    """Note the lines of an export as they were sent; once it was taken whole, what is gone stands at zero."""
+    target = export.target
+    # The description belongs to the phase: what is sent with one cost type holds for the others.
+    descriptions = {line.phase_code: line.description for line in export.lines}
+    noted = {
+        sent[:2]: sent._replace(description=descriptions.get(sent.phase_code, sent.description))
+        for sent in find_sent(budget, target)
+    }
+    for line in export.lines:
+        before = noted.get(line.key)
+        noted[line.key] = SentLine(
+            line.phase_code,
+            line.cost_type,
+            line.item_id,
+            line.description,
+            line.price_method_code,
+            # While quantities are off no unit is sent, so the one sent before still stands.
+            line.unit if line.quantity is not None or before is None else before.unit,
+            at_zero=taken and line.gone,
+        )
+    others = tuple(sent for sent in budget.sent if sent[:2] != target[:2])
+    return (*others, SentLines(target.company_code, target.job_number, tuple(noted.values())))
+
+
+def forget_zeros(sent: tuple[SentLines, ...]) -> tuple[SentLines, ...]:
+    """Forget what is known to stand at zero, as a reset does; the lines stay known."""
+    return tuple(job._replace(lines=tuple(line._replace(at_zero=False) for line in job.lines)) for job in sent)
+
+
+def _write_line(line: SpectrumLine, before: SpectrumLine | None) -> dict[str, object]:
+    original, revision = (before.original, before.revision) if before else (None, None)
+    return {
+        "budget_line_item_id": line.item_id,
+        "phase_code": line.phase_code,
+        "cost_type": line.cost_type,
+        "description": line.description,
+        "original_estimate_cost": line.original,
+        "revision_amount": line.revision,
+        "price_method_code": line.price_method_code,
+        "change": _name_change(line, before),
+        "previous_original_estimate_cost": original,
+        "previous_revision_amount": revision,
+        "original_change": line.original - (original or 0),
+        "revision_change": line.revision - (revision or 0),
+    }
+
+
+def _name_change(line: SpectrumLine, before: SpectrumLine | None) -> Change:
+    if line.gone:
+        return "zero"
+    if before is None:
+        return "add"
+    return "same" if line[3:] == before[3:] else "set"

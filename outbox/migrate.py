@@ -1,0 +1,65 @@
+"""Brings the schema up to date: numbered migrations, forward only, safe when twenty run at once."""
+
+from importlib.resources import files
+from typing import Final
+
+from outbox.database import Connection, tell_outages
+
+# Any number that nothing else in the database uses as an advisory lock.
+_LOCK: Final = 4_211_90_071
+
+
+class SchemaUnfit(Exception):  # noqa: N818 - it says what the schema is
+    """The schema is not the one that this program works with; the message says which way."""
+
+
+def list_migrations() -> dict[int, str]:
+    """Name the migrations by number."""
+    names = (entry.name for entry in (files(__package__) / "migrations").iterdir())
+    return {int(name.partition("_")[0]): name for name in sorted(names) if name.endswith(".sql")}
+
+
+async def migrate(connection: Connection) -> list[str]:
+    """Apply the migrations that are missing, each in a transaction of its own; returns their names."""
+    applied: list[str] = []
+    async with tell_outages():
+        await connection.execute("set transaction_timeout = 0")
+        # Twenty migrators queue here; a session lock is gone when its holder dies.
+        await connection.execute("select pg_advisory_lock($1)", _LOCK, timeout=600)
+        try:
+            await connection.execute(
+                "create table if not exists migrations ("
+                "number integer primary key, name text not null, applied_at timestamptz not null default now())"
+            )
+            for number, name in list_migrations().items():
+                if await _apply(connection, number, name):
+                    applied.append(name)
+        finally:
+            await connection.execute("select pg_advisory_unlock($1)", _LOCK)
+    await check_schema(connection)
+    return applied
+
+
+async def check_schema(connection: Connection) -> None:
+    """Check that the schema is this program's; raises ``SchemaUnfit`` with the way out."""
+    async with tell_outages():
+        if await connection.fetchval("select to_regclass('migrations')") is None:
+            there = 0
+        else:
+            there = await connection.fetchval("select coalesce(max(number), 0) from migrations")
+    known = max(list_migrations())
+    if there < known:
+        message = f"the database has schema {there}, this program needs {known}: run `budget-bridge migrate`"
+        raise SchemaUnfit(message)
+    if there > known:
+        message = f"the database has schema {there}, this program only knows {known}: use a newer budget-bridge"
+        raise SchemaUnfit(message)
+
+
+async def _apply(connection: Connection, number: int, name: str) -> bool:
+    if await connection.fetchval("select 1 from migrations where number = $1", number):
+        return False
+    async with connection.transaction():
+        await connection.execute((files(__package__) / "migrations" / name).read_text(), timeout=3600)
+        await connection.execute("insert into migrations (number, name) values ($1, $2)", number, name)
+    return True

@@ -1,0 +1,53 @@
+"""Where all budgets stand together, and which of them have waited longest for a person."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from handlers.budget import BudgetKey
+from outbox.database import Connection, tell_outages
+from outbox.queries import QUERIES
+
+
+class StatusCount(NamedTuple):
+    """The budgets of one status."""
+
+    status: str
+    budgets: int
+    oldest: datetime | None
+    overdue: int
+    on_hold: int
+    parked: int
+    """Decisions and retrievals that wait for their version."""
+    waiting: int
+    """Newer versions that wait behind an export."""
+    oldest_overdue: datetime | None
+    """Since when the overdue export that is longest under way has been so."""
+
+
+class WaitingBudget(NamedTuple):
+    """A budget that waits for a person, and why."""
+
+    key: BudgetKey
+    status: str | None
+    version: int | None
+    since: datetime | None
+    why: str
+
+
+async def count_statuses(connection: Connection) -> list[StatusCount]:
+    """Count the budgets of each status."""
+    async with tell_outages():
+        return [StatusCount(*row) for row in await connection.fetch(QUERIES["count_statuses"])]
+
+
+async def list_waiting(connection: Connection, at_most: int) -> list[WaitingBudget]:
+    """List budgets that wait for a person: those on hold, overdue, failed and pending, the longest first."""
+    async with tell_outages():
+        rows = await connection.fetch(QUERIES["list_waiting"], at_most)
+    return [WaitingBudget(BudgetKey(*row[:3]), *row[3:]) for row in rows]
+
+
+async def read_next_offsets(connection: Connection) -> dict[int, int]:
+    """Read how far each lane has decided and stored."""
+    async with tell_outages():
+        return {row[0]: row[1] for row in await connection.fetch(QUERIES["audit_positions"])}

@@ -1,0 +1,101 @@
+"""Drops what is old and needed no more: rows of the outbox altogether, of messages in history their bytes.
+
+In small steps, beside live lanes. Whoever calls this says how far each lane is published.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from outbox.database import Connection, DatabaseBusy, tell_outages, transaction
+from outbox.queries import QUERIES
+
+AT_ONCE: Final = 1000
+"""How many go in one transaction: few enough that no lane feels it."""
+
+_BEFORE_ALL: Final = -(2**63)
+
+
+class Pruned(NamedTuple):
+    """How much went, or would go."""
+
+    rows: int
+    """Of the outbox."""
+    messages: int
+    """Of history: they lose their bytes and stay."""
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.rows + self.messages
+
+    def add(self, other: "Pruned") -> "Pruned":
+        """Add up two."""
+        return Pruned(self.rows + other.rows, self.messages + other.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What is old of a lane: what is below its published offset and came in before a time."""
+
+    inbox_partition: int
+    published: int
+    before: datetime
+
+
+async def find_cutoff(connection: Connection, age: timedelta) -> datetime:
+    """Find the time before which everything is older, by the clock of the database."""
+    async with tell_outages():
+        found: datetime = await connection.fetchval(QUERIES["find_cutoff"], age)
+    return found
+
+
+async def lock_pruning(connection: Connection) -> None:
+    """Be the only one who prunes, until the session ends, and let nothing be recovered meanwhile."""
+    async with tell_outages():
+        is_alone = await connection.fetchval(QUERIES["lock_pruning"])
+    if not is_alone:
+        message = "another `budget-bridge prune` or a `budget-bridge recover` is at work on this database"
+        raise DatabaseBusy(message)
+
+
+async def prune(connection: Connection, old: Old, *, dry_run: bool) -> AsyncIterator[Pruned]:
+    """Drop what is old of a lane, or only count it, step by step; gives what went with each step."""
+    # First the rows: a message keeps its bytes for as long as one of what it caused is left.
+    async for rows in _prune_rows(connection, old, dry_run=dry_run):
+        yield Pruned(rows, 0)
+    async for messages in _prune_messages(connection, old, dry_run=dry_run):
+        yield Pruned(0, messages)
+
+
+async def _prune_rows(connection: Connection, old: Old, *, dry_run: bool) -> AsyncIterator[int]:
+    lane, after = old.inbox_partition, (_BEFORE_ALL, 0)
+    while True:
+        async with tell_outages(), transaction(connection):
+            found = await connection.fetch(QUERIES["find_old_rows"], lane, *after, old.published, old.before, AT_ONCE)
+            if found and not dry_run:
+                offsets, ordinals = ([row[column] for row in found] for column in (0, 1))
+                await connection.execute(QUERIES["drop_rows"], lane, offsets, ordinals)
+                await connection.execute(QUERIES["remember_pruning"], old.before)
+        yield len(found)
+        if len(found) < AT_ONCE:
+            return
+        after = tuple(found[-1])
+
+
+async def _prune_messages(connection: Connection, old: Old, *, dry_run: bool) -> AsyncIterator[int]:
+    lane, after = old.inbox_partition, _BEFORE_ALL
+    while True:
+        async with tell_outages(), transaction(connection):
+            found = await connection.fetch(
+                QUERIES["find_old_messages"], lane, after, old.published, old.before, AT_ONCE
+            )
+            going = [row["inbox_offset"] for row in found if row["goes"]]
+            if going and not dry_run:
+                await connection.execute(QUERIES["drop_bytes"], lane, going)
+                await connection.execute(QUERIES["remember_pruning"], old.before)
+        yield len(going)
+        if len(found) < AT_ONCE:
+            return
+        after = found[-1]["inbox_offset"]

@@ -1,0 +1,126 @@
+"""Decides a project's history once more, message by message, and tells where it comes to something else than is stored.
+
+Pure. It has a fold of its own: from the batch that first decided it takes nothing but the bytes that were read.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from contracts.cloudevents import Message, drop_trace, read_message, write_headers, write_key
+from contracts.topics import DEAD_LETTERS
+from handlers.budget import Budget, BudgetKey
+from handlers.decide import decide, hold
+from handlers.decision import DeadLetter, Outcome, Send, Situation, Verdict
+from handlers.ids import name_effect
+from handlers.rules import Rules
+from outbox.audit import Effect, Kept, Project
+from outbox.batch import Identity
+
+
+class Deviation(NamedTuple):
+    """Where deciding again comes to something else; the budget, if the message has one."""
+
+    budget: BudgetKey | None
+    what: str
+
+
+class _Fold:
+    """What a project's history comes to, as far as it is folded."""
+
+    def __init__(self, topic_prefix: str) -> None:
+        self.prefix = topic_prefix
+        self.budgets: dict[BudgetKey, Budget] = {}
+        self.verdicts: dict[Identity, Verdict] = {}
+        self.held: dict[BudgetKey, list[Message]] = {}
+
+    def decide(self, kept: Kept, message: Message, rules: Rules, reason_to_hold: str | None) -> Outcome:
+        body = message.body
+        key = BudgetKey(body.company_id, body.project_id, body.budget_id)
+        before = self.budgets.get(key, Budget(key))
+        others = (other.budget_id for other, budget in self.budgets.items() if budget.claims_job and other != key)
+        situation = Situation(kept.at, rules, next(others, None), tuple(self.held.get(key, ())))
+        outcome = hold(before, situation, reason_to_hold) if reason_to_hold else decide(before, message, situation)
+        if outcome.step.budget is not before:
+            self.budgets[key] = outcome.step.budget
+        self.verdicts[kept.identity] = outcome.verdict
+        if outcome.verdict is Verdict.HELD:
+            self.held.setdefault(key, []).append(message)
+        elif not outcome.step.budget.on_hold:
+            self.held.pop(key, None)
+        for resolved in outcome.step.resolved:
+            identity = Identity(body.company_id, body.project_id, resolved.source, resolved.id)
+            self.verdicts[identity] = resolved.verdict
+        return outcome
+
+
+def refold(project: Project, rules: Mapping[int, Rules], topic_prefix: str) -> Iterator[Deviation]:
+    """Fold a project's history through the rules that it was decided by, and compare all that comes of it."""
+    fold = _Fold(topic_prefix)
+    effects: dict[tuple[int, int], list[Effect]] = defaultdict(list)
+    for effect in project.effects:
+        effects[effect.inbox_partition, effect.inbox_offset].append(effect)
+    for kept in project.messages:
+        place = kept.inbox_partition, kept.inbox_offset
+        original = kept.original
+        message = read_message(original.place.topic.removeprefix(topic_prefix), original)
+        sends: tuple[Send, ...]
+        if isinstance(message, Message) and kept.identity.company_id:
+            outcome = fold.decide(kept, message, rules[kept.rules_id], project.holds.get(place))
+            sends = outcome.step.sends
+            key = outcome.step.budget.key
+        else:
+            fold.verdicts[kept.identity] = Verdict.DEAD_LETTERED
+            sends, key = (), None
+        yield from _compare_effects(kept, message, sends, effects.pop(place, []), topic_prefix, key)
+    yield from _compare_verdicts(project, fold)
+    for key in project.budgets.keys() | fold.budgets.keys():
+        if project.budgets.get(key) != fold.budgets.get(key):
+            yield Deviation(key, "the stored state is not what its history comes to")
+
+
+def _compare_verdicts(project: Project, fold: _Fold) -> Iterator[Deviation]:
+    for kept in project.messages:
+        decided = fold.verdicts[kept.identity]
+        if decided != kept.verdict:
+            what = f"message {kept.identity.id} of {kept.identity.source} is stored as {kept.verdict}, but is {decided}"
+            yield Deviation(None, what)
+
+
+def _compare_effects(
+    kept: Kept,
+    message: object,
+    sends: tuple[Send, ...],
+    effects: list[Effect],
+    topic_prefix: str,
+    key: BudgetKey | None,
+) -> Iterator[Deviation]:
+    """Compare what a message sends with the outbox rows at its place."""
+    if not isinstance(message, Message) or key is None:
+        if [effect.record.topic for effect in effects] != [topic_prefix + DEAD_LETTERS]:
+            yield Deviation(None, f"record {kept.original.place} is unreadable, but has no dead letter of its own")
+        return
+    if len(sends) != len(effects):
+        what = f"message {kept.identity.id} sends {len(sends)} messages, but {len(effects)} are in the outbox"
+        yield Deviation(key, what)
+        return
+    for ordinal, (send, effect) in enumerate(zip(sends, effects, strict=True)):
+        if not _is_same(send, effect, ordinal, kept, topic_prefix):
+            kind = "a dead letter" if isinstance(send, DeadLetter) else send.type
+            yield Deviation(key, f"what message {kept.identity.id} sends ({kind}) is not what the outbox has")
+
+
+def _is_same(send: Send, effect: Effect, ordinal: int, kept: Kept, topic_prefix: str) -> bool:
+    row_id = name_effect(*kept.identity, ordinal)
+    if (effect.ordinal, effect.id) != (ordinal, str(row_id)):
+        return False
+    record = effect.record
+    if isinstance(send, DeadLetter):
+        reasons = [value for name, value in record.headers if name == "dead_letter_reason"]
+        return record.topic == topic_prefix + DEAD_LETTERS and reasons[-1:] == [send.reason.encode()]
+    return (
+        record.topic == topic_prefix + send.topic
+        and record.key == write_key(send)
+        and record.value == send.model_dump_json().encode()
+        and drop_trace(record.headers) == write_headers(send, row_id, kept.at, ())
+    )

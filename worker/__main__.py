@@ -1,0 +1,47 @@
+"""The command line: ``budget-bridge COMMAND``; which command is found in which file is visible here and nowhere else.
+
+Exit codes: 0 done; 1 the answer is no, such as an unknown budget; 2 the environment or the rules are broken.
+"""
+
+from typing import Final
+
+import typer
+
+from worker.commands.dead_letters import dead_letters_app
+from worker.commands.doctor import doctor
+from worker.commands.migrate import migrate_database
+from worker.commands.operator import acknowledge, release, reset, retry
+from worker.commands.prune import prune
+from worker.commands.reconcile import reconcile_everything
+from worker.commands.recover import recover_deployment
+from worker.commands.rules import rules_app
+from worker.commands.run import run
+from worker.commands.status import show_status
+from worker.commands.topics import make_topics
+from worker.watch.command import watch
+
+app: Final = typer.Typer(
+    name="budget-bridge",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Carries approved construction budgets from the project system into Spectrum, each exactly once.",
+    epilog="Configured by environment variables; the README lists them.",
+)
+app.command("migrate")(migrate_database)
+app.command("topics")(make_topics)
+app.command("run")(run)
+app.command("status")(show_status)
+for _command in (retry, release, reset, acknowledge):
+    app.command()(_command)
+app.add_typer(dead_letters_app, name="dead-letters")
+app.add_typer(rules_app, name="rules")
+app.command("doctor")(doctor)
+app.command("reconcile")(reconcile_everything)
+app.command("recover")(recover_deployment)
+app.command("prune")(prune)
+app.command("watch")(watch)
+
+
+if __name__ == "__main__":
+    app()

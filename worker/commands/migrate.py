@@ -1,0 +1,28 @@
+"""``budget-bridge migrate``: brings the database schema up to date."""
+
+import asyncio
+
+import typer
+
+from outbox.database import close, connect
+from outbox.migrate import migrate
+from worker.commands.shared import tell_problems
+from worker.settings import (
+    DatabaseSettings,
+    read_settings,
+)
+
+
+def migrate_database() -> None:
+    """Bring the database schema up to date. Safe to run twice, and by many at once."""
+
+    async def work(settings: DatabaseSettings) -> list[str]:
+        connection = await connect(settings.database_url.get_secret_value())
+        try:
+            return await migrate(connection)
+        finally:
+            await close(connection, 1.0)
+
+    with tell_problems():
+        applied = asyncio.run(work(read_settings(DatabaseSettings)))
+        typer.echo("\n".join(f"applied {name}" for name in applied) or "the schema is up to date")

@@ -1,0 +1,49 @@
+"""The command that prunes: says what would go, asks whether it is meant, shows how far it is."""
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from contracts.fields import write_time
+from outbox.prune import Pruned
+from worker.commands.shared import ANSWER_IS_NO, read_age, set_scene, tell_problems
+from worker.prune import count_old, prune_old
+from worker.settings import ServerSettings, read_settings
+
+
+def prune(
+    *,
+    older_than: Annotated[str, typer.Option(metavar="AGE", help="What came in longer ago, such as 400d or 12h.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Drop what is old: published messages from the outbox, and from history the bytes of what is decided.
+
+    Workers may run meanwhile. What came in when, and what became of it, stays for good.
+    """
+    age = read_age(older_than)
+    with tell_problems():
+        scene = set_scene(read_settings(ServerSettings))
+        before, found = asyncio.run(count_old(scene, age))
+        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        if not dry_run and found.total:
+            errors.print(f"Of what came in before {write_time(before)} there go {_tell(found)}.")
+            if not yes and not typer.confirm("It does not come back. Is it meant?", err=True):
+                raise typer.Exit(ANSWER_IS_NO)
+            with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+                bar = progress.add_task("pruning", total=found.total)
+                found = asyncio.run(prune_old(scene, before, lambda gone: progress.update(bar, completed=gone.total)))
+        if as_json:
+            told = {"before": write_time(before), "dry_run": dry_run, **found._asdict()}
+            typer.echo(json.dumps(told, indent=2))
+        else:
+            typer.echo(f"{'would prune' if dry_run else 'pruned'}: {_tell(found)}")
+
+
+def _tell(pruned: Pruned) -> str:
+    return f"{pruned.rows} messages of the outbox, and the bytes of {pruned.messages} messages of history"

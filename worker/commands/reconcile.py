@@ -1,0 +1,46 @@
+"""``budget-bridge reconcile``: compares logs, database and rules."""
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from outbox.database import close, connect
+from outbox.migrate import check_schema
+from worker.commands.shared import ANSWER_IS_NO, set_scene, tell_problems
+from worker.deployment import Scene
+from worker.reconcile.findings import Findings, show_findings, write_findings
+from worker.reconcile.reconcile import reconcile
+from worker.settings import (
+    ServerSettings,
+    read_settings,
+)
+
+
+def reconcile_everything(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Prove that every message was carried exactly once: logs, database and rules side by side.
+
+    Only reads, and the worker may run meanwhile. Exit code 1 when anything differs.
+    """
+    with tell_problems():
+        findings = asyncio.run(_look(set_scene(read_settings(ServerSettings))))
+        if as_json:
+            typer.echo(json.dumps(write_findings(findings), indent=2))
+        else:
+            show_findings(findings, Console(highlight=False, soft_wrap=True))
+        if not findings.are_clean:
+            raise typer.Exit(ANSWER_IS_NO)
+
+
+async def _look(scene: Scene) -> Findings:
+    connection = await connect(scene.database_url)
+    try:
+        await check_schema(connection)
+    finally:
+        await close(connection, 1.0)
+    return await reconcile(scene)

@@ -1,0 +1,1 @@
+"""Checks of everything a deployment stands on, each with what to do."""

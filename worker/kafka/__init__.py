@@ -1,0 +1,1 @@
+"""The only package that uses aiokafka: a small typed surface over what it does."""

@@ -1,0 +1,96 @@
+"""Reads a group's offsets with a request of our own, because aiokafka hides that a coordinator is still loading."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.client import AIOKafkaClient, ConnectionGroup, CoordinationType
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NotCoordinatorError,
+    for_code,
+)
+from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.structs import OffsetAndMetadata
+
+from worker.kafka.connection import Connection
+from worker.kafka.errors import stop_within, translate_errors
+
+Partition = tuple[str, int]
+"""A topic's full name and the number of one of its partitions."""
+
+_LOADING: Final = (CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupOffset:
+    """What a group has committed for a partition."""
+
+    offset: int
+    metadata: str
+
+
+async def read_group_offsets(
+    connection: Connection, group_id: str, partitions: Sequence[Partition], within: float
+) -> dict[Partition, GroupOffset]:
+    """Read what the group has committed; a partition is left out only where the broker says there is nothing.
+
+    aiokafka's own ways turn "the coordinator is still loading" into "no offset", and whoever believes that
+    publishes everything again.
+    """
+    client = AIOKafkaClient(**connection.list_options())
+    try:
+        async with translate_errors(), asyncio.timeout(within):
+            await client.bootstrap()
+            while True:
+                try:
+                    return await _ask_coordinator(client, group_id, partitions)
+                except _LOADING:
+                    await asyncio.sleep(0.05)
+    finally:
+        await stop_within(client.close(), 1.0)
+
+
+async def _ask_coordinator(
+    client: AIOKafkaClient, group_id: str, partitions: Sequence[Partition]
+) -> dict[Partition, GroupOffset]:
+    node = await client.coordinator_lookup(CoordinationType.GROUP, group_id)
+    if not await client.ready(node, group=ConnectionGroup.COORDINATION):
+        raise CoordinatorNotAvailableError
+    topics = {topic for topic, _ in partitions}
+    asked = [(topic, [number for name, number in partitions if name == topic]) for topic in topics]
+    response = await client.send(node, OffsetFetchRequest(group_id, asked), group=ConnectionGroup.COORDINATION)
+    found: dict[Partition, GroupOffset] = {}
+    failures = [response.error_code]
+    for topic, answers in response.topics:
+        for number, offset, metadata, error_code in answers:
+            failures.append(error_code)
+            if offset >= 0:
+                found[topic, number] = GroupOffset(offset, metadata or "")
+    for code in failures:
+        if code:
+            raise for_code(code)
+    return found
+
+
+async def commit_group_offsets(connection: Connection, group_id: str, offsets: Mapping[Partition, GroupOffset]) -> None:
+    """Commit offsets for a group that has no members; the broker refuses it for one that has."""
+    consumer = AIOKafkaConsumer(**connection.list_options(), group_id=group_id, enable_auto_commit=False)
+    async with translate_errors():
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(*partition) for partition in offsets])
+            await consumer.commit(write_offsets(offsets))
+        finally:
+            await stop_within(consumer.stop(), 1.0)
+
+
+def write_offsets(offsets: Mapping[Partition, GroupOffset]) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Write offsets as aiokafka takes them."""
+    return {
+        TopicPartition(*place): OffsetAndMetadata(committed.offset, committed.metadata)
+        for place, committed in offsets.items()
+    }

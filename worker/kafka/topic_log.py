@@ -1,0 +1,92 @@
+"""Reads a whole topic from outside: it joins no group, commits nothing and moves nobody's offset."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.partitioner import DefaultPartitioner
+
+from contracts.records import Record
+from worker.kafka.connection import APPEND_SECONDS, Connection
+from worker.kafka.consumer import read_raw
+from worker.kafka.errors import stop_within, translate_errors
+
+
+class Log:
+    """Every committed record of a topic, from its first to the last there was when it was opened."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, topic: str, bounds: Mapping[int, tuple[int, int]]) -> None:
+        self._consumer = consumer
+        self._topic = topic
+        self.bounds = bounds
+        """The first offset of each partition, and the one after its last."""
+
+    async def read(self, starts: Mapping[int, int] | None = None) -> AsyncIterator[list[Record]]:
+        """Read it in pieces, each in the order of its partition; or only the partitions in ``starts``, from there."""
+        ends = {TopicPartition(self._topic, number): end for number, (_, end) in self.bounds.items()}
+        if starts is not None:
+            ends = {place: end for place, end in ends.items() if place.partition in starts}
+        for place in ends:
+            self._consumer.seek(place, max(self.bounds[place.partition][0], (starts or {}).get(place.partition, 0)))
+        reading = {place for place, end in ends.items() if self.bounds[place.partition][0] < end}
+        while reading:
+            async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+                found = await self._consumer.getmany(*reading, timeout_ms=200, max_records=1000)
+            for place, raws in found.items():
+                yield [read_raw(raw) for raw in raws if raw.offset < ends[place]]
+            async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+                # Also past what the reader does not see: markers, and what was aborted.
+                reading = {place for place in reading if await self._consumer.position(place) < ends[place]}
+
+    async def find_offsets(self, partitions: Iterable[int], at: datetime) -> dict[int, int]:
+        """Find where the records from a time on begin; a partition without any is left out."""
+        times = {TopicPartition(self._topic, number): int(at.timestamp() * 1000) for number in partitions}
+        async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+            found = await self._consumer.offsets_for_times(times)
+        return {place.partition: at.offset for place, at in found.items() if at is not None}
+
+    async def get(self, partition: int, offset: int) -> Record | None:
+        """Read one record; ``None`` where there is none at that offset."""
+        first, after = self.bounds.get(partition, (0, 0))
+        if not first <= offset < after:
+            return None
+        place = TopicPartition(self._topic, partition)
+        self._consumer.seek(place, offset)
+        while True:
+            async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+                found = await self._consumer.getmany(place, timeout_ms=200, max_records=1)
+                for raw in found.get(place, ()):
+                    return read_raw(raw) if raw.offset == offset else None
+                if await self._consumer.position(place) > offset:
+                    return None
+
+
+def choose_partition(key: bytes, partitions: int) -> int:
+    """Tell which of so many partitions a record with this key goes to, in all of Kafka's clients."""
+    chosen: int = DefaultPartitioner()(key, list(range(partitions)), [])
+    return chosen
+
+
+@asynccontextmanager
+async def open_log(connection: Connection, topic: str) -> AsyncIterator[Log]:
+    """Look at a topic from outside: joins no group, commits nothing, moves nobody's offset."""
+    # Without a group it is given every partition.
+    consumer = AIOKafkaConsumer(
+        topic,
+        **connection.list_options(),
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=4 * 1024 * 1024,
+    )
+    try:
+        async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+            await consumer.start()
+            places = sorted(consumer.assignment())
+            first = await consumer.beginning_offsets(places)
+            after = await consumer.end_offsets(places)
+        yield Log(consumer, topic, {place.partition: (first[place], after[place]) for place in places})
+    finally:
+        await stop_within(consumer.stop(), 1.0)

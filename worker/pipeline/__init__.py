@@ -1,0 +1,1 @@
+"""From source record to published message: intake, lanes and the timer."""

@@ -1,0 +1,95 @@
+"""The check at the start of a lane: do the group's offset, the position and the log fit one another?
+
+Pure. What does not fit (a restored backup, an expired or foreign group, a recreated or truncated topic, two
+databases on one group) is said in one sentence that names the way out; the lane then publishes nothing.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from contracts.records import Record
+from outbox.store import Position, describe_record
+
+NEW: Final = "new"
+ANEW: Final = "anew"
+_WAY_OUT: Final = "nothing is published from this lane; `budget-bridge recover --dry-run` shows what can be done"
+
+
+class Trouble(StrEnum):
+    """In which way a lane's parts do not fit; each has a way out of its own."""
+
+    NO_OFFSET = "no offset"
+    FOREIGN = "foreign group"
+    OLDER_BACKUP = "older backup"
+    INBOX_CHANGED = "inbox changed"
+
+
+class LaneUnsafe(Exception):  # noqa: N818 - what was found, told to a person
+    """The lane must not publish; the message says what was found and names the way out."""
+
+    def __init__(self, trouble: Trouble, found: str) -> None:
+        super().__init__(f"{found}: {_WAY_OUT}")
+        self.trouble = trouble
+        self.found = found
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is found at the start of a lane."""
+
+    deployment_id: UUID
+    offset: int | None
+    """The group's offset for the inbox partition; ``None`` where it has none."""
+    metadata: str
+    log_start: int
+    log_end: int
+    position: Position | None
+
+
+def sign_offset(deployment_id: UUID, mark: str = "") -> str:
+    """Write the metadata that an offset is committed with: whose it is, and what was just done with its lane.
+
+    ``NEW``: the lane has been made, its position not yet written. ``ANEW``: everything stored is published and the
+    lane begins again at the start of another log, its position not yet moved there.
+    """
+    return f"{deployment_id} {mark}".rstrip()
+
+
+def check_lane(found: Found) -> None:
+    """Check what needs no reading of the log; raises ``LaneUnsafe``."""
+    position, offset = found.position, found.offset
+    if offset is None:
+        if position is not None:
+            message = (
+                f"the group has no offset, but the database is at {position.next_offset} (the offset expired or was "
+                f"deleted, or this is another group id)"
+            )
+            raise LaneUnsafe(Trouble.NO_OFFSET, message)
+        return
+    if not found.metadata.startswith(str(found.deployment_id)):
+        message = f"the group's offset was committed by another database ({found.metadata or 'unnamed'})"
+        raise LaneUnsafe(Trouble.FOREIGN, message)
+    if position is None:
+        if found.metadata != sign_offset(found.deployment_id, NEW):
+            message = f"the group is at {offset}, but the database knows nothing of this lane (an older backup)"
+            raise LaneUnsafe(Trouble.OLDER_BACKUP, message)
+        return
+    if offset > position.next_offset:
+        message = f"the group is at {offset}, but the database only at {position.next_offset} (an older backup)"
+        raise LaneUnsafe(Trouble.OLDER_BACKUP, message)
+    if not found.log_start <= position.next_offset <= found.log_end:
+        message = (
+            f"the database is at {position.next_offset}, but the inbox holds {found.log_start} to {found.log_end} "
+            f"(it was recreated or truncated)"
+        )
+        raise LaneUnsafe(Trouble.INBOX_CHANGED, message)
+
+
+def check_last_record(position: Position, found: Record | None) -> None:
+    """Check that the record before the position is the one that it remembers; raises ``LaneUnsafe``."""
+    if position.last is None or (found is not None and describe_record(found) == position.last):
+        return
+    message = f"record {position.last.offset} of the inbox is not the one that was read there (it was recreated)"
+    raise LaneUnsafe(Trouble.INBOX_CHANGED, message)

@@ -1,0 +1,75 @@
+"""Whether the source topics are still those that were read: what the intake's offsets remember, beside what is there.
+
+A topic that was made anew has other records at the same offsets; whoever reads on at the old offset passes over all
+before it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from contracts.records import Record
+from contracts.topics import SOURCES
+from worker.kafka.admin import count_partitions
+from worker.kafka.connection import Connection
+from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
+from worker.kafka.topic_log import Log, open_log
+from worker.reconcile.topic_comparison import digest
+
+_WITHIN_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesSeen:
+    """The source partitions that are not what they were."""
+
+    anew: Mapping[Partition, int]
+    """Made anew since they were read, each with its first offset."""
+    starts: Mapping[Partition, int]
+    """The first offset of every source partition."""
+    removed: Mapping[Partition, tuple[int, int]]
+    """Records that were removed before they were read: from, and to below."""
+
+
+def name_intake_group(group_id: str) -> str:
+    """Name the group under which the source topics are read."""
+    return f"{group_id}.intake"
+
+
+def sign_copied(record: Record) -> str:
+    """Write what an offset of the intake remembers of the record before it."""
+    return f"{record.timestamp_ms} {digest(record).hex()}"
+
+
+async def look_at_sources(kafka: Connection, group_id: str, topic_prefix: str) -> SourcesSeen:
+    """Compare every source partition with what the intake's group remembers of it."""
+    anew: dict[Partition, int] = {}
+    starts: dict[Partition, int] = {}
+    removed: dict[Partition, tuple[int, int]] = {}
+    partitions = await count_partitions(kafka, [topic_prefix + name for name in SOURCES])
+    places = [(topic, number) for topic, count in partitions.items() for number in range(count)]
+    # Before the logs: an intake that is at work must not seem to have read past an end that was looked at earlier.
+    offsets = await read_group_offsets(kafka, name_intake_group(group_id), places, _WITHIN_SECONDS)
+    for topic in partitions:
+        async with open_log(kafka, topic) as log:
+            for place in ((topic, number) for number in log.bounds):
+                start = starts[place] = log.bounds[place[1]][0]
+                committed = offsets.get(place)
+                if committed is None or not committed.metadata:
+                    continue
+                if start > committed.offset:
+                    removed[place] = committed.offset, start
+                elif await _is_another(log, place[1], committed):
+                    anew[place] = start
+    return SourcesSeen(anew, starts, removed)
+
+
+async def _is_another(log: Log, partition: int, committed: GroupOffset) -> bool:
+    start, end = log.bounds[partition]
+    if committed.offset > end:
+        return True
+    if committed.offset == start:
+        # The record that it remembers has been removed by age.
+        return False
+    record = await log.get(partition, committed.offset - 1)
+    return record is not None and sign_copied(record) != committed.metadata

@@ -1,0 +1,1 @@
+"""Compares logs, database and rules, and lists what differs."""

@@ -1,0 +1,1 @@
+"""Repairs what keeps a lane from publishing, one file per repair."""

@@ -1,0 +1,1 @@
+"""Waiting, backing off and noticing what no longer answers."""

@@ -1,0 +1,119 @@
+"""A breaker for each dependency: open while it does not answer, and then only one at a time tries whether it does.
+
+It knows nothing of what it guards. Whoever was let through says how it went, and whoever was not keeps polling, so
+that no group is left meanwhile.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final, Literal
+
+from worker.resilience.backoff import back_off
+from worker.resilience.outage import Outage
+from worker.telemetry.logs import Logger
+from worker.telemetry.metrics import TRIPS
+
+OTHERS_FIRST_SECONDS: Final = 0.5
+"""Whoever failed gives way to the others for so long: it may be he alone who cannot get through."""
+
+State = Literal["closed", "open", "probing"]
+
+
+class Breaker:
+    """Whether one dependency is to be used now, and by whom."""
+
+    def __init__(self, dependency: str, log: Logger) -> None:
+        self._dependency = dependency
+        self._outage = Outage(log, dependency)
+        self._waits: Iterator[float] = back_off()
+        self._waiting: set[object] = set()
+        self._probing: object | None = None
+        self._failed: object | None = None
+        self._probe_at = 0.0
+
+    @property
+    def state(self) -> State:
+        """Closed: everyone uses it. Open: nobody. Probing: one tries whether it answers."""
+        if not self._waiting:
+            return "closed"
+        return "open" if self._probing is None else "probing"
+
+    def admits(self, who: object) -> bool:
+        """Tell whether somebody may use it: everyone while it is closed, else one whose turn it is to try."""
+        if not self._waiting:
+            return True
+        self._waiting.add(who)
+        turn = self._probe_at + (OTHERS_FIRST_SECONDS if who is self._failed else 0)
+        if self._probing is None and monotonic() >= turn:
+            self._probing = who
+        return self._probing is who
+
+    def trip(self, who: object, why: object) -> None:
+        """Note that it did not answer somebody."""
+        if not self._waiting:
+            self._waits = back_off()
+            TRIPS.labels(self._dependency).inc()
+        self._outage.note(why)
+        if not self._waiting or self._probing is who:
+            self._probing, self._failed = None, who
+            self._probe_at = monotonic() + next(self._waits)
+        self._waiting.add(who)
+
+    def close(self, who: object) -> None:
+        """Note that it answered somebody; only he who was to try has shown anything."""
+        if self._probing is who:
+            self._probing = self._failed = None
+            self._waiting.clear()
+            self._outage.clear()
+
+    def give_back(self, who: object) -> None:
+        """Let another try: this one has found out nothing."""
+        if self._probing is who:
+            self._probing = None
+
+    def forget(self, who: object) -> None:
+        """Wait no more for somebody who is gone; where nobody waits, nothing is known to be away."""
+        self.give_back(who)
+        self._waiting.discard(who)
+        if not self._waiting:
+            self._outage.forget()
+
+
+@dataclass(frozen=True, slots=True)
+class Breakers:
+    """Both dependencies of a worker."""
+
+    kafka: Breaker
+    database: Breaker
+
+    def admits(self, who: object) -> bool:
+        """Tell whether somebody may use both. A turn with one is given back while there is none with the other."""
+        if self.kafka.admits(who) and self.database.admits(who):
+            return True
+        self.give_back(who)
+        return False
+
+    def close(self, who: object) -> None:
+        """Note that both answered."""
+        self.kafka.close(who)
+        self.database.close(who)
+
+    def give_back(self, who: object) -> None:
+        """Let others try."""
+        self.kafka.give_back(who)
+        self.database.give_back(who)
+
+    def forget(self, who: object) -> None:
+        """Wait no more for somebody who is gone."""
+        self.kafka.forget(who)
+        self.database.forget(who)
+
+    def tell(self) -> dict[str, State]:
+        """Tell how each stands."""
+        return {"kafka": self.kafka.state, "database": self.database.state}
+
+
+def make_breakers(log: Logger) -> Breakers:
+    """Make those of one worker."""
+    return Breakers(Breaker("kafka", log), Breaker("database", log))

@@ -1,0 +1,1 @@
+"""What the worker reports of itself: logs, metrics, health and traces."""

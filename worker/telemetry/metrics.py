@@ -1,0 +1,128 @@
+"""What a worker counts and measures, under names that stay as they are; docs/operations.md lists them.
+
+Labels are bounded: types, verdicts, statuses, lanes. No budget and no person ever becomes one.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from contracts import topics
+from contracts.cloudevents import Message
+from contracts.inbox import Arrival
+from handlers.decision import Verdict
+from outbox.batch import Decided
+from outbox.overview import StatusCount
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LONG_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+_SIZES: Final = (1, 2, 5, 10, 25, 50, 100, 150)
+
+MESSAGES: Final = Counter("budget_bridge_messages", "Messages that were decided.", ["type", "verdict"])
+DEAD_LETTERS: Final = Counter("budget_bridge_dead_letters", "Records that were set aside.", ["reason"])
+HOLDS: Final = Counter("budget_bridge_holds", "Budgets that were put on hold.")
+BATCH: Final = Histogram("budget_bridge_batch_messages", "Messages in a batch of a lane.", buckets=_SIZES)
+STEP: Final = Histogram("budget_bridge_step_seconds", "Time that a batch spends in a step.", ["step"], buckets=_SECONDS)
+LATENCY: Final = Histogram(
+    "budget_bridge_latency_seconds",
+    "From the time of a record in its source topic until what it caused is visible.",
+    buckets=_LONG_SECONDS,
+)
+LAG: Final = Gauge("budget_bridge_lane_lag_messages", "Records of the inbox that a lane has not decided yet.", ["lane"])
+LAG_SECONDS: Final = Gauge(
+    "budget_bridge_lane_lag_seconds", "Age of the record that a lane decided last, while more are waiting.", ["lane"]
+)
+UNPUBLISHED: Final = Gauge(
+    "budget_bridge_outbox_unpublished", "Messages of a lane that are stored and not published yet.", ["lane"]
+)
+PRODUCER_INITIALISATIONS: Final = Counter(
+    "budget_bridge_producer_initialisations", "Times that a lane became the only producer: InitProducerId was done."
+)
+LANE_STARTS: Final = Counter("budget_bridge_lane_starts", "Times that a lane came in by the one way.")
+LANE_LOSSES: Final = Counter(
+    "budget_bridge_lane_losses", "Transactions given up, after which a lane began anew.", ["why"]
+)
+LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "Times that a lane refused to publish.")
+REBALANCES: Final = Counter("budget_bridge_rebalances", "Times that lanes were given to or taken from this worker.")
+AWAY: Final = Gauge("budget_bridge_away", "What a part of the worker waits for: 1 and more while it is away.", ["part"])
+TRIPS: Final = Counter("budget_bridge_breaker_trips", "Times that a dependency stopped answering.", ["dependency"])
+SILENT: Final = Gauge(
+    "budget_bridge_silent_consumers", "1 while a consumer hands out nothing of what is there.", ["reader"]
+)
+REJOINS: Final = Counter("budget_bridge_rejoins", "Times that a silent consumer joined its group anew.", ["reader"])
+BUDGETS: Final = Gauge("budget_bridge_budgets", "Budgets in the database.", ["status"])
+OLDEST: Final = Gauge(
+    "budget_bridge_oldest_seconds", "How long the budget has stood there that has stood longest.", ["status"]
+)
+OLDEST_OVERDUE: Final = Gauge(
+    "budget_bridge_oldest_overdue_seconds", "How long the overdue export that is longest under way has been so."
+)
+OVERDUE: Final = Gauge("budget_bridge_budgets_overdue", "Budgets whose export was not acknowledged in time.")
+ON_HOLD: Final = Gauge("budget_bridge_budgets_on_hold", "Budgets that are on hold.")
+
+
+@contextmanager
+def measure(step: str) -> Iterator[None]:
+    """Measure the time of a step: ``decode``, ``store`` (deciding included) or ``publish``."""
+    with STEP.labels(step).time():
+        yield
+
+
+def count_batch(decided: Decided) -> None:
+    """Count what a batch came to."""
+    BATCH.observe(len(decided.entries) + len(decided.repeats))
+    HOLDS.inc(len(decided.holds))
+    for entry in decided.entries:
+        MESSAGES.labels(_tell_type(entry.arrival), entry.verdict.value).inc()
+    for row in decided.rows:
+        if row.record.topic.endswith(topics.DEAD_LETTERS):
+            DEAD_LETTERS.labels((dict(row.record.headers)["dead_letter_reason"] or b"").decode()).inc()
+    for repeat in decided.repeats:
+        MESSAGES.labels(_tell_type(repeat), Verdict.DUPLICATE.value).inc()
+
+
+def measure_latency(arrivals: Iterable[Arrival]) -> None:
+    """Measure how long ago records were written to their source topics, now that all they caused is visible."""
+    now = time.time()
+    for arrival in arrivals:
+        LATENCY.observe(max(now - arrival.original.timestamp_ms / 1000, 0.0))
+
+
+def tell_lag(lane: int, waiting: int, last: Arrival | None) -> None:
+    """Tell how far behind a lane is."""
+    LAG.labels(str(lane)).set(waiting)
+    age = max(time.time() - last.inbox.timestamp_ms / 1000, 0.0) if last and waiting else 0.0
+    LAG_SECONDS.labels(str(lane)).set(age)
+
+
+def forget_lane(lane: int) -> None:
+    """Say nothing more of a lane that is not carried here any more."""
+    for gauge in (LAG, LAG_SECONDS, UNPUBLISHED):
+        if (str(lane),) in gauge._metrics:  # noqa: SLF001 - remove() raises where it never was
+            gauge.remove(str(lane))
+
+
+def tell_statuses(counts: Iterable[StatusCount]) -> None:
+    """Tell how many budgets stand where, and since when the longest does."""
+    now = time.time()
+    BUDGETS.clear()
+    OLDEST.clear()
+    overdue = on_hold = 0
+    longest = 0.0
+    for count in counts:
+        BUDGETS.labels(count.status).set(count.budgets)
+        OLDEST.labels(count.status).set(now - count.oldest.timestamp() if count.oldest else 0.0)
+        overdue += count.overdue
+        on_hold += count.on_hold
+        if count.oldest_overdue:
+            longest = max(longest, now - count.oldest_overdue.timestamp())
+    OLDEST_OVERDUE.set(longest)
+    OVERDUE.set(overdue)
+    ON_HOLD.set(on_hold)
+
+
+def _tell_type(arrival: Arrival) -> str:
+    return arrival.message.body.type if isinstance(arrival.message, Message) else "unreadable"

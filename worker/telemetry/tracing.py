@@ -1,0 +1,44 @@
+"""Where a message's trace is carried on: from the record that came in, through its decision, to the records sent.
+
+Without OpenTelemetry what came with a message is passed on as it is. With it (``traces_otlp``) each message has a
+span of its own, whose context is stored with what the message causes.
+"""
+
+from collections.abc import Sequence
+
+from contracts.inbox import Arrival
+from contracts.records import Outgoing
+from outbox.batch import Decided
+from worker.settings import ConfigurationBroken, TracesSettings
+
+
+class Traces:
+    """Makes no spans."""
+
+    def begin(self, arrivals: list[Arrival]) -> list[Arrival]:
+        """Begin the span of each message; what it causes then belongs to that span."""
+        return arrivals
+
+    def end(self, decided: Decided) -> None:
+        """End the spans of messages whose verdicts are stored."""
+
+    def tell_sent(self, records: Sequence[Outgoing], started_ns: int) -> None:
+        """Tell that records have become visible, which were handed over at ``started_ns``."""
+
+    def close(self) -> None:
+        """Hand over what is left."""
+
+
+def open_traces(settings: TracesSettings, group_id: str) -> Traces:
+    """Open traces where the environment says where to; raises ``ConfigurationBroken`` where they cannot be made."""
+    if not settings.are_wanted:
+        return Traces()
+    try:
+        from worker.telemetry.otlp_tracing import OtlpTraces  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as missing:
+        problem = (
+            "traces are asked for (OTEL_EXPORTER_OTLP_ENDPOINT), but OpenTelemetry is not there: install budget-bridge "
+            "with its extra, `budget-bridge[traces]`"
+        )
+        raise ConfigurationBroken((problem,)) from missing
+    return OtlpTraces(settings.otel_service_name, group_id)

@@ -21,8 +21,8 @@ from rich.table import Table
 from bench.load import Deployment, stop
 from contracts.records import Record
 from demo.servers import run_kafka, run_postgres
-from worker.kafka.connection import Connection
-from worker.kafka.consumer import Reader
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 
 OUTPUTS = ("spectrum.exports", "bridge.approval-requests", "bridge.status")
 
@@ -43,7 +43,7 @@ class Findings:
 async def watch(deployment: Deployment, until: Callable[[list[Record]], bool]) -> list[tuple[float, Record]]:
     """Watch what is sent until there is enough of it, each record with the moment it was seen."""
     topics = [deployment.prefix + name for name in OUTPUTS]
-    reader = Reader(Connection(deployment.kafka), f"{deployment.prefix}watch", topics, start="earliest")
+    reader = Consumer(KafkaConnection(deployment.kafka), f"{deployment.prefix}watch", topics, start="earliest")
     await reader.start()
     seen: list[tuple[float, Record]] = []
     deadline = time.monotonic() + 300
@@ -98,13 +98,13 @@ async def measure_latency(folder: Path, kafka: str, url: str, count: int) -> tup
     await deployment.prepare()
     process = deployment.start("worker", "run")
     topics = [f"{deployment.prefix}bridge.approval-requests", f"{deployment.prefix}bridge.inbox"]
-    reader = Reader(Connection(kafka), f"{deployment.prefix}watch", topics, start="earliest")
+    reader = Consumer(KafkaConnection(kafka), f"{deployment.prefix}watch", topics, start="earliest")
     await reader.start()
     taken: list[float] = []
     parts: dict[str, list[float]] = {"appended to the source": [], "copied to the inbox": [], "decided, published": []}
     from worker.kafka.producer import Appender  # noqa: PLC0415 - kept warm for this measurement alone
 
-    appender = Appender(Connection(kafka))
+    appender = Appender(KafkaConnection(kafka))
     try:
         for project in range(1, count + 6):
             record = deployment._record("procore.budgets", "budget.locked.v1", project, _lock(project))

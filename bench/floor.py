@@ -15,10 +15,11 @@ from contracts.cloudevents import Message
 from contracts.inbound import BudgetLocked
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Outgoing
+from contracts.topics import TopicNames
 from outbox.database import connect, transaction
 from worker.app import collect_less_often
-from worker.kafka.connection import Connection
-from worker.kafka.consumer import Reader
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 from worker.kafka.group_offsets import Partition
 from worker.kafka.producer import Appender, Publisher
 from worker.pipeline.intake import Intake
@@ -27,9 +28,9 @@ from worker.pipeline.lanes import BATCH_BYTES
 from worker.resilience.breaker import make_breakers
 from worker.telemetry.logs import configure_log
 
-KAFKA = Connection(os.environ.get("KAFKA_BOOTSTRAP", ""))
-PREFIX = os.environ.get("TOPIC_PREFIX", "")
-GROUP = f"{PREFIX}floor"
+KAFKA = KafkaConnection(os.environ.get("KAFKA_BOOTSTRAP", ""))
+TOPICS = TopicNames(os.environ.get("TOPIC_PREFIX", ""))
+GROUP = f"{TOPICS.prefix}floor"
 UPSERT = (
     "insert into floor (key, state) select * from unnest($1::text[], $2::json[]) "
     "on conflict (key) do update set state = excluded.state"
@@ -46,13 +47,16 @@ def answer(arrival: Arrival) -> list[Outgoing]:
     if not isinstance(message, Message):
         return []
     body = message.body
-    key = f"{body.company_id}/{body.project_id}/{body.budget_id}".encode()
+    key = str(body.key).encode()
     topic = "bridge.approval-requests" if isinstance(body, BudgetLocked) else "spectrum.exports"
     headers = arrival.original.headers
-    return [Outgoing(PREFIX + topic, key, LINES, headers), Outgoing(f"{PREFIX}bridge.status", key, STATUS, headers)]
+    return [
+        Outgoing(TOPICS.full(topic), key, LINES, headers),
+        Outgoing(TOPICS.full("bridge.status"), key, STATUS, headers),
+    ]
 
 
-async def carry(reader: Reader, place: Partition, stopping: asyncio.Event) -> None:
+async def carry(reader: Consumer, place: Partition, stopping: asyncio.Event) -> None:
     """Carry one partition."""
     publisher = Publisher(KAFKA, f"{GROUP}-{place[1]}")
     await publisher.start()
@@ -63,7 +67,7 @@ async def carry(reader: Reader, place: Partition, stopping: asyncio.Event) -> No
         records = await reader.fetch(place, AT_MOST, WITHIN_SECONDS)
         if not records:
             continue
-        arrivals = [open_arrival(record, PREFIX) for record in records]
+        arrivals = [open_arrival(record, TOPICS) for record in records]
         outgoing = [record for arrival in arrivals for record in answer(arrival)]
         keys: Sequence[str] = sorted({(record.key or b"").decode() for record in outgoing})
         async with transaction(session):
@@ -93,10 +97,10 @@ async def main() -> None:
     async def start(places: list[Partition]) -> None:
         lanes.extend(asyncio.create_task(carry(reader, place, stopping)) for place in places)
 
-    reader = Reader(KAFKA, GROUP, [f"{PREFIX}bridge.inbox"], start="none", fetch_bytes=BATCH_BYTES, on_assigned=start)
+    reader = Consumer(KAFKA, GROUP, [TOPICS.inbox], start="none", fetch_bytes=BATCH_BYTES, on_assigned=start)
     appender = Appender(KAFKA)
     log = configure_log("json")
-    intake = Intake(KAFKA, GROUP, PREFIX, appender, make_breakers(log).kafka, log)
+    intake = Intake(KAFKA, GROUP, TOPICS, appender, make_breakers(log).kafka, log)
     await intake.reader.start()
     await reader.start()
     await intake.run(stopping)

@@ -11,8 +11,9 @@ from uuid import uuid4
 
 import asyncpg
 
+from contracts.cloudevents import write_attributes
 from contracts.records import Outgoing
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
 
 LINES = 20
@@ -109,7 +110,7 @@ class Deployment:
 
     async def send(self, projects: range) -> None:
         """Lock every budget, then accept every one."""
-        appender = Appender(Connection(self.kafka))
+        appender = Appender(KafkaConnection(self.kafka))
         try:
             for topic, kind, write in (
                 ("procore.budgets", "budget.locked.v1", write_lock),
@@ -123,7 +124,7 @@ class Deployment:
 
     async def send_versions(self, count: int) -> None:
         """Lock version after version of every budget, until so many messages wait."""
-        appender = Appender(Connection(self.kafka))
+        appender = Appender(KafkaConnection(self.kafka))
         try:
             for version in range(1, count // self.budgets + 1):
                 for start in range(1, self.budgets + 1, 500):
@@ -140,13 +141,7 @@ class Deployment:
             await appender.close(2.0)
 
     def _record(self, topic: str, kind: str, project: int, value: bytes, version: int = 1) -> Outgoing:
-        headers = (
-            ("ce_specversion", b"1.0"),
-            ("ce_id", f"{kind}/{project}/{version}".encode()),
-            ("ce_source", b"bench"),
-            ("ce_type", kind.encode()),
-            ("content-type", b"application/json"),
-        )
+        headers = write_attributes(kind, "bench", f"{kind}/{project}/{version}")
         return Outgoing(self.prefix + topic, f"{COMPANY}/{project}/1".encode(), value, headers)
 
     def start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -14,12 +14,12 @@ from uuid import uuid4
 
 from contracts.inbox import copy_to_inbox, open_arrival
 from contracts.records import Place, Record
-from contracts.topics import SOURCES
+from contracts.topics import TopicNames
 from outbox.database import connect
 from outbox.deployment import keep_rules
 from outbox.store import start_position, store_batch
-from worker.kafka.connection import Connection
-from worker.kafka.consumer import Reader
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 from worker.kafka.group_offsets import GroupOffset
 from worker.kafka.producer import Appender
 from worker.rules_files import read_rules, write_rules
@@ -29,23 +29,23 @@ async def main() -> None:
     """Carry until told to stop."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    kafka, prefix = Connection(os.environ["KAFKA_BOOTSTRAP"]), os.environ["TOPIC_PREFIX"]
+    kafka, topics = KafkaConnection(os.environ["KAFKA_BOOTSTRAP"]), TopicNames(os.environ["TOPIC_PREFIX"])
     session = await connect(os.environ["DATABASE_URL"])
     rules = read_rules(Path(os.environ["RULES_DIR"]))
     version = await keep_rules(session, rules, *write_rules(rules))
     position = await start_position(session, 0, 0, uuid4())
-    reader = Reader(kafka, f"{prefix}naive", [prefix + name for name in SOURCES], start="earliest")
+    reader = Consumer(kafka, f"{topics.prefix}naive", topics.sources, start="earliest")
     appender = Appender(kafka)
     await reader.start()
     places = count()
     while not stopping.is_set():
         for record in await reader.fetch_any(500, 0.2):
             # The same tables want a place in one log; here it is the order of reading.
-            copy = copy_to_inbox(record, f"{prefix}bridge.inbox")
+            copy = copy_to_inbox(record, topics.inbox)
             place = Place(copy.topic, 0, next(places))
             inbox = Record(place, record.timestamp_ms, copy.key, copy.value, copy.headers)
-            arrival = replace(open_arrival(inbox, prefix), original=record)
-            position, decided = await store_batch(session, position, [arrival], version, prefix)
+            arrival = replace(open_arrival(inbox, topics), original=record)
+            position, decided = await store_batch(session, position, [arrival], version, topics)
             for row in decided.rows:
                 await appender.append([row.record])
             await reader.commit(

@@ -98,21 +98,34 @@ def read_project(record: Record) -> tuple[int, int] | None:
 
 def write_headers(message: Outbound, message_id: UUID, at: datetime, trace: Headers) -> Headers:
     """Write the CloudEvents attributes of a message of ours, with the trace of the message that caused it."""
+    attributes = write_attributes(message.type, SOURCE, str(message_id), time=write_time(at), subject=str(message.key))
+    return attributes + trace
+
+
+def write_attributes(
+    message_type: str, source: str, message_id: str, *, time: str | None = None, subject: str | None = None
+) -> Headers:
+    """Write the attributes of an event with JSON data as headers, in CloudEvents' binary mode.
+
+    Args:
+        message_type: such as ``budget.locked.v1``.
+        source: who sends it.
+        message_id: unique within the source.
+        time: RFC 3339, left out where it is ``None``.
+        subject: what it is about, left out where it is ``None``.
+
+    Returns:
+        The headers, in a fixed order.
+    """
+    optional = (("ce_time", time), ("ce_subject", subject))
     return (
         ("ce_specversion", b"1.0"),
-        ("ce_id", str(message_id).encode()),
-        ("ce_source", SOURCE.encode()),
-        ("ce_type", message.type.encode()),
-        ("ce_time", write_time(at).encode()),
-        ("ce_subject", write_key(message)),
+        ("ce_id", message_id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", message_type.encode()),
+        *((name, text.encode()) for name, text in optional if text is not None),
         ("content-type", b"application/json"),
-        *trace,
     )
-
-
-def write_key(message: Outbound) -> bytes:
-    """Write the Kafka key of a message of ours: the budget key."""
-    return f"{message.company_id}/{message.project_id}/{message.budget_id}".encode()
 
 
 def read_trace(headers: Headers) -> Headers:

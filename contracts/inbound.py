@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import StringConstraints
 
+from contracts.budget_key import BudgetKey
 from contracts.fields import (
     Amount,
     Count,
@@ -35,6 +36,11 @@ class Inbound(Value):
     project_id: Identifier
     budget_id: Identifier
     budget_version: VersionNumber
+
+    @property
+    def key(self) -> BudgetKey:
+        """The budget that it speaks of."""
+        return BudgetKey(self.company_id, self.project_id, self.budget_id)
 
 
 class BudgetLine(Value):

@@ -6,9 +6,10 @@ The inbox is keyed by project, so that everything that happens to a project stan
 from dataclasses import dataclass
 from typing import Final
 
+from contracts.budget_key import write_project_key
 from contracts.cloudevents import Message, Unreadable, read_message, read_project
 from contracts.records import Headers, Outgoing, Place, Record
-from contracts.topics import SOURCES
+from contracts.topics import SOURCES, TopicNames
 
 _ORIGIN_HEADERS: Final = ("origin_topic", "origin_partition", "origin_offset", "origin_key", "origin_timestamp")
 
@@ -33,22 +34,22 @@ def copy_to_inbox(record: Record, inbox_topic: str) -> Outgoing:
         ("origin_key", record.key),
         ("origin_timestamp", b"%d" % record.timestamp_ms),
     )
-    key = _write_project_key(*project) if project else _write_origin_key(record.place)
+    key = write_project_key(*project) if project else _write_origin_key(record.place)
     return Outgoing(inbox_topic, key, record.value, record.headers + origin)
 
 
-def open_arrival(inbox: Record, topic_prefix: str) -> Arrival:
+def open_arrival(inbox: Record, topics: TopicNames) -> Arrival:
     """Open an inbox record; whatever is wrong with it is in the value, nothing raises."""
     original = _find_original(inbox)
     if original is None:
         return Arrival(inbox, inbox, Unreadable("unreadable", "the inbox record does not say where it came from"))
-    topic = original.place.topic.removeprefix(topic_prefix)
+    topic = topics.short(original.place.topic)
     if topic not in SOURCES:
         return Arrival(inbox, original, Unreadable("unreadable", f"{original.place.topic} is no topic that we read"))
     message = read_message(topic, original)
     if isinstance(message, Message):
         body = message.body
-        if inbox.key != _write_project_key(body.company_id, body.project_id):
+        if inbox.key != write_project_key(*body.key.project):
             # Two readings of one record must not put a project on two partitions.
             detail = f"the project could not be told at first sight: {body.company_id}/{body.project_id} or another"
             return Arrival(inbox, original, Unreadable("unreadable", detail))
@@ -65,10 +66,6 @@ def _find_original(inbox: Record) -> Record | None:
         return Record(place, int(timestamp or b""), key, inbox.value, headers)
     except ValueError:
         return None
-
-
-def _write_project_key(company_id: int, project_id: int) -> bytes:
-    return b"%d/%d" % (company_id, project_id)
 
 
 def _write_origin_key(place: Place) -> bytes:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, TypeAdapter
 
+from contracts.budget_key import BudgetKey
 from contracts.fields import Cents, PriceMethod, Time, Value
 
 Code = Annotated[str, StringConstraints(min_length=1)]
@@ -41,6 +42,11 @@ class Outbound(Value):
     project_id: int
     budget_id: int
     budget_version: int
+
+    @property
+    def key(self) -> BudgetKey:
+        """The budget that it speaks of."""
+        return BudgetKey(self.company_id, self.project_id, self.budget_id)
 
 
 class ExportLine(Value):

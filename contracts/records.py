@@ -3,6 +3,7 @@
 Nothing here knows what the bytes mean; that is left to the rest of the room.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -36,3 +37,17 @@ class Outgoing:
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+
+def digest_record(record: Record | Outgoing) -> bytes:
+    """Digest what a reader sees of a record (key, headers by name and value, value), in 16 bytes.
+
+    Where the record stands and when it was written are no part of it.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    parts = [record.key, record.value]
+    for name, value in record.headers:
+        parts += [name.encode(), value]
+    for part in parts:
+        digest.update(b"-" if part is None else b"%d:" % len(part) + part)
+    return digest.digest()

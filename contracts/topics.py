@@ -47,6 +47,47 @@ OUTPUTS: Final[Mapping[str, tuple[type[Outbound], ...]]] = {
 }
 """What goes out, by topic; dead letters keep the type that they came with."""
 
+
+@dataclass(frozen=True, slots=True)
+class TopicNames:
+    """What the topics of the contract are called in one deployment: a prefix of its own, then the contract's name."""
+
+    prefix: str = ""
+
+    def full(self, name: str) -> str:
+        """Name a topic of the contract as Kafka knows it."""
+        return self.prefix + name
+
+    def short(self, topic: str) -> str:
+        """Name a topic as the contract does; what does not have the prefix keeps its name."""
+        return topic.removeprefix(self.prefix)
+
+    @property
+    def inbox(self) -> str:
+        """The log that every lane reads."""
+        return self.full(INBOX)
+
+    @property
+    def commands(self) -> str:
+        """Where operators and timers write."""
+        return self.full(COMMANDS)
+
+    @property
+    def dead_letters(self) -> str:
+        """Where records that cannot be decided go."""
+        return self.full(DEAD_LETTERS)
+
+    @property
+    def sources(self) -> list[str]:
+        """What the intake reads."""
+        return [self.full(name) for name in SOURCES]
+
+    @property
+    def outputs(self) -> list[str]:
+        """What the lanes write."""
+        return [self.full(name) for name in OUTPUTS]
+
+
 _WITH_HEADERS: Final = MAX_MESSAGE_BYTES + 1024 * 1024
 
 

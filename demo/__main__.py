@@ -23,11 +23,11 @@ from uuid import uuid4
 import typer
 from rich.console import Console
 
+from contracts.budget_key import BudgetKey
 from demo.accounting import SpectrumConnector
 from demo.stage import Data, NotAsExpectedError, Stage, open_stage
 from demo.stories import COMPANY, STORIES, write_decision, write_lock
-from handlers.budget import BudgetKey
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 
 SOMETHING_OFF: Final = 1
 KILLED_BUDGETS: Final = 40
@@ -35,7 +35,7 @@ _FIRST_KILLED_PROJECT: Final = 91001
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Surroundings:
     """Where the demo is played: two servers, and the names used there."""
 
     bootstrap: str
@@ -60,7 +60,7 @@ class Place:
 class Worker:
     """The real worker, as a process of its own."""
 
-    place: Place
+    place: Surroundings
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self) -> None:
@@ -102,12 +102,12 @@ def demo() -> None:
 
 
 @contextmanager
-def _prepare(console: Console) -> Iterator[Place]:
+def _prepare(console: Console) -> Iterator[Surroundings]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-bridge-")))
         with console.status("starting …") as status:
             bootstrap, database_url = _find_servers(stack, folder, lambda text: status.update(f"{text} …"))
-            place = Place(bootstrap, database_url, f"demo-{uuid4().hex[:8]}.", folder)
+            place = Surroundings(bootstrap, database_url, f"demo-{uuid4().hex[:8]}.", folder)
             _write_rules(folder / "rules")
             status.update("migrating the database and making topics …")
             for command in (["migrate"], ["topics", "--partitions", "4"]):
@@ -142,7 +142,7 @@ def _list_killed_projects() -> range:
     return range(_FIRST_KILLED_PROJECT, _FIRST_KILLED_PROJECT + KILLED_BUDGETS)
 
 
-def _run_command(place: Place, command: list[str], fine: Container[int] = (0,)) -> str:
+def _run_command(place: Surroundings, command: list[str], fine: Container[int] = (0,)) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "worker", *command],
         env=place.list_environment(),
@@ -156,8 +156,8 @@ def _run_command(place: Place, command: list[str], fine: Container[int] = (0,)) 
     return done.stdout
 
 
-async def _play(place: Place, console: Console) -> Stage:
-    connection = Connection(place.bootstrap)
+async def _play(place: Surroundings, console: Console) -> Stage:
+    connection = KafkaConnection(place.bootstrap)
 
     async def ask_status(budget: BudgetKey) -> Data:
         found: Data = json.loads(

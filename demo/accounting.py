@@ -9,12 +9,13 @@ from decimal import Decimal
 from typing import Final
 from uuid import uuid4
 
+from contracts.cloudevents import write_attributes
 from contracts.fields import read_time, write_time
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
 from demo.spectrum import Job, LineKey, Refusal, Spectrum, read_order, write_acknowledgement
-from worker.kafka.connection import Connection
-from worker.kafka.consumer import Reader
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 from worker.kafka.producer import Appender
 
 _EXPORTS: Final = "spectrum.exports"
@@ -24,10 +25,10 @@ _ACKNOWLEDGEMENTS: Final = "spectrum.acknowledgements"
 class SpectrumConnector:
     """Reads exports, lets Spectrum work them, and answers."""
 
-    def __init__(self, connection: Connection, topic_prefix: str) -> None:
+    def __init__(self, connection: KafkaConnection, topic_prefix: str) -> None:
         self._spectrum = Spectrum()
         self._topic = topic_prefix + _ACKNOWLEDGEMENTS
-        self._reader = Reader(connection, f"spectrum-{uuid4()}", [topic_prefix + _EXPORTS], start="earliest")
+        self._reader = Consumer(connection, f"spectrum-{uuid4()}", [topic_prefix + _EXPORTS], start="earliest")
         self._appender = Appender(connection)
         self._refuse_once: set[LineKey] = set()
 
@@ -78,12 +79,5 @@ class SpectrumConnector:
             self._topic,
             record.key,
             json.dumps(write_acknowledgement(order, answer, now)).encode(),
-            (
-                ("ce_specversion", b"1.0"),
-                ("ce_id", str(uuid4()).encode()),
-                ("ce_source", b"spectrum"),
-                ("ce_type", ErpAcknowledgement.type.encode()),
-                ("ce_time", now.encode()),
-                ("content-type", b"application/json"),
-            ),
+            write_attributes(ErpAcknowledgement.type, "spectrum", str(uuid4()), time=now),
         )

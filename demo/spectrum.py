@@ -29,7 +29,7 @@ class LineKey(NamedTuple):
 
 
 @dataclass(slots=True)
-class Held:
+class LineHeld:
     """One line as Spectrum holds it; amounts in hundredths."""
 
     original: int = 0
@@ -104,7 +104,7 @@ class Begun(NamedTuple):
 class Spectrum:
     """What stands in Spectrum, and what the connector notes beside it."""
 
-    jobs: dict[Job, dict[LineKey, Held]] = field(default_factory=dict)
+    jobs: dict[Job, dict[LineKey, LineHeld]] = field(default_factory=dict)
     refusals: dict[LineKey, Refusal] = field(default_factory=dict)
     """Lines that Spectrum does not take at the moment."""
     _begun: dict[tuple[int, int, int], Begun] = field(default_factory=dict)
@@ -178,7 +178,7 @@ class Spectrum:
         held = lines.get(line.key)
         if line.change == "zero" and (held is None or (held.original == 0 and held.booked_by_bridge == 0)):
             return
-        held = lines.setdefault(line.key, Held())
+        held = lines.setdefault(line.key, LineHeld())
         held.original = line.original
         held.description = line.description
         held.price_method_code = line.price_method_code

@@ -13,12 +13,13 @@ from uuid import uuid4
 
 from rich.console import Console
 
+from contracts.budget_key import BudgetKey
+from contracts.cloudevents import write_attributes
 from contracts.fields import write_time
 from contracts.records import Outgoing, Record
 from contracts.topics import OUTPUTS, SOURCES
-from handlers.budget import BudgetKey
-from worker.kafka.connection import Connection
-from worker.kafka.consumer import Reader
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 from worker.kafka.producer import Appender
 
 PATIENCE_SECONDS: Final = 30.0
@@ -49,7 +50,7 @@ class Stage:
     console: Console
     topic_prefix: str
     appender: Appender
-    reader: Reader
+    reader: Consumer
     ask_status: Callable[[BudgetKey], Awaitable[Data]]
     """Asks `budget-bridge status --json` for a budget's story."""
     sights: list[Sight] = field(default_factory=list)
@@ -60,14 +61,7 @@ class Stage:
         """Append a message as the outside would, and tell it; returns its id."""
         message_id = message_id or str(uuid4())
         topic = next(topic for topic, models in SOURCES.items() if any(model.type == kind for model in models))
-        headers = (
-            ("ce_specversion", b"1.0"),
-            ("ce_id", message_id.encode()),
-            ("ce_source", b"demo"),
-            ("ce_type", kind.encode()),
-            ("ce_time", write_time(datetime.now(UTC)).encode()),
-            ("content-type", b"application/json"),
-        )
+        headers = write_attributes(kind, "demo", message_id, time=write_time(datetime.now(UTC)))
         value = json.dumps({**budget._asdict(), "budget_version": version, **data}).encode()
         await self.appender.append([Outgoing(self.topic_prefix + topic, str(budget).encode(), value, headers)])
         return message_id
@@ -134,10 +128,10 @@ def list_output_topics(topic_prefix: str) -> list[str]:
 
 
 def open_stage(
-    console: Console, connection: Connection, topic_prefix: str, ask_status: Callable[[BudgetKey], Awaitable[Data]]
+    console: Console, connection: KafkaConnection, topic_prefix: str, ask_status: Callable[[BudgetKey], Awaitable[Data]]
 ) -> Stage:
     """Open a stage on a broker; its reader must be started."""
-    reader = Reader(connection, f"demo-{uuid4()}", list_output_topics(topic_prefix), start="earliest")
+    reader = Consumer(connection, f"demo-{uuid4()}", list_output_topics(topic_prefix), start="earliest")
     return Stage(console, topic_prefix, Appender(connection), reader, ask_status)
 
 

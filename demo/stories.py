@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Final, Protocol
 
+from contracts.budget_key import BudgetKey
 from demo.stage import Data, Stage
-from handlers.budget import BudgetKey
 
 COMPANY: Final = 4211
 MANAGER: Final = "m.reyes@hillside.example"

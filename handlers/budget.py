@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from contracts.budget_key import BudgetKey
 from contracts.fields import PriceMethod
 from contracts.inbound import ApprovalDecision, BudgetLocked, BudgetRetrieved
 from contracts.outbound import BudgetError, FailedLine
@@ -23,17 +24,6 @@ class Status(StrEnum):
     EXPORT_FAILED = "EXPORT_FAILED"
     RETURNED = "RETURNED"
     SYNCED = "SYNCED"
-
-
-class BudgetKey(NamedTuple):
-    """Which budget: company, project and budget of the project side."""
-
-    company_id: int
-    project_id: int
-    budget_id: int
-
-    def __str__(self) -> str:
-        return f"{self.company_id}/{self.project_id}/{self.budget_id}"
 
 
 class Target(NamedTuple):

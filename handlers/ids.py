@@ -4,7 +4,7 @@ import json
 from typing import Final
 from uuid import UUID, uuid5
 
-from handlers.budget import BudgetKey
+from contracts.budget_key import BudgetKey
 
 # Fixed for ever: other ids would make what was sent before unknown.
 _EXPORTS: Final = UUID("5f0d7f0e-3f4c-5c5e-9b3e-6d1a2b0c4e71")

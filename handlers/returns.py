@@ -3,8 +3,9 @@
 from dataclasses import replace
 from datetime import datetime
 
+from contracts.budget_key import BudgetKey
 from contracts.outbound import BudgetError, BudgetReturned, ReturnCause
-from handlers.budget import Budget, BudgetKey, Status, Version
+from handlers.budget import Budget, Status, Version
 from handlers.rules import fold_user
 
 

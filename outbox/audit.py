@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from contracts.budget_key import BudgetKey
 from contracts.records import Headers, Outgoing, Place, Record
-from handlers.budget import Budget, BudgetKey
+from handlers.budget import Budget
 from handlers.decision import Verdict
 from outbox.batch import Identity, unpack_headers
-from outbox.database import Connection, close, connect, tell_outages
+from outbox.database import Connection, open_session, tell_outages
 from outbox.queries import QUERIES
 from outbox.store import BUDGETS
 
@@ -212,13 +213,10 @@ class Snapshot:
 @asynccontextmanager
 async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
     """Look at the database as it is now, for as long as it takes; lanes go on meanwhile."""
-    connection = await connect(database_url, transaction_seconds=None)
-    try:
+    async with open_session(database_url, transaction_seconds=None) as connection:
         async with tell_outages():
             await connection.execute("begin isolation level repeatable read, read only")
         yield Snapshot(connection)
-    finally:
-        await close(connection, 1.0)
 
 
 def _read_row(topic: str, row: Any) -> SentRow:

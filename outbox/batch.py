@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from contracts.cloudevents import Message, Unreadable, write_headers, write_key
+from contracts.budget_key import BudgetKey
+from contracts.cloudevents import Message, Unreadable, write_headers
 from contracts.fields import MAX_MESSAGE_BYTES
 from contracts.inbound import BudgetRelease
 from contracts.inbox import Arrival
 from contracts.records import Headers, Outgoing, Record
-from contracts.topics import DEAD_LETTERS
-from handlers.budget import Budget, BudgetKey
+from contracts.topics import TopicNames
+from handlers.budget import Budget
 from handlers.decide import decide, hold
 from handlers.decision import DeadLetter, Outcome, Situation, Verdict
 from handlers.ids import name_effect
@@ -38,7 +39,7 @@ class Identity(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Loaded:
     """What the database holds of a batch's messages and budgets before it is decided."""
 
     known: frozenset[Identity]
@@ -68,7 +69,7 @@ class Hold(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """One message for history, with what became of it."""
 
     arrival: Arrival
@@ -80,7 +81,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OutboxRow:
     """One message to send: its place in the outbox, and its final bytes."""
 
     inbox_offset: int
@@ -93,19 +94,19 @@ class Row:
 
 
 @dataclass(slots=True)
-class Decided:
+class DecidedBatch:
     """What a batch comes to, filled record by record."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[HistoryEntry] = field(default_factory=list)
     repeats: list[Arrival] = field(default_factory=list)
     resolved: list[tuple[Identity, Verdict, str]] = field(default_factory=list)
     budgets: dict[BudgetKey, Budget] = field(default_factory=dict)
     """The budgets that changed."""
-    rows: list[Row] = field(default_factory=list)
+    rows: list[OutboxRow] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
 
 
-class StumbledError(Exception):
+class DecisionFailedError(Exception):
     """Deciding on a message failed: a bug of ours, never the message's fault."""
 
     def __init__(self, arrival: Arrival, cause: Exception) -> None:
@@ -131,13 +132,13 @@ def tell_time(record: Record) -> datetime:
 
 
 def decide_batch(
-    arrivals: Iterable[Arrival], held: Held, rules: Rules, topic_prefix: str, suspects: Suspects
-) -> Decided:
+    arrivals: Iterable[Arrival], held: Loaded, rules: Rules, topics: TopicNames, suspects: Suspects
+) -> DecidedBatch:
     """Decide a batch in the order of the log; what is suspect is put on hold.
 
     Raises ``StumbledError`` with the arrival at which deciding failed.
     """
-    batch = _Batch(held, rules, topic_prefix, suspects)
+    batch = _Batch(held, rules, topics, suspects)
     for arrival in arrivals:
         identity = identify(arrival)
         if identity in batch.seen:
@@ -145,7 +146,7 @@ def decide_batch(
             continue
         batch.seen.add(identity)
         if isinstance(arrival.message, Unreadable):
-            _set_aside(batch.done, arrival, arrival.message, topic_prefix)
+            _set_aside(batch.done, arrival, arrival.message, topics)
         else:
             batch.take(arrival, identity, arrival.message)
     return batch.done
@@ -154,11 +155,11 @@ def decide_batch(
 class _Batch:
     """A batch while it is decided: what the database holds, as the messages so far have changed it."""
 
-    def __init__(self, held: Held, rules: Rules, topic_prefix: str, suspects: Suspects) -> None:
-        self.done = Decided()
+    def __init__(self, held: Loaded, rules: Rules, topics: TopicNames, suspects: Suspects) -> None:
+        self.done = DecidedBatch()
         self.seen = set(held.known)
         self._rules = rules
-        self._topic_prefix = topic_prefix
+        self._topics = topics
         self._stumbling = suspects.messages
         self._to_hold = dict(suspects.budgets)
         self._stored = held.budgets
@@ -167,7 +168,7 @@ class _Batch:
 
     def take(self, arrival: Arrival, identity: Identity, message: Message) -> None:
         """Decide on one message, or put its budget on hold."""
-        key = BudgetKey(message.body.company_id, message.body.project_id, message.body.budget_id)
+        key = message.body.key
         before = self.done.budgets.get(key) or (self._stored[key][0] if key in self._stored else Budget(key))
         claimant = self._claims.get(key[:2])
         situation = Situation(
@@ -182,9 +183,9 @@ class _Batch:
                 self.done.holds.append(Hold(key, reason, arrival.inbox.place.offset))
             else:
                 outcome = decide(before, message, situation)
-            _take_down(self.done, arrival, message, outcome, self._topic_prefix)
+            _take_down(self.done, arrival, message, outcome, self._topics)
         except Exception as error:
-            raise StumbledError(arrival, error) from error
+            raise DecisionFailedError(arrival, error) from error
         self._remember(message, before, outcome)
 
     def _find_reason_to_hold(self, identity: Identity, budget: Budget) -> str | None:
@@ -208,12 +209,12 @@ class _Batch:
             self.done.budgets[key] = budget
 
 
-def _take_down(done: Decided, arrival: Arrival, message: Message, outcome: Outcome, topic_prefix: str) -> None:
+def _take_down(done: DecidedBatch, arrival: Arrival, message: Message, outcome: Outcome, topics: TopicNames) -> None:
     """Take down what one message came to: the rows that it sends, its verdict, and those of earlier ones."""
     identity, at = identify(arrival), tell_time(arrival.inbox)
-    rows = list(_write_rows(arrival, identity, outcome, message.trace, topic_prefix))
+    rows = list(_write_rows(arrival, identity, outcome, message.trace, topics))
     done.rows.extend(rows)
-    done.entries.append(Entry(arrival, identity, at, outcome.verdict, outcome.detail, outcome.warning))
+    done.entries.append(HistoryEntry(arrival, identity, at, outcome.verdict, outcome.detail, outcome.warning))
     done.resolved.extend(
         (
             Identity(identity.company_id, identity.project_id, resolved.source, resolved.id),
@@ -225,32 +226,35 @@ def _take_down(done: Decided, arrival: Arrival, message: Message, outcome: Outco
 
 
 def _write_rows(
-    arrival: Arrival, identity: Identity, outcome: Outcome, trace: Headers, topic_prefix: str
-) -> Iterator[Row]:
+    arrival: Arrival, identity: Identity, outcome: Outcome, trace: Headers, topics: TopicNames
+) -> Iterator[OutboxRow]:
     at = tell_time(arrival.inbox)
     for ordinal, send in enumerate(outcome.step.sends):
         row_id = name_effect(*identity, ordinal)
         if isinstance(send, DeadLetter):
-            yield _write_dead_letter(arrival, row_id, ordinal, send, topic_prefix)
+            yield _write_dead_letter(arrival, row_id, ordinal, send, topics)
             continue
         value = send.model_dump_json().encode()
         if len(value) > MAX_MESSAGE_BYTES:
             message = f"{send.type} would have {len(value)} bytes; the contract allows {MAX_MESSAGE_BYTES}"
             raise ValueError(message)
-        record = Outgoing(topic_prefix + send.topic, write_key(send), value, write_headers(send, row_id, at, trace))
-        key = BudgetKey(send.company_id, send.project_id, send.budget_id)
-        yield Row(arrival.inbox.place.offset, ordinal, row_id, at, send.type, key, record)
+        record = Outgoing(
+            topics.full(send.topic), str(send.key).encode(), value, write_headers(send, row_id, at, trace)
+        )
+        yield OutboxRow(arrival.inbox.place.offset, ordinal, row_id, at, send.type, send.key, record)
 
 
-def _set_aside(done: Decided, arrival: Arrival, unreadable: Unreadable, topic_prefix: str) -> None:
+def _set_aside(done: DecidedBatch, arrival: Arrival, unreadable: Unreadable, topics: TopicNames) -> None:
     identity, at = identify(arrival), tell_time(arrival.inbox)
     letter = DeadLetter(unreadable.reason, unreadable.detail)
-    done.rows.append(_write_dead_letter(arrival, name_effect(*identity, 0), 0, letter, topic_prefix))
+    done.rows.append(_write_dead_letter(arrival, name_effect(*identity, 0), 0, letter, topics))
     detail = f"{unreadable.reason}: {unreadable.detail}"
-    done.entries.append(Entry(arrival, identity, at, Verdict.DEAD_LETTERED, detail))
+    done.entries.append(HistoryEntry(arrival, identity, at, Verdict.DEAD_LETTERED, detail))
 
 
-def _write_dead_letter(arrival: Arrival, row_id: UUID, ordinal: int, letter: DeadLetter, topic_prefix: str) -> Row:
+def _write_dead_letter(
+    arrival: Arrival, row_id: UUID, ordinal: int, letter: DeadLetter, topics: TopicNames
+) -> OutboxRow:
     original, message = arrival.original, arrival.message
     headers: Headers = (
         *original.headers,
@@ -265,11 +269,12 @@ def _write_dead_letter(arrival: Arrival, row_id: UUID, ordinal: int, letter: Dea
     if value is not None and len(value) > room:
         headers = (*headers, ("dead_letter_cut_from_bytes", b"%d" % len(value)))
         value = value[:room]
-    record = Outgoing(topic_prefix + DEAD_LETTERS, original.key, value, headers)
+    record = Outgoing(topics.dead_letters, original.key, value, headers)
     body = message.body if isinstance(message, Message) else None
-    key = BudgetKey(body.company_id, body.project_id, body.budget_id) if body else None
     at = tell_time(arrival.inbox)
-    return Row(arrival.inbox.place.offset, ordinal, row_id, at, body.type if body else None, key, record)
+    return OutboxRow(
+        arrival.inbox.place.offset, ordinal, row_id, at, body.type if body else None, body.key if body else None, record
+    )
 
 
 def pack_headers(headers: Headers) -> str:

@@ -12,6 +12,7 @@ TRANSACTION_SECONDS: Final = 6
 """A worker stopped inside a transaction blocks its successor no longer than this; below the group's session timeout."""
 
 CONNECT_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 1.0
 
 OLDEST_VERSION: Final = 17
 """The first PostgreSQL that ends a transaction by itself (``transaction_timeout``), which a lane relies on."""
@@ -74,6 +75,25 @@ async def connect(url: str, transaction_seconds: float | None = TRANSACTION_SECO
         except asyncpg.UndefinedObjectError as error:
             message = f"PostgreSQL {OLDEST_VERSION} or later is needed: {error}"
             raise DatabaseDown(message) from error
+
+
+@asynccontextmanager
+async def open_session(url: str, transaction_seconds: float | None = TRANSACTION_SECONDS) -> AsyncIterator[Connection]:
+    """Open a session and close it again when this ends; raises ``DatabaseDown``.
+
+    Args:
+        url: where the database is, as libpq writes it.
+        transaction_seconds: longest that a transaction may take, in seconds; ``None`` is without limit, and only for
+            what nobody waits for.
+
+    Yields:
+        The session.
+    """
+    connection = await connect(url, transaction_seconds)
+    try:
+        yield connection
+    finally:
+        await close(connection, CLOSE_SECONDS)
 
 
 @asynccontextmanager

@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from contracts.budget_key import BudgetKey
 from contracts.records import Headers, Place
-from handlers.budget import BudgetKey
 from outbox.batch import unpack_headers
 from outbox.database import Connection, tell_outages
 from outbox.queries import QUERIES

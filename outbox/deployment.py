@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from contracts.budget_key import BudgetKey
 from contracts.outbound import BudgetStatus
 from contracts.records import Headers
-from handlers.budget import BudgetKey
 from handlers.decision import show_status
 from handlers.rules import Rules
 from outbox.batch import unpack_headers
@@ -34,7 +34,7 @@ class HeldJob(NamedTuple):
     job_number: str
 
 
-class Told(NamedTuple):
+class HistoryRow(NamedTuple):
     """One message of a budget's history, and what became of it."""
 
     at: datetime
@@ -53,7 +53,7 @@ class HoldReason(NamedTuple):
     to_come: bool
 
 
-class Sent(NamedTuple):
+class SentMessage(NamedTuple):
     """One message that was sent for a budget."""
 
     at: datetime
@@ -67,13 +67,13 @@ class Sent(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class BudgetRecord:
     """Everything that one budget's record holds for people."""
 
     key: BudgetKey
     status: BudgetStatus | None
-    history: tuple[Told, ...]
-    sent: tuple[Sent, ...]
+    history: tuple[HistoryRow, ...]
+    sent: tuple[SentMessage, ...]
     holds: tuple[HoldReason, ...] = ()
     """Latest first."""
     pruned_before: datetime | None = None
@@ -115,7 +115,7 @@ async def find_held_jobs(connection: Connection) -> list[HeldJob]:
     return [HeldJob(BudgetKey(*row[:3]), row[3], row[4]) for row in rows]
 
 
-async def read_story(connection: Connection, key: BudgetKey) -> Story | None:
+async def read_story(connection: Connection, key: BudgetKey) -> BudgetRecord | None:
     """Read a budget's story; ``None`` for one that no message ever spoke of."""
     async with tell_outages():
         state = await connection.fetchrow(QUERIES["show_budget"], *key)
@@ -126,11 +126,11 @@ async def read_story(connection: Connection, key: BudgetKey) -> Story | None:
     if state is None and not history:
         return None
     status = show_status(BUDGETS.read(state["state"])) if state else None
-    return Story(
+    return BudgetRecord(
         key,
         status,
-        tuple(Told(*row) for row in history),
-        tuple(Sent(**{**dict(row), "headers": unpack_headers(row["headers"])}) for row in sent),
+        tuple(HistoryRow(*row) for row in history),
+        tuple(SentMessage(**{**dict(row), "headers": unpack_headers(row["headers"])}) for row in sent),
         tuple(HoldReason(*row) for row in holds),
         pruned_before if pruned_before and any(row["at"] < pruned_before for row in history) else None,
     )

@@ -1,15 +1,17 @@
 """Brings the schema up to date: numbered migrations, forward only, safe when twenty run at once."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Final
 
-from outbox.database import Connection, tell_outages
+from outbox.database import Connection, open_session, tell_outages
 
 # Any number that nothing else in the database uses as an advisory lock.
 _LOCK: Final = 4_211_90_071
 
 
-class SchemaUnfit(Exception):  # noqa: N818 - it says what the schema is
+class SchemaMismatch(Exception):  # noqa: N818 - it says what the schema is
     """The schema is not the one that this program works with; the message says which way."""
 
 
@@ -50,10 +52,18 @@ async def check_schema(connection: Connection) -> None:
     known = max(list_migrations())
     if there < known:
         message = f"the database has schema {there}, this program needs {known}: run `budget-bridge migrate`"
-        raise SchemaUnfit(message)
+        raise SchemaMismatch(message)
     if there > known:
         message = f"the database has schema {there}, this program only knows {known}: use a newer budget-bridge"
-        raise SchemaUnfit(message)
+        raise SchemaMismatch(message)
+
+
+@asynccontextmanager
+async def open_checked_session(url: str) -> AsyncIterator[Connection]:
+    """Open a session on a database whose schema is this program's; raises ``DatabaseDown`` or ``SchemaMismatch``."""
+    async with open_session(url) as connection:
+        await check_schema(connection)
+        yield connection
 
 
 async def _apply(connection: Connection, number: int, name: str) -> bool:

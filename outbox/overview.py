@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from handlers.budget import BudgetKey
+from contracts.budget_key import BudgetKey
 from outbox.database import Connection, tell_outages
 from outbox.queries import QUERIES
 

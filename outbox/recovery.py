@@ -4,11 +4,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
+from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
-from handlers.budget import BudgetKey
+from contracts.topics import TopicNames
 from outbox.audit import Snapshot
-from outbox.batch import Identity, StumbledError, Suspects, identify
-from outbox.database import Connection, DatabaseBusy, close, connect, tell_outages
+from outbox.batch import DecisionFailedError, Identity, Suspects, identify
+from outbox.database import Connection, DatabaseBusy, open_session, tell_outages
 from outbox.queries import QUERIES
 from outbox.store import LastRecord, Position, RulesVersion, find_holds_to_come, write_batch
 
@@ -40,7 +41,7 @@ class Recovery:
         return Position(inbox_partition, next_offset, owner)
 
     async def fold(
-        self, position: Position, arrivals: Sequence[Arrival], rules: RulesVersion, topic_prefix: str
+        self, position: Position, arrivals: Sequence[Arrival], rules: RulesVersion, topics: TopicNames
     ) -> Position:
         """Decide and store what came in after the backup once more; what deciding fails on is held, as it was."""
         to_hold = await find_holds_to_come(self.connection, position.inbox_partition)
@@ -50,8 +51,8 @@ class Recovery:
                 await self.connection.execute("savepoint batch")
                 try:
                     suspects = Suspects(stumbling, to_hold)
-                    after, _ = await write_batch(self.connection, position, arrivals, rules, topic_prefix, suspects)
-                except StumbledError as stumbled:
+                    after, _ = await write_batch(self.connection, position, arrivals, rules, topics, suspects)
+                except DecisionFailedError as stumbled:
                     await self.connection.execute("rollback to savepoint batch")
                     stumbling |= {identify(stumbled.arrival)}
                 else:
@@ -93,8 +94,7 @@ async def read_inbox_partitions(connection: Connection) -> int | None:
 @asynccontextmanager
 async def open_recovery(database_url: str) -> AsyncIterator[Recovery]:
     """Begin a recovery; whatever is not kept is as if it had not been. Raises ``DatabaseBusy`` during a prune."""
-    connection = await connect(database_url, transaction_seconds=None)
-    try:
+    async with open_session(database_url, transaction_seconds=None) as connection:
         async with tell_outages():
             await connection.execute("begin isolation level repeatable read")
             is_alone = await connection.fetchval(QUERIES["lock_out_pruning"])
@@ -102,5 +102,3 @@ async def open_recovery(database_url: str) -> AsyncIterator[Recovery]:
             message = "`budget-bridge prune` is at work on this database: let it end, or stop it"
             raise DatabaseBusy(message)
         yield Recovery(connection)
-    finally:
-        await close(connection, 1.0)

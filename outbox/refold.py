@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from contracts.cloudevents import Message, drop_trace, read_message, write_headers, write_key
-from contracts.topics import DEAD_LETTERS
-from handlers.budget import Budget, BudgetKey
+from contracts.budget_key import BudgetKey
+from contracts.cloudevents import Message, drop_trace, read_message, write_headers
+from contracts.topics import TopicNames
+from handlers.budget import Budget
 from handlers.decide import decide, hold
 from handlers.decision import DeadLetter, Outcome, Send, Situation, Verdict
 from handlers.ids import name_effect
@@ -28,15 +29,15 @@ class Deviation(NamedTuple):
 class _Fold:
     """What a project's history comes to, as far as it is folded."""
 
-    def __init__(self, topic_prefix: str) -> None:
-        self.prefix = topic_prefix
+    def __init__(self, topics: TopicNames) -> None:
+        self.prefix = topics
         self.budgets: dict[BudgetKey, Budget] = {}
         self.verdicts: dict[Identity, Verdict] = {}
         self.held: dict[BudgetKey, list[Message]] = {}
 
     def decide(self, kept: Kept, message: Message, rules: Rules, reason_to_hold: str | None) -> Outcome:
         body = message.body
-        key = BudgetKey(body.company_id, body.project_id, body.budget_id)
+        key = body.key
         before = self.budgets.get(key, Budget(key))
         others = (other.budget_id for other, budget in self.budgets.items() if budget.claims_job and other != key)
         situation = Situation(kept.at, rules, next(others, None), tuple(self.held.get(key, ())))
@@ -54,16 +55,16 @@ class _Fold:
         return outcome
 
 
-def refold(project: Project, rules: Mapping[int, Rules], topic_prefix: str) -> Iterator[Deviation]:
+def refold(project: Project, rules: Mapping[int, Rules], topics: TopicNames) -> Iterator[Deviation]:
     """Fold a project's history through the rules that it was decided by, and compare all that comes of it."""
-    fold = _Fold(topic_prefix)
+    fold = _Fold(topics)
     effects: dict[tuple[int, int], list[Effect]] = defaultdict(list)
     for effect in project.effects:
         effects[effect.inbox_partition, effect.inbox_offset].append(effect)
     for kept in project.messages:
         place = kept.inbox_partition, kept.inbox_offset
         original = kept.original
-        message = read_message(original.place.topic.removeprefix(topic_prefix), original)
+        message = read_message(topics.short(original.place.topic), original)
         sends: tuple[Send, ...]
         if isinstance(message, Message) and kept.identity.company_id:
             outcome = fold.decide(kept, message, rules[kept.rules_id], project.holds.get(place))
@@ -72,7 +73,7 @@ def refold(project: Project, rules: Mapping[int, Rules], topic_prefix: str) -> I
         else:
             fold.verdicts[kept.identity] = Verdict.DEAD_LETTERED
             sends, key = (), None
-        yield from _compare_effects(kept, message, sends, effects.pop(place, []), topic_prefix, key)
+        yield from _compare_effects(kept, message, sends, effects.pop(place, []), topics, key)
     yield from _compare_verdicts(project, fold)
     for key in project.budgets.keys() | fold.budgets.keys():
         if project.budgets.get(key) != fold.budgets.get(key):
@@ -92,12 +93,12 @@ def _compare_effects(
     message: object,
     sends: tuple[Send, ...],
     effects: list[Effect],
-    topic_prefix: str,
+    topics: TopicNames,
     key: BudgetKey | None,
 ) -> Iterator[Deviation]:
     """Compare what a message sends with the outbox rows at its place."""
     if not isinstance(message, Message) or key is None:
-        if [effect.record.topic for effect in effects] != [topic_prefix + DEAD_LETTERS]:
+        if [effect.record.topic for effect in effects] != [topics.dead_letters]:
             yield Deviation(None, f"record {kept.original.place} is unreadable, but has no dead letter of its own")
         return
     if len(sends) != len(effects):
@@ -105,22 +106,22 @@ def _compare_effects(
         yield Deviation(key, what)
         return
     for ordinal, (send, effect) in enumerate(zip(sends, effects, strict=True)):
-        if not _is_same(send, effect, ordinal, kept, topic_prefix):
+        if not _is_same(send, effect, ordinal, kept, topics):
             kind = "a dead letter" if isinstance(send, DeadLetter) else send.type
             yield Deviation(key, f"what message {kept.identity.id} sends ({kind}) is not what the outbox has")
 
 
-def _is_same(send: Send, effect: Effect, ordinal: int, kept: Kept, topic_prefix: str) -> bool:
+def _is_same(send: Send, effect: Effect, ordinal: int, kept: Kept, topics: TopicNames) -> bool:
     row_id = name_effect(*kept.identity, ordinal)
     if (effect.ordinal, effect.id) != (ordinal, str(row_id)):
         return False
     record = effect.record
     if isinstance(send, DeadLetter):
         reasons = [value for name, value in record.headers if name == "dead_letter_reason"]
-        return record.topic == topic_prefix + DEAD_LETTERS and reasons[-1:] == [send.reason.encode()]
+        return record.topic == topics.dead_letters and reasons[-1:] == [send.reason.encode()]
     return (
-        record.topic == topic_prefix + send.topic
-        and record.key == write_key(send)
+        record.topic == topics.full(send.topic)
+        and record.key == str(send.key).encode()
         and record.value == send.model_dump_json().encode()
         and drop_trace(record.headers) == write_headers(send, row_id, kept.at, ())
     )

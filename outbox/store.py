@@ -1,25 +1,26 @@
 """The transaction of a lane: position, history, budgets and outbox change together or not at all."""
 
-import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from contracts.budget_key import BudgetKey
 from contracts.cloudevents import Message, Unreadable, read_message
 from contracts.codec import JsonCodec
 from contracts.inbound import BudgetRelease
 from contracts.inbox import Arrival
-from contracts.records import Outgoing, Place, Record
-from handlers.budget import Budget, BudgetKey
+from contracts.records import Outgoing, Place, Record, digest_record
+from contracts.topics import TopicNames
+from handlers.budget import Budget
 from handlers.ids import name_export
 from handlers.rules import Rules
 from outbox.batch import (
-    Decided,
-    Entry,
-    Held,
+    DecidedBatch,
+    HistoryEntry,
     Identity,
-    Row,
+    Loaded,
+    OutboxRow,
     Suspects,
     decide_batch,
     identify,
@@ -76,10 +77,7 @@ class RulesVersion:
 
 def describe_record(record: Record) -> LastRecord:
     """Describe a record so that another one at its offset is told from it."""
-    digest = hashlib.sha256()
-    for part in (record.key, record.value, *(value for _, value in record.headers)):
-        digest.update(b"-" if part is None else b"%d:" % len(part) + part)
-    return LastRecord(record.place.offset, record.timestamp_ms, digest.digest())
+    return LastRecord(record.place.offset, record.timestamp_ms, digest_record(record))
 
 
 async def take_position(connection: Connection, inbox_partition: int, owner: UUID) -> Position | None:
@@ -107,16 +105,16 @@ async def store_batch(
     position: Position,
     arrivals: Sequence[Arrival],
     version: RulesVersion,
-    topic_prefix: str,
+    topics: TopicNames,
     suspects: Suspects = NOTHING_SUSPECT,
-) -> tuple[Position, Decided]:
+) -> tuple[Position, DecidedBatch]:
     """Decide a batch and store what it comes to, in one transaction; returns the position after it.
 
     Raises ``PositionLost``, ``StumbledError``, or ``DatabaseDown``; after the last, whether the batch was
     stored is not known.
     """
     async with tell_outages(), transaction(connection):
-        return await write_batch(connection, position, arrivals, version, topic_prefix, suspects)
+        return await write_batch(connection, position, arrivals, version, topics, suspects)
 
 
 async def write_batch(
@@ -124,15 +122,15 @@ async def write_batch(
     position: Position,
     arrivals: Sequence[Arrival],
     version: RulesVersion,
-    topic_prefix: str,
+    topics: TopicNames,
     suspects: Suspects,
-) -> tuple[Position, Decided]:
+) -> tuple[Position, DecidedBatch]:
     """Do what ``store_batch`` does, within a transaction of the caller's."""
     last = arrivals[-1].inbox
     after = replace(position, next_offset=last.place.offset + 1, last=describe_record(last))
     await _move_position(connection, position, after)
-    held = await _load(connection, arrivals, topic_prefix)
-    decided = decide_batch(arrivals, held, version.rules, topic_prefix, suspects)
+    held = await _load(connection, arrivals, topics)
+    decided = decide_batch(arrivals, held, version.rules, topics, suspects)
     await _write(connection, after, held, decided, version.id)
     return after, decided
 
@@ -192,54 +190,49 @@ async def _move_position(connection: Connection, before: Position, after: Positi
         raise PositionLost(message)
 
 
-async def _load(connection: Connection, arrivals: Iterable[Arrival], topic_prefix: str) -> Held:
+async def _load(connection: Connection, arrivals: Iterable[Arrival], topics: TopicNames) -> Loaded:
     identities = {identify(arrival) for arrival in arrivals}
-    keys = {
-        BudgetKey(body.company_id, body.project_id, body.budget_id)
-        for arrival in arrivals
-        if isinstance(arrival.message, Message)
-        for body in (arrival.message.body,)
-    }
+    keys = {arrival.message.body.key for arrival in arrivals if isinstance(arrival.message, Message)}
     projects = {key[:2] for key in keys}
     known = await connection.fetch(QUERIES["find_known"], *_turn(identities, 4))
     if not keys:
-        return Held(frozenset(Identity(*row) for row in known), {}, {})
+        return Loaded(frozenset(Identity(*row) for row in known), {}, {})
     stored = await connection.fetch(QUERIES["load_budgets"], *_turn(keys, 3))
     claims = await connection.fetch(QUERIES["load_claims"], *_turn(projects, 2))
     budgets = ((BUDGETS.read(row["state"]), row["revision"]) for row in stored)
-    return Held(
+    return Loaded(
         frozenset(Identity(*row) for row in known),
         {budget.key: (budget, revision) for budget, revision in budgets},
         {(row[0], row[1]): row[2] for row in claims},
-        await _load_held_messages(connection, arrivals, topic_prefix),
+        await _load_held_messages(connection, arrivals, topics),
     )
 
 
 async def _load_held_messages(
-    connection: Connection, arrivals: Iterable[Arrival], topic_prefix: str
+    connection: Connection, arrivals: Iterable[Arrival], topics: TopicNames
 ) -> dict[BudgetKey, tuple[Message, ...]]:
     """Load what is held of the budgets that these messages release."""
     released = {
-        BudgetKey(body.company_id, body.project_id, body.budget_id)
+        body.key
         for arrival in arrivals
         if isinstance(arrival.message, Message) and isinstance(body := arrival.message.body, BudgetRelease)
     }
     found: dict[BudgetKey, tuple[Message, ...]] = {}
     for key in released:
         rows = await connection.fetch(QUERIES["load_held_messages"], *key)
-        opened = (_read_message(row, topic_prefix) for row in rows)
+        opened = (_read_message(row, topics) for row in rows)
         found[key] = tuple(message for message in opened if isinstance(message, Message))
     return found
 
 
-def _read_message(row: Any, topic_prefix: str) -> Message | Unreadable:
+def _read_message(row: Any, topics: TopicNames) -> Message | Unreadable:
     place = Place(row["origin_topic"], row["origin_partition"], row["origin_offset"])
     headers = unpack_headers(row["headers"])
     record = Record(place, row["origin_timestamp_ms"], row["key"], row["body"], headers)
-    return read_message(place.topic.removeprefix(topic_prefix), record)
+    return read_message(topics.short(place.topic), record)
 
 
-async def _write(connection: Connection, after: Position, held: Held, decided: Decided, rules_id: int) -> None:
+async def _write(connection: Connection, after: Position, held: Loaded, decided: DecidedBatch, rules_id: int) -> None:
     if decided.entries:
         history = [_write_history(entry, rules_id) for entry in decided.entries]
         await connection.execute(QUERIES["add_history"], *_turn(sorted(history), len(history[0])))
@@ -282,7 +275,7 @@ def _turn(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
     return columns or [[] for _ in range(width)]
 
 
-def _write_history(entry: Entry, rules_id: int) -> tuple[Any, ...]:
+def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
     inbox, original, message = entry.arrival.inbox, entry.arrival.original, entry.arrival.message
     body = message.body if isinstance(message, Message) else None
     return (
@@ -333,7 +326,7 @@ def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[
     )
 
 
-def _write_row(inbox_partition: int, row: Row) -> tuple[Any, ...]:
+def _write_row(inbox_partition: int, row: OutboxRow) -> tuple[Any, ...]:
     record = row.record
     return (
         inbox_partition,

@@ -4,13 +4,13 @@ import json
 from typing import Any, Final, Literal
 from uuid import uuid4
 
-from contracts.cloudevents import SOURCE
+from contracts.budget_key import BudgetKey
+from contracts.cloudevents import SOURCE, write_attributes
 from contracts.inbound import BudgetRelease, BudgetReset, ErpAcknowledgement, ExportRetry
 from contracts.outbound import BudgetStatus
 from contracts.records import Outgoing
-from contracts.topics import COMMANDS
-from handlers.budget import BudgetKey
-from worker.kafka.connection import Connection
+from contracts.topics import COMMANDS, TopicNames
+from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
 
 _ACKNOWLEDGEMENTS: Final = "spectrum.acknowledgements"
@@ -52,22 +52,16 @@ def say_acknowledgement(
     )
 
 
-async def send_said(kafka: Connection, topic_prefix: str, said: Said) -> str:
+async def send_said(kafka: KafkaConnection, topics: TopicNames, said: Said) -> str:
     """Send what an operator says; gives the id under which history will have it."""
     message_id = str(uuid4())
     data: dict[str, Any] = said.model_dump(mode="json")
-    headers = (
-        ("ce_specversion", b"1.0"),
-        ("ce_id", message_id.encode()),
-        ("ce_source", f"{SOURCE}/operator".encode()),
-        ("ce_type", said.type.encode()),
-        ("content-type", b"application/json"),
-    )
+    headers = write_attributes(said.type, f"{SOURCE}/operator", message_id)
     topic = _ACKNOWLEDGEMENTS if isinstance(said, ErpAcknowledgement) else COMMANDS
-    key = f"{said.company_id}/{said.project_id}/{said.budget_id}".encode()
+    key = str(said.key).encode()
     appender = Appender(kafka)
     try:
-        await appender.append([Outgoing(topic_prefix + topic, key, json.dumps(data).encode(), headers)])
+        await appender.append([Outgoing(topics.full(topic), key, json.dumps(data).encode(), headers)])
     finally:
         await appender.close(2.0)
     return message_id

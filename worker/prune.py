@@ -6,31 +6,26 @@ A lane without an offset, or with one of another database, keeps everything.
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 
-from outbox.database import Connection, close, connect
+from outbox.database import Connection, open_session
 from outbox.deployment import read_deployment_id
-from outbox.migrate import check_schema
+from outbox.migrate import open_checked_session
 from outbox.prune import Old, Pruned, find_cutoff, lock_pruning, prune
-from worker.deployment import Scene, read_lane_offsets
+from worker.deployment import Deployment, read_lane_offsets
 
 
-async def count_old(scene: Scene, age: timedelta) -> tuple[datetime, Pruned]:
+async def count_old(scene: Deployment, age: timedelta) -> tuple[datetime, Pruned]:
     """Count what is older than an age, and tell since when it is; raises ``KafkaDown`` or ``DatabaseDown``."""
-    connection = await connect(scene.database_url)
-    try:
-        await check_schema(connection)
+    async with open_checked_session(scene.database_url) as connection:
         before = await find_cutoff(connection, age)
         found = Pruned(0, 0)
         async for step in _go_through(connection, scene, before, dry_run=True):
             found = found.add(step)
         return before, found
-    finally:
-        await close(connection, 1.0)
 
 
-async def prune_old(scene: Scene, before: datetime, tell: Callable[[Pruned], None]) -> Pruned:
+async def prune_old(scene: Deployment, before: datetime, tell: Callable[[Pruned], None]) -> Pruned:
     """Drop what came in before a time, telling with each step how much is gone; raises also ``DatabaseBusy``."""
-    connection = await connect(scene.database_url)
-    try:
+    async with open_session(scene.database_url) as connection:
         # Before the offsets are read: from here on nothing moves them back.
         await lock_pruning(connection)
         gone = Pruned(0, 0)
@@ -38,12 +33,10 @@ async def prune_old(scene: Scene, before: datetime, tell: Callable[[Pruned], Non
             gone = gone.add(step)
             tell(gone)
         return gone
-    finally:
-        await close(connection, 1.0)
 
 
 async def _go_through(
-    connection: Connection, scene: Scene, before: datetime, *, dry_run: bool
+    connection: Connection, scene: Deployment, before: datetime, *, dry_run: bool
 ) -> AsyncIterator[Pruned]:
     deployment_id = str(await read_deployment_id(connection))
     offsets = await read_lane_offsets(scene)

@@ -10,6 +10,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +21,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from contracts.fields import MAX_INT64, PriceMethod
 from handlers.rules import CostType, Job, Phase, Rules, fold_user
 from outbox.deployment import HeldJob
-from worker.settings import ConfigurationBroken
+from worker.durations import parse_duration
+from worker.settings import ConfigurationError
 
 MAX_COMPANY: Final = 3
 MAX_JOB: Final = 10
@@ -28,14 +30,11 @@ MAX_PHASE: Final = 20
 MAX_COST_TYPE: Final = 3
 
 _FORBIDDEN: Final = re.compile(r"""[/*?"'><#,&~\x00-\x1f\x7f-\x9f]""")
-_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _read_duration(value: object) -> object:
-    if isinstance(value, str) and (found := _DURATION.fullmatch(value)):
-        length = timedelta(**{_UNITS[found[2]]: int(found[1])})
-        if timedelta(0) < length <= timedelta(days=3650):
+    with suppress(ValueError):
+        if isinstance(value, str) and timedelta(0) < (length := parse_duration(value)) <= timedelta(days=3650):
             return length
     message = 'a time such as "30m", "4h" or "7d" is expected, above nothing and up to ten years'
     raise ValueError(message)
@@ -96,7 +95,7 @@ def read_rules(folder: Path) -> Rules:
         **dict(policies.waiting),
     )
     if reading.problems:
-        raise ConfigurationBroken(tuple(reading.problems))
+        raise ConfigurationError(tuple(reading.problems))
     return rules
 
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from contracts.topics import TopicNames
+
 _TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
 _SERVER: Final = re.compile(r"[^\s:,]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
 _DATABASE_SERVERS: Final = re.compile(r"(([^:\[\]@,]*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(,|$))+")
@@ -21,7 +23,7 @@ SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
-class ConfigurationBroken(Exception):  # noqa: N818 - what is the case, told to a person
+class ConfigurationError(Exception):
     """What keeps the bridge from starting: every problem, one sentence each."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
@@ -45,6 +47,11 @@ class KafkaSettings(BaseSettings):
     kafka_ssl_certfile: Path | None = None
     kafka_ssl_keyfile: Path | None = None
     log_format: Literal["console", "json"] = "console"
+
+    @property
+    def topics(self) -> TopicNames:
+        """What the topics are called in this deployment."""
+        return TopicNames(self.topic_prefix)
 
     @field_validator("kafka_bootstrap")
     @classmethod
@@ -175,7 +182,7 @@ def read_settings(kind: type[Settings]) -> Settings:
         return kind()
     except ValidationError as error:
         problems = tuple(_describe(problem["loc"], problem["msg"]) for problem in error.errors(include_url=False))
-        raise ConfigurationBroken(problems) from None
+        raise ConfigurationError(problems) from None
 
 
 def _describe(where: tuple[int | str, ...], what: str) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.harness import Bridge
-from tests.exactly_once.deployment import Deployment
+from tests.exactly_once.deployment import RunningDeployment
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ async def bridge(tmp_path: Path, kafka: str, database_url: str) -> AsyncIterator
 
 
 @pytest.fixture
-async def deployment(tmp_path: Path, kafka: str, database_url: str) -> AsyncIterator[Deployment]:
+async def deployment(tmp_path: Path, kafka: str, database_url: str) -> AsyncIterator[RunningDeployment]:
     """A deployment whose workers can have something planted in them."""
-    opened = Deployment(tmp_path, kafka, database_url)
+    opened = RunningDeployment(tmp_path, kafka, database_url)
     await opened.prepare()
     yield opened
     await opened.close()

@@ -18,12 +18,13 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from contracts.cloudevents import write_attributes
 from contracts.inbound import Inbound
 from contracts.records import Headers, Outgoing, Place, Record
-from contracts.topics import OUTPUTS, SOURCES
-from worker.deployment import Scene
-from worker.kafka.connection import Connection
-from worker.kafka.consumer import Reader
+from contracts.topics import OUTPUTS, SOURCES, TopicNames
+from worker.deployment import Deployment
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 from worker.kafka.producer import Appender
 from worker.reconcile.findings import Findings
 from worker.reconcile.reconcile import reconcile
@@ -59,9 +60,9 @@ class Bridge:
 
     def __post_init__(self) -> None:
         self.write_rules()
-        self.appender = Appender(Connection(self.kafka))
+        self.appender = Appender(KafkaConnection(self.kafka))
         topics = [self.prefix + name for name in OUTPUTS]
-        self.reader = Reader(Connection(self.kafka), f"{self.prefix}test", topics, start="earliest")
+        self.reader = Consumer(KafkaConnection(self.kafka), f"{self.prefix}test", topics, start="earliest")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -137,7 +138,9 @@ class Bridge:
 
     async def reconcile(self) -> Findings:
         """What `budget-bridge reconcile` finds."""
-        return await reconcile(Scene(Connection(self.kafka), self.database_url, f"{self.prefix}bridge", self.prefix))
+        return await reconcile(
+            Deployment(KafkaConnection(self.kafka), self.database_url, f"{self.prefix}bridge", TopicNames(self.prefix))
+        )
 
     async def wait_until_carried(self) -> Findings:
         """Wait until nothing is on its way any more; gives what reconciling then finds."""
@@ -177,13 +180,7 @@ class Bridge:
 
     @staticmethod
     def head(body: Inbound, message_id: str | None = None) -> Headers:
-        return (
-            ("ce_specversion", b"1.0"),
-            ("ce_id", (message_id or str(uuid4())).encode()),
-            ("ce_source", b"test"),
-            ("ce_type", body.type.encode()),
-            ("content-type", b"application/json"),
-        )
+        return write_attributes(body.type, "test", message_id or str(uuid4()))
 
     async def send_raw(
         self, topic: str, value: bytes | None, headers: Headers = (), key: bytes | None = b"any"

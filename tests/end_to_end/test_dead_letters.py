@@ -5,7 +5,7 @@ import json
 import subprocess
 
 from tests.end_to_end.harness import Bridge
-from tests.exactly_once.deployment import Deployment
+from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import KEY, STEEL, lock
 
 
@@ -47,7 +47,7 @@ async def test_list_show_and_replay(bridge: Bridge) -> None:
     assert values.count(broken) == 2
 
 
-async def test_what_can_be_read_now_is_admitted_once(deployment: Deployment) -> None:
+async def test_what_can_be_read_now_is_admitted_once(deployment: RunningDeployment) -> None:
     """Its cause was an older code; however often it is sent back, it counts once."""
     older = deployment.start_planted(KNOWS_NOT="budget.locked.v1")
     await deployment.send(lock(), message_id="m1")

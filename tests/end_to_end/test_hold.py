@@ -2,13 +2,13 @@
 
 import asyncio
 
-from tests.exactly_once.deployment import Deployment
+from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, release
 
 ITS_KEY = KEY._replace(project_id=7)
 
 
-async def test_a_bug_holds_one_budget_until_it_is_released(deployment: Deployment) -> None:
+async def test_a_bug_holds_one_budget_until_it_is_released(deployment: RunningDeployment) -> None:
     worker = deployment.start_planted(STUMBLES_OVER_PROJECT="7")
     await deployment.send(lock(1, key=ITS_KEY))
     await deployment.wait_for("approval.requested.v1")

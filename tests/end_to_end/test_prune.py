@@ -8,7 +8,7 @@ from typing import Any
 
 from contracts.records import Outgoing
 from tests.end_to_end.harness import Bridge
-from tests.exactly_once.deployment import Deployment
+from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, release
 
 KEYS = [KEY._replace(project_id=project) for project in range(1, 5)]
@@ -127,7 +127,7 @@ async def find_what_is_wrong(bridge: Bridge) -> None:
     assert findings.claims["verdicts"].differences.total() == 1, findings.first
 
 
-async def test_what_is_held_or_not_published_stays(deployment: Deployment) -> None:
+async def test_what_is_held_or_not_published_stays(deployment: RunningDeployment) -> None:
     held = KEY._replace(project_id=7)
     worker = deployment.start_planted(STUMBLES_OVER_PROJECT="7")
     await deployment.send(lock(1, key=held))

@@ -6,12 +6,12 @@ import pytest
 
 from demo.servers import choose_ports
 from tests.end_to_end.test_health import ask, wait_for_answer
-from tests.exactly_once.deployment import Deployment
+from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import accept, lock
 
 
 @pytest.mark.parametrize("planted", [{}, {"IS_DEAF": "1"}], ids=["silent", "deaf"])
-async def test_a_silent_consumer_says_so_and_joins_anew(deployment: Deployment, planted: dict[str, str]) -> None:
+async def test_a_silent_consumer_says_so_and_joins_anew(deployment: RunningDeployment, planted: dict[str, str]) -> None:
     [port] = choose_ports(1)
     deployment.settings["HTTP_PORT"] = str(port)
     sign = deployment.folder / "silence"

@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from contracts.records import Record
 from tests.end_to_end.harness import Bridge
-from tests.exactly_once.deployment import Deployment
+from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import KEY, accept, lock
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -114,7 +114,7 @@ async def test_a_trace_runs_from_what_came_in_to_what_is_sent(bridge: Bridge, co
     await bridge.wait_until_carried()
 
 
-async def test_a_trace_goes_on_after_a_crash(deployment: Deployment, collected: tuple[int, Spans]) -> None:
+async def test_a_trace_goes_on_after_a_crash(deployment: RunningDeployment, collected: tuple[int, Spans]) -> None:
     port, spans = collected
     trace(deployment, port)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")

@@ -17,7 +17,7 @@ from tests.exactly_once.crashes import Survived, crash_at_all
 from tests.exactly_once.deployment import create_database
 from tests.exactly_once.planted import POINTS
 from tests.exactly_once.proxy import Proxy
-from worker.reconcile.findings import Kind, show_findings
+from worker.reconcile.findings import DifferenceKind, show_findings
 
 SCREEN = Console(highlight=False, soft_wrap=True)
 
@@ -47,9 +47,12 @@ def run_crashes(page: Path | None) -> int:
 def list_columns(survived: Survived) -> list[str]:
     """List what the table shows of a crash."""
     counts = survived.counts
-    other = counts[Kind.ALTERED] + counts[Kind.UNEXPLAINED]
-    doubled = counts[Kind.DOUBLED] + survived.repeats
-    return [*map(str, (counts[Kind.LOST], doubled, counts[Kind.REORDERED], other)), f"{survived.seconds:.1f}"]
+    other = counts[DifferenceKind.ALTERED] + counts[DifferenceKind.UNEXPLAINED]
+    doubled = counts[DifferenceKind.DOUBLED] + survived.repeats
+    return [
+        *map(str, (counts[DifferenceKind.LOST], doubled, counts[DifferenceKind.REORDERED], other)),
+        f"{survived.seconds:.1f}",
+    ]
 
 
 COLUMNS = ("killed at", "lost", "doubled", "reordered", "other differences", "seconds to recover")
@@ -130,10 +133,10 @@ def list_figures(report: Report) -> dict[str, str]:
         "versions locked": str(report.versions),
         "messages sent by it": str(report.published),
         "times a lane started": str(report.lanes_started),
-        "lost": str(counts[Kind.LOST]),
-        "doubled": str(counts[Kind.DOUBLED] + report.repeats),
-        "reordered": str(counts[Kind.REORDERED]),
-        "other differences": str(counts[Kind.ALTERED] + counts[Kind.UNEXPLAINED]),
+        "lost": str(counts[DifferenceKind.LOST]),
+        "doubled": str(counts[DifferenceKind.DOUBLED] + report.repeats),
+        "reordered": str(counts[DifferenceKind.REORDERED]),
+        "other differences": str(counts[DifferenceKind.ALTERED] + counts[DifferenceKind.UNEXPLAINED]),
         "budgets with other figures in Spectrum": str(len(report.wrong_figures)),
         "seconds until quiet, once all was mended": f"{report.quiet_after:.1f}",
     }

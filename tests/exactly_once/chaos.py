@@ -20,7 +20,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
 from demo.servers import Kafka, Postgres, start_all
-from tests.exactly_once.deployment import Deployment
+from tests.exactly_once.deployment import RunningDeployment
 from tests.exactly_once.people import People
 from tests.exactly_once.proxy import Proxy
 from worker.reconcile.findings import Findings
@@ -33,7 +33,7 @@ FROZEN_SECONDS: Final = 13.0
 """Longer than the group's session, so that another worker takes over before it wakes."""
 
 
-class ChaosDeployment(Deployment):
+class ChaosDeployment(RunningDeployment):
     """A deployment whose workers see the servers through proxies."""
 
     through: dict[str, str] = {}  # noqa: RUF012 - set once, before any worker starts

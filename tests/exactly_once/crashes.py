@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.exactly_once.deployment import BUDGETS, Deployment, create_database
+from tests.exactly_once.deployment import BUDGETS, RunningDeployment, create_database
 from tests.exactly_once.planted import Point
-from worker.reconcile.findings import Kind
+from worker.reconcile.findings import DifferenceKind
 
 AT_ONCE: Final = 4
 MANY: Final = 300
@@ -19,7 +19,7 @@ class Survived(NamedTuple):
     """What came of one crash."""
 
     point: str
-    counts: Mapping[Kind, int]
+    counts: Mapping[DifferenceKind, int]
     repeats: int
     """Messages that a reader of its own has seen twice."""
     seconds: float
@@ -32,7 +32,7 @@ class Survived(NamedTuple):
 
 async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) -> Survived:
     """Let a worker die at a point, start another, and look at everything."""
-    deployment = Deployment(folder, kafka, database_url)
+    deployment = RunningDeployment(folder, kafka, database_url)
     if point.needs == "deadline":
         deployment.write_rules(rules_toml='[export]\nacknowledgement_deadline = "1s"\n')
     try:
@@ -57,7 +57,7 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
         await deployment.close()
 
 
-async def _bring_about(deployment: Deployment, point: Point) -> float:
+async def _bring_about(deployment: RunningDeployment, point: Point) -> float:
     half = BUDGETS // 2
     if point.needs == "backlog":
         await deployment.load()

@@ -33,7 +33,7 @@ async def create_database(admin_url: str) -> str:
     return urlunsplit(urlsplit(admin_url)._replace(path=f"/{name}"))
 
 
-class Deployment(Bridge):
+class RunningDeployment(Bridge):
     """A bridge whose load is one lock and one acceptance of each of thirty budgets, each of its own project."""
 
     def start_planted(self, **planted: str) -> subprocess.Popen[bytes]:

@@ -12,12 +12,12 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
+from contracts.budget_key import BudgetKey
 from contracts.fields import read_time, write_time
 from contracts.inbound import ErpAcknowledgement, Inbound
 from contracts.records import Outgoing, Record
 from demo.spectrum import Job, Spectrum, read_order, write_acknowledgement
-from handlers.budget import BudgetKey
-from tests.exactly_once.deployment import Deployment
+from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import CONCRETE, KEY, STEEL, accept, lock, reject, retry
 from worker.kafka.errors import KafkaDown
 
@@ -27,7 +27,7 @@ _AGAIN_SECONDS: Final = 0.2
 class People:
     """Keeps some budgets going round, version after version, until told that it is enough."""
 
-    def __init__(self, deployment: Deployment, budgets: int) -> None:
+    def __init__(self, deployment: RunningDeployment, budgets: int) -> None:
         self._deployment = deployment
         self._keys = [KEY._replace(project_id=project) for project in range(1, budgets + 1)]
         self._spectrum = Spectrum()
@@ -137,7 +137,7 @@ class People:
         message_id = str(uuid5(NAMESPACE_OID, f"{cause}/{body.type}/{body.budget_version}/{body.project_id}"))
         deployment = self._deployment
         topic = deployment.prefix + deployment.find_topic(body)
-        key = f"{body.company_id}/{body.project_id}/{body.budget_id}".encode()
+        key = str(body.key).encode()
         return Outgoing(topic, key, body.model_dump_json().encode(), deployment.head(body, message_id))
 
     async def _say(self, records: list[Outgoing]) -> None:

@@ -134,11 +134,11 @@ PRODUCER = aiokafka.AIOKafkaProducer
 POINTS = [
     Point("worker: rules kept", app, "keep_rules"),
     Point("worker: inbox partitions fixed", app, "fix_inbox_partitions"),
-    Point("intake: fetched", consumer.Reader, "fetch_any", counts=has_result),
+    Point("intake: fetched", consumer.Consumer, "fetch_any", counts=has_result),
     Point("intake: about to append", producer.Appender, "append", after=False, counts=to_inbox),
     Point("intake: some appended, some not", producer, "_send", at_call=7, counts=lambda *a: not is_transactional(*a)),
     Point("intake: appended, offset not committed", producer.Appender, "append", counts=to_inbox),
-    Point("intake: offset committed", consumer.Reader, "commit"),
+    Point("intake: offset committed", consumer.Consumer, "commit"),
     Point("lane start: producer made", producer.Publisher, "start"),
     Point("lane start: connected to the database", lane, "connect"),
     Point("lane start: position taken", lane, "take_position", at_call=2),
@@ -156,7 +156,7 @@ POINTS = [
         needs="backlog",
     ),
     Point("lane start: backlog published", lane.Lane, "_publish_stored", needs="backlog"),
-    Point("lane: fetched", consumer.Reader, "fetch", at_call=2, counts=of_batch),
+    Point("lane: fetched", consumer.Consumer, "fetch", at_call=2, counts=of_batch),
     Point("lane: decoded", lane, "open_arrival", at_call=11),
     Point("store: transaction begun", store, "_move_position", after=False, at_call=3),
     Point("store: position moved", store, "_move_position", at_call=3),
@@ -349,7 +349,7 @@ def go_silent(sign: Path, *, deaf: bool) -> None:
 
     It is what aiokafka does when the task that fetches ends, which nothing in it looks after.
     """
-    original: Callable[..., Awaitable[object]] = CONSUMER.Reader._get
+    original: Callable[..., Awaitable[object]] = CONSUMER.Consumer._get
 
     async def give_no_answer(_: object) -> None:
         raise aiokafka.errors.KafkaTimeoutError
@@ -370,7 +370,7 @@ def go_silent(sign: Path, *, deaf: bool) -> None:
             sign.write_text(str(len(silenced)))  # noqa: ASYNC240 - the same
         return await original(reader, *arguments)
 
-    CONSUMER.Reader._get = get
+    CONSUMER.Consumer._get = get
 
 
 def prepare() -> None:

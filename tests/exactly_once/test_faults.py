@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 
 from contracts.records import Outgoing
-from tests.exactly_once.deployment import BUDGETS, Deployment, create_database
+from tests.exactly_once.deployment import BUDGETS, RunningDeployment, create_database
 from tests.exactly_once.planted import FAULTS
 from tests.unit.builders import KEY
 from worker.reconcile.findings import Findings
@@ -40,14 +40,14 @@ async def test_a_worker_with_a_fault_is_found_out(tmp_path: Path, kafka: str, po
         async with turns:
             folder = tmp_path / str(number)
             folder.mkdir()
-            return tell(await find_out(fault, Deployment(folder, kafka, await create_database(postgres))))
+            return tell(await find_out(fault, RunningDeployment(folder, kafka, await create_database(postgres))))
 
     async with asyncio.TaskGroup() as group:
         looking = {fault: group.create_task(look_at(number, fault)) for number, fault in enumerate(FAULTS)}
     assert {fault: found.result() & FOUND_BY[fault] for fault, found in looking.items()} == FOUND_BY
 
 
-async def find_out(fault: str, deployment: Deployment) -> Findings:
+async def find_out(fault: str, deployment: RunningDeployment) -> Findings:
     try:
         await deployment.prepare()
         worker = deployment.start_planted(FAULT=fault)
@@ -64,7 +64,7 @@ async def find_out(fault: str, deployment: Deployment) -> Findings:
         await deployment.close()
 
 
-async def spoil_database(deployment: Deployment, statement: str) -> None:
+async def spoil_database(deployment: RunningDeployment, statement: str) -> None:
     connection = await asyncpg.connect(deployment.database_url)
     try:
         changed = await connection.execute(statement)
@@ -73,11 +73,11 @@ async def spoil_database(deployment: Deployment, statement: str) -> None:
         await connection.close()
 
 
-def by_hand(statement: str) -> Callable[[Deployment], Awaitable[None]]:
+def by_hand(statement: str) -> Callable[[RunningDeployment], Awaitable[None]]:
     return lambda deployment: spoil_database(deployment, statement)
 
 
-async def send_an_export_of_nobody(deployment: Deployment) -> None:
+async def send_an_export_of_nobody(deployment: RunningDeployment) -> None:
     [export] = [
         record
         for record in deployment.seen
@@ -87,7 +87,7 @@ async def send_an_export_of_nobody(deployment: Deployment) -> None:
     await deployment.appender.append([Outgoing(export.place.topic, export.key, value, export.headers)])
 
 
-SPOILT: dict[str, tuple[Callable[[Deployment], Awaitable[None]], str]] = {
+SPOILT: dict[str, tuple[Callable[[RunningDeployment], Awaitable[None]], str]] = {
     "somebody else writes to our topic": (send_an_export_of_nobody, "known: unexplained"),
     "a state is changed by hand": (
         by_hand(
@@ -133,7 +133,7 @@ SPOILT: dict[str, tuple[Callable[[Deployment], Awaitable[None]], str]] = {
 
 async def test_what_is_spoilt_by_hand_is_found(tmp_path: Path, kafka: str, database_url: str) -> None:
     """One after the other on one deployment: each is found by its own claim, which was not red before."""
-    deployment = Deployment(tmp_path, kafka, database_url)
+    deployment = RunningDeployment(tmp_path, kafka, database_url)
     try:
         await deployment.prepare()
         await deployment.load()

@@ -15,17 +15,17 @@ from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from contracts.fields import write_time
-from tests.exactly_once.deployment import Deployment, create_database
+from tests.exactly_once.deployment import RunningDeployment, create_database
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, reject
 from worker.kafka.admin import describe_group
-from worker.kafka.connection import Connection as KafkaConnection
+from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import commit_group_offsets, read_group_offsets
 
 
 @pytest.fixture
-async def deployment(tmp_path: Path, kafka: str, postgres: str) -> AsyncIterator[Deployment]:
+async def deployment(tmp_path: Path, kafka: str, postgres: str) -> AsyncIterator[RunningDeployment]:
     """Ten budgets exported by a worker that is stopped; nothing differs."""
-    opened = Deployment(tmp_path, kafka, await create_database(postgres))
+    opened = RunningDeployment(tmp_path, kafka, await create_database(postgres))
     await opened.prepare()
     try:
         await carry(opened, 1, 10)
@@ -34,7 +34,7 @@ async def deployment(tmp_path: Path, kafka: str, postgres: str) -> AsyncIterator
         await opened.close()
 
 
-async def carry(deployment: Deployment, first: int, last: int) -> None:
+async def carry(deployment: RunningDeployment, first: int, last: int) -> None:
     """Carry some more budgets with a worker that is stopped again."""
     worker = deployment.start()
     await deployment.load(first, last)
@@ -44,7 +44,7 @@ async def carry(deployment: Deployment, first: int, last: int) -> None:
     await settle(deployment)
 
 
-async def settle(deployment: Deployment) -> None:
+async def settle(deployment: RunningDeployment) -> None:
     """Wait until the groups are empty."""
     connection = KafkaConnection(deployment.kafka)
     for group in (f"{deployment.prefix}bridge", f"{deployment.prefix}bridge.intake"):
@@ -52,15 +52,17 @@ async def settle(deployment: Deployment) -> None:
             await asyncio.sleep(0.1)
 
 
-async def command(deployment: Deployment, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+async def command(
+    deployment: RunningDeployment, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(deployment.command, *arguments, **environment)
 
 
-async def recover(deployment: Deployment, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+async def recover(deployment: RunningDeployment, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return await command(deployment, "recover", *options, **environment)
 
 
-async def is_refused(deployment: Deployment, said: str, *, by_all: bool = True) -> None:
+async def is_refused(deployment: RunningDeployment, said: str, *, by_all: bool = True) -> None:
     """A worker publishes nothing, and says why; or only some of its lanes do."""
     before = len(deployment.seen)
     worker = deployment.start()
@@ -76,7 +78,7 @@ async def is_refused(deployment: Deployment, said: str, *, by_all: bool = True) 
     assert len(deployment.seen) == before or not by_all
 
 
-async def recovers(deployment: Deployment, said: str, *options: str) -> str:
+async def recovers(deployment: RunningDeployment, said: str, *options: str) -> str:
     """The dry run says the way out and changes nothing; done, it ends the trouble. Gives what was said."""
     planned = await recover(deployment, *options, "--dry-run")
     assert (planned.returncode, said in planned.stdout) == (1, True), planned.stdout + planned.stderr
@@ -89,7 +91,7 @@ async def recovers(deployment: Deployment, said: str, *options: str) -> str:
     return planned.stdout
 
 
-async def is_sound(deployment: Deployment, budgets: int = 20) -> None:
+async def is_sound(deployment: RunningDeployment, budgets: int = 20) -> None:
     """It goes on, and in the end nothing differs and nobody saw anything twice."""
     await carry(deployment, 11, budgets)
     findings = await deployment.wait_until_carried()
@@ -109,11 +111,11 @@ async def copy_database(url: str, name: str) -> str:
     return f"{admin}/{name}"
 
 
-async def restore(deployment: Deployment, backup: str) -> None:
+async def restore(deployment: RunningDeployment, backup: str) -> None:
     await copy_database(backup, deployment.database_url.rpartition("/")[2])
 
 
-async def change_topic(deployment: Deployment, name: str, partitions: int = 2) -> None:
+async def change_topic(deployment: RunningDeployment, name: str, partitions: int = 2) -> None:
     """Delete a topic and make it anew."""
     topic = deployment.prefix + name
     admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
@@ -130,7 +132,7 @@ async def change_topic(deployment: Deployment, name: str, partitions: int = 2) -
         await admin.close()
 
 
-async def delete_group(deployment: Deployment, group: str) -> None:
+async def delete_group(deployment: RunningDeployment, group: str) -> None:
     """Let a group's offsets be gone, as after they have expired."""
     admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
     await admin.start()
@@ -142,7 +144,7 @@ async def delete_group(deployment: Deployment, group: str) -> None:
 
 
 @pytest.mark.parametrize("traced", [False, True])
-async def test_a_database_restored_from_an_older_backup(deployment: Deployment, traced: bool) -> None:  # noqa: FBT001
+async def test_a_database_restored_from_an_older_backup(deployment: RunningDeployment, traced: bool) -> None:  # noqa: FBT001
     if traced:
         # Each time a message is decided it gets another span, which is no part of what it says.
         deployment.settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
@@ -155,7 +157,7 @@ async def test_a_database_restored_from_an_older_backup(deployment: Deployment, 
     await is_sound(deployment, 25)
 
 
-async def test_a_restored_database_whose_rules_have_changed_since(deployment: Deployment) -> None:
+async def test_a_restored_database_whose_rules_have_changed_since(deployment: RunningDeployment) -> None:
     """What was approved under other rules comes out otherwise: those budgets are held, and nothing of them leaves."""
     backup = await copy_database(deployment.database_url, "backup_" + deployment.prefix.rstrip("."))
     await carry(deployment, 11, 13)
@@ -180,7 +182,7 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: De
     await deployment.stop(worker)
 
 
-async def test_a_new_database_takes_the_place_of_the_old_one(deployment: Deployment) -> None:
+async def test_a_new_database_takes_the_place_of_the_old_one(deployment: RunningDeployment) -> None:
     """Everything is decided again from the log: the database is a fold of it."""
     before = await deployment.fetch("select state::text from budgets order by project_id")
     lost, deployment.database_url = deployment.database_url, await create_database(deployment.database_url)
@@ -196,12 +198,12 @@ async def test_a_new_database_takes_the_place_of_the_old_one(deployment: Deploym
     deployment.database_url = new
 
 
-async def prune(deployment: Deployment) -> None:
+async def prune(deployment: RunningDeployment) -> None:
     done = await command(deployment, "prune", "--older-than", "0s", "--yes")
     assert (done.returncode, "pruned: 4" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
-async def test_a_backup_of_what_was_pruned_is_restored(deployment: Deployment) -> None:
+async def test_a_backup_of_what_was_pruned_is_restored(deployment: RunningDeployment) -> None:
     """What Kafka holds of the pruned is taken for what it is: no budget is held for it."""
     await prune(deployment)
     backup = await copy_database(deployment.database_url, "backup_" + deployment.prefix.rstrip("."))
@@ -212,7 +214,7 @@ async def test_a_backup_of_what_was_pruned_is_restored(deployment: Deployment) -
     await is_sound(deployment, 25)
 
 
-async def test_the_groups_offsets_are_gone_and_all_is_pruned(deployment: Deployment) -> None:
+async def test_the_groups_offsets_are_gone_and_all_is_pruned(deployment: RunningDeployment) -> None:
     await prune(deployment)
     await delete_group(deployment, f"{deployment.prefix}bridge")
     # Nobody can tell any more how far the lanes are published.
@@ -222,7 +224,7 @@ async def test_the_groups_offsets_are_gone_and_all_is_pruned(deployment: Deploym
     await is_sound(deployment)
 
 
-async def test_the_inbox_is_made_anew_after_a_prune(deployment: Deployment) -> None:
+async def test_the_inbox_is_made_anew_after_a_prune(deployment: RunningDeployment) -> None:
     """All sources are read again, and all of it known."""
     await prune(deployment)
     await change_topic(deployment, "bridge.inbox")
@@ -230,7 +232,7 @@ async def test_the_inbox_is_made_anew_after_a_prune(deployment: Deployment) -> N
     await is_sound(deployment)
 
 
-async def test_what_is_pruned_cannot_be_published_again(deployment: Deployment) -> None:
+async def test_what_is_pruned_cannot_be_published_again(deployment: RunningDeployment) -> None:
     await prune(deployment)
     await carry(deployment, 11, 12)
     await change_topic(deployment, "spectrum.exports")
@@ -243,9 +245,9 @@ async def test_what_is_pruned_cannot_be_published_again(deployment: Deployment) 
     assert findings.are_clean, findings.first
 
 
-async def test_two_deployments_never_share_a_group(deployment: Deployment) -> None:
+async def test_two_deployments_never_share_a_group(deployment: RunningDeployment) -> None:
     """Also when both start at the same moment on a group that is new: the lane itself looks."""
-    other = Deployment(deployment.folder, deployment.kafka, await create_database(deployment.database_url))
+    other = RunningDeployment(deployment.folder, deployment.kafka, await create_database(deployment.database_url))
     other.prefix = deployment.prefix
     assert (await command(other, "migrate")).returncode == 0
     refused = await command(other, "run")
@@ -255,14 +257,14 @@ async def test_two_deployments_never_share_a_group(deployment: Deployment) -> No
     await is_sound(deployment)
 
 
-async def test_the_groups_offsets_are_gone(deployment: Deployment) -> None:
+async def test_the_groups_offsets_are_gone(deployment: RunningDeployment) -> None:
     await delete_group(deployment, f"{deployment.prefix}bridge")
     await is_refused(deployment, "the group has no offset")
     await recovers(deployment, "and 0 are not: commit offset")
     await is_sound(deployment)
 
 
-async def test_offsets_are_gone_and_something_is_not_published(deployment: Deployment) -> None:
+async def test_offsets_are_gone_and_something_is_not_published(deployment: RunningDeployment) -> None:
     """What Kafka holds says how far publishing had come."""
     await deployment.load(11, 20)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")
@@ -274,14 +276,14 @@ async def test_offsets_are_gone_and_something_is_not_published(deployment: Deplo
     await is_sound(deployment)
 
 
-async def test_another_group_id_by_mistake(deployment: Deployment) -> None:
+async def test_another_group_id_by_mistake(deployment: RunningDeployment) -> None:
     refused = await recover(deployment, KAFKA_GROUP_ID="another")
     assert refused.returncode == 1
     assert "another group id" in refused.stdout
     await is_sound(deployment)
 
 
-async def test_offsets_and_outputs_are_gone(deployment: Deployment) -> None:
+async def test_offsets_and_outputs_are_gone(deployment: RunningDeployment) -> None:
     """Only a person knows whether what is stored was ever sent."""
     await delete_group(deployment, f"{deployment.prefix}bridge")
     for name in (
@@ -302,7 +304,7 @@ async def test_offsets_and_outputs_are_gone(deployment: Deployment) -> None:
     assert len(deployment.messages("spectrum.export.v1")) == 20
 
 
-async def test_the_intakes_offsets_are_gone(deployment: Deployment) -> None:
+async def test_the_intakes_offsets_are_gone(deployment: RunningDeployment) -> None:
     """Everything is copied again, and dropped as repeats."""
     await delete_group(deployment, f"{deployment.prefix}bridge.intake")
     await is_sound(deployment)
@@ -311,7 +313,7 @@ async def test_the_intakes_offsets_are_gone(deployment: Deployment) -> None:
 
 
 @pytest.mark.parametrize("anew", [True, False])
-async def test_the_inbox_is_made_anew_or_cut_off(deployment: Deployment, anew: bool) -> None:  # noqa: FBT001
+async def test_the_inbox_is_made_anew_or_cut_off(deployment: RunningDeployment, anew: bool) -> None:  # noqa: FBT001
     # Something is copied to the inbox and not yet decided, something decided and not yet published.
     await deployment.load(11, 40)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")
@@ -327,7 +329,7 @@ async def test_the_inbox_is_made_anew_or_cut_off(deployment: Deployment, anew: b
     await is_sound(deployment, 40)
 
 
-async def cut_off(deployment: Deployment, name: str) -> None:
+async def cut_off(deployment: RunningDeployment, name: str) -> None:
     """Remove every record of a topic, as a retention by mistake does."""
     topic = deployment.prefix + name
     consumer = AIOKafkaConsumer(bootstrap_servers=deployment.kafka)
@@ -344,13 +346,13 @@ async def cut_off(deployment: Deployment, name: str) -> None:
         await consumer.stop()
 
 
-async def test_a_source_topic_is_made_anew(deployment: Deployment) -> None:
+async def test_a_source_topic_is_made_anew(deployment: RunningDeployment) -> None:
     """Other records at offsets that were read before: they are read from the first on."""
     await change_topic(deployment, "procore.budgets")
     await is_sound(deployment, 40)
 
 
-async def test_a_source_topic_is_made_anew_and_grows_while_nobody_looks(deployment: Deployment) -> None:
+async def test_a_source_topic_is_made_anew_and_grows_while_nobody_looks(deployment: RunningDeployment) -> None:
     places = [(f"{deployment.prefix}procore.budgets", number) for number in range(2)]
     connection = KafkaConnection(deployment.kafka)
     group = f"{deployment.prefix}bridge.intake"
@@ -362,7 +364,7 @@ async def test_a_source_topic_is_made_anew_and_grows_while_nobody_looks(deployme
     await is_sound(deployment, 40)
 
 
-async def test_an_output_topic_is_made_anew(deployment: Deployment) -> None:
+async def test_an_output_topic_is_made_anew(deployment: RunningDeployment) -> None:
     await change_topic(deployment, "spectrum.exports")
     await carry(deployment, 11, 12)
     findings = await deployment.reconcile()
@@ -376,7 +378,7 @@ async def test_an_output_topic_is_made_anew(deployment: Deployment) -> None:
     assert deployment.count_repeats() == 10
 
 
-async def test_an_output_topic_is_made_anew_under_a_running_worker(deployment: Deployment) -> None:
+async def test_an_output_topic_is_made_anew_under_a_running_worker(deployment: RunningDeployment) -> None:
     deployment.start()
     await deployment.load(11, 12)
     await deployment.wait_for_everything(12)
@@ -388,7 +390,7 @@ async def test_an_output_topic_is_made_anew_under_a_running_worker(deployment: D
     assert findings.are_clean, findings.first
 
 
-async def test_partitions_are_added_to_a_source_topic(deployment: Deployment) -> None:
+async def test_partitions_are_added_to_a_source_topic(deployment: RunningDeployment) -> None:
     """Also under a running worker: what is written to them is read from the first record on."""
     deployment.start()
     await deployment.wait_until(lambda: deployment.count_events("lane.started") >= 4, "the lanes")
@@ -401,7 +403,7 @@ async def test_partitions_are_added_to_a_source_topic(deployment: Deployment) ->
     assert findings.are_clean, findings.first
 
 
-async def test_partitions_are_added_to_the_inbox(deployment: Deployment) -> None:
+async def test_partitions_are_added_to_the_inbox(deployment: RunningDeployment) -> None:
     """A running worker keeps to the old ones; a new one refuses, and the way that it names is a way."""
     worker = deployment.start()
     await deployment.wait_until(lambda: deployment.count_events("lane.started") >= 4, "the lanes")
@@ -418,7 +420,7 @@ async def test_partitions_are_added_to_the_inbox(deployment: Deployment) -> None
     await is_sound(deployment)
 
 
-async def add_partitions(deployment: Deployment, name: str, count: int) -> None:
+async def add_partitions(deployment: RunningDeployment, name: str, count: int) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
     await admin.start()
     try:
@@ -427,7 +429,7 @@ async def add_partitions(deployment: Deployment, name: str, count: int) -> None:
         await admin.close()
 
 
-async def test_a_schema_newer_than_the_code(deployment: Deployment) -> None:
+async def test_a_schema_newer_than_the_code(deployment: RunningDeployment) -> None:
     await deployment.fetch("insert into migrations (number, name) values (99, 'later')")
     for name in ("run", "recover", "reconcile", "migrate"):
         done = await command(deployment, name)
@@ -435,7 +437,7 @@ async def test_a_schema_newer_than_the_code(deployment: Deployment) -> None:
     await deployment.fetch("delete from migrations where number = 99")
 
 
-async def test_workers_whose_clocks_are_hours_apart(deployment: Deployment) -> None:
+async def test_workers_whose_clocks_are_hours_apart(deployment: RunningDeployment) -> None:
     """No time that anybody sees comes from a worker's clock."""
     for hours in ("-2", "2"):
         deployment.start_planted(CLOCK_IS_OFF_BY_HOURS=hours)
@@ -449,7 +451,7 @@ async def test_workers_whose_clocks_are_hours_apart(deployment: Deployment) -> N
     assert datetime.now(UTC) - datetime.fromisoformat(min(times)) < timedelta(minutes=5)
 
 
-async def test_a_message_larger_than_the_broker_takes(deployment: Deployment) -> None:
+async def test_a_message_larger_than_the_broker_takes(deployment: RunningDeployment) -> None:
     """A worker does not start on such a topic; where it becomes one later, the lane says so, and waits until mended."""
     await set_limit(deployment, "bridge.approval-requests", 2000)
     refused = await command(deployment, "run")
@@ -476,11 +478,11 @@ async def test_a_message_larger_than_the_broker_takes(deployment: Deployment) ->
     await deployment.stop(worker)
 
 
-async def set_limit(deployment: Deployment, name: str, limit: int) -> None:
+async def set_limit(deployment: RunningDeployment, name: str, limit: int) -> None:
     await deployment.set_up_topic(name, max_message_bytes=str(limit), message_timestamp_type="LogAppendTime")
 
 
-async def test_workers_must_be_stopped_for_a_recovery(deployment: Deployment) -> None:
+async def test_workers_must_be_stopped_for_a_recovery(deployment: RunningDeployment) -> None:
     deployment.start()
     await deployment.wait_until(lambda: deployment.count_events("lane.started") >= 4, "the lanes")
     done = await recover(deployment)

@@ -2,12 +2,13 @@
 
 import json
 
+from contracts.cloudevents import write_attributes
 from contracts.inbound import Inbound, InboundMessage
 from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record
-from contracts.topics import SOURCES
+from contracts.topics import SOURCES, TopicNames
 
-PREFIX = "x."
+TOPICS = TopicNames("t.")
 AT = 1_764_000_000_000
 
 
@@ -24,17 +25,11 @@ def arrive(
     topic, value = "procore.budgets", body
     if isinstance(body, Inbound):
         topic = next(name for name, models in SOURCES.items() if type(body) in models)
-        headers = (
-            ("ce_specversion", b"1.0"),
-            ("ce_id", (message_id or f"m{offset}").encode()),
-            ("ce_source", b"test"),
-            ("ce_type", body.type.encode()),
-            ("content-type", b"application/json"),
-        )
+        headers = write_attributes(body.type, "test", message_id or f"m{offset}")
         value = json.dumps(body.model_dump(mode="json")).encode()
-    place = Place(PREFIX + topic, partition, offset if came_from is None else came_from)
+    place = Place(TOPICS.full(topic), partition, offset if came_from is None else came_from)
     assert not isinstance(value, Inbound)
     original = Record(place, AT, b"key", value, headers)
-    copy = copy_to_inbox(original, PREFIX + "bridge.inbox")
+    copy = copy_to_inbox(original, TOPICS.inbox)
     inbox = Record(Place(copy.topic, 0, offset), AT + offset, copy.key, copy.value, copy.headers)
-    return open_arrival(inbox, PREFIX)
+    return open_arrival(inbox, TOPICS)

@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaProducer
 
 from contracts.records import Outgoing, Record
 from worker.kafka.admin import NewTopicSpec, count_partitions, create_topics
-from worker.kafka.connection import Connection
-from worker.kafka.consumer import Reader
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
 from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
 from worker.kafka.producer import Appender, Publisher
@@ -21,20 +21,20 @@ from worker.kafka.producer import Appender, Publisher
 async def topic(kafka: str) -> str:
     name = f"k{uuid4().hex[:8]}"
     settings = {"max.message.bytes": "100000"}
-    assert await create_topics(Connection(kafka), [NewTopicSpec(name, 1, settings)], 1) == [name]
-    assert await create_topics(Connection(kafka), [NewTopicSpec(name, 1, settings)], 1) == []
+    assert await create_topics(KafkaConnection(kafka), [NewTopicSpec(name, 1, settings)], 1) == [name]
+    assert await create_topics(KafkaConnection(kafka), [NewTopicSpec(name, 1, settings)], 1) == []
     return name
 
 
 @pytest.fixture
-async def reader(kafka: str, topic: str) -> AsyncIterator[Reader]:
-    opened = Reader(Connection(kafka), f"{topic}-reader", [topic], start="earliest")
+async def reader(kafka: str, topic: str) -> AsyncIterator[Consumer]:
+    opened = Consumer(KafkaConnection(kafka), f"{topic}-reader", [topic], start="earliest")
     await opened.start()
     yield opened
     await opened.close(2.0)
 
 
-async def read(reader: Reader, count: int, patience: float = 20.0) -> list[Record]:
+async def read(reader: Consumer, count: int, patience: float = 20.0) -> list[Record]:
     found: list[Record] = []
     until = time.monotonic() + patience
     while len(found) < count:
@@ -47,8 +47,8 @@ def outgoing(topic: str, value: bytes | None, key: bytes | None = b"k") -> Outgo
     return Outgoing(topic, key, value, (("a", b"\xff"), ("b", None)))
 
 
-async def test_records_travel_untouched(kafka: str, topic: str, reader: Reader) -> None:
-    appender = Appender(Connection(kafka))
+async def test_records_travel_untouched(kafka: str, topic: str, reader: Consumer) -> None:
+    appender = Appender(KafkaConnection(kafka))
     await appender.append([outgoing(topic, b"one"), outgoing(topic, None, None)])
     first, second = await read(reader, 2)
     assert (first.key, first.value, first.headers) == (b"k", b"one", (("a", b"\xff"), ("b", None)))
@@ -62,7 +62,7 @@ async def test_records_travel_untouched(kafka: str, topic: str, reader: Reader) 
 
 @pytest.mark.parametrize("codec", ["gzip", "lz4", "snappy", "zstd"])
 async def test_records_are_read_whatever_they_were_packed_with(
-    kafka: str, topic: str, reader: Reader, codec: str
+    kafka: str, topic: str, reader: Consumer, codec: str
 ) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=kafka, compression_type=codec)
     await producer.start()
@@ -71,8 +71,8 @@ async def test_records_are_read_whatever_they_were_packed_with(
     assert (await read(reader, 1))[0].value == b"x" * 5000
 
 
-async def test_a_transaction_carries_records_and_offset_together(kafka: str, topic: str, reader: Reader) -> None:
-    connection, place = Connection(kafka), (topic, 0)
+async def test_a_transaction_carries_records_and_offset_together(kafka: str, topic: str, reader: Consumer) -> None:
+    connection, place = KafkaConnection(kafka), (topic, 0)
     assert await read_group_offsets(connection, topic, [place], 10.0) == {}
     publisher = Publisher(connection, f"{topic}-lane")
     await publisher.start()
@@ -93,8 +93,8 @@ async def test_a_transaction_carries_records_and_offset_together(kafka: str, top
     await successor.close(2.0)
 
 
-async def test_a_zombie_is_fenced(kafka: str, topic: str, reader: Reader) -> None:
-    connection, place = Connection(kafka), (topic, 0)
+async def test_a_zombie_is_fenced(kafka: str, topic: str, reader: Consumer) -> None:
+    connection, place = KafkaConnection(kafka), (topic, 0)
     zombie, successor = (Publisher(connection, f"{topic}-lane") for _ in range(2))
     await zombie.start()
     await zombie.publish(topic, place, 1, "", [outgoing(topic, b"before")], within=10.0)
@@ -110,9 +110,9 @@ async def test_a_zombie_is_fenced(kafka: str, topic: str, reader: Reader) -> Non
 
 async def test_a_lane_reads_from_where_it_seeks(kafka: str, topic: str) -> None:
     assigned: asyncio.Queue[list[Partition]] = asyncio.Queue()
-    appender = Appender(Connection(kafka))
+    appender = Appender(KafkaConnection(kafka))
     await appender.append([outgoing(topic, b"%d" % number) for number in range(5)])
-    reader = Reader(Connection(kafka), f"{topic}-lanes", [topic], start="none", on_assigned=assigned.put)
+    reader = Consumer(KafkaConnection(kafka), f"{topic}-lanes", [topic], start="none", on_assigned=assigned.put)
     await reader.start()
     [place] = await asyncio.wait_for(assigned.get(), 20)
     assert await reader.bounds(place) == (0, 5)
@@ -132,7 +132,7 @@ async def test_what_a_callback_raises_is_not_lost(kafka: str, topic: str) -> Non
     async def fail(_: list[Partition]) -> None:
         raise RuntimeError("planted")
 
-    reader = Reader(Connection(kafka), f"{topic}-failing", [topic], start="earliest", on_assigned=fail)
+    reader = Consumer(KafkaConnection(kafka), f"{topic}-failing", [topic], start="earliest", on_assigned=fail)
     await reader.start()
     until = time.monotonic() + 20
     with pytest.raises(RuntimeError, match="planted"):
@@ -142,7 +142,7 @@ async def test_what_a_callback_raises_is_not_lost(kafka: str, topic: str) -> Non
 
 
 async def test_a_broker_that_is_not_there() -> None:
-    nowhere = Connection("127.0.0.1:9")
+    nowhere = KafkaConnection("127.0.0.1:9")
     with pytest.raises(KafkaDown):
         await count_partitions(nowhere, ["any"])
     publisher = Publisher(nowhere, "lane")

@@ -10,12 +10,12 @@ import pytest
 from contracts.inbound import BudgetLocked, InboundMessage
 from contracts.inbox import Arrival
 from handlers.rules import Rules
-from outbox.batch import StumbledError, Suspects, identify
+from outbox.batch import DecisionFailedError, Suspects, identify
 from outbox.database import Connection, DatabaseDown, connect, transaction
 from outbox.deployment import find_due, find_held_jobs, keep_rules, read_story
-from outbox.migrate import SchemaUnfit, check_schema, list_migrations, migrate
+from outbox.migrate import SchemaMismatch, check_schema, list_migrations, migrate
 from outbox.store import Position, PositionLost, RulesVersion, read_outbox, store_batch, take_position
-from tests.integration.records import PREFIX, arrive
+from tests.integration.records import TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
 from worker.rules_files import write_rules
 
@@ -38,7 +38,7 @@ async def test_what_decide_sends_is_what_the_outbox_holds(
     connection: Connection, position: Position, rules: RulesVersion
 ) -> None:
     batch = [arrive(0, lock()), arrive(1, accept())]
-    after, decided = await store_batch(connection, position, batch, rules, PREFIX)
+    after, decided = await store_batch(connection, position, batch, rules, TOPICS)
     assert after.next_offset == 2
     stored = await read_outbox(connection, 0, 0, 2, 100)
     assert [row.record for row in stored] == [row.record for row in decided.rows]
@@ -65,7 +65,7 @@ async def test_the_state_survives_the_database(connection: Connection, position:
         acknowledge("success"),
     ]
     for offset, body in enumerate(told):
-        position, decided = await store_batch(connection, position, [arrive(offset, body)], rules, PREFIX)
+        position, decided = await store_batch(connection, position, [arrive(offset, body)], rules, TOPICS)
     assert await verdicts(connection) == ["applied"] * 5
     assert [row.type for row in decided.rows][-2:] == ["budget.returned.v1", "budget.status.v1"]
 
@@ -74,10 +74,10 @@ async def test_the_same_id_counts_once_in_a_batch_and_in_two(
     connection: Connection, position: Position, rules: RulesVersion
 ) -> None:
     batch = [arrive(0, lock(), "one"), arrive(1, lock(), "one"), arrive(2, accept(), "two")]
-    position, decided = await store_batch(connection, position, batch, rules, PREFIX)
+    position, decided = await store_batch(connection, position, batch, rules, TOPICS)
     assert [repeat.inbox.place.offset for repeat in decided.repeats] == [1]
     position, decided = await store_batch(
-        connection, position, [arrive(3, accept(), "two", partition=9), arrive(4, lock(), "one")], rules, PREFIX
+        connection, position, [arrive(3, accept(), "two", partition=9), arrive(4, lock(), "one")], rules, TOPICS
     )
     assert (decided.rows, len(decided.repeats)) == ([], 2)
     assert await count(connection, "history") == 2
@@ -90,8 +90,8 @@ async def test_two_workers_on_one_position(
     other = await connect(database_url)
     batch = [arrive(0, lock()), arrive(1, accept())]
     results = await asyncio.gather(
-        store_batch(connection, position, batch, rules, PREFIX),
-        store_batch(other, position, batch, rules, PREFIX),
+        store_batch(connection, position, batch, rules, TOPICS),
+        store_batch(other, position, batch, rules, TOPICS),
         return_exceptions=True,
     )
     assert sorted(type(result).__name__ for result in results) == ["PositionLost", "tuple"]
@@ -106,9 +106,9 @@ async def test_a_zombie_that_wakes_stores_nothing(
     taken = await take_position(successor, 0, uuid4())
     assert taken
     with pytest.raises(PositionLost):
-        await store_batch(connection, position, [arrive(0, lock())], rules, PREFIX)
+        await store_batch(connection, position, [arrive(0, lock())], rules, TOPICS)
     assert await count(connection, "history") == 0
-    await store_batch(successor, taken, [arrive(0, lock())], rules, PREFIX)
+    await store_batch(successor, taken, [arrive(0, lock())], rules, TOPICS)
     await successor.close()
 
 
@@ -136,7 +136,7 @@ async def test_a_session_that_dies_stores_nothing(
     async with transaction(connection):
         # The victim waits here with its transaction open, and is killed.
         await connection.execute("select 1 from positions for update")
-        storing = asyncio.create_task(store_batch(victim, position, [arrive(0, lock())], rules, PREFIX))
+        storing = asyncio.create_task(store_batch(victim, position, [arrive(0, lock())], rules, TOPICS))
         await asyncio.wait({storing}, timeout=0.3)
         await connection.execute("select pg_terminate_backend($1)", pid)
         with pytest.raises(DatabaseDown):
@@ -159,14 +159,14 @@ async def test_a_failed_commit_is_not_a_success(connection: Connection) -> None:
 async def test_a_budget_changed_by_somebody_else_is_noticed(
     connection: Connection, position: Position, rules: RulesVersion
 ) -> None:
-    position, _ = await store_batch(connection, position, [arrive(0, lock())], rules, PREFIX)
+    position, _ = await store_batch(connection, position, [arrive(0, lock())], rules, TOPICS)
     await connection.execute(
         "create function other() returns trigger language plpgsql as "
         "$$ begin update budgets set revision = revision + 1; return new; end $$;"
         "create trigger other after insert on history execute function other()"
     )
     with pytest.raises(PositionLost):
-        await store_batch(connection, position, [arrive(1, accept())], rules, PREFIX)
+        await store_batch(connection, position, [arrive(1, accept())], rules, TOPICS)
     assert await verdicts(connection) == ["applied"]
 
 
@@ -175,7 +175,7 @@ async def test_what_cannot_be_read_is_kept_and_set_aside_untouched(
 ) -> None:
     junk = b"\x00\xff junk"
     batch = [arrive(0, junk), arrive(1, junk, came_from=0), arrive(2, None), arrive(3, lock())]
-    _, decided = await store_batch(connection, position, batch, rules, PREFIX)
+    _, decided = await store_batch(connection, position, batch, rules, TOPICS)
     assert len(decided.repeats) == 1
     [letter, null, *_] = [row.record for row in await read_outbox(connection, 0, 0, 9, 100)]
     assert (letter.topic, letter.key, letter.value) == ("x.bridge.dead-letters", b"key", junk)
@@ -191,7 +191,7 @@ async def test_words_of_people_may_hold_anything(
     connection: Connection, position: Position, rules: RulesVersion
 ) -> None:
     batch = [arrive(0, lock(created_by="a\x00b")), arrive(1, accept(1, "x\x00y")), arrive(2, accept(1, "Ann"))]
-    await store_batch(connection, position, batch, rules, PREFIX)
+    await store_batch(connection, position, batch, rules, TOPICS)
     assert await verdicts(connection) == ["applied", "refused", "applied"]
 
 
@@ -206,7 +206,7 @@ async def test_a_job_passes_from_one_budget_to_another_in_one_batch(
         arrive(3, lock(2, key=second)),
         arrive(4, lock(2)),
     ]
-    _, decided = await store_batch(connection, position, batch, rules, PREFIX)
+    _, decided = await store_batch(connection, position, batch, rules, TOPICS)
     assert [row.type for row in decided.rows if row.type != "budget.status.v1"] == [
         "approval.requested.v1",
         "budget.returned.v1",
@@ -217,15 +217,15 @@ async def test_a_job_passes_from_one_budget_to_another_in_one_batch(
 
 
 async def test_verdicts_give_way(connection: Connection, position: Position, rules: RulesVersion) -> None:
-    position, _ = await store_batch(connection, position, [arrive(0, accept()), arrive(1, retrieve())], rules, PREFIX)
+    position, _ = await store_batch(connection, position, [arrive(0, accept()), arrive(1, retrieve())], rules, TOPICS)
     assert await verdicts(connection) == ["parked", "parked"]
-    await store_batch(connection, position, [arrive(2, lock())], rules, PREFIX)
+    await store_batch(connection, position, [arrive(2, lock())], rules, TOPICS)
     assert await verdicts(connection) == ["applied", "refused", "applied"]
 
 
 async def test_what_is_due_is_found_by_lane(connection: Connection, position: Position, rules: RulesVersion) -> None:
     await store_batch(
-        connection, position, [arrive(0, lock()), arrive(1, accept()), arrive(2, accept(9))], rules, PREFIX
+        connection, position, [arrive(0, lock()), arrive(1, accept()), arrive(2, accept(9))], rules, TOPICS
     )
     await connection.execute(
         "update budgets set acknowledgement_due_at = now() + '1 minute', parked_due_at = now() + '1 minute'"
@@ -244,7 +244,7 @@ async def hold_at(
 ) -> Position:
     """Store a batch on one message of which deciding fails."""
     suspects = Suspects(frozenset({identify(batch[number])}))
-    after, decided = await store_batch(connection, position, batch, rules, PREFIX, suspects)
+    after, decided = await store_batch(connection, position, batch, rules, TOPICS, suspects)
     assert decided.holds
     return after
 
@@ -261,12 +261,12 @@ async def test_what_is_held_is_taken_up_again_in_order(
     later = [arrive(4, release()), arrive(5, lock(2, STEEL | {"original_amount": "1.00"}))]
     if at_once:
         _, decided = await store_batch(
-            connection, position, batch + later, rules, PREFIX, Suspects(frozenset({identify(batch[1])}))
+            connection, position, batch + later, rules, TOPICS, Suspects(frozenset({identify(batch[1])}))
         )
     else:
         position = await hold_at(connection, position, rules, batch, 1)
         assert await verdicts(connection) == ["applied", "held", "held", "held"]
-        _, decided = await store_batch(connection, position, later, rules, PREFIX)
+        _, decided = await store_batch(connection, position, later, rules, TOPICS)
     # The second acceptance, held and then parked, was decided when its version was taken up.
     assert await verdicts(connection) == ["applied", "applied", "applied", "applied", "applied", "applied"]
     sent = [row.type for row in decided.rows if row.inbox_offset >= 4]
@@ -283,7 +283,7 @@ async def test_a_skipped_message_is_passed_over(
 ) -> None:
     batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, reject())]
     position = await hold_at(connection, position, rules, batch, 1)
-    await store_batch(connection, position, [arrive(3, release("skip"))], rules, PREFIX)
+    await store_batch(connection, position, [arrive(3, release("skip"))], rules, TOPICS)
     assert await verdicts(connection) == ["applied", "ignored", "applied", "applied"]
 
 
@@ -295,12 +295,12 @@ async def test_a_release_that_fails_leaves_all_as_it_was(
     position = await hold_at(connection, position, rules, batch, 1)
     broken = replace(rules, rules=Trap(**{name: getattr(RULES, name) for name in RULES.__slots__}))
     too_early = [arrive(2, release())]
-    with pytest.raises(StumbledError) as stumbled:
-        await store_batch(connection, position, too_early, broken, PREFIX)
+    with pytest.raises(DecisionFailedError) as stumbled:
+        await store_batch(connection, position, too_early, broken, TOPICS)
     assert stumbled.value.arrival is too_early[0]
     position = await hold_at(connection, position, broken, too_early, 0)
     assert await verdicts(connection) == ["applied", "held", "ignored"]
-    await store_batch(connection, position, [arrive(3, release())], rules, PREFIX)
+    await store_batch(connection, position, [arrive(3, release())], rules, TOPICS)
     assert await verdicts(connection) == ["applied", "applied", "ignored", "applied"]
 
 
@@ -309,11 +309,11 @@ async def test_where_spectrum_may_hold_something(
 ) -> None:
     told: list[InboundMessage] = [lock(), accept(), acknowledge("failed")]
     position, _ = await store_batch(
-        connection, position, [arrive(n, body) for n, body in enumerate(told)], rules, PREFIX
+        connection, position, [arrive(n, body) for n, body in enumerate(told)], rules, TOPICS
     )
     [held] = await find_held_jobs(connection)
     assert (held.key, held.job_number) == (KEY, "26-1001")
-    await store_batch(connection, position, [arrive(3, reset())], rules, PREFIX)
+    await store_batch(connection, position, [arrive(3, reset())], rules, TOPICS)
     assert await find_held_jobs(connection) == []
 
 
@@ -329,12 +329,12 @@ async def test_a_bug_holds_its_budget_and_nothing_else(
 ) -> None:
     broken = replace(rules, rules=Trap(**{name: getattr(RULES, name) for name in RULES.__slots__}))
     batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, retrieve())]
-    with pytest.raises(StumbledError) as stumbled:
-        await store_batch(connection, position, batch, broken, PREFIX)
+    with pytest.raises(DecisionFailedError) as stumbled:
+        await store_batch(connection, position, batch, broken, TOPICS)
     assert stumbled.value.arrival is batch[1]
     assert await count(connection, "history") == 0
     other = arrive(3, lock(1, key=KEY._replace(project_id=5)))
-    await store_batch(connection, position, [*batch, other], broken, PREFIX, Suspects(frozenset({identify(batch[1])})))
+    await store_batch(connection, position, [*batch, other], broken, TOPICS, Suspects(frozenset({identify(batch[1])})))
     assert await verdicts(connection) == ["applied", "held", "held", "applied"]
     story = await read_story(connection, KEY)
     assert story
@@ -362,7 +362,7 @@ async def test_a_bug_holds_its_budget_and_nothing_else(
 async def test_the_database_refuses_what_cannot_be(
     connection: Connection, position: Position, rules: RulesVersion, change: str
 ) -> None:
-    await store_batch(connection, position, [arrive(0, lock()), arrive(1, accept())], rules, PREFIX)
+    await store_batch(connection, position, [arrive(0, lock()), arrive(1, accept())], rules, TOPICS)
     with pytest.raises(asyncpg.CheckViolationError):
         await connection.execute(f"update budgets set {change}")
 
@@ -371,7 +371,7 @@ async def test_two_budgets_cannot_claim_one_job(
     connection: Connection, position: Position, rules: RulesVersion
 ) -> None:
     await store_batch(
-        connection, position, [arrive(0, lock()), arrive(1, lock(1, key=KEY._replace(budget_id=2)))], rules, PREFIX
+        connection, position, [arrive(0, lock()), arrive(1, lock(1, key=KEY._replace(budget_id=2)))], rules, TOPICS
     )
     with pytest.raises(asyncpg.ExclusionViolationError):
         await connection.execute("update budgets set claims_job = true")
@@ -385,7 +385,7 @@ async def test_the_largest_budget_is_stored(connection: Connection, position: Po
         for number in range(2000)
     ]
     body: BudgetLocked = lock(1, *lines)
-    _, decided = await store_batch(connection, position, [arrive(0, body), arrive(1, accept())], large, PREFIX)
+    _, decided = await store_batch(connection, position, [arrive(0, body), arrive(1, accept())], large, TOPICS)
     assert [len(row.record.value or b"") > 300_000 for row in decided.rows] == [True, False, True, False]
 
 
@@ -398,12 +398,12 @@ class TestMigrate:
 
     async def test_a_schema_that_does_not_fit(self, database_url: str) -> None:
         session = await connect(database_url)
-        with pytest.raises(SchemaUnfit, match="budget-bridge migrate"):
+        with pytest.raises(SchemaMismatch, match="budget-bridge migrate"):
             await check_schema(session)
         await migrate(session)
         await check_schema(session)
         await session.execute("insert into migrations (number, name) values (9999, 'newer')")
-        with pytest.raises(SchemaUnfit, match="newer"):
+        with pytest.raises(SchemaMismatch, match="newer"):
             await migrate(session)
         await session.close()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from contracts.budget_key import BudgetKey
 from contracts.cloudevents import Message
 from contracts.fields import write_time
 from contracts.inbound import (
@@ -23,8 +24,8 @@ from contracts.inbound import (
     InboundMessage,
 )
 from contracts.outbound import BudgetStatus, SpectrumExport
-from demo.spectrum import Answer, Held, Job, LineKey, Order, Refusal, Spectrum, read_order, write_acknowledgement
-from handlers.budget import Budget, BudgetKey, Status
+from demo.spectrum import Answer, Job, LineHeld, LineKey, Order, Refusal, Spectrum, read_order, write_acknowledgement
+from handlers.budget import Budget, Status
 from handlers.decide import decide
 from handlers.decision import DeadLetter, Outcome, Situation
 from handlers.rules import CostType, Phase, Rules
@@ -100,7 +101,7 @@ class World:
             job = self.spectrum.jobs.setdefault(Job("001", number), {})
             if self.chance.random() < 0.5:
                 order_line = LineKey("P1", "L")
-                job[order_line] = Held(revisions={"CR-77": OTHERS_BOOKING})
+                job[order_line] = LineHeld(revisions={"CR-77": OTHERS_BOOKING})
 
     # What people and machines do
 

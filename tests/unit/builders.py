@@ -7,6 +7,7 @@ from decimal import Decimal
 from itertools import count
 from typing import Any, Literal
 
+from contracts.budget_key import BudgetKey
 from contracts.cloudevents import Message
 from contracts.inbound import (
     ApprovalDecision,
@@ -20,7 +21,7 @@ from contracts.inbound import (
     InboundMessage,
 )
 from contracts.outbound import Outbound
-from handlers.budget import Budget, BudgetKey, Status
+from handlers.budget import Budget, Status
 from handlers.decide import decide
 from handlers.decision import DeadLetter, Outcome, Situation, Step
 from handlers.ids import name_export

@@ -15,7 +15,7 @@ from contracts.inbox import copy_to_inbox, open_arrival
 from contracts.outbound import ExportLine, SpectrumExport
 from contracts.records import Headers, Place, Record
 from contracts.samples import load_sample
-from contracts.topics import SOURCES, list_topics
+from contracts.topics import SOURCES, TopicNames, list_topics
 
 BUDGETS = "procore.budgets"
 KINDS = [(topic, model.type) for topic, models in SOURCES.items() for model in models]
@@ -188,7 +188,7 @@ class TestInbox:
         inbox = Record(Place(copy.topic, 0, 5), 2000, copy.key, copy.value, copy.headers)
         for name, value in changes.items():
             object.__setattr__(inbox, name, value)
-        return open_arrival(inbox, "x.")
+        return open_arrival(inbox, TopicNames("x."))
 
     def test_a_record_comes_out_as_it_went_in(self) -> None:
         record = binary("budget.locked.v1", lock())

@@ -7,12 +7,12 @@ import pytest
 
 from contracts.records import Place, Record
 from outbox.store import Position, describe_record
-from worker.pipeline.lane_check import NEW, Found, LaneUnsafe, check_lane, check_last_record, sign_offset
+from worker.pipeline.lane_check import NEW, LaneRefused, LaneState, check_lane, check_last_record, sign_offset
 
 OURS = UUID(int=1)
 RECORD = Record(Place("inbox", 0, 9), 1000, b"4211/90071", b"value", (("a", b"b"), ("c", None)))
 POSITION = Position(0, 10, uuid4(), describe_record(RECORD))
-FITS = Found(OURS, 7, sign_offset(OURS), 0, 20, POSITION)
+FITS = LaneState(OURS, 7, sign_offset(OURS), 0, 20, POSITION)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ FITS = Found(OURS, 7, sign_offset(OURS), 0, 20, POSITION)
         replace(FITS, offset=0, metadata=sign_offset(OURS, NEW), position=replace(POSITION, next_offset=0)),
     ],
 )
-def test_what_fits(found: Found) -> None:
+def test_what_fits(found: LaneState) -> None:
     check_lane(found)
 
 
@@ -42,8 +42,8 @@ def test_what_fits(found: Found) -> None:
         (replace(FITS, log_start=11), "recreated or truncated"),
     ],
 )
-def test_what_does_not_fit_is_said_with_the_way_out(found: Found, said: str) -> None:
-    with pytest.raises(LaneUnsafe, match="recover") as refused:
+def test_what_does_not_fit_is_said_with_the_way_out(found: LaneState, said: str) -> None:
+    with pytest.raises(LaneRefused, match="recover") as refused:
         check_lane(found)
     assert said in str(refused.value)
 
@@ -62,5 +62,5 @@ def test_what_does_not_fit_is_said_with_the_way_out(found: Found, said: str) -> 
 def test_the_record_before_must_be_the_one_that_was_read(other: Record | None) -> None:
     check_last_record(POSITION, RECORD)
     check_last_record(replace(POSITION, last=None), None)
-    with pytest.raises(LaneUnsafe, match="recreated"):
+    with pytest.raises(LaneRefused, match="recreated"):
         check_last_record(POSITION, other)

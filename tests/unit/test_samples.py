@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from contracts import samples
+from contracts.budget_key import BudgetKey
 from contracts.cloudevents import Message
 from contracts.inbound import InboundMessage
 from contracts.samples import load_sample
 from contracts.topics import OUTPUTS, SOURCES
-from handlers.budget import Budget, BudgetKey
+from handlers.budget import Budget
 from handlers.decide import decide
 from handlers.decision import DeadLetter, Situation
 from worker.rules_files import read_rules

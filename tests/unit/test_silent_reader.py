@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from worker.kafka.connection import Connection
-from worker.kafka.consumer import Reader
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 
 PLACE = TopicPartition("inbox", 0)
 
 
-class Consumer:
+class AiokafkaConsumer:
     """aiokafka's consumer as it is seen from outside."""
 
     def __init__(self) -> None:
@@ -47,9 +47,9 @@ def clock() -> Clock:
 
 
 async def open_reader(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Consumer]:
-    reader: Any = Reader(Connection("127.0.0.1:1"), "group", ["inbox"], start="none")
+    reader: Any = Consumer(KafkaConnection("127.0.0.1:1"), "group", ["inbox"], start="none")
     await reader._consumer.stop()
-    reader._consumer = Consumer()
+    reader._consumer = AiokafkaConsumer()
     monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time)
     reader._note((PLACE,), (), full=False)
     return reader, reader._consumer

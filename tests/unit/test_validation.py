@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from contracts.budget_key import BudgetKey
 from contracts.outbound import BudgetError
-from handlers.budget import BudgetKey, Status
+from handlers.budget import Status
 from handlers.rules import Job, Phase
 from tests.unit.builders import CONCRETE, KEY, STEEL, Line, Story, accept, acknowledge, bring_to, lock
 

@@ -13,13 +13,12 @@ from rich.table import Table
 
 from contracts.fields import write_time
 from contracts.records import Outgoing
-from contracts.topics import DEAD_LETTERS
 from outbox.audit import Snapshot
-from outbox.database import close, connect
+from outbox.database import open_session
 from outbox.dead_letters import SetAside, Wanted, read_dead_letters
-from outbox.migrate import check_schema
+from outbox.migrate import open_checked_session
 from worker.commands.shared import ANSWER_IS_NO, read_key, tell_problems
-from worker.deployment import connect_kafka
+from worker.kafka.connection import connect_kafka
 from worker.kafka.producer import Appender
 from worker.settings import ServerSettings, read_settings
 
@@ -103,20 +102,13 @@ def _find(letter: UUID) -> SetAside:
 
 async def _read(wanted: Wanted) -> list[SetAside]:
     settings = read_settings(ServerSettings)
-    connection = await connect(settings.database_url.get_secret_value())
-    try:
-        await check_schema(connection)
-        return await read_dead_letters(connection, settings.topic_prefix + DEAD_LETTERS, wanted)
-    finally:
-        await close(connection, 1.0)
+    async with open_checked_session(settings.database_url.get_secret_value()) as connection:
+        return await read_dead_letters(connection, settings.topics.dead_letters, wanted)
 
 
 async def _read_pruned_before() -> datetime | None:
-    connection = await connect(read_settings(ServerSettings).database_url.get_secret_value())
-    try:
+    async with open_session(read_settings(ServerSettings).database_url.get_secret_value()) as connection:
         return await Snapshot(connection).read_pruned_before()
-    finally:
-        await close(connection, 1.0)
 
 
 async def _append(record: Outgoing) -> None:

@@ -12,7 +12,7 @@ from worker.commands.shared import ANSWER_IS_NO, make_console
 from worker.doctor.checks import Check, Checks, keep_going, show_checks
 from worker.doctor.environment import examine_database, examine_held_jobs, examine_rules_files, examine_settings, is_fit
 from worker.doctor.kafka import examine_kafka
-from worker.settings import ConfigurationBroken, DatabaseSettings, KafkaSettings, read_settings
+from worker.settings import ConfigurationError, DatabaseSettings, KafkaSettings, read_settings
 
 
 def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
@@ -36,7 +36,7 @@ async def _examine() -> list[Check]:
     connection = None
     try:
         connection = await connect(read_settings(DatabaseSettings).database_url.get_secret_value())
-    except ConfigurationBroken:
+    except ConfigurationError:
         pass  # told with the other settings
     except DatabaseDown as down:
         checks.append(Check("database", "wrong", f"it does not answer: {down}", "start it, or mend DATABASE_URL"))
@@ -58,7 +58,7 @@ async def _examine_servers(connection: Connection | None, rules: Rules | None) -
         checks += await _collect("rules", examine_held_jobs(database, rules))
     try:
         kafka = read_settings(KafkaSettings)
-    except ConfigurationBroken:
+    except ConfigurationError:
         return checks
     return checks + await _collect("kafka", examine_kafka(kafka, database))
 

@@ -4,7 +4,7 @@ import asyncio
 
 import typer
 
-from outbox.database import close, connect
+from outbox.database import open_session
 from outbox.migrate import migrate
 from worker.commands.shared import tell_problems
 from worker.settings import (
@@ -17,11 +17,8 @@ def migrate_database() -> None:
     """Bring the database schema up to date. Safe to run twice, and by many at once."""
 
     async def work(settings: DatabaseSettings) -> list[str]:
-        connection = await connect(settings.database_url.get_secret_value())
-        try:
+        async with open_session(settings.database_url.get_secret_value()) as connection:
             return await migrate(connection)
-        finally:
-            await close(connection, 1.0)
 
     with tell_problems():
         applied = asyncio.run(work(read_settings(DatabaseSettings)))

@@ -8,11 +8,11 @@ from typing import Annotated, Final, Literal
 
 import typer
 
+from contracts.budget_key import BudgetKey
 from contracts.fields import write_time
-from handlers.budget import BudgetKey
-from outbox.deployment import Story
+from outbox.deployment import BudgetRecord
 from worker.commands.shared import ANSWER_IS_NO, Key, find_story, read_key, tell_problems
-from worker.deployment import connect_kafka
+from worker.kafka.connection import connect_kafka
 from worker.operator_messages import Said, say_acknowledgement, say_release, say_reset, say_retry, send_said
 from worker.settings import ServerSettings, read_settings
 
@@ -43,7 +43,7 @@ def release(
 def reset(key: Key, by: By, why: Why, *, yes: Yes = False) -> None:
     """Give the job of a budget free, after a look in Spectrum: its earlier exports no longer count."""
 
-    def write(budget: BudgetKey, story: Story) -> Said:
+    def write(budget: BudgetKey, story: BudgetRecord) -> Said:
         exports = [sent for sent in story.sent if sent.type in {"spectrum.export.v1", "spectrum.resync.v1"}]
         typer.echo(
             f"Spectrum may hold something of budget {budget}: {len(exports)} exports or attempts were sent"
@@ -74,7 +74,7 @@ def acknowledge(
 ) -> None:
     """Answer an export in Spectrum's place, which took it or did not, but never said so."""
 
-    def write(budget: BudgetKey, story: Story) -> Said:
+    def write(budget: BudgetKey, story: BudgetRecord) -> Said:
         shown = story.status
         if shown is None or shown.export_id is None:
             typer.echo(f"the current version of budget {budget} has no export that could be acknowledged", err=True)
@@ -88,13 +88,13 @@ def acknowledge(
     _say(key, write)
 
 
-def _say(key: str, write: Callable[[BudgetKey, Story], Said]) -> None:
+def _say(key: str, write: Callable[[BudgetKey, BudgetRecord], Said]) -> None:
     """Say something to a budget that is known, and tell what became of it."""
     with tell_problems():
         settings = read_settings(ServerSettings)
         budget = read_key(key)
         said = write(budget, asyncio.run(find_story(settings, budget)))
-        message_id = asyncio.run(send_said(connect_kafka(settings), settings.topic_prefix, said))
+        message_id = asyncio.run(send_said(connect_kafka(settings), settings.topics, said))
         typer.echo(f"sent {said.type} {message_id}")
         answer = asyncio.run(_wait_for_verdict(settings, budget, message_id))
         if answer is None:
@@ -119,6 +119,6 @@ async def _wait_for_verdict(settings: ServerSettings, budget: BudgetKey, message
     return None
 
 
-def _find_version(story: Story) -> int:
+def _find_version(story: BudgetRecord) -> int:
     """Find the version that is meant: the current one, or, before there is one, that of the latest message."""
     return story.status.budget_version if story.status else story.history[-1].budget_version

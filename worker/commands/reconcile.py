@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from outbox.database import close, connect
+from outbox.database import open_session
 from outbox.migrate import check_schema
 from worker.commands.shared import ANSWER_IS_NO, set_scene, tell_problems
-from worker.deployment import Scene
+from worker.deployment import Deployment
 from worker.reconcile.findings import Findings, show_findings, write_findings
 from worker.reconcile.reconcile import reconcile
 from worker.settings import (
@@ -37,10 +37,7 @@ def reconcile_everything(
             raise typer.Exit(ANSWER_IS_NO)
 
 
-async def _look(scene: Scene) -> Findings:
-    connection = await connect(scene.database_url)
-    try:
+async def _look(scene: Deployment) -> Findings:
+    async with open_session(scene.database_url) as connection:
         await check_schema(connection)
-    finally:
-        await close(connection, 1.0)
     return await reconcile(scene)

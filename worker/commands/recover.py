@@ -8,7 +8,7 @@ from rich.console import Console
 
 from worker.commands.run import read_worker_settings
 from worker.commands.shared import ANSWER_IS_NO, set_scene, tell_problems
-from worker.recover.plan import Choices, Step, TreatAs, open_recoverer
+from worker.recover.plan import Choices, Repair, TreatAs, open_recoverer
 
 
 def recover_deployment(
@@ -34,7 +34,7 @@ def recover_deployment(
         settings, rules = read_worker_settings()
         scene = set_scene(settings)
 
-        async def plan() -> list[Step]:
+        async def plan() -> list[Repair]:
             recoverer = await open_recoverer(scene, rules, Choices(adopt, treat_as, publish_again))
             return await recoverer.plan()
 
@@ -57,6 +57,6 @@ def recover_deployment(
         console.print("nothing is out of place; `budget-bridge reconcile` proves it")
 
 
-async def _act(step: Step) -> None:
+async def _act(step: Repair) -> None:
     if step.act:
         await step.act()

@@ -6,13 +6,12 @@ from typing import Final
 
 import typer
 
-from outbox.database import close, connect
 from outbox.deployment import find_held_jobs
-from outbox.migrate import check_schema
+from outbox.migrate import open_checked_session
 from worker.commands.shared import tell_problems
 from worker.rules_files import check_held_jobs, read_rules
 from worker.settings import (
-    ConfigurationBroken,
+    ConfigurationError,
     DatabaseSettings,
     RulesSettings,
     read_settings,
@@ -26,12 +25,8 @@ def check_rules() -> None:
     """Read RULES_DIR and print every problem at once; with DATABASE_URL also against what is exported."""
 
     async def read_held(settings: DatabaseSettings) -> tuple[str, ...]:
-        connection = await connect(settings.database_url.get_secret_value())
-        try:
-            await check_schema(connection)
+        async with open_checked_session(settings.database_url.get_secret_value()) as connection:
             return check_held_jobs(rules, await find_held_jobs(connection))
-        finally:
-            await close(connection, 1.0)
 
     with tell_problems():
         rules = read_rules(read_settings(RulesSettings).rules_dir)
@@ -41,7 +36,7 @@ def check_rules() -> None:
         )
         if "DATABASE_URL" in os.environ:
             if problems := asyncio.run(read_held(read_settings(DatabaseSettings))):
-                raise ConfigurationBroken(problems)
+                raise ConfigurationError(problems)
             typer.echo(f"the rules are in order: {counts}; they fit what is exported")
         else:
             typer.echo(f"the rules are in order: {counts}")

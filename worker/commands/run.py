@@ -7,7 +7,7 @@ from worker.app import run_worker
 from worker.commands.shared import tell_problems
 from worker.rules_files import read_rules
 from worker.settings import (
-    ConfigurationBroken,
+    ConfigurationError,
     RulesSettings,
     WorkerSettings,
     read_settings,
@@ -27,13 +27,13 @@ def read_worker_settings() -> tuple[WorkerSettings, Rules]:
     problems: list[str] = []
     try:
         settings = read_settings(WorkerSettings)
-    except ConfigurationBroken as broken:
+    except ConfigurationError as broken:
         problems.extend(broken.problems)
     try:
         rules = read_rules(read_settings(RulesSettings).rules_dir)
-    except ConfigurationBroken as broken:
+    except ConfigurationError as broken:
         # A folder that is missing was told with the other settings.
         problems.extend(problem for problem in broken.problems if problem not in problems)
     if problems:
-        raise ConfigurationBroken(tuple(problems))
+        raise ConfigurationError(tuple(problems))
     return settings, rules

@@ -1,6 +1,5 @@
 """What the commands share: exit codes, how problems are told, how a budget is named and found."""
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,18 +9,19 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
-from handlers.budget import BudgetKey
-from outbox.database import DatabaseBusy, DatabaseDown, close, connect
-from outbox.deployment import Story, read_story
-from outbox.migrate import SchemaUnfit, check_schema
-from worker.deployment import Scene, connect_kafka
+from contracts.budget_key import BudgetKey, parse_budget_key
+from outbox.database import DatabaseBusy, DatabaseDown
+from outbox.deployment import BudgetRecord, read_story
+from outbox.migrate import SchemaMismatch, open_checked_session
+from worker.deployment import Deployment
+from worker.durations import parse_duration
+from worker.kafka.connection import connect_kafka
 from worker.kafka.errors import KafkaDown
-from worker.settings import ConfigurationBroken, DatabaseSettings, ServerSettings
+from worker.settings import ConfigurationError, DatabaseSettings, ServerSettings
 
 ANSWER_IS_NO: Final = 1
 BROKEN: Final = 2
 
-_UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 Key = Annotated[str, typer.Argument(metavar="COMPANY/PROJECT/BUDGET", help="Which budget, e.g. 4211/90071/55210.")]
 
@@ -31,9 +31,9 @@ def tell_problems() -> Iterator[None]:
     """Print every problem to the error output and end with the exit code for it."""
     try:
         yield
-    except ConfigurationBroken as broken:
+    except ConfigurationError as broken:
         _print_problems(broken.problems)
-    except (DatabaseBusy, DatabaseDown, KafkaDown, SchemaUnfit) as down:
+    except (DatabaseBusy, DatabaseDown, KafkaDown, SchemaMismatch) as down:
         _print_problems((f"{type(down).__name__}: {down}",))
 
 
@@ -46,14 +46,10 @@ def _print_problems(problems: tuple[str, ...]) -> None:
     raise typer.Exit(BROKEN)
 
 
-async def find_story(settings: DatabaseSettings, key: BudgetKey) -> Story:
+async def find_story(settings: DatabaseSettings, key: BudgetKey) -> BudgetRecord:
     """Find a budget's story; ends with exit code 1 where nothing is known of it."""
-    connection = await connect(settings.database_url.get_secret_value())
-    try:
-        await check_schema(connection)
+    async with open_checked_session(settings.database_url.get_secret_value()) as connection:
         story = await read_story(connection, key)
-    finally:
-        await close(connection, 1.0)
     if story is None:
         typer.echo(f"nothing is known of budget {key}", err=True)
         raise typer.Exit(ANSWER_IS_NO)
@@ -65,29 +61,27 @@ def make_console() -> Console:
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 
 
-def set_scene(settings: ServerSettings) -> Scene:
+def set_scene(settings: ServerSettings) -> Deployment:
     """Set the scene that the settings name."""
-    return Scene(
+    return Deployment(
         connect_kafka(settings),
         settings.database_url.get_secret_value(),
         settings.kafka_group_id,
-        settings.topic_prefix,
+        settings.topics,
     )
 
 
 def read_key(text: str) -> BudgetKey:
     """Read a budget key as people write it."""
-    parts = text.split("/")
-    if len(parts) != len(BudgetKey._fields) or not all(part.isascii() and part.isdigit() for part in parts):
-        message = f"{text!r} is no budget key; COMPANY/PROJECT/BUDGET is expected, such as 4211/90071/55210"
-        raise typer.BadParameter(message)
-    return BudgetKey(*map(int, parts))
+    try:
+        return parse_budget_key(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def read_age(text: str) -> timedelta:
     """Read an age as people write it."""
-    found = re.fullmatch(r"([0-9]{1,5})([dhms])", text)
-    if not found:
-        message = f"{text!r} is no age; a number of days, hours, minutes or seconds is expected, such as 400d or 12h"
-        raise typer.BadParameter(message)
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

@@ -10,10 +10,10 @@ import typer
 from worker.commands.shared import find_story, make_console, read_key, set_scene, tell_problems
 from worker.kafka.errors import KafkaDown
 from worker.reports.budget_report import show_story, write_story
-from worker.reports.message_locations import Whereabouts, find_places
+from worker.reports.message_locations import Location, find_locations
 from worker.reports.overview import look_over, show_overview, write_overview
 from worker.settings import (
-    ConfigurationBroken,
+    ConfigurationError,
     DatabaseSettings,
     HttpSettings,
     ServerSettings,
@@ -50,10 +50,10 @@ def show_status(
             return
         budget = read_key(key)
         story = asyncio.run(find_story(read_settings(DatabaseSettings), budget))
-        places: dict[UUID, Whereabouts] = {}
+        places: dict[UUID, Location] = {}
         try:
-            places = asyncio.run(find_places(set_scene(read_settings(ServerSettings)), story.sent))
-        except (ConfigurationBroken, KafkaDown) as why:
+            places = asyncio.run(find_locations(set_scene(read_settings(ServerSettings)), story.sent))
+        except (ConfigurationError, KafkaDown) as why:
             # The database has the story; Kafka only knows where things stand.
             typer.echo(f"where in Kafka things stand is not known: {why}", err=True)
         if as_json:

@@ -7,8 +7,8 @@ import typer
 
 from contracts.topics import list_topics
 from worker.commands.shared import tell_problems
-from worker.deployment import connect_kafka
 from worker.kafka.admin import NewTopicSpec, create_topics
+from worker.kafka.connection import connect_kafka
 from worker.settings import (
     KafkaSettings,
     read_settings,
@@ -24,8 +24,6 @@ def make_topics(
     """Create the topics that are missing; existing ones stay as they are."""
     with tell_problems():
         settings = read_settings(KafkaSettings)
-        specs = [
-            NewTopicSpec(settings.topic_prefix + topic.name, partitions, topic.settings) for topic in list_topics()
-        ]
+        specs = [NewTopicSpec(settings.topics.full(topic.name), partitions, topic.settings) for topic in list_topics()]
         created = asyncio.run(create_topics(connect_kafka(settings), specs, replication_factor))
         typer.echo("\n".join(f"created {name}" for name in created) or "all topics are there")

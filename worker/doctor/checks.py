@@ -13,7 +13,7 @@ from rich.table import Table
 from outbox.database import DatabaseDown
 from worker.kafka.errors import KafkaDown
 
-State = Literal["ok", "look", "wrong"]
+CheckState = Literal["ok", "look", "wrong"]
 
 
 class Check(NamedTuple):
@@ -21,7 +21,7 @@ class Check(NamedTuple):
 
     about: str
     """Such as ``topics``: what belongs together."""
-    state: State
+    state: CheckState
     found: str
     to_do: str = ""
 

@@ -8,10 +8,10 @@ from handlers.rules import Rules
 from outbox.checkup import list_missing_rights, read_state
 from outbox.database import OLDEST_VERSION, Connection, DatabaseDown
 from outbox.deployment import find_held_jobs
-from outbox.migrate import SchemaUnfit, check_schema
+from outbox.migrate import SchemaMismatch, check_schema
 from worker.doctor.checks import Check, Checks
 from worker.rules_files import check_held_jobs, read_rules
-from worker.settings import ConfigurationBroken, RulesSettings, WorkerSettings, read_settings
+from worker.settings import ConfigurationError, RulesSettings, WorkerSettings, read_settings
 
 CLOCKS: Final = timedelta(seconds=5)
 FEW_CONNECTIONS: Final = 10
@@ -21,7 +21,7 @@ def examine_settings() -> list[Check]:
     """Look at the environment: every problem at once."""
     try:
         read_settings(WorkerSettings)
-    except ConfigurationBroken as broken:
+    except ConfigurationError as broken:
         to_do = "set it in the environment; the README lists them"
         return [Check("configuration", "wrong", problem, to_do) for problem in broken.problems]
     return [Check("configuration", "ok", "every setting that the worker needs is there")]
@@ -31,7 +31,7 @@ def examine_rules_files() -> tuple[list[Check], Rules | None]:
     """Look at what accounting keeps; gives the rules where they can be read."""
     try:
         rules = read_rules(read_settings(RulesSettings).rules_dir)
-    except ConfigurationBroken as broken:
+    except ConfigurationError as broken:
         if "RULES_DIR" not in os.environ:
             return [], None
         to_do = "mend it; `budget-bridge rules check` reads it again"
@@ -50,7 +50,7 @@ async def is_fit(connection: Connection) -> bool:
     """Tell whether the schema is the one that this version needs."""
     try:
         await check_schema(connection)
-    except (DatabaseDown, SchemaUnfit):
+    except (DatabaseDown, SchemaMismatch):
         # Told by the look at the database itself.
         return False
     return True
@@ -85,7 +85,7 @@ async def examine_database(connection: Connection) -> Checks:
         yield Check("permissions", "ok", "the database permits all that is done")
     try:
         await check_schema(connection)
-    except SchemaUnfit as unfit:
+    except SchemaMismatch as unfit:
         yield Check("database", "wrong", str(unfit), "run `budget-bridge migrate` with this version")
         return
     yield Check("database", "ok", "its schema is the one that this version needs")

@@ -17,7 +17,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from worker.kafka.connection import APPEND_SECONDS, Connection
+from worker.kafka.connection import APPEND_SECONDS, KafkaConnection
 from worker.kafka.errors import KafkaDown, stop_within, translate_errors
 
 _TOPIC_EXISTS: Final = 36
@@ -44,7 +44,7 @@ class NewTopicSpec:
     settings: Mapping[str, str]
 
 
-async def create_topics(connection: Connection, topics: Sequence[NewTopicSpec], copies: int | None) -> list[str]:
+async def create_topics(connection: KafkaConnection, topics: Sequence[NewTopicSpec], copies: int | None) -> list[str]:
     """Make the topics that are missing; returns their names. Existing ones stay as they are.
 
     Each is kept in so many copies; ``None`` is three, or one on each broker where there are fewer.
@@ -71,7 +71,7 @@ async def create_topics(connection: Connection, topics: Sequence[NewTopicSpec], 
     return created
 
 
-async def count_partitions(connection: Connection, topics: Sequence[str]) -> dict[str, int]:
+async def count_partitions(connection: KafkaConnection, topics: Sequence[str]) -> dict[str, int]:
     """Count the partitions of those topics that there are; raises ``KafkaDown`` where one may not be described."""
     async with translate_errors(), open_client(connection) as client:
         described = await ask_for_topics(client, topics)
@@ -82,7 +82,7 @@ async def count_partitions(connection: Connection, topics: Sequence[str]) -> dic
 
 
 @asynccontextmanager
-async def open_client(connection: Connection) -> AsyncIterator[AIOKafkaClient]:
+async def open_client(connection: KafkaConnection) -> AsyncIterator[AIOKafkaClient]:
     """Open a bare client for requests of our own."""
     client = AIOKafkaClient(**connection.list_options())
     try:
@@ -101,12 +101,12 @@ async def ask_for_topics(client: AIOKafkaClient, topics: Sequence[str]) -> list[
     return found
 
 
-async def count_brokers(connection: Connection) -> int:
+async def count_brokers(connection: KafkaConnection) -> int:
     """Count the brokers that there are now."""
     return len(await list_brokers(connection))
 
 
-async def list_brokers(connection: Connection) -> list[str]:
+async def list_brokers(connection: KafkaConnection) -> list[str]:
     """List the brokers that there are now, each as it is told to clients."""
     async with translate_errors(), open_client(connection) as client:
         answer = await client.send(client.get_random_node(), MetadataRequest([], allow_auto_topic_creation=False))
@@ -133,7 +133,7 @@ class GroupState:
     members: int
 
 
-async def describe_topics(connection: Connection, names: Sequence[str]) -> dict[str, TopicState | None]:
+async def describe_topics(connection: KafkaConnection, names: Sequence[str]) -> dict[str, TopicState | None]:
     """Describe those topics that there are, with their settings where these may be read; ``None``: not permitted."""
     admin = AIOKafkaAdminClient(**connection.list_options())
     async with translate_errors():
@@ -162,7 +162,7 @@ async def describe_topics(connection: Connection, names: Sequence[str]) -> dict[
     }
 
 
-async def describe_group(connection: Connection, group_id: str) -> GroupState:
+async def describe_group(connection: KafkaConnection, group_id: str) -> GroupState:
     """Describe a group; one that nobody ever joined is dead."""
     admin = AIOKafkaAdminClient(**connection.list_options())
     async with translate_errors():
@@ -177,7 +177,7 @@ async def describe_group(connection: Connection, group_id: str) -> GroupState:
     return GroupState(state, len(members))
 
 
-async def list_missing_requests(connection: Connection, server: str) -> list[str]:
+async def list_missing_requests(connection: KafkaConnection, server: str) -> list[str]:
     """Ask one server which requests it takes, and list those of ours that it does not; raises ``KafkaDown``."""
     options = connection.list_options()
     del options["bootstrap_servers"]

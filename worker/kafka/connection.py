@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from aiokafka.helpers import create_ssl_context
 
+from worker.settings import KafkaSettings
+
 SESSION_MS: Final = 10_000
 
 REBALANCE_MS: Final = 30_000
@@ -14,10 +16,12 @@ METADATA_MS: Final = 10_000
 TRANSACTION_MS: Final = 20_000
 
 APPEND_SECONDS: Final = 20.0
+REQUEST_SECONDS: Final = 20.0
+"""Longest that one question to Kafka may take, the search for a coordinator included."""
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class KafkaConnection:
     """How Kafka is reached."""
 
     bootstrap_servers: str
@@ -46,3 +50,20 @@ class Connection:
                 cafile=self.ssl_cafile, certfile=self.ssl_certfile, keyfile=self.ssl_keyfile
             )
         return options
+
+
+def connect_kafka(settings: KafkaSettings) -> KafkaConnection:
+    """Name how Kafka is reached, as the settings say."""
+    password = settings.kafka_sasl_password
+    files = (settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+    cafile, certfile, keyfile = (str(file) if file else None for file in files)
+    return KafkaConnection(
+        bootstrap_servers=settings.kafka_bootstrap,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=password.get_secret_value() if password else None,
+        ssl_cafile=cafile,
+        ssl_certfile=certfile,
+        ssl_keyfile=keyfile,
+    )

@@ -12,14 +12,14 @@ from aiokafka.errors import (
 )
 
 from contracts.records import Place, Record
-from worker.kafka.connection import APPEND_SECONDS, METADATA_MS, REBALANCE_MS, SESSION_MS, Connection
+from worker.kafka.connection import APPEND_SECONDS, METADATA_MS, REBALANCE_MS, SESSION_MS, KafkaConnection
 from worker.kafka.errors import stop_within, translate_errors
 from worker.kafka.group_offsets import GroupOffset, Partition, write_offsets
 
 _NOWHERE: Final = 2**63 - 1
 
 
-class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """A member of a consumer group, which reads what is committed.
 
     ``on_assigned`` and ``on_revoked`` are awaited while the group waits; what they raise is raised again at the
@@ -28,7 +28,7 @@ class Reader(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has n
 
     def __init__(  # noqa: PLR0913 - what a member of a group is made of
         self,
-        connection: Connection,
+        connection: KafkaConnection,
         group_id: str,
         topics: Sequence[str],
         *,

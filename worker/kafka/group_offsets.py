@@ -16,7 +16,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.structs import OffsetAndMetadata
 
-from worker.kafka.connection import Connection
+from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
 from worker.kafka.errors import stop_within, translate_errors
 
 Partition = tuple[str, int]
@@ -34,7 +34,7 @@ class GroupOffset:
 
 
 async def read_group_offsets(
-    connection: Connection, group_id: str, partitions: Sequence[Partition], within: float
+    connection: KafkaConnection, group_id: str, partitions: Sequence[Partition], within: float = REQUEST_SECONDS
 ) -> dict[Partition, GroupOffset]:
     """Read what the group has committed; a partition is left out only where the broker says there is nothing.
 
@@ -76,7 +76,9 @@ async def _ask_coordinator(
     return found
 
 
-async def commit_group_offsets(connection: Connection, group_id: str, offsets: Mapping[Partition, GroupOffset]) -> None:
+async def commit_group_offsets(
+    connection: KafkaConnection, group_id: str, offsets: Mapping[Partition, GroupOffset]
+) -> None:
     """Commit offsets for a group that has no members; the broker refuses it for one that has."""
     consumer = AIOKafkaConsumer(**connection.list_options(), group_id=group_id, enable_auto_commit=False)
     async with translate_errors():

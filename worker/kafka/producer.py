@@ -13,7 +13,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata
 
 from contracts.records import Outgoing
-from worker.kafka.connection import APPEND_SECONDS, TRANSACTION_MS, Connection
+from worker.kafka.connection import APPEND_SECONDS, TRANSACTION_MS, KafkaConnection
 from worker.kafka.errors import (
     FAULTS,
     KafkaDown,
@@ -40,7 +40,7 @@ class Appender:
     ``spread_over`` keeps a key on its partition when a topic is given more of them: only so many are used.
     """
 
-    def __init__(self, connection: Connection, spread_over: int | None = None) -> None:
+    def __init__(self, connection: KafkaConnection, spread_over: int | None = None) -> None:
         self._connection = connection
         self._spread_over = spread_over
         self._producer: AIOKafkaProducer | None = None
@@ -85,7 +85,7 @@ class Appender:
 class Publisher:
     """One lane's transactional producer."""
 
-    def __init__(self, connection: Connection, transactional_id: str) -> None:
+    def __init__(self, connection: KafkaConnection, transactional_id: str) -> None:
         self._producer = AIOKafkaProducer(
             **connection.list_options(),
             transactional_id=transactional_id,

@@ -9,12 +9,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 
 from contracts.records import Record
-from worker.kafka.connection import APPEND_SECONDS, Connection
+from worker.kafka.connection import APPEND_SECONDS, KafkaConnection
 from worker.kafka.consumer import read_raw
 from worker.kafka.errors import stop_within, translate_errors
 
 
-class Log:
+class TopicLog:
     """Every committed record of a topic, from its first to the last there was when it was opened."""
 
     def __init__(self, consumer: AIOKafkaConsumer, topic: str, bounds: Mapping[int, tuple[int, int]]) -> None:
@@ -70,7 +70,7 @@ def choose_partition(key: bytes, partitions: int) -> int:
 
 
 @asynccontextmanager
-async def open_log(connection: Connection, topic: str) -> AsyncIterator[Log]:
+async def open_topic_log(connection: KafkaConnection, topic: str) -> AsyncIterator[TopicLog]:
     """Look at a topic from outside: joins no group, commits nothing, moves nobody's offset."""
     # Without a group it is given every partition.
     consumer = AIOKafkaConsumer(
@@ -87,6 +87,6 @@ async def open_log(connection: Connection, topic: str) -> AsyncIterator[Log]:
             places = sorted(consumer.assignment())
             first = await consumer.beginning_offsets(places)
             after = await consumer.end_offsets(places)
-        yield Log(consumer, topic, {place.partition: (first[place], after[place]) for place in places})
+        yield TopicLog(consumer, topic, {place.partition: (first[place], after[place]) for place in places})
     finally:
         await stop_within(consumer.stop(), 1.0)

@@ -9,11 +9,11 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from contracts.cloudevents import SOURCE
+from contracts.cloudevents import SOURCE, write_attributes
 from contracts.fields import write_time
 from contracts.inbound import DeadlinePassed
 from contracts.records import Outgoing
-from contracts.topics import COMMANDS
+from contracts.topics import TopicNames
 from outbox.database import DatabaseDown, close, connect
 from outbox.deployment import Due, find_due
 from worker.kafka.errors import KafkaDown
@@ -35,14 +35,14 @@ class Deadlines:
         self,
         database_url: str,
         appender: Appender,
-        topic_prefix: str,
+        topics: TopicNames,
         list_lanes: Callable[[], list[int]],
         breakers: Breakers,
         log: Logger,
     ) -> None:
         self._database_url = database_url
         self._appender = appender
-        self._topic = topic_prefix + COMMANDS
+        self._topic = topics.commands
         self._list_lanes = list_lanes
         self._breakers = breakers
         self._log = log
@@ -103,13 +103,7 @@ class Deadlines:
 def write_deadline(due: Due, topic: str) -> Outgoing:
     """Write the message that says a deadline has passed."""
     at = write_time(due.due_at)
-    headers = (
-        ("ce_specversion", b"1.0"),
-        ("ce_id", f"{due.deadline}/{due.key}/{due.version}/{at}".encode()),
-        ("ce_source", f"{SOURCE}/deadlines".encode()),
-        ("ce_type", DeadlinePassed.type.encode()),
-        ("ce_time", at.encode()),
-        ("content-type", b"application/json"),
-    )
+    message_id = f"{due.deadline}/{due.key}/{due.version}/{at}"
+    headers = write_attributes(DeadlinePassed.type, f"{SOURCE}/deadlines", message_id, time=at)
     data = {**due.key._asdict(), "budget_version": due.version, "deadline": due.deadline, "due_at": at}
     return Outgoing(topic, str(due.key).encode(), json.dumps(data).encode(), headers)

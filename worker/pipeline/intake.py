@@ -10,9 +10,9 @@ from typing import Final
 
 from contracts.inbox import copy_to_inbox
 from contracts.records import Record
-from contracts.topics import INBOX, SOURCES
-from worker.kafka.connection import Connection
-from worker.kafka.consumer import Reader
+from contracts.topics import TopicNames
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown, MessageTooLarge
 from worker.kafka.group_offsets import GroupOffset, Partition
 from worker.kafka.producer import Appender
@@ -30,20 +30,26 @@ class Intake:
     """One worker's share of the source partitions."""
 
     def __init__(
-        self, kafka: Connection, group_id: str, topic_prefix: str, appender: Appender, breaker: Breaker, log: Logger
+        self,
+        kafka: KafkaConnection,
+        group_id: str,
+        topics: TopicNames,
+        appender: Appender,
+        breaker: Breaker,
+        log: Logger,
     ) -> None:
         self._kafka = kafka
         self._group_id = group_id
-        self._prefix = topic_prefix
+        self._topics = topics
         self._appender = appender
         self._breaker = breaker
         self._log = log
         self._outage = Outage(log, "intake")
         self._unseen: list[Partition] = []
-        self.reader = Reader(
+        self.reader = Consumer(
             kafka,
             name_intake_group(group_id),
-            [topic_prefix + name for name in SOURCES],
+            topics.sources,
             start="earliest",
             on_assigned=self._pause,
         )
@@ -102,7 +108,7 @@ class Intake:
         """Begin again where a source is not the one that was read: repeats are dropped, so it costs nothing."""
         if not self._unseen:
             return
-        seen = await look_at_sources(self._kafka, self._group_id, self._prefix)
+        seen = await look_at_sources(self._kafka, self._group_id, self._topics)
         unseen, self._unseen = self._unseen, []
         for place in unseen:
             topic, number = place
@@ -117,7 +123,7 @@ class Intake:
                 self._log.error("source.lost_records", topic=topic, partition=number, why=why)
 
     async def _copy(self, records: Sequence[Record]) -> None:
-        await self._appender.append([copy_to_inbox(record, self._prefix + INBOX) for record in records])
+        await self._appender.append([copy_to_inbox(record, self._topics.inbox) for record in records])
         await self.reader.commit(
             {
                 (record.place.topic, record.place.partition): GroupOffset(record.place.offset + 1, sign_copied(record))

@@ -12,12 +12,13 @@ from time import time_ns
 from typing import Final
 from uuid import UUID, uuid4
 
+from contracts.budget_key import BudgetKey
 from contracts.cloudevents import Message
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Outgoing, Record
-from handlers.budget import BudgetKey
+from contracts.topics import TopicNames
 from handlers.decision import Verdict
-from outbox.batch import Decided, Identity, StumbledError, Suspects, identify
+from outbox.batch import DecidedBatch, DecisionFailedError, Identity, Suspects, identify
 from outbox.database import Connection, DatabaseDown, close, connect
 from outbox.store import (
     Position,
@@ -29,12 +30,12 @@ from outbox.store import (
     store_batch,
     take_position,
 )
-from worker.kafka.connection import Connection as KafkaConnection
-from worker.kafka.consumer import Reader
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
 from worker.kafka.group_offsets import read_group_offsets
 from worker.kafka.producer import Publisher
-from worker.pipeline.lane_check import NEW, Found, LaneUnsafe, check_lane, check_last_record, sign_offset
+from worker.pipeline.lane_check import NEW, LaneRefused, LaneState, check_lane, check_last_record, sign_offset
 from worker.resilience.backoff import back_off, is_ending, wait_unless
 from worker.resilience.breaker import Breaker, Breakers
 from worker.resilience.outage import Outage
@@ -63,14 +64,14 @@ RECHECK_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class LaneContext:
     """What all lanes of a worker share."""
 
     kafka: KafkaConnection
     database_url: str
     deployment_id: UUID
     group_id: str
-    topic_prefix: str
+    topics: TopicNames
     inbox_topic: str
     inbox_partitions: int
     rules: RulesVersion
@@ -86,7 +87,7 @@ def name_producer(group_id: str, inbox_topic: str, partition: int) -> str:
 class Lane:
     """One assigned inbox partition."""
 
-    def __init__(self, partition: int, reader: Reader, surroundings: Surroundings, log: Logger) -> None:
+    def __init__(self, partition: int, reader: Consumer, surroundings: LaneContext, log: Logger) -> None:
         self._partition = partition
         self._reader = reader
         self._around = surroundings
@@ -103,12 +104,9 @@ class Lane:
     def _place(self) -> tuple[str, int]:
         return self._around.inbox_topic, self._partition
 
-    def stop(self) -> None:
-        """Ask the lane to finish its batch, publish it and end."""
-        self._stopping.set()
-
-    async def run(self) -> None:
-        """Carry messages until stopped; whatever goes wrong, come in again by the one way."""
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Carry messages until the stop, then finish the batch and publish it; a fault starts the lane again."""
+        self._stopping = stopping
         try:
             await self._run()
         finally:
@@ -138,17 +136,13 @@ class Lane:
                 raise
             self._lose(given_up, None)
             return next(self._waits)
-        except LaneUnsafe as unsafe:
+        except LaneRefused as unsafe:
             self._breakers.close(self)
             LANES_REFUSED.inc()
             if self._refused != str(unsafe):
                 self._refused = str(unsafe)
                 self._log.error("lane.refused", why=self._refused, next=f"looking again every {RECHECK_SECONDS:.0f} s")
             return RECHECK_SECONDS
-        except Exception:  # noqa: BLE001
-            # A bug of ours: this lane starts afresh, and the others go on.
-            self._log.exception("lane.stumbled")
-            return next(self._waits)
         finally:
             self._breakers.give_back(self)
         return 0.0
@@ -188,7 +182,7 @@ class Lane:
         start, end = await self._reader.bounds(self._place)
         at = offset.offset if offset else None
         metadata = offset.metadata if offset else ""
-        check_lane(Found(around.deployment_id, at, metadata, start, end, position))
+        check_lane(LaneState(around.deployment_id, at, metadata, start, end, position))
         if at is None:
             at = start
             await self._publish(publisher, at, (), new=True)
@@ -228,7 +222,7 @@ class Lane:
                 records = await self._reader.fetch(self._place, AT_MOST, WITHIN_SECONDS)
                 if records:
                     with measure("decode"):
-                        arrivals = [open_arrival(record, self._around.topic_prefix) for record in records]
+                        arrivals = [open_arrival(record, self._around.topics) for record in records]
                     arrivals = self._around.traces.begin(arrivals)
                     position = await self._process(connection, publisher, position, arrivals)
                     continue
@@ -252,14 +246,14 @@ class Lane:
             suspects = Suspects(stumbling, self._to_hold)
             with measure("store"):
                 after, decided = await store_batch(
-                    connection, position, arrivals, around.rules, around.topic_prefix, suspects
+                    connection, position, arrivals, around.rules, around.topics, suspects
                 )
         except (DatabaseDown, PositionLost):
             raise
         except Exception as bug:
             self._log.exception("batch.stumbled", messages=len(arrivals))
-            if isinstance(bug, StumbledError) or len(arrivals) == 1:
-                found = identify(bug.arrival if isinstance(bug, StumbledError) else arrivals[0])
+            if isinstance(bug, DecisionFailedError) or len(arrivals) == 1:
+                found = identify(bug.arrival if isinstance(bug, DecisionFailedError) else arrivals[0])
                 if found in stumbling:
                     raise
                 return await self._process(connection, publisher, position, arrivals, stumbling | {found})
@@ -277,7 +271,7 @@ class Lane:
         return after
 
     async def _publish_batch(
-        self, publisher: Publisher, offset: int, decided: Decided, arrivals: Sequence[Arrival]
+        self, publisher: Publisher, offset: int, decided: DecidedBatch, arrivals: Sequence[Arrival]
     ) -> None:
         unpublished = UNPUBLISHED.labels(str(self._partition))
         unpublished.set(len(decided.rows))
@@ -312,14 +306,14 @@ class Lane:
             except KafkaDown:
                 await wait_unless(self._stopping, min(left, WITHIN_SECONDS))
 
-    def _tell(self, decided: Decided) -> None:
+    def _tell(self, decided: DecidedBatch) -> None:
         for entry in decided.entries:
             message = entry.arrival.message
             told = self._log.warning if entry.warning or entry.verdict in _WORTH_A_WARNING else self._log.info
             about = {"source": entry.identity.source, "id": entry.identity.id, "detail": entry.detail}
             if isinstance(message, Message):
                 body = message.body
-                about["budget"] = f"{body.company_id}/{body.project_id}/{body.budget_id}"
+                about["budget"] = str(body.key)
                 about["type"] = body.type
             told(f"message.{entry.verdict}", **about)
         for repeat in decided.repeats:

@@ -17,7 +17,7 @@ ANEW: Final = "anew"
 _WAY_OUT: Final = "nothing is published from this lane; `budget-bridge recover --dry-run` shows what can be done"
 
 
-class Trouble(StrEnum):
+class Mismatch(StrEnum):
     """In which way a lane's parts do not fit; each has a way out of its own."""
 
     NO_OFFSET = "no offset"
@@ -26,17 +26,17 @@ class Trouble(StrEnum):
     INBOX_CHANGED = "inbox changed"
 
 
-class LaneUnsafe(Exception):  # noqa: N818 - what was found, told to a person
+class LaneRefused(Exception):  # noqa: N818 - what was found, told to a person
     """The lane must not publish; the message says what was found and names the way out."""
 
-    def __init__(self, trouble: Trouble, found: str) -> None:
+    def __init__(self, trouble: Mismatch, found: str) -> None:
         super().__init__(f"{found}: {_WAY_OUT}")
         self.trouble = trouble
         self.found = found
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LaneState:
     """What is found at the start of a lane."""
 
     deployment_id: UUID
@@ -57,7 +57,7 @@ def sign_offset(deployment_id: UUID, mark: str = "") -> str:
     return f"{deployment_id} {mark}".rstrip()
 
 
-def check_lane(found: Found) -> None:
+def check_lane(found: LaneState) -> None:
     """Check what needs no reading of the log; raises ``LaneUnsafe``."""
     position, offset = found.position, found.offset
     if offset is None:
@@ -66,25 +66,25 @@ def check_lane(found: Found) -> None:
                 f"the group has no offset, but the database is at {position.next_offset} (the offset expired or was "
                 f"deleted, or this is another group id)"
             )
-            raise LaneUnsafe(Trouble.NO_OFFSET, message)
+            raise LaneRefused(Mismatch.NO_OFFSET, message)
         return
     if not found.metadata.startswith(str(found.deployment_id)):
         message = f"the group's offset was committed by another database ({found.metadata or 'unnamed'})"
-        raise LaneUnsafe(Trouble.FOREIGN, message)
+        raise LaneRefused(Mismatch.FOREIGN, message)
     if position is None:
         if found.metadata != sign_offset(found.deployment_id, NEW):
             message = f"the group is at {offset}, but the database knows nothing of this lane (an older backup)"
-            raise LaneUnsafe(Trouble.OLDER_BACKUP, message)
+            raise LaneRefused(Mismatch.OLDER_BACKUP, message)
         return
     if offset > position.next_offset:
         message = f"the group is at {offset}, but the database only at {position.next_offset} (an older backup)"
-        raise LaneUnsafe(Trouble.OLDER_BACKUP, message)
+        raise LaneRefused(Mismatch.OLDER_BACKUP, message)
     if not found.log_start <= position.next_offset <= found.log_end:
         message = (
             f"the database is at {position.next_offset}, but the inbox holds {found.log_start} to {found.log_end} "
             f"(it was recreated or truncated)"
         )
-        raise LaneUnsafe(Trouble.INBOX_CHANGED, message)
+        raise LaneRefused(Mismatch.INBOX_CHANGED, message)
 
 
 def check_last_record(position: Position, found: Record | None) -> None:
@@ -92,4 +92,4 @@ def check_last_record(position: Position, found: Record | None) -> None:
     if position.last is None or (found is not None and describe_record(found) == position.last):
         return
     message = f"record {position.last.offset} of the inbox is not the one that was read there (it was recreated)"
-    raise LaneUnsafe(Trouble.INBOX_CHANGED, message)
+    raise LaneRefused(Mismatch.INBOX_CHANGED, message)

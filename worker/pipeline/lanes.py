@@ -3,9 +3,10 @@
 import asyncio
 from typing import Final
 
-from worker.kafka.consumer import Reader
+from worker.kafka.consumer import Consumer
 from worker.kafka.group_offsets import Partition
-from worker.pipeline.lane import Lane, Surroundings
+from worker.pipeline.lane import Lane, LaneContext
+from worker.supervise import Supervisor
 from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import REBALANCES, forget_lane
 
@@ -19,14 +20,15 @@ STOP_SECONDS: Final = 8.0
 class Lanes:
     """The lanes of this worker: one for each inbox partition that the group has given it."""
 
-    def __init__(self, surroundings: Surroundings, log: Logger) -> None:
-        self._surroundings = surroundings
+    def __init__(self, context: LaneContext, supervisor: Supervisor, log: Logger) -> None:
+        self._context = context
+        self._supervisor = supervisor
         self._log = log
-        self._running: dict[int, tuple[Lane, asyncio.Task[None]]] = {}
-        self.reader = Reader(
-            surroundings.kafka,
-            surroundings.group_id,
-            [surroundings.inbox_topic],
+        self._running: dict[int, tuple[asyncio.Event, asyncio.Task[None]]] = {}
+        self.reader = Consumer(
+            context.kafka,
+            context.group_id,
+            [context.inbox_topic],
             start="none",
             fetch_bytes=BATCH_BYTES,
             on_assigned=self._start,
@@ -39,25 +41,26 @@ class Lanes:
 
     async def close(self) -> None:
         """Stop every lane, then leave the group."""
-        await self._stop([(self._surroundings.inbox_topic, number) for number in self._running])
+        await self._stop([(self._context.inbox_topic, number) for number in self._running])
         await self.reader.close(1.0)
 
     async def _start(self, partitions: list[Partition]) -> None:
         REBALANCES.inc()
         for _, number in partitions:
-            lane = Lane(number, self.reader, self._surroundings, self._log)
-            self._running[number] = lane, asyncio.create_task(lane.run())
+            lane = Lane(number, self.reader, self._context, self._log)
+            stopping = asyncio.Event()
+            self._running[number] = stopping, self._supervisor.start("lane", lane.run, stopping)
 
     async def _stop(self, partitions: list[Partition]) -> None:
         leaving = [self._running.pop(number) for _, number in partitions if number in self._running]
-        for lane, _ in leaving:
-            lane.stop()
+        for stopping, _ in leaving:
+            stopping.set()
         tasks = [task for _, task in leaving]
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for task in late:
-            # Whatever it was at, its successor comes in by the one way and finds out.
+            # Whatever it was doing, its successor finds out on the restart path.
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for _, number in partitions:

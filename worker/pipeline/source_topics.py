@@ -6,17 +6,13 @@ before it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
-from contracts.records import Record
-from contracts.topics import SOURCES
+from contracts.records import Record, digest_record
+from contracts.topics import TopicNames
 from worker.kafka.admin import count_partitions
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
-from worker.kafka.topic_log import Log, open_log
-from worker.reconcile.topic_comparison import digest
-
-_WITHIN_SECONDS: Final = 20.0
+from worker.kafka.topic_log import TopicLog, open_topic_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +34,20 @@ def name_intake_group(group_id: str) -> str:
 
 def sign_copied(record: Record) -> str:
     """Write what an offset of the intake remembers of the record before it."""
-    return f"{record.timestamp_ms} {digest(record).hex()}"
+    return f"{record.timestamp_ms} {digest_record(record).hex()}"
 
 
-async def look_at_sources(kafka: Connection, group_id: str, topic_prefix: str) -> SourcesSeen:
+async def look_at_sources(kafka: KafkaConnection, group_id: str, topics: TopicNames) -> SourcesSeen:
     """Compare every source partition with what the intake's group remembers of it."""
     anew: dict[Partition, int] = {}
     starts: dict[Partition, int] = {}
     removed: dict[Partition, tuple[int, int]] = {}
-    partitions = await count_partitions(kafka, [topic_prefix + name for name in SOURCES])
+    partitions = await count_partitions(kafka, topics.sources)
     places = [(topic, number) for topic, count in partitions.items() for number in range(count)]
     # Before the logs: an intake that is at work must not seem to have read past an end that was looked at earlier.
-    offsets = await read_group_offsets(kafka, name_intake_group(group_id), places, _WITHIN_SECONDS)
+    offsets = await read_group_offsets(kafka, name_intake_group(group_id), places)
     for topic in partitions:
-        async with open_log(kafka, topic) as log:
+        async with open_topic_log(kafka, topic) as log:
             for place in ((topic, number) for number in log.bounds):
                 start = starts[place] = log.bounds[place[1]][0]
                 committed = offsets.get(place)
@@ -64,7 +60,7 @@ async def look_at_sources(kafka: Connection, group_id: str, topic_prefix: str) -
     return SourcesSeen(anew, starts, removed)
 
 
-async def _is_another(log: Log, partition: int, committed: GroupOffset) -> bool:
+async def _is_another(log: TopicLog, partition: int, committed: GroupOffset) -> bool:
     start, end = log.bounds[partition]
     if committed.offset > end:
         return True

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 from contracts.records import Place
 from outbox.audit import Snapshot
-from worker.deployment import Scene
+from worker.deployment import Deployment
 from worker.reconcile.findings import Findings
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Reconciliation:
     """One look at everything: the database as of one moment, and how far the lanes say that they are."""
 
     findings: Findings
-    scene: Scene
+    scene: Deployment
     snapshot: Snapshot
     positions: Mapping[int, int]
     published: Mapping[int, int]

@@ -9,12 +9,12 @@ from typing import Final, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from handlers.budget import BudgetKey
+from contracts.budget_key import BudgetKey
 
 SHOWN: Final = 20
 
 
-class Kind(StrEnum):
+class DifferenceKind(StrEnum):
     """In which way something differs."""
 
     LOST = "lost"
@@ -28,7 +28,7 @@ class Difference(NamedTuple):
     """One difference, in a sentence that says where."""
 
     claim: str
-    kind: Kind
+    kind: DifferenceKind
     budget: BudgetKey | None
     what: str
 
@@ -44,7 +44,7 @@ class Claim:
     """On its way: not due to be there yet."""
     notes: Counter[str] = field(default_factory=Counter)
     """What could not be compared and why, or is worth knowing; none of it is a difference."""
-    differences: Counter[Kind] = field(default_factory=Counter)
+    differences: Counter[DifferenceKind] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class Findings:
         self.claims[name] = Claim(name, says)
         return self.claims[name]
 
-    def differ(self, claim: Claim, kind: Kind, what: str, budget: BudgetKey | None = None) -> None:
+    def differ(self, claim: Claim, kind: DifferenceKind, what: str, budget: BudgetKey | None = None) -> None:
         """Note a difference."""
         if claim.differences.total() < SHOWN:
             self.first.append(Difference(claim.name, kind, budget, what))
@@ -73,12 +73,12 @@ class Findings:
         """Whether nothing differs."""
         return not any(claim.differences for claim in self.claims.values())
 
-    def count(self) -> Mapping[Kind, int]:
+    def count(self) -> Mapping[DifferenceKind, int]:
         """Count the differences of each kind."""
-        total: Counter[Kind] = Counter()
+        total: Counter[DifferenceKind] = Counter()
         for claim in self.claims.values():
             total += claim.differences
-        return {kind: total[kind] for kind in Kind}
+        return {kind: total[kind] for kind in DifferenceKind}
 
 
 def write_findings(findings: Findings) -> dict[str, object]:

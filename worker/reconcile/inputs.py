@@ -3,23 +3,19 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
+from contracts.budget_key import BudgetKey
 from contracts.cloudevents import Message, Unreadable
 from contracts.inbox import Arrival, open_arrival
-from contracts.records import Place, Record
-from contracts.topics import INBOX, SOURCES
-from handlers.budget import BudgetKey
+from contracts.records import Place, Record, digest_record
+from contracts.topics import SOURCES
 from outbox.batch import identify
-from worker.deployment import Scene
+from worker.deployment import Deployment
 from worker.kafka.group_offsets import Partition, read_group_offsets
-from worker.kafka.topic_log import open_log
+from worker.kafka.topic_log import open_topic_log
 from worker.pipeline.source_topics import name_intake_group
-from worker.reconcile.context import Look, tell_place
-from worker.reconcile.findings import Claim, Kind
-from worker.reconcile.topic_comparison import digest
-
-_WITHIN_SECONDS: Final = 20.0
+from worker.reconcile.context import Reconciliation, tell_place
+from worker.reconcile.findings import Claim, DifferenceKind
 
 
 @dataclass(slots=True)
@@ -32,22 +28,22 @@ class _Sources:
     copied: set[tuple[Place, int]] = field(default_factory=set)
 
 
-async def check_inputs(look: Look) -> None:
+async def check_inputs(look: Reconciliation) -> None:
     """Read the sources and the inbox once, beside each other and beside history."""
     copies = look.findings.claim("sources", "every source record is in the inbox, untouched")
     verdicts = look.findings.claim("verdicts", "every inbox record below the position has one verdict in history")
     sources = await _read_sources(look.scene)
     places = {number: await look.snapshot.read_places(number) for number in look.positions}
-    async with open_log(look.scene.kafka, look.scene.topic_prefix + INBOX) as inbox:
+    async with open_topic_log(look.scene.kafka, look.scene.topics.inbox) as inbox:
         async for records in inbox.read():
-            arrivals = [open_arrival(record, look.scene.topic_prefix) for record in records]
+            arrivals = [open_arrival(record, look.scene.topics) for record in records]
             for arrival in arrivals:
                 _check_copy(look, copies, sources, arrival.original)
             await _check_verdicts(look, verdicts, arrivals, places)
     for key in sources.records.keys() - sources.copied:
         place = key[0]
         if place.offset < sources.committed.get((place.topic, place.partition), 0):
-            look.findings.differ(copies, Kind.LOST, f"{tell_place(place)} is not in the inbox")
+            look.findings.differ(copies, DifferenceKind.LOST, f"{tell_place(place)} is not in the inbox")
         else:
             copies.waiting += 1
     copies.checked = len(sources.records) - copies.waiting
@@ -57,34 +53,38 @@ async def check_inputs(look: Look) -> None:
                 verdicts.notes["verdicts on records that the inbox does not hold any more"] += 1
             else:
                 what = f"history has a verdict on record {offset} of inbox partition {number}, which is not there"
-                look.findings.differ(verdicts, Kind.UNEXPLAINED, what)
+                look.findings.differ(verdicts, DifferenceKind.UNEXPLAINED, what)
 
 
-async def _read_sources(scene: Scene) -> _Sources:
+async def _read_sources(scene: Deployment) -> _Sources:
     found = _Sources()
     for name in SOURCES:
-        async with open_log(scene.kafka, scene.topic_prefix + name) as log:
-            places = [(scene.topic_prefix + name, number) for number in log.bounds]
-            offsets = await read_group_offsets(scene.kafka, name_intake_group(scene.group_id), places, _WITHIN_SECONDS)
+        async with open_topic_log(scene.kafka, scene.topics.full(name)) as log:
+            places = [(scene.topics.full(name), number) for number in log.bounds]
+            offsets = await read_group_offsets(scene.kafka, name_intake_group(scene.group_id), places)
             found.committed |= {place: offset.offset for place, offset in offsets.items()}
             async for records in log.read():
-                found.records |= {(record.place, record.timestamp_ms): digest(record) for record in records}
+                found.records |= {(record.place, record.timestamp_ms): digest_record(record) for record in records}
     return found
 
 
-def _check_copy(look: Look, claim: Claim, sources: _Sources, original: Record) -> None:
+def _check_copy(look: Reconciliation, claim: Claim, sources: _Sources, original: Record) -> None:
     # With its time, because a topic that was made anew has other records at the same places.
     source = original.place, original.timestamp_ms
     if source not in sources.records:
         claim.notes["copies whose source record is not there (any more)"] += 1
-    elif sources.records[source] != digest(original):
-        look.findings.differ(claim, Kind.ALTERED, f"the inbox has other bytes of {tell_place(original.place)}")
+    elif sources.records[source] != digest_record(original):
+        look.findings.differ(
+            claim, DifferenceKind.ALTERED, f"the inbox has other bytes of {tell_place(original.place)}"
+        )
     elif source in sources.copied:
         claim.notes["copied again after a crash (history drops repeats)"] += 1
     sources.copied.add(source)
 
 
-async def _check_verdicts(look: Look, claim: Claim, arrivals: Sequence[Arrival], places: dict[int, set[int]]) -> None:
+async def _check_verdicts(
+    look: Reconciliation, claim: Claim, arrivals: Sequence[Arrival], places: dict[int, set[int]]
+) -> None:
     positions = look.positions
     below = [one for one in arrivals if one.inbox.place.offset < positions.get(one.inbox.place.partition, 0)]
     claim.waiting += len(arrivals) - len(below)
@@ -95,7 +95,7 @@ async def _check_verdicts(look: Look, claim: Claim, arrivals: Sequence[Arrival],
         place = f"record {offset} of inbox partition {number}"
         budget, found = _find_budget(arrival.message), stored.get(identify(arrival))
         if found is None:
-            look.findings.differ(claim, Kind.LOST, f"{place} has no verdict", budget)
+            look.findings.differ(claim, DifferenceKind.LOST, f"{place} has no verdict", budget)
         elif (found.inbox_partition, found.inbox_offset) == (number, offset):
             places[number].discard(offset)
             if found.pruned:
@@ -104,14 +104,16 @@ async def _check_verdicts(look: Look, claim: Claim, arrivals: Sequence[Arrival],
             original = arrival.original
             digests = tuple(hashlib.sha256(part or b"").digest() for part in (original.key, original.value))
             if (found.key_digest, found.body_digest, found.headers) != (*digests, original.headers):
-                look.findings.differ(claim, Kind.ALTERED, f"history has other bytes of {place}", budget)
+                look.findings.differ(claim, DifferenceKind.ALTERED, f"history has other bytes of {place}", budget)
         elif found.inbox_partition == number and found.inbox_offset < offset:
             claim.notes["repeats of a message"] += 1
         else:
-            look.findings.differ(claim, Kind.UNEXPLAINED, f"{place} is taken for a repeat of a later one", budget)
+            look.findings.differ(
+                claim, DifferenceKind.UNEXPLAINED, f"{place} is taken for a repeat of a later one", budget
+            )
 
 
 def _find_budget(message: Message | Unreadable) -> BudgetKey | None:
     if isinstance(message, Unreadable):
         return None
-    return BudgetKey(message.body.company_id, message.body.project_id, message.body.budget_id)
+    return message.body.key

@@ -8,16 +8,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from contracts.budget_key import BudgetKey
 from contracts.cloudevents import Message, read_message
 from contracts.inbound import ApprovalDecision
 from contracts.records import Place, Record
 from contracts.topics import OUTPUTS, SOURCES
-from handlers.budget import BudgetKey
 from handlers.decision import show_status
 from outbox.audit import Granted, open_snapshot
-from worker.reconcile.context import Look, tell_place
-from worker.reconcile.findings import Claim, Kind
-from worker.reconcile.topic_comparison import Entry, Ledger, read_topic
+from worker.reconcile.context import Reconciliation, tell_place
+from worker.reconcile.findings import Claim, DifferenceKind
+from worker.reconcile.topic_comparison import ExpectedRow, TopicComparison, read_topic
 
 _STATUS: Final = "bridge.status"
 _EXPORTS: Final = "spectrum.exports"
@@ -43,7 +43,7 @@ class _Outputs:
     """Budgets of which something is still to be published."""
 
 
-async def check_outputs(look: Look) -> None:
+async def check_outputs(look: Reconciliation) -> None:
     """Read every output topic once, beside the outbox."""
     claim = look.findings.claim
     once = claim("published", "every outbox row below the published offset is in Kafka once, byte for byte")
@@ -51,7 +51,7 @@ async def check_outputs(look: Look) -> None:
     order = claim("order", "each budget's messages are in order")
     outputs = _Outputs()
     for name in OUTPUTS:
-        topic = look.scene.topic_prefix + name
+        topic = look.scene.topics.full(name)
         ledger = await read_topic(look.scene.kafka, topic, look.snapshot, partial(_take_down, outputs, name))
         await _explain_newer(look, ledger, topic)
         once.checked += len(ledger.met)
@@ -60,13 +60,13 @@ async def check_outputs(look: Look) -> None:
         if ledger.pruned:
             known.notes["messages so old that what the outbox had of them is pruned"] += len(ledger.pruned)
         for budget, place in ledger.doubled:
-            look.findings.differ(once, Kind.DOUBLED, f"{tell_place(place)} is there a second time", budget)
+            look.findings.differ(once, DifferenceKind.DOUBLED, f"{tell_place(place)} is there a second time", budget)
         for entry, place in ledger.reordered:
             what = f"{tell_place(place)} comes after what it must come before"
-            look.findings.differ(order, Kind.REORDERED, what, entry.budget)
+            look.findings.differ(order, DifferenceKind.REORDERED, what, entry.budget)
         for unknown in ledger.unknown:
             what = f"{tell_place(unknown.place)} (id {unknown.id or 'none'}) is not in the outbox with these bytes"
-            look.findings.differ(known, Kind.UNEXPLAINED, what)
+            look.findings.differ(known, DifferenceKind.UNEXPLAINED, what)
         for entry in ledger.list_missing():
             _judge_missing(look, once, entry, ledger, name, outputs)
     await _check_statuses(look, outputs)
@@ -87,7 +87,7 @@ def _take_down(outputs: _Outputs, name: str, record: Record) -> None:
     found.approved.add((data["approved_by"], datetime.fromisoformat(data["approved_at"])))
 
 
-async def _explain_newer(look: Look, ledger: Ledger, topic: str) -> None:
+async def _explain_newer(look: Reconciliation, ledger: TopicComparison, topic: str) -> None:
     """Strike out what the lanes have sent since the moment that is looked at."""
     if not ledger.unknown:
         return
@@ -97,7 +97,9 @@ async def _explain_newer(look: Look, ledger: Ledger, topic: str) -> None:
         await ledger.explain_pruned(later)
 
 
-def _judge_missing(look: Look, claim: Claim, entry: Entry, ledger: Ledger, name: str, outputs: _Outputs) -> None:
+def _judge_missing(
+    look: Reconciliation, claim: Claim, entry: ExpectedRow, ledger: TopicComparison, name: str, outputs: _Outputs
+) -> None:
     """Tell what was lost from what is on its way, or went the way of all records."""
     number, offset, _ = entry.place
     if offset >= look.published.get(number, 0):
@@ -110,10 +112,10 @@ def _judge_missing(look: Look, claim: Claim, entry: Entry, ledger: Ledger, name:
         claim.notes[f"messages older than what {name} still holds"] += 1
     else:
         what = f"what record {offset} of inbox partition {number} caused is not in {name}"
-        look.findings.differ(claim, Kind.LOST, what, entry.budget)
+        look.findings.differ(claim, DifferenceKind.LOST, what, entry.budget)
 
 
-async def _check_statuses(look: Look, outputs: _Outputs) -> None:
+async def _check_statuses(look: Reconciliation, outputs: _Outputs) -> None:
     claim = look.findings.claim("status", "the latest status of each budget is its state in the database")
     async for budget in look.snapshot.read_budgets():
         shown = show_status(budget)
@@ -127,10 +129,10 @@ async def _check_statuses(look: Look, outputs: _Outputs) -> None:
         if found != json.loads(shown.model_dump_json()):
             said = f"{found['status']}, sequence {found['sequence']}" if found else "missing"
             what = f"it is {shown.status}, sequence {shown.sequence}, but its latest status in Kafka is {said}"
-            look.findings.differ(claim, Kind.ALTERED, what, budget.key)
+            look.findings.differ(claim, DifferenceKind.ALTERED, what, budget.key)
 
 
-async def _check_exports(look: Look, outputs: _Outputs) -> None:
+async def _check_exports(look: Reconciliation, outputs: _Outputs) -> None:
     """Hold every export against what people asked for, without asking the rules."""
     claim = look.findings.claim("exports", "every export answers to one acceptance, each further attempt to one retry")
     accepted: dict[tuple[BudgetKey, int], set[tuple[str, datetime]]] = defaultdict(set)
@@ -144,7 +146,7 @@ async def _check_exports(look: Look, outputs: _Outputs) -> None:
     for (budget, version), found in outputs.exported.items():
         claim.checked += 1
         for what in _find_unasked(found, accepted[budget, version], retries[budget, version]):
-            look.findings.differ(claim, Kind.DOUBLED, f"version {version}: {what}", budget)
+            look.findings.differ(claim, DifferenceKind.DOUBLED, f"version {version}: {what}", budget)
 
 
 def _find_unasked(found: _Exported, accepted: set[tuple[str, datetime]], retries: int) -> Iterator[str]:

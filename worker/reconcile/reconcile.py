@@ -4,24 +4,23 @@ It trusts nothing that the lanes do and shares no code with them but the reading
 worker may run meanwhile: what is newer than the moment it looks at is told as on its way.
 """
 
-from contracts.topics import INBOX
 from outbox.audit import open_snapshot
 from outbox.refold import refold
-from worker.deployment import Scene, read_lane_offsets
-from worker.kafka.topic_log import open_log
-from worker.reconcile.context import Look
-from worker.reconcile.findings import Findings, Kind
+from worker.deployment import Deployment, read_lane_offsets
+from worker.kafka.topic_log import open_topic_log
+from worker.reconcile.context import Reconciliation
+from worker.reconcile.findings import DifferenceKind, Findings
 from worker.reconcile.inputs import check_inputs
 from worker.reconcile.outputs import check_outputs
 from worker.rules_files import restore_rules
 
 
-async def reconcile(scene: Scene) -> Findings:
+async def reconcile(scene: Deployment) -> Findings:
     """Compare everything with everything; raises ``KafkaDown`` or ``DatabaseDown``."""
     # First of all: what these say is done must be found in what is read after them.
     published = {number: offset.offset for number, offset in (await read_lane_offsets(scene)).items()}
     async with open_snapshot(scene.database_url) as snapshot:
-        look = Look(Findings(), scene, snapshot, await snapshot.read_positions(), published)
+        look = Reconciliation(Findings(), scene, snapshot, await snapshot.read_positions(), published)
         await _check_lanes(look)
         await check_inputs(look)
         await check_outputs(look)
@@ -29,23 +28,27 @@ async def reconcile(scene: Scene) -> Findings:
     return look.findings
 
 
-async def _check_lanes(look: Look) -> None:
+async def _check_lanes(look: Reconciliation) -> None:
     findings = look.findings
     claim = findings.claim("lanes", "in every lane, offset ≤ position ≤ end of the inbox")
-    async with open_log(look.scene.kafka, look.scene.topic_prefix + INBOX) as inbox:
+    async with open_topic_log(look.scene.kafka, look.scene.topics.inbox) as inbox:
         ends = {number: end for number, (_, end) in inbox.bounds.items()}
     for number, position in look.positions.items():
         claim.checked += 1
         offset, end = look.published.get(number), ends.get(number, 0)
         if offset is None:
-            findings.differ(claim, Kind.LOST, f"lane {number} is at {position}, but the group has no offset for it")
+            findings.differ(
+                claim, DifferenceKind.LOST, f"lane {number} is at {position}, but the group has no offset for it"
+            )
         elif offset > position:
-            findings.differ(claim, Kind.ALTERED, f"lane {number} is at {position}, the group beyond, at {offset}")
+            findings.differ(
+                claim, DifferenceKind.ALTERED, f"lane {number} is at {position}, the group beyond, at {offset}"
+            )
         if position > end:
-            findings.differ(claim, Kind.LOST, f"lane {number} is at {position}, but the inbox ends at {end}")
+            findings.differ(claim, DifferenceKind.LOST, f"lane {number} is at {position}, but the inbox ends at {end}")
 
 
-async def _check_fold(look: Look) -> None:
+async def _check_fold(look: Reconciliation) -> None:
     """Decide everything once more."""
     findings, snapshot = look.findings, look.snapshot
     claim = findings.claim("fold", "deciding history again gives the stored states, verdicts and messages")
@@ -53,7 +56,7 @@ async def _check_fold(look: Look) -> None:
     pruned_before = await snapshot.read_pruned_before()
     for number, offset, topic in await snapshot.find_causeless():
         what = f"the outbox has a row for {topic} at record {offset} of inbox partition {number}, which history lacks"
-        findings.differ(claim, Kind.UNEXPLAINED, what)
+        findings.differ(claim, DifferenceKind.UNEXPLAINED, what)
     for company_id, project_id in await snapshot.read_projects():
         project = await snapshot.read_project(company_id, project_id)
         young = [kept for kept in project.messages if pruned_before is None or kept.at >= pruned_before]
@@ -66,5 +69,5 @@ async def _check_fold(look: Look) -> None:
             claim.notes["unreadable records that are pruned"] += old
             project = project._replace(messages=young)
         claim.checked += len(project.messages)
-        for deviation in refold(project, rules, look.scene.topic_prefix):
-            findings.differ(claim, Kind.ALTERED, deviation.what, deviation.budget)
+        for deviation in refold(project, rules, look.scene.topics):
+            findings.differ(claim, DifferenceKind.ALTERED, deviation.what, deviation.budget)

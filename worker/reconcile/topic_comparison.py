@@ -3,24 +3,23 @@
 But for the trace context: whoever decides a message again puts it into another span.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from contracts.budget_key import BudgetKey
 from contracts.cloudevents import SOURCE, drop_trace
-from contracts.records import Outgoing, Place, Record
-from handlers.budget import BudgetKey
+from contracts.records import Outgoing, Place, Record, digest_record
 from outbox.audit import RowPlace, SentRow, Snapshot
-from worker.kafka.connection import Connection
-from worker.kafka.topic_log import open_log
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.topic_log import open_topic_log
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Entry(NamedTuple):
+class ExpectedRow(NamedTuple):
     """A row without its bytes."""
 
     place: RowPlace
@@ -42,13 +41,13 @@ class Unknown(NamedTuple):
 
 
 @dataclass(slots=True)
-class Ledger:
+class TopicComparison:
     """What was met of a topic so far."""
 
-    rows: dict[bytes, Entry] = field(default_factory=dict)
+    rows: dict[bytes, ExpectedRow] = field(default_factory=dict)
     met: dict[bytes, Place] = field(default_factory=dict)
     doubled: list[tuple[BudgetKey | None, Place]] = field(default_factory=list)
-    reordered: list[tuple[Entry, Place]] = field(default_factory=list)
+    reordered: list[tuple[ExpectedRow, Place]] = field(default_factory=list)
     unknown: list[Unknown] = field(default_factory=list)
     pruned_before: datetime | None = None
     """Rows before this time may have been pruned; ``None`` where none were."""
@@ -60,7 +59,7 @@ class Ledger:
 
     def add(self, row: SentRow) -> None:
         """Take down one row."""
-        self.rows[_sign(row.record)] = Entry(row.place, row.at, row.budget)
+        self.rows[_sign(row.record)] = ExpectedRow(row.place, row.at, row.budget)
 
     def meet(self, record: Record) -> bool:
         """Meet a record of the topic, each partition in order; tells whether it is one of ours, and not a repeat."""
@@ -107,28 +106,28 @@ class Ledger:
             else:
                 self.pruned.add(one.digest)
 
-    def list_missing(self) -> list[Entry]:
+    def list_missing(self) -> list[ExpectedRow]:
         """List the rows that were not met, in the order in which they are sent."""
         return sorted(entry for found, entry in self.rows.items() if found not in self.met)
 
-    def is_outdated(self, entry: Entry) -> bool:
+    def is_outdated(self, entry: ExpectedRow) -> bool:
         """Tell whether a later row of the same budget was met: then compaction may have removed this one."""
         return bool(entry.budget and self._last.get(entry.budget, entry.place) > entry.place)
 
-    def is_gone(self, entry: Entry) -> bool:
+    def is_gone(self, entry: ExpectedRow) -> bool:
         """Tell whether a row that was not met may have been removed by age."""
         return self.gone_before is not None and entry.at < self.gone_before
 
 
 async def read_topic(
-    kafka: Connection, topic: str, snapshot: Snapshot, take: Callable[[Record], None] | None = None
-) -> Ledger:
+    kafka: KafkaConnection, topic: str, snapshot: Snapshot, take: Callable[[Record], None] | None = None
+) -> TopicComparison:
     """Read a topic through beside the rows that were to be sent to it; records of ours are also given to ``take``."""
-    ledger = Ledger(pruned_before=await snapshot.read_pruned_before())
+    ledger = TopicComparison(pruned_before=await snapshot.read_pruned_before())
     async for row in snapshot.read_rows(topic):
         ledger.add(row)
     first: dict[int, int] = {}
-    async with open_log(kafka, topic) as log:
+    async with open_topic_log(kafka, topic) as log:
         async for records in log.read():
             for record in records:
                 first.setdefault(record.place.partition, record.timestamp_ms)
@@ -144,18 +143,7 @@ async def read_topic(
 
 
 def _sign(record: Record | Outgoing) -> bytes:
-    return digest(replace(record, headers=drop_trace(record.headers)))
-
-
-def digest(record: Record | Outgoing) -> bytes:
-    """Digest everything that a reader sees of a record: key, headers and value."""
-    found = hashlib.blake2b(digest_size=16)
-    parts = [record.key, record.value]
-    for name, value in record.headers:
-        parts += [name.encode(), value]
-    for part in parts:
-        found.update(b"-" if part is None else b"%d:" % len(part) + part)
-    return found.digest()
+    return digest_record(replace(record, headers=drop_trace(record.headers)))
 
 
 def _describe(record: Record, found: bytes) -> Unknown:

@@ -6,37 +6,37 @@ budgets for which it gives other messages than Kafka holds are put on hold for a
 
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
+from contracts.budget_key import BudgetKey, parse_budget_key, write_project_key
 from contracts.fields import write_time
 from contracts.inbox import open_arrival
 from contracts.records import Outgoing
-from contracts.topics import INBOX, OUTPUTS
-from handlers.budget import BudgetKey
+from contracts.topics import OUTPUTS
 from handlers.rules import Rules
 from outbox.audit import RowPlace, Snapshot
-from outbox.database import close, connect
+from outbox.database import open_session
 from outbox.deployment import keep_rules, read_deployment_id
-from outbox.migrate import check_schema
+from outbox.migrate import open_checked_session
 from outbox.recovery import Recovery, open_recovery, read_inbox_partitions
 from outbox.store import Position, describe_record, read_backlog
-from worker.deployment import Scene
+from worker.deployment import Deployment
 from worker.kafka.admin import describe_group
 from worker.kafka.group_offsets import GroupOffset, commit_group_offsets, read_group_offsets
 from worker.kafka.producer import Publisher
-from worker.kafka.topic_log import Log, choose_partition, open_log
+from worker.kafka.topic_log import TopicLog, choose_partition, open_topic_log
 from worker.pipeline.lane import PUBLISH_SECONDS, name_producer
-from worker.pipeline.lane_check import ANEW, Found, LaneUnsafe, Trouble, check_lane, sign_offset
+from worker.pipeline.lane_check import ANEW, LaneRefused, LaneState, Mismatch, check_lane, sign_offset
 from worker.pipeline.source_topics import look_at_sources, name_intake_group
-from worker.reconcile.topic_comparison import Entry, Ledger, read_topic
+from worker.reconcile.topic_comparison import ExpectedRow, TopicComparison, read_topic
 from worker.rules_files import write_rules
-from worker.settings import ConfigurationBroken
+from worker.settings import ConfigurationError
 
-_WITHIN_SECONDS: Final = 20.0
 _STATUS: Final = "bridge.status"
 _SHOWN: Final = 20
 
@@ -55,7 +55,7 @@ class Choices:
     """Send what an output topic has lost once more; whoever reads it must drop repeats by id."""
 
 
-class Step(NamedTuple):
+class Repair(NamedTuple):
     """One thing that is out of place, the way out, and the doing of it; without ``act`` only a person can do it."""
 
     found: str
@@ -72,7 +72,7 @@ class _Lane:
     offset: GroupOffset | None
     start: int
     end: int
-    trouble: LaneUnsafe | None
+    trouble: LaneRefused | None
     knows_its_place: bool
     """Whether the record before the position is the one that the position remembers."""
 
@@ -81,7 +81,7 @@ class _Lane:
 class Recoverer:
     """Plans the way out of whatever is out of place in a deployment."""
 
-    scene: Scene
+    scene: Deployment
     rules: Rules
     choices: Choices
     deployment_id: UUID
@@ -89,17 +89,17 @@ class Recoverer:
 
     @property
     def _inbox(self) -> str:
-        return self.scene.topic_prefix + INBOX
+        return self.scene.topics.inbox
 
-    async def plan(self) -> list[Step]:
+    async def plan(self) -> list[Repair]:
         """Find what is out of place and say what can be done; nothing is changed."""
         await self._refuse_while_carried()
         lanes = await self._look_at_lanes()
-        steps: list[Step] = []
-        changed = [lane for lane in lanes if lane.trouble and lane.trouble.trouble is Trouble.INBOX_CHANGED]
+        steps: list[Repair] = []
+        changed = [lane for lane in lanes if lane.trouble and lane.trouble.trouble is Mismatch.INBOX_CHANGED]
         lost = [lane for lane in lanes if lane.trouble and self._lacks_offset(lane)]
         behind = [lane for lane in lanes if lane.trouble and self._is_behind(lane)]
-        foreign = [lane for lane in lanes if lane.trouble and lane.trouble.trouble is Trouble.FOREIGN]
+        foreign = [lane for lane in lanes if lane.trouble and lane.trouble.trouble is Mismatch.FOREIGN]
         if foreign and not self.choices.adopt:
             steps.append(_explain_foreign(foreign, self.scene.group_id))
         if changed:
@@ -120,64 +120,64 @@ class Recoverer:
                     f"consumer group {group} has {members} members: stop every worker first (one that was killed "
                     f"leaves its group after 10 s)"
                 )
-                raise ConfigurationBroken((problem,))
+                raise ConfigurationError((problem,))
 
     def _lacks_offset(self, lane: _Lane) -> bool:
         """Tell whether what is published must be found out from Kafka."""
-        if lane.trouble and lane.trouble.trouble is Trouble.FOREIGN:
+        if lane.trouble and lane.trouble.trouble is Mismatch.FOREIGN:
             return self.choices.adopt and not _lies_before_offset(lane)
-        return lane.trouble is not None and lane.trouble.trouble is Trouble.NO_OFFSET
+        return lane.trouble is not None and lane.trouble.trouble is Mismatch.NO_OFFSET
 
     def _is_behind(self, lane: _Lane) -> bool:
         """Tell whether the database must be folded up to the group's offset."""
-        if lane.trouble and lane.trouble.trouble is Trouble.FOREIGN:
+        if lane.trouble and lane.trouble.trouble is Mismatch.FOREIGN:
             return self.choices.adopt and _lies_before_offset(lane)
-        return lane.trouble is not None and lane.trouble.trouble is Trouble.OLDER_BACKUP
+        return lane.trouble is not None and lane.trouble.trouble is Mismatch.OLDER_BACKUP
 
     async def _look_at_lanes(self) -> list[_Lane]:
         places = [(self._inbox, number) for number in range(self.partitions)]
-        offsets = await read_group_offsets(self.scene.kafka, self.scene.group_id, places, _WITHIN_SECONDS)
+        offsets = await read_group_offsets(self.scene.kafka, self.scene.group_id, places)
         async with open_recovery(self.scene.database_url) as recovery:
             positions = await recovery.read_positions()
-        async with open_log(self.scene.kafka, self._inbox) as log:
+        async with open_topic_log(self.scene.kafka, self._inbox) as log:
             return [
                 await self._look_at_lane(number, positions.get(number), offsets.get((self._inbox, number)), log)
                 for number in range(self.partitions)
             ]
 
     async def _look_at_lane(
-        self, number: int, position: Position | None, offset: GroupOffset | None, log: Log
+        self, number: int, position: Position | None, offset: GroupOffset | None, log: TopicLog
     ) -> _Lane:
         start, end = log.bounds.get(number, (0, 0))
         at, metadata = (offset.offset, offset.metadata) if offset else (None, "")
-        trouble: LaneUnsafe | None = None
+        trouble: LaneRefused | None = None
         knows_its_place = True
         if position and position.last and start <= position.last.offset:
             record = await log.get(number, position.last.offset)
             knows_its_place = record is not None and describe_record(record) == position.last
         try:
-            check_lane(Found(self.deployment_id, at, metadata, start, end, position))
-        except LaneUnsafe as unsafe:
+            check_lane(LaneState(self.deployment_id, at, metadata, start, end, position))
+        except LaneRefused as unsafe:
             trouble = unsafe
-        if position and not knows_its_place and (trouble is None or trouble.trouble is Trouble.OLDER_BACKUP):
+        if position and not knows_its_place and (trouble is None or trouble.trouble is Mismatch.OLDER_BACKUP):
             found = f"record {position.next_offset - 1} of the inbox is not the one that was read there"
-            trouble = LaneUnsafe(Trouble.INBOX_CHANGED, found)
+            trouble = LaneRefused(Mismatch.INBOX_CHANGED, found)
         return _Lane(number, position, offset, start, end, trouble, knows_its_place)
 
     # --- the inbox is another log
 
-    def _plan_another_log(self, lanes: Sequence[_Lane]) -> Step:
+    def _plan_another_log(self, lanes: Sequence[_Lane]) -> Repair:
         found = "; ".join(f"lane {lane.number}: {lane.trouble.found}" for lane in lanes if lane.trouble)
         way_out = (
             "publish what is stored and not yet published; then read the inbox from where it begins now, and copy "
             "every source topic to it again from its start. What is known already is dropped as a repeat; what the "
             "old inbox held and the source topics no longer hold is lost"
         )
-        return Step(found, way_out, partial(self._begin_another_log, lanes))
+        return Repair(found, way_out, partial(self._begin_another_log, lanes))
 
     async def _begin_another_log(self, lanes: Sequence[_Lane]) -> None:
         # First the sources: whatever comes after, their records will come again.
-        seen = await look_at_sources(self.scene.kafka, self.scene.group_id, self.scene.topic_prefix)
+        seen = await look_at_sources(self.scene.kafka, self.scene.group_id, self.scene.topics)
         starts = {place: GroupOffset(start, "") for place, start in seen.starts.items()}
         await commit_group_offsets(self.scene.kafka, name_intake_group(self.scene.group_id), starts)
         for lane in lanes:
@@ -199,7 +199,7 @@ class Recoverer:
 
     # --- the group has no offset
 
-    async def _plan_offsets(self, lanes: Sequence[_Lane]) -> list[Step]:
+    async def _plan_offsets(self, lanes: Sequence[_Lane]) -> list[Repair]:
         async with open_recovery(self.scene.database_url) as recovery:
             ledgers = [await self._read(name, recovery.snapshot) for name in OUTPUTS]
             pruned = _tell_pruned(await recovery.snapshot.read_pruned_before())
@@ -215,7 +215,7 @@ class Recoverer:
                     f"`--treat-as published` (they were sent, and have been removed since) or "
                     f"`--treat-as unpublished` (they were never sent: they will be){pruned}"
                 )
-                steps.append(Step(found, way_out, None))
+                steps.append(Repair(found, way_out, None))
                 continue
             if missing and not met and self.choices.treat_as == "published":
                 missing = []
@@ -225,13 +225,13 @@ class Recoverer:
                     "Kafka lacks messages that come before others which it holds, so no offset fits: "
                     "`budget-bridge reconcile` lists them. Nothing can be done by itself here"
                 )
-                steps.append(Step(found, way_out, None))
+                steps.append(Repair(found, way_out, None))
                 continue
             way_out = (
                 f"{len(met)} of its stored messages are in Kafka, up to record {published - 1} of the inbox, and "
                 f"{len(missing)} are not: commit offset {published}, so that the worker goes on from there"
             )
-            steps.append(Step(found, way_out, partial(self._commit_offset, lane.number, published)))
+            steps.append(Repair(found, way_out, partial(self._commit_offset, lane.number, published)))
         return steps
 
     async def _commit_offset(self, number: int, offset: int) -> None:
@@ -243,7 +243,7 @@ class Recoverer:
 
     # --- the database is older than what was published
 
-    async def _plan_fold(self, lanes: Sequence[_Lane]) -> Step:
+    async def _plan_fold(self, lanes: Sequence[_Lane]) -> Repair:
         found = "; ".join(f"lane {lane.number}: {lane.trouble.found}" for lane in lanes if lane.trouble)
         for lane in lanes:
             first = lane.position.next_offset if lane.position else lane.start
@@ -252,14 +252,14 @@ class Recoverer:
                     f"the inbox holds records {lane.start} to {lane.end - 1} of lane {lane.number}, not all from "
                     f"{first} on: what is missing cannot be decided again. Restore a newer backup"
                 )
-                return Step(found, way_out, None)
+                return Repair(found, way_out, None)
         async with open_recovery(self.scene.database_url) as recovery:
             folded, differing = await self._fold(recovery, lanes)
         way_out = (
             f"decide the {folded} messages again that the database has lost, by the rules in RULES_DIR, publishing "
             f"nothing; {_tell_holds(differing)}"
         )
-        return Step(found, way_out, partial(self._fold_and_keep, lanes))
+        return Repair(found, way_out, partial(self._fold_and_keep, lanes))
 
     async def _fold_and_keep(self, lanes: Sequence[_Lane]) -> None:
         publishers = {lane.number: await self._make_publisher(lane.number) for lane in lanes}
@@ -283,20 +283,16 @@ class Recoverer:
             after = lane.offset.offset if lane.offset else first
             spans[lane.number] = range(first, after)
             position = await recovery.put_position(lane.number, first)
-            async with open_log(self.scene.kafka, self._inbox) as log:
+            async with open_topic_log(self.scene.kafka, self._inbox) as log:
                 async for records in log.read({lane.number: first}):
                     arrivals = [
-                        open_arrival(record, self.scene.topic_prefix)
-                        for record in records
-                        if record.place.offset < after
+                        open_arrival(record, self.scene.topics) for record in records if record.place.offset < after
                     ]
                     if arrivals:
-                        position = await recovery.fold(position, arrivals, rules, self.scene.topic_prefix)
+                        position = await recovery.fold(position, arrivals, rules, self.scene.topics)
                         folded += len(arrivals)
         differing = await self._compare(recovery.snapshot, spans)
-        partitions = {
-            key: choose_partition(b"%d/%d" % (key.company_id, key.project_id), self.partitions) for key in differing
-        }
+        partitions = {key: choose_partition(write_project_key(*key.project), self.partitions) for key in differing}
         await recovery.hold(differing, partitions)
         return folded, differing
 
@@ -318,7 +314,7 @@ class Recoverer:
 
     # --- an output topic has lost messages
 
-    async def _plan_outputs(self, lanes: Sequence[_Lane]) -> list[Step]:
+    async def _plan_outputs(self, lanes: Sequence[_Lane]) -> list[Repair]:
         published = {lane.number: lane.offset.offset for lane in lanes if lane.offset}
         steps = []
         async with open_recovery(self.scene.database_url) as recovery:
@@ -345,7 +341,7 @@ class Recoverer:
                     )
                     places = [entry.place for entry in missing]
                     act = partial(self._publish_again, name, places, published)
-                    steps.append(Step(found, way_out, act if self.choices.publish_again else None))
+                    steps.append(Repair(found, way_out, act if self.choices.publish_again else None))
         return steps
 
     async def _publish_again(self, name: str, places: Sequence[RowPlace], published: Mapping[int, int]) -> None:
@@ -354,7 +350,7 @@ class Recoverer:
             wanted[place.inbox_partition].add(place)
         for number, of_lane in wanted.items():
             async with open_recovery(self.scene.database_url) as recovery:
-                rows = [row async for row in recovery.snapshot.read_rows(self.scene.topic_prefix + name)]
+                rows = [row async for row in recovery.snapshot.read_rows(self.scene.topics.full(name))]
             publisher = await self._make_publisher(number)
             try:
                 records = [row.record for row in sorted(rows, key=lambda row: row.place) if row.place in of_lane]
@@ -364,8 +360,8 @@ class Recoverer:
 
     # --- what all of them need
 
-    async def _read(self, name: str, snapshot: Snapshot) -> Ledger:
-        topic = self.scene.topic_prefix + name
+    async def _read(self, name: str, snapshot: Snapshot) -> TopicComparison:
+        topic = self.scene.topics.full(name)
         return await read_topic(self.scene.kafka, topic, snapshot)
 
     async def _make_publisher(self, number: int) -> Publisher:
@@ -374,12 +370,9 @@ class Recoverer:
         return publisher
 
     async def _publish_backlog(self, publisher: Publisher, number: int, start: int, stop: int) -> None:
-        connection = await connect(self.scene.database_url)
-        try:
+        async with open_session(self.scene.database_url) as connection:
             async for following, rows in read_backlog(connection, number, start, stop):
                 await self._publish(publisher, number, following, [row.record for row in rows])
-        finally:
-            await close(connection, 1.0)
 
     async def _publish(
         self, publisher: Publisher, number: int, offset: int, records: Sequence[Outgoing], mark: str = ""
@@ -389,38 +382,34 @@ class Recoverer:
         await publisher.publish(self.scene.group_id, place, offset, signature, records, within=PUBLISH_SECONDS)
 
 
-async def open_recoverer(scene: Scene, rules: Rules, choices: Choices) -> Recoverer:
+async def open_recoverer(scene: Deployment, rules: Rules, choices: Choices) -> Recoverer:
     """Look at the database; raises ``ConfigurationBroken`` where there is nothing to recover."""
-    connection = await connect(scene.database_url)
-    try:
-        await check_schema(connection)
+    async with open_checked_session(scene.database_url) as connection:
         partitions = await read_inbox_partitions(connection)
         if partitions is None:
-            async with open_log(scene.kafka, scene.topic_prefix + INBOX) as log:
+            async with open_topic_log(scene.kafka, scene.topics.inbox) as log:
                 partitions = len(log.bounds)
         return Recoverer(scene, rules, choices, await read_deployment_id(connection), partitions)
-    finally:
-        await close(connection, 1.0)
 
 
 def _lies_before_offset(lane: _Lane) -> bool:
     return lane.position is None or (lane.offset is not None and lane.position.next_offset <= lane.offset.offset)
 
 
-def _explain_foreign(lanes: Sequence[_Lane], group_id: str) -> Step:
+def _explain_foreign(lanes: Sequence[_Lane], group_id: str) -> Repair:
     metadata = Counter(lane.offset.metadata for lane in lanes if lane.offset)
     found = f"consumer group {group_id} was carried by another database ({', '.join(metadata)})"
     way_out = (
         "if another deployment uses this group, give this one a KAFKA_GROUP_ID of its own. If this database takes the "
         "place of the other, which is never used again, run `budget-bridge recover --adopt --dry-run`"
     )
-    return Step(found, way_out, None)
+    return Repair(found, way_out, None)
 
 
-def _sort_out(ledgers: Sequence[Ledger], number: int) -> tuple[list[Entry], list[Entry]]:
+def _sort_out(ledgers: Sequence[TopicComparison], number: int) -> tuple[list[ExpectedRow], list[ExpectedRow]]:
     """Sort out what a lane has stored: what Kafka holds, or held once, and what it does not."""
-    met: list[Entry] = []
-    missing: list[Entry] = []
+    met: list[ExpectedRow] = []
+    missing: list[ExpectedRow] = []
     for name, ledger in zip(OUTPUTS, ledgers, strict=True):
         for found, entry in ledger.rows.items():
             if entry.place.inbox_partition == number:
@@ -428,15 +417,14 @@ def _sort_out(ledgers: Sequence[Ledger], number: int) -> tuple[list[Entry], list
     return met, missing
 
 
-def _is_explained(ledger: Ledger, entry: Entry, name: str) -> bool:
+def _is_explained(ledger: TopicComparison, entry: ExpectedRow, name: str) -> bool:
     return ledger.is_gone(entry) or (name == _STATUS and ledger.is_outdated(entry))
 
 
 def _read_key(key: bytes | None) -> BudgetKey | None:
-    parts = (key or b"").split(b"/")
-    if len(parts) != len(BudgetKey._fields) or not all(part.isdigit() for part in parts):
-        return None
-    return BudgetKey(*map(int, parts))
+    with suppress(ValueError):
+        return parse_budget_key((key or b"").decode())
+    return None
 
 
 def _tell_pruned(before: datetime | None) -> str:

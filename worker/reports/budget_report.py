@@ -11,11 +11,11 @@ from rich.table import Table
 from contracts.fields import write_time
 from contracts.outbound import BudgetStatus, StatusName
 from contracts.records import Place
-from outbox.deployment import Sent, Story
-from worker.reports.message_locations import Whereabouts
+from outbox.deployment import BudgetRecord, SentMessage
+from worker.reports.message_locations import Location
 
 
-def write_story(story: Story, places: Mapping[UUID, Whereabouts]) -> dict[str, object]:
+def write_story(story: BudgetRecord, places: Mapping[UUID, Location]) -> dict[str, object]:
     """Write a story for programs."""
     return {
         "budget": story.key._asdict(),
@@ -25,7 +25,7 @@ def write_story(story: Story, places: Mapping[UUID, Whereabouts]) -> dict[str, o
     } | ({"sent_pruned_before": write_time(story.pruned_before)} if story.pruned_before else {})
 
 
-def _write_sent(sent: Sent, place: Whereabouts | None) -> dict[str, object]:
+def _write_sent(sent: SentMessage, place: Location | None) -> dict[str, object]:
     partition, offset = (place.partition, place.offset) if isinstance(place, Place) else (None, None)
     return {
         "at": write_time(sent.at),
@@ -37,7 +37,7 @@ def _write_sent(sent: Sent, place: Whereabouts | None) -> dict[str, object]:
     }
 
 
-def show_story(story: Story, places: Mapping[UUID, Whereabouts], console: Console) -> None:
+def show_story(story: BudgetRecord, places: Mapping[UUID, Location], console: Console) -> None:
     """Show a story to a person."""
     console.print(f"Budget {story.key}", style="bold")
     if story.status:
@@ -79,7 +79,7 @@ def _titled(title: str) -> dict[str, Any]:
     return {"title": title, "title_justify": "left", "title_style": "bold", "box": None, "pad_edge": False}
 
 
-def _tell_where(sent: Sent, place: Whereabouts | None) -> str:
+def _tell_where(sent: SentMessage, place: Location | None) -> str:
     if isinstance(place, Place):
         return f"{place.topic}/{place.partition}/{place.offset}"
     return f"{sent.topic} ({place})" if place else sent.topic

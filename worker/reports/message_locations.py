@@ -11,11 +11,10 @@ from uuid import UUID
 
 from contracts.cloudevents import drop_trace
 from contracts.records import Headers, Place
-from contracts.topics import INBOX
-from outbox.deployment import Sent
-from worker.deployment import Scene
+from outbox.deployment import SentMessage
+from worker.deployment import Deployment
 from worker.kafka.group_offsets import read_group_offsets
-from worker.kafka.topic_log import choose_partition, open_log
+from worker.kafka.topic_log import choose_partition, open_topic_log
 
 AT_MOST: Final = 50_000
 """Records that are looked through for each topic."""
@@ -23,21 +22,19 @@ AT_MOST: Final = 50_000
 CLOCKS: Final = timedelta(seconds=5)
 """So far the clocks of two brokers may be apart."""
 
-_WITHIN_SECONDS: Final = 20.0
-
 NOT_PUBLISHED: Final = "not published yet"
 NOT_FOUND: Final = "no longer there"
 
-Whereabouts = Place | str
+Location = Place | str
 """A place, or in words why there is none."""
 
 
-async def find_places(scene: Scene, sent: Sequence[Sent]) -> dict[UUID, Whereabouts]:
+async def find_locations(scene: Deployment, sent: Sequence[SentMessage]) -> dict[UUID, Location]:
     """Find where each message stands; raises ``KafkaDown``."""
-    inbox = scene.topic_prefix + INBOX
+    inbox = scene.topics.inbox
     lanes = [(inbox, number) for number in {message.inbox_partition for message in sent}]
-    offsets = await read_group_offsets(scene.kafka, scene.group_id, lanes, _WITHIN_SECONDS)
-    found: dict[UUID, Whereabouts] = {}
+    offsets = await read_group_offsets(scene.kafka, scene.group_id, lanes)
+    found: dict[UUID, Location] = {}
     visible = []
     for message in sent:
         offset = offsets.get((inbox, message.inbox_partition))
@@ -50,11 +47,11 @@ async def find_places(scene: Scene, sent: Sequence[Sent]) -> dict[UUID, Whereabo
     return found
 
 
-async def _find_in(scene: Scene, topic: str, messages: Sequence[Sent]) -> dict[UUID, Whereabouts]:
+async def _find_in(scene: Deployment, topic: str, messages: Sequence[SentMessage]) -> dict[UUID, Location]:
     wanted: dict[tuple[bytes | None, Headers], UUID] = {(one.key, drop_trace(one.headers)): one.id for one in messages}
-    found: dict[UUID, Whereabouts] = dict.fromkeys(wanted.values(), NOT_FOUND)
+    found: dict[UUID, Location] = dict.fromkeys(wanted.values(), NOT_FOUND)
     looked_at = 0
-    async with open_log(scene.kafka, topic) as log:
+    async with open_topic_log(scene.kafka, topic) as log:
         keys = {message.key for message in messages}
         some = {choose_partition(key, len(log.bounds)) for key in keys if key is not None}
         starts = await log.find_offsets(log.bounds if None in keys else some, messages[0].at - CLOCKS)

@@ -8,18 +8,15 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.fields import write_time
-from contracts.topics import INBOX
-from outbox.database import close, connect
-from outbox.migrate import check_schema
+from outbox.migrate import open_checked_session
 from outbox.overview import StatusCount, WaitingBudget, count_statuses, list_waiting, read_next_offsets
-from worker.deployment import Scene
+from worker.deployment import Deployment
 from worker.kafka.group_offsets import read_group_offsets
-from worker.kafka.topic_log import open_log
+from worker.kafka.topic_log import open_topic_log
 from worker.reports.budget_report import show_time
 from worker.reports.worker_status import WorkerState, ask_workers
 
 _SHOWN: Final = 20
-_WITHIN_SECONDS: Final = 20.0
 _PLAIN: Final[dict[str, Any]] = {"box": None, "pad_edge": False}
 
 
@@ -42,20 +39,16 @@ class Overview:
     workers: tuple[WorkerState, ...]
 
 
-async def look_over(scene: Scene, workers: Sequence[str]) -> Overview:
+async def look_over(scene: Deployment, workers: Sequence[str]) -> Overview:
     """Look at the database and the lanes, and ask workers at these URLs; raises ``DatabaseDown`` or ``KafkaDown``."""
-    connection = await connect(scene.database_url)
-    try:
-        await check_schema(connection)
+    async with open_checked_session(scene.database_url) as connection:
         statuses = await count_statuses(connection)
         waiting = await list_waiting(connection, _SHOWN)
         positions = await read_next_offsets(connection)
-    finally:
-        await close(connection, 1.0)
-    inbox = scene.topic_prefix + INBOX
-    async with open_log(scene.kafka, inbox) as log:
+    inbox = scene.topics.inbox
+    async with open_topic_log(scene.kafka, inbox) as log:
         places = [(inbox, number) for number in log.bounds]
-        offsets = await read_group_offsets(scene.kafka, scene.group_id, places, _WITHIN_SECONDS)
+        offsets = await read_group_offsets(scene.kafka, scene.group_id, places)
         lanes = []
         for number, (start, end) in log.bounds.items():
             position = positions.get(number, start)

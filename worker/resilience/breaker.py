@@ -17,7 +17,7 @@ from worker.telemetry.metrics import TRIPS
 OTHERS_FIRST_SECONDS: Final = 0.5
 """Whoever failed gives way to the others for so long: it may be he alone who cannot get through."""
 
-State = Literal["closed", "open", "probing"]
+BreakerState = Literal["closed", "open", "probing"]
 
 
 class Breaker:
@@ -33,7 +33,7 @@ class Breaker:
         self._probe_at = 0.0
 
     @property
-    def state(self) -> State:
+    def state(self) -> BreakerState:
         """Closed: everyone uses it. Open: nobody. Probing: one tries whether it answers."""
         if not self._waiting:
             return "closed"
@@ -109,7 +109,7 @@ class Breakers:
         self.kafka.forget(who)
         self.database.forget(who)
 
-    def tell(self) -> dict[str, State]:
+    def tell(self) -> dict[str, BreakerState]:
         """Tell how each stands."""
         return {"kafka": self.kafka.state, "database": self.database.state}
 

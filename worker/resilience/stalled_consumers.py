@@ -10,8 +10,8 @@ from time import monotonic
 from typing import Final
 
 from worker.kafka.admin import count_brokers
-from worker.kafka.connection import Connection
-from worker.kafka.consumer import Reader
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
 from worker.resilience.backoff import back_off, is_ending, wait_unless
 from worker.telemetry.logs import Logger
@@ -22,10 +22,10 @@ SILENT_SECONDS: Final = 15.0
 """So long a partition with more in it may hand out nothing: well over what a broker's restart takes."""
 
 
-class Silence:
+class StalledConsumers:
     """Which of a worker's readers are silent."""
 
-    def __init__(self, kafka: Connection, readers: Mapping[str, Reader], log: Logger) -> None:
+    def __init__(self, kafka: KafkaConnection, readers: Mapping[str, Consumer], log: Logger) -> None:
         self._kafka = kafka
         self._readers = readers
         self._deaf_since: dict[str, float] = {}
@@ -50,7 +50,7 @@ class Silence:
                     if is_ending():
                         raise
 
-    async def _look(self, name: str, reader: Reader, stopping: asyncio.Event) -> None:
+    async def _look(self, name: str, reader: Consumer, stopping: asyncio.Event) -> None:
         try:
             places = await reader.find_silent(SILENT_SECONDS)
         except KafkaDown:
@@ -78,7 +78,9 @@ class Silence:
         del self._deaf_since[name]
         return True
 
-    async def _rejoin(self, name: str, reader: Reader, places: list[tuple[str, int]], stopping: asyncio.Event) -> None:
+    async def _rejoin(
+        self, name: str, reader: Consumer, places: list[tuple[str, int]], stopping: asyncio.Event
+    ) -> None:
         self._silent.add(name)
         SILENT.labels(name).set(1)
         REJOINS.labels(name).inc()

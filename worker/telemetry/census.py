@@ -1,22 +1,21 @@
-"""Counts the budgets by status now and then, for the metrics."""
+"""Counts the budgets by status every few seconds, for the metrics."""
 
+import asyncio
+from contextlib import suppress
 from typing import Final
 
-from outbox.database import DatabaseDown, close, connect
+from outbox.database import DatabaseDown, open_session
 from outbox.overview import count_statuses
 from worker.telemetry.metrics import tell_statuses
 
 CENSUS_SECONDS: Final = 10.0
 
 
-async def take_census(database_url: str) -> None:
-    """Count the budgets of each status, once."""
-    try:
-        connection = await connect(database_url)
-        try:
-            tell_statuses(await count_statuses(connection))
-        finally:
-            await close(connection, 1.0)
-    except DatabaseDown:
-        # The lanes tell it; here the last figures stay.
-        return
+async def take_census(database_url: str, stopping: asyncio.Event) -> None:
+    """Count the budgets of each status until the stop; while the database is down, the last figures stay."""
+    while not stopping.is_set():
+        with suppress(DatabaseDown):
+            async with open_session(database_url) as connection:
+                tell_statuses(await count_statuses(connection))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), CENSUS_SECONDS)

@@ -3,98 +3,102 @@
 import asyncio
 import json
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+from typing import Any, Final, NamedTuple
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from worker.resilience.backoff import wait_unless
-from worker.resilience.breaker import Breakers
-from worker.resilience.outage import list_away
-from worker.settings import ConfigurationBroken
-from worker.telemetry.census import CENSUS_SECONDS, take_census
+from worker.settings import ConfigurationError
 
 ALIVE_SECONDS: Final = 10.0
-"""A worker whose loop has not turned for so long is not alive: something blocks it."""
+"""A worker whose event loop has not turned for so long is not alive: something blocks it."""
+
+LOOK_SECONDS: Final = 0.5
+"""How often readiness is looked at; what is served is never older."""
+
+_StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
-Answer = Callable[[str, list[tuple[str, str]]], object]
+class Readiness(NamedTuple):
+    """Whether a process does its work, and what there is to know about it."""
+
+    is_ready: bool
+    details: Mapping[str, object]
 
 
 class Health:
-    """How the worker is, told from another thread so that it can be told when the loop stands still."""
+    """How a process is, as of the last time its event loop turned.
 
-    def __init__(self, breakers: Breakers) -> None:
-        self.started = False
-        """Whether it has joined its groups."""
-        self.list_silent: Callable[[], list[str]] = list
-        """Which of its readers hand out nothing of what is there."""
-        self._breakers = breakers
-        self._turned_at = time.monotonic()
+    The loop looks and another thread serves what it saw, so that a loop that stands still can be reported, and no
+    request reads what the loop is changing.
+    """
 
-    async def run(self, stopping: asyncio.Event, database_url: str) -> None:
-        """Notice that the loop turns, and count the budgets now and then."""
-        counted_at = -CENSUS_SECONDS
+    def __init__(self) -> None:
+        self.look: Callable[[], Readiness] = lambda: Readiness(is_ready=False, details={})
+        """How ready the process is at this moment; called by the event loop alone."""
+        self._seen = Readiness(is_ready=False, details={})
+        self._turned_at = monotonic()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Notice that the loop turns, and look whether the process is ready."""
         while not stopping.is_set():
-            self._turned_at = time.monotonic()
-            # Not before the schema was found fit.
-            if self.started and self._turned_at - counted_at > CENSUS_SECONDS:
-                counted_at = self._turned_at
-                await take_census(database_url)
-            await wait_unless(stopping, 1.0)
+            self._turned_at = monotonic()
+            self._seen = self.look()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
 
     @property
     def is_alive(self) -> bool:
         """Whether the loop turns."""
-        return time.monotonic() - self._turned_at < ALIVE_SECONDS
+        return monotonic() - self._turned_at < ALIVE_SECONDS
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether it carries: it has started, waits for nothing that is away, and no reader of it is silent."""
-        return self.started and self.is_alive and not list_away() and not self.list_silent()
-
-    def answer(self, environ: dict[str, Any], start: Answer) -> Iterable[bytes]:
-        """Answer one request."""
+    def answer(self, environ: dict[str, Any], start: _StartResponse) -> Iterable[bytes]:
+        """Answer one request, as WSGI has it."""
         path = environ["PATH_INFO"]
         if path == "/metrics":
             found: Iterable[bytes] = make_wsgi_app()(environ, start)
             return found
         if path == "/health/live":
-            return _say(start, ok=self.is_alive, said={"alive": self.is_alive})
+            return _respond(start, ok=self.is_alive, body={"alive": self.is_alive})
         if path == "/health/ready":
-            said = {
-                "ready": self.is_ready,
-                "started": self.started,
-                "breakers": self._breakers.tell(),
-                "away": sorted(list_away()),
-                "silent": self.list_silent(),
-            }
-            return _say(start, ok=self.is_ready, said=said)
+            seen = self._seen
+            is_ready = seen.is_ready and self.is_alive
+            return _respond(start, ok=is_ready, body={"ready": is_ready, **seen.details})
         start("404 Not Found", [("Content-Type", "text/plain")])
         return [b"/health/live, /health/ready and /metrics are here\n"]
 
 
-class _Silent(WSGIRequestHandler):
+class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Say nothing: whoever asks every few seconds is no event."""
+        """Log nothing: a probe every few seconds is no event."""
 
 
 @asynccontextmanager
-async def serve_health(port: int | None, breakers: Breakers) -> AsyncIterator[Health]:
-    """Serve it on a port, if one is given; raises ``ConfigurationBroken`` where that cannot be had."""
-    health = Health(breakers)
+async def serve_health(port: int | None) -> AsyncIterator[Health]:
+    """Serve liveness, readiness and metrics.
+
+    Args:
+        port: where, on every interface; ``None`` serves nothing.
+
+    Yields:
+        What is served; whoever has it runs it and says how readiness is found.
+
+    Raises:
+        ConfigurationError: the port cannot be used.
+    """
+    health = Health()
     if port is None:
         yield health
         return
     try:
-        server = make_server("", port, health.answer, ThreadingWSGIServer, _Silent)
+        server = make_server("", port, health.answer, ThreadingWSGIServer, _QuietHandler)
     except OSError as error:
         problem = f"HTTP_PORT: port {port} cannot be used ({error.strerror})"
-        raise ConfigurationBroken((problem,)) from error
+        raise ConfigurationError((problem,)) from error
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     thread.start()
     try:
@@ -104,6 +108,6 @@ async def serve_health(port: int | None, breakers: Breakers) -> AsyncIterator[He
         server.server_close()
 
 
-def _say(start: Answer, *, ok: bool, said: dict[str, object]) -> list[bytes]:
+def _respond(start: _StartResponse, *, ok: bool, body: dict[str, object]) -> list[bytes]:
     start("200 OK" if ok else "503 Service Unavailable", [("Content-Type", "application/json")])
-    return [json.dumps(said).encode() + b"\n"]
+    return [json.dumps(body).encode() + b"\n"]

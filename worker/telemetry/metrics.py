@@ -14,7 +14,7 @@ from contracts import topics
 from contracts.cloudevents import Message
 from contracts.inbox import Arrival
 from handlers.decision import Verdict
-from outbox.batch import Decided
+from outbox.batch import DecidedBatch
 from outbox.overview import StatusCount
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -45,6 +45,11 @@ LANE_STARTS: Final = Counter("budget_bridge_lane_starts", "Times that a lane cam
 LANE_LOSSES: Final = Counter(
     "budget_bridge_lane_losses", "Transactions given up, after which a lane began anew.", ["why"]
 )
+TASK_FAILURES: Final = Counter(
+    "budget_bridge_task_failures",
+    "Failures of a background task that nobody had foreseen; it was started again.",
+    ["task"],
+)
 LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "Times that a lane refused to publish.")
 REBALANCES: Final = Counter("budget_bridge_rebalances", "Times that lanes were given to or taken from this worker.")
 AWAY: Final = Gauge("budget_bridge_away", "What a part of the worker waits for: 1 and more while it is away.", ["part"])
@@ -71,7 +76,7 @@ def measure(step: str) -> Iterator[None]:
         yield
 
 
-def count_batch(decided: Decided) -> None:
+def count_batch(decided: DecidedBatch) -> None:
     """Count what a batch came to."""
     BATCH.observe(len(decided.entries) + len(decided.repeats))
     HOLDS.inc(len(decided.holds))

@@ -20,7 +20,7 @@ from contracts.cloudevents import Message, read_trace
 from contracts.inbox import Arrival
 from contracts.records import Headers, Outgoing, Place
 from handlers.decision import Verdict
-from outbox.batch import Decided
+from outbox.batch import DecidedBatch
 from worker.telemetry.tracing import Traces
 
 EXPORT_SECONDS: Final = 2.0
@@ -57,7 +57,7 @@ class OtlpTraces(Traces):
                 "messaging.message.id": message.id,
                 "cloudevents.event_source": message.source,
                 "cloudevents.event_type": body.type,
-                "budget_bridge.budget": f"{body.company_id}/{body.project_id}/{body.budget_id}",
+                "budget_bridge.budget": str(body.key),
                 "budget_bridge.budget_version": body.budget_version,
             }
         span = self._tracer.start_span(
@@ -77,7 +77,7 @@ class OtlpTraces(Traces):
         trace = tuple((name, value.encode()) for name, value in carrier.items())
         return replace(arrival, message=replace(message, trace=trace))
 
-    def end(self, decided: Decided) -> None:
+    def end(self, decided: DecidedBatch) -> None:
         """End the spans of messages whose verdicts are stored."""
         for entry in decided.entries:
             self._end(entry.arrival, entry.verdict, entry.detail)

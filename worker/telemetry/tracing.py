@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from contracts.inbox import Arrival
 from contracts.records import Outgoing
-from outbox.batch import Decided
-from worker.settings import ConfigurationBroken, TracesSettings
+from outbox.batch import DecidedBatch
+from worker.settings import ConfigurationError, TracesSettings
 
 
 class Traces:
@@ -19,7 +19,7 @@ class Traces:
         """Begin the span of each message; what it causes then belongs to that span."""
         return arrivals
 
-    def end(self, decided: Decided) -> None:
+    def end(self, decided: DecidedBatch) -> None:
         """End the spans of messages whose verdicts are stored."""
 
     def tell_sent(self, records: Sequence[Outgoing], started_ns: int) -> None:
@@ -40,5 +40,5 @@ def open_traces(settings: TracesSettings, group_id: str) -> Traces:
             "traces are asked for (OTEL_EXPORTER_OTLP_ENDPOINT), but OpenTelemetry is not there: install budget-bridge "
             "with its extra, `budget-bridge[traces]`"
         )
-        raise ConfigurationBroken((problem,)) from missing
+        raise ConfigurationError((problem,)) from missing
     return OtlpTraces(settings.otel_service_name, group_id)

@@ -14,9 +14,9 @@ from faust.transport.drivers import aiokafka as driver
 from prometheus_client import generate_latest
 
 from contracts.records import Place, Record
-from contracts.topics import DEAD_LETTERS, OUTPUTS, SOURCES
+from contracts.topics import DEAD_LETTERS, OUTPUTS, SOURCES, TopicNames
 from worker.kafka.admin import count_brokers
-from worker.kafka.connection import Connection
+from worker.kafka.connection import KafkaConnection
 from worker.telemetry.logs import Logger
 from worker.watch.judgement import Finding, Limits, Watched, count_kinds, is_settled, judge
 from worker.watch.messages import Seen, UnreadableError, see
@@ -56,14 +56,14 @@ class _ReadCommitted(driver.Transport):
 class WatchSettings:
     """Where the watch looks, and what it calls too long."""
 
-    kafka: Connection
+    kafka: KafkaConnection
     group_id: str
-    topic_prefix: str
+    topics: TopicNames
     port: int | None
     limits: Limits
 
 
-class Partition(NamedTuple):
+class WatchedPartition(NamedTuple):
     """One partition that is read."""
 
     topic: str
@@ -89,14 +89,14 @@ class Watch:
         self._open: set[str] = set()
         """Budgets of which something may be found."""
         self._found: dict[str, tuple[Finding, ...]] = {}
-        self._read_ms: dict[Partition, int] = {}
+        self._read_ms: dict[WatchedPartition, int] = {}
         self._types: set[str] = set()
         self.judged_ms: int | None = None
         self.unreadable = 0
 
     def look(self, record: Record) -> None:
         """Look at a record. Whatever is wrong with it is counted, and nothing of it raises."""
-        topic = record.place.topic.removeprefix(self._settings.topic_prefix)
+        topic = self._settings.topics.short(record.place.topic)
         RECORDS.labels(topic).inc()
         try:
             self._note_start(record)
@@ -105,7 +105,7 @@ class Watch:
             self._pass_over(topic, record, str(why))
         except Exception as bug:  # noqa: BLE001 - Faust would take it for read: it is counted and told instead
             self._pass_over(topic, record, repr(bug))
-        self._read_ms[Partition(record.place.topic, record.place.partition)] = record.timestamp_ms
+        self._read_ms[WatchedPartition(record.place.topic, record.place.partition)] = record.timestamp_ms
 
     def _note_start(self, record: Record) -> None:
         """Note when what a partition holds begins, where its first records are gone."""
@@ -180,7 +180,7 @@ class Watch:
 
     async def _find_moment(self, now_ms: int) -> int | None:
         """Find the moment up to which every partition has been read; none before each was read at all."""
-        names = {self._settings.topic_prefix + name for name in TOPICS}
+        names = {self._settings.topics.full(name) for name in TOPICS}
         places = [place for place in self._app.consumer.assignment() if place.topic in names]
         if not places or self._app.rebalancing or self._app.in_recovery:
             return None
@@ -191,7 +191,7 @@ class Watch:
                 return None
             # Past markers and what was aborted, too, which no agent ever sees.
             at_end = await self._app.consumer.position(place) >= end
-            moments.append(now_ms if at_end else self._read_ms.get(Partition(place.topic, place.partition), 0))
+            moments.append(now_ms if at_end else self._read_ms.get(WatchedPartition(place.topic, place.partition), 0))
         return min(now_ms, *moments)
 
     def list_findings(self) -> list[Finding]:
@@ -228,7 +228,7 @@ def make_app(settings: WatchSettings, brokers: int, log: Logger) -> Any:
     app.transport = _ReadCommitted(app.conf.broker_consumer, app)
     watch = Watch(app, settings, log)
     for name in TOPICS:
-        _read(app, watch, settings.topic_prefix + name)
+        _read(app, watch, settings.topics.full(name))
     app.timer(JUDGE_SECONDS)(watch.judge)
     BEHIND.set_function(watch.measure_delay)
     _serve(app, watch)
@@ -263,7 +263,7 @@ def _serve(app: Any, watch: Watch) -> None:
     app.page("/metrics", name="metrics")(count)
 
 
-def _find_credentials(kafka: Connection) -> Any:
+def _find_credentials(kafka: KafkaConnection) -> Any:
     context = kafka.list_options().get("ssl_context")
     if kafka.security_protocol.startswith("SASL"):
         return faust.SASLCredentials(

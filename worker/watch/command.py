@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from worker.commands.shared import read_age, tell_problems
-from worker.deployment import connect_kafka
-from worker.settings import ConfigurationBroken, WatcherSettings, read_settings
+from worker.kafka.connection import connect_kafka
+from worker.settings import ConfigurationError, WatcherSettings, read_settings
 from worker.telemetry.logs import configure_log
 from worker.watch.judgement import Limits
 
@@ -28,10 +28,10 @@ def watch(
             from worker.watch.app import WatchSettings, run_watch  # noqa: PLC0415 - Faust is an extra
         except ModuleNotFoundError as missing:
             problem = "the watch needs Faust: install budget-bridge with its extra, `budget-bridge[watch]`"
-            raise ConfigurationBroken((problem,)) from missing
+            raise ConfigurationError((problem,)) from missing
         kafka = connect_kafka(settings)
         run_watch(
-            WatchSettings(kafka, settings.kafka_group_id, settings.topic_prefix, settings.http_port, limits),
+            WatchSettings(kafka, settings.kafka_group_id, settings.topics, settings.http_port, limits),
             configure_log(settings.log_format),
         )
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from worker.watch.messages import Accepted, Answered, Exported, Refused, Requested, Retried, Returned, Shown, Sight
 
-Kind = Literal[
+FindingKind = Literal[
     "accepted_not_exported",
     "exported_without_acceptance",
     "two_exports_in_flight",
@@ -22,7 +22,7 @@ Kind = Literal[
     "unacknowledged",
     "pending_too_long",
 ]
-KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+KINDS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
 
 CLOCKS_MS: Final = 5_000
 """So far the clocks of those who write to the topics may be apart."""
@@ -42,7 +42,7 @@ class Limits:
 class Finding(NamedTuple):
     """Something of a budget that is not as it should be."""
 
-    kind: Kind
+    kind: FindingKind
     budget: str
     since_ms: int
     says: str
@@ -125,7 +125,7 @@ def is_settled(watched: Watched, now_ms: int, horizon_ms: int) -> bool:
 
 
 _END_MS: Final = 2**62
-Fault = tuple[Kind, int, str]
+Fault = tuple[FindingKind, int, str]
 
 
 def _split(place: str) -> tuple[str, int, int]:
@@ -216,9 +216,9 @@ def _find_waiting(watched: Watched, exports: list[Exported], now_ms: int, limits
         yield "pending_too_long", shown.since_ms, f"version {shown.version} waits for its approval"
 
 
-def count_kinds(findings: Mapping[str, tuple[Finding, ...]]) -> dict[Kind, int]:
+def count_kinds(findings: Mapping[str, tuple[Finding, ...]]) -> dict[FindingKind, int]:
     """Count the findings of each kind, by budget."""
-    counts: dict[Kind, int] = dict.fromkeys(KINDS, 0)
+    counts: dict[FindingKind, int] = dict.fromkeys(KINDS, 0)
     for found in findings.values():
         for finding in found:
             counts[finding.kind] += 1

@@ -151,7 +151,7 @@ def _see_input(topic: str, record: Record) -> Seen:
         sight = Retried(body.budget_version, name, at_ms)
     elif isinstance(body, ErpAcknowledgement):
         sight = Answered(str(body.export_id), body.attempt, body.status, at_ms)
-    return Seen(body.type, f"{body.company_id}/{body.project_id}/{body.budget_id}", sight)
+    return Seen(body.type, str(body.key), sight)
 
 
 def _see_output(record: Record) -> Seen:

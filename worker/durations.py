@@ -1,0 +1,29 @@
+"""Durations as people write them: a whole number of days, hours, minutes or seconds, such as ``400d`` or ``12h``."""
+
+import re
+from datetime import timedelta
+from typing import Final
+
+_UNITS: Final = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_DURATION: Final = re.compile(r"([0-9]{1,5})([dhms])", re.ASCII)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration.
+
+    Args:
+        text: one to five digits and one of ``d``, ``h``, ``m``, ``s``.
+
+    Returns:
+        The duration, zero or more.
+
+    Raises:
+        ValueError: the text is no duration; the message says what one looks like.
+    """
+    found = _DURATION.fullmatch(text)
+    if not found:
+        message = (
+            f"{text!r} is not a duration; a number of days, hours, minutes or seconds is expected, such as 400d or 12h"
+        )
+        raise ValueError(message)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})

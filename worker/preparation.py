@@ -1,0 +1,92 @@
+"""What must hold before a worker starts: topics, schema, rules, inbox and consumer group fit one another."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from contracts.topics import SOURCES, TopicNames, list_topics
+from handlers.rules import Rules
+from outbox.deployment import find_held_jobs, fix_inbox_partitions, keep_rules, read_deployment_id
+from outbox.migrate import open_checked_session
+from worker.doctor.topics import find_small
+from worker.kafka.admin import TopicState, count_partitions, describe_topics
+from worker.kafka.connection import KafkaConnection, connect_kafka
+from worker.kafka.group_offsets import read_group_offsets
+from worker.pipeline.lane import LaneContext
+from worker.resilience.breaker import Breakers
+from worker.rules_files import check_held_jobs, write_rules
+from worker.settings import ConfigurationError, WorkerSettings
+from worker.telemetry.tracing import Traces
+
+
+async def prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, traces: Traces) -> LaneContext:
+    """Check that topics, schema, rules, inbox and group fit one another, and gather what the lanes share.
+
+    Raises:
+        ConfigurationError: something does not fit; the problems say what and what to do.
+        SchemaMismatch: the database was not migrated to this version.
+        KafkaDown: Kafka does not answer.
+        DatabaseDown: Postgres does not answer.
+    """
+    kafka = connect_kafka(settings)
+    database_url = settings.database_url.get_secret_value()
+    topics = settings.topics
+    needed = [*topics.sources, topics.inbox, *topics.outputs]
+    there = await count_partitions(kafka, needed)
+    if missing := [name for name in needed if name not in there]:
+        problem = f"topics are missing ({', '.join(missing)}): run `budget-bridge topics`"
+        raise ConfigurationError((problem,))
+    if too_small := list_too_small(await describe_topics(kafka, needed), topics):
+        raise ConfigurationError(too_small)
+    async with open_checked_session(database_url) as connection:
+        if problems := check_held_jobs(rules, await find_held_jobs(connection)):
+            raise ConfigurationError(problems)
+        partitions = there[topics.inbox]
+        fixed = await fix_inbox_partitions(connection, partitions)
+        if fixed != partitions:
+            problem = (
+                f"{topics.inbox} has {partitions} partitions, but was made with {fixed}, and every project stands on "
+                f"one of them for good: make a new inbox with {fixed} partitions, or start with a new database and "
+                f"a new KAFKA_GROUP_ID"
+            )
+            raise ConfigurationError((problem,))
+        deployment_id = await read_deployment_id(connection)
+        await _check_group(kafka, settings.kafka_group_id, topics.inbox, partitions, deployment_id)
+        return LaneContext(
+            kafka=kafka,
+            database_url=database_url,
+            deployment_id=deployment_id,
+            group_id=settings.kafka_group_id,
+            topics=topics,
+            inbox_topic=topics.inbox,
+            inbox_partitions=partitions,
+            rules=await keep_rules(connection, rules, *write_rules(rules)),
+            breakers=breakers,
+            traces=traces,
+        )
+
+
+def list_too_small(described: Mapping[str, TopicState | None], topics: TopicNames) -> tuple[str, ...]:
+    """List the topics of ours that take less than a message can have: one that is refused would stop its lane."""
+    problems = []
+    for setup in list_topics():
+        topic = described.get(topics.full(setup.name))
+        if topic and setup.name not in SOURCES and (small := find_small(topic, setup)):
+            problems.append(
+                f"{topics.full(setup.name)} takes messages of {small[0]} bytes, and they can have {small[1]}: set its "
+                f"max.message.bytes to {small[1]}, as `budget-bridge topics` does for topics that it makes"
+            )
+    return tuple(problems)
+
+
+async def _check_group(kafka: KafkaConnection, group_id: str, inbox: str, partitions: int, deployment_id: UUID) -> None:
+    """Refuse to share a group with another database: each would publish what it believes the other has not."""
+    lanes = [(inbox, number) for number in range(partitions)]
+    offsets = await read_group_offsets(kafka, group_id, lanes)
+    others = {offset.metadata for offset in offsets.values() if not offset.metadata.startswith(str(deployment_id))}
+    if others:
+        problem = (
+            f"consumer group {group_id} is carried by another database ({min(others) or 'unnamed'}), not by this one "
+            f"({deployment_id}): choose a KAFKA_GROUP_ID of its own for this deployment; or, if this database is to "
+            f"take the place of the other, see `budget-bridge recover --dry-run`"
+        )
+        raise ConfigurationError((problem,))

@@ -124,7 +124,6 @@ def test_help_and_keys(tmp_path: object) -> None:
         "run",
         "status",
         "rules",
-        "demo",
         "reconcile",
         "recover",
         "retry",

@@ -8,7 +8,7 @@ from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record
 from contracts.topics import SOURCES, TopicNames
 
-TOPICS = TopicNames("t.")
+TOPICS = TopicNames("x.")
 AT = 1_764_000_000_000
 
 

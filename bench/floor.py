@@ -10,6 +10,7 @@ import json
 import os
 import signal
 from collections.abc import Sequence
+from functools import partial
 
 from contracts.cloudevents import Message
 from contracts.inbound import BudgetLocked
@@ -20,11 +21,12 @@ from outbox.database import connect, transaction
 from worker.app import collect_less_often
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
-from worker.kafka.group_offsets import Partition
+from worker.kafka.group_offsets import GroupOffset, Partition
 from worker.kafka.producer import Appender, Publisher
 from worker.pipeline.intake import Intake
-from worker.pipeline.lane import AT_MOST, PUBLISH_SECONDS, WITHIN_SECONDS
+from worker.pipeline.lane import BATCH_RECORDS, POLL_SECONDS, PUBLISH_SECONDS
 from worker.pipeline.lanes import BATCH_BYTES
+from worker.pipeline.source_topics import check_sources, name_intake_group
 from worker.resilience.breaker import make_breakers
 from worker.telemetry.logs import configure_log
 
@@ -58,13 +60,13 @@ def answer(arrival: Arrival) -> list[Outgoing]:
 
 async def carry(reader: Consumer, place: Partition, stopping: asyncio.Event) -> None:
     """Carry one partition."""
-    publisher = Publisher(KAFKA, f"{GROUP}-{place[1]}")
+    publisher = Publisher(KAFKA, f"{GROUP}-{place[1]}", GROUP, place)
     await publisher.start()
     session = await connect(os.environ["DATABASE_URL"])
     await reader.seek(place, 0)
     publishing: asyncio.Task[None] | None = None
     while not stopping.is_set():
-        records = await reader.fetch(place, AT_MOST, WITHIN_SECONDS)
+        records = await reader.fetch(place, BATCH_RECORDS, POLL_SECONDS)
         if not records:
             continue
         arrivals = [open_arrival(record, TOPICS) for record in records]
@@ -76,7 +78,7 @@ async def carry(reader: Consumer, place: Partition, stopping: asyncio.Event) -> 
             await publishing
         offset = records[-1].place.offset + 1
         publishing = asyncio.create_task(
-            publisher.publish(GROUP, place, offset, "floor", outgoing, within=PUBLISH_SECONDS)
+            publisher.publish(GroupOffset(offset, "floor"), outgoing, within=PUBLISH_SECONDS)
         )
     if publishing:
         await publishing
@@ -100,13 +102,21 @@ async def main() -> None:
     reader = Consumer(KAFKA, GROUP, [TOPICS.inbox], start="none", fetch_bytes=BATCH_BYTES, on_assigned=start)
     appender = Appender(KAFKA)
     log = configure_log("json")
-    intake = Intake(KAFKA, GROUP, TOPICS, appender, make_breakers(log).kafka, log)
-    await intake.reader.start()
+    sources = Consumer(
+        KAFKA,
+        name_intake_group(GROUP),
+        TOPICS.sources,
+        start="earliest",
+        on_assigned=lambda assigned: intake.note_assigned(assigned),  # noqa: PLW0108 - it is made below
+    )
+    check = partial(check_sources, KAFKA, GROUP, TOPICS)
+    intake = Intake(sources, appender, check, TOPICS, make_breakers(log).kafka, log)
+    await sources.start()
     await reader.start()
     await intake.run(stopping)
     await asyncio.gather(*lanes)
     await reader.close(1.0)
-    await intake.close()
+    await sources.close(1.0)
     await appender.close(1.0)
 
 

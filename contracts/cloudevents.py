@@ -16,6 +16,7 @@ from contracts.fields import Identifier, JsonNumber, Value, read_json_integer, s
 from contracts.inbound import Inbound, InboundMessage
 from contracts.outbound import Outbound
 from contracts.records import Headers, Record
+from contracts.stubs import read_stub
 from contracts.topics import SOURCES
 
 SOURCE: Final = "budget-bridge"
@@ -65,6 +66,8 @@ class _KeysOfEvent(Value):
 
 def read_message(topic: str, record: Record) -> Message | Unreadable:
     """Read the message in ``record``, which first came in on ``topic`` (its name without prefix)."""
+    if why := read_stub(record.headers):
+        return Unreadable("unreadable", why)
     try:
         attributes, data = _open_event(record)
         model = _find_model(topic, attributes)

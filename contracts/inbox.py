@@ -9,6 +9,7 @@ from typing import Final
 from contracts.budget_key import write_project_key
 from contracts.cloudevents import Message, Unreadable, read_message, read_project
 from contracts.records import Headers, Outgoing, Place, Record
+from contracts.stubs import cut_to_fit
 from contracts.topics import SOURCES, TopicNames
 
 _ORIGIN_HEADERS: Final = ("origin_topic", "origin_partition", "origin_offset", "origin_key", "origin_timestamp")
@@ -24,7 +25,11 @@ class Arrival:
 
 
 def copy_to_inbox(record: Record, inbox_topic: str) -> Outgoing:
-    """Copy a source record for the inbox: value and headers untouched, keyed by its project or else its origin."""
+    """Copy a source record for the inbox: value and headers untouched, keyed by its project or else its origin.
+
+    A record that the inbox would not take is copied as a stub.
+    """
+    record = cut_to_fit(record)
     project = read_project(record)
     topic, partition, offset = record.place
     origin: Headers = (

@@ -3,22 +3,23 @@
 import asyncio
 import gc
 import signal
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
 from handlers.rules import Rules
 from outbox.database import DatabaseDown
 from outbox.migrate import SchemaMismatch
+from worker.kafka.admin import count_brokers
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
 from worker.kafka.producer import Appender
-from worker.pipeline.deadlines import Deadlines
+from worker.pipeline.deadlines import Deadlines, open_postgres_deadlines
 from worker.pipeline.intake import Intake
 from worker.pipeline.lane import LaneContext
 from worker.pipeline.lanes import Lanes
+from worker.pipeline.source_topics import check_sources, name_intake_group
 from worker.preparation import prepare
-from worker.resilience.backoff import wait_unless
+from worker.resilience.backoff import run_unless, wait_unless
 from worker.resilience.breaker import Breaker, Breakers, make_breakers
 from worker.resilience.outage import list_away
 from worker.resilience.stalled_consumers import StalledConsumers
@@ -30,37 +31,47 @@ from worker.telemetry.logs import Logger
 from worker.telemetry.tracing import Traces, open_traces
 
 POLL_SECONDS: Final = 0.1
-STOP_SECONDS: Final = 8.0
-"""Longest that tasks may take to end after the stop."""
+
+STOP_SECONDS: Final = 6.0
+"""Longest that tasks may take to end after the stop: a little more than lanes have to finish what they publish."""
+
+CLOSE_SECONDS: Final = 1.0
 
 _START: Final = "the start of the worker"
 
 
 async def run_worker(settings: WorkerSettings, rules: Rules, log: Logger) -> None:
-    """Run until SIGTERM or SIGINT.
+    """Run until SIGTERM or SIGINT, and be gone within 10 s of it, whatever Kafka and Postgres do.
 
     Raises:
         ConfigurationError: something does not fit; raised before anything starts.
     """
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+    _listen_for_signals(stopping, log)
     collect_less_often()
     breakers, traces = make_breakers(log), open_traces(settings, settings.kafka_group_id)
     supervisor = Supervisor(stopping, log)
     async with serve_health(settings.http_port) as health:
-        health.look = partial(_look, supervisor, breakers, None)
+        health.look = partial(_look, supervisor, breakers, None, None)
         supervisor.start("health", health.run)
         try:
             context = await _prepare_when_there(settings, rules, stopping, breakers, traces)
             if context:
-                await _carry(context, supervisor, health, stopping, log)
+                await _process(context, supervisor, health, stopping, log)
         finally:
             stopping.set()
-            await supervisor.end(STOP_SECONDS)
+            await supervisor.end(CLOSE_SECONDS)
             await asyncio.to_thread(traces.close)
     log.info("worker.stopped")
+
+
+def _listen_for_signals(stopping: asyncio.Event, log: Logger) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    # Its default would end the process, as a terminal that closes does to what it started.
+    why = "a worker has nothing to reload: `budget-bridge rules apply` changes the rules of all workers at once"
+    loop.add_signal_handler(signal.SIGHUP, partial(log.info, "signal.ignored", signal="SIGHUP", why=why))
 
 
 def collect_less_often() -> None:
@@ -70,15 +81,19 @@ def collect_less_often() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-def _look(supervisor: Supervisor, breakers: Breakers, stalled: StalledConsumers | None) -> Readiness:
-    """Look whether the worker is ready: it has joined its groups, misses nothing, and none of its tasks fails."""
+def _look(
+    supervisor: Supervisor, breakers: Breakers, stalled: StalledConsumers | None, lanes: Lanes | None
+) -> Readiness:
+    """Find out whether the worker is ready: it has joined its groups, misses nothing, and none of its tasks fails."""
     obstacles = {
         "away": sorted(list_away()),
         "silent": stalled.list_silent() if stalled else [],
         "failing": supervisor.list_failing(),
+        "refusing": lanes.list_refusals() if lanes else [],
     }
-    is_ready = stalled is not None and not any(obstacles.values())
-    return Readiness(is_ready, {"started": stalled is not None, "breakers": breakers.tell(), **obstacles})
+    has_started = stalled is not None
+    is_ready = has_started and not any(obstacles.values())
+    return Readiness(is_ready, {"started": has_started, "breakers": breakers.list_states(), **obstacles})
 
 
 async def _prepare_when_there(
@@ -90,7 +105,7 @@ async def _prepare_when_there(
             await wait_unless(stopping, POLL_SECONDS)
             continue
         try:
-            context = await prepare(settings, rules, breakers, traces)
+            context = await run_unless(stopping, prepare(settings, rules, breakers, traces))
         except KafkaDown as down:
             breakers.kafka.trip(_START, down)
         except DatabaseDown as down:
@@ -103,44 +118,53 @@ async def _prepare_when_there(
     return None
 
 
-async def _carry(
+async def _process(
     context: LaneContext, supervisor: Supervisor, health: Health, stopping: asyncio.Event, log: Logger
 ) -> None:
     """Run the intake, the lanes and the timer side by side until the stop, then end them."""
-    breakers = context.breakers
-    async with AsyncExitStack() as stack:
-        appender = Appender(context.kafka, context.inbox_partitions)
-        stack.push_async_callback(appender.close, 1.0)
-        lanes = Lanes(context, supervisor, log)
-        stack.push_async_callback(lanes.close)
-        intake = Intake(context.kafka, context.group_id, context.topics, appender, breakers.kafka, log)
-        stack.push_async_callback(intake.close)
-        readers = {"intake": intake.reader, "lanes": lanes.reader}
-        for reader in readers.values():
-            await _start_when_there(reader, breakers.kafka, stopping)
+    breakers, topics = context.breakers, context.topics
+    appender = Appender(context.kafka, context.inbox_partitions)
+    lanes = Lanes(context, supervisor, log)
+    sources = Consumer(
+        context.kafka,
+        name_intake_group(context.group_id),
+        topics.sources,
+        start="earliest",
+        on_assigned=lambda assigned: intake.note_assigned(assigned),  # noqa: PLW0108 - the intake is made below
+    )
+    check = partial(check_sources, context.kafka, context.group_id, topics)
+    intake = Intake(sources, appender, check, topics, breakers.kafka, log)
+    consumers = {"intake": sources, "lanes": lanes.reader}
+    try:
+        for consumer in consumers.values():
+            await _start_when_there(consumer, breakers.kafka, stopping)
         if stopping.is_set():
             return
-        stalled = StalledConsumers(context.kafka, readers, log)
-        timer = Deadlines(context.database_url, appender, context.topics, lanes.list_partitions, breakers, log)
-        health.look = partial(_look, supervisor, breakers, stalled)
-        log.info("worker.started", group=context.group_id, inbox=context.inbox_topic)
+        stalled = StalledConsumers(consumers, partial(count_brokers, context.kafka), breakers.kafka, log)
+        due = partial(open_postgres_deadlines, context.database_url)
+        timer = Deadlines(due, appender, topics.commands, lanes.list_partitions, breakers, log)
+        health.look = partial(_look, supervisor, breakers, stalled, lanes)
+        log.info("worker.started", group=context.group_id, inbox=topics.inbox)
         supervisor.start("intake", intake.run)
         supervisor.start("deadlines", timer.run)
-        supervisor.start("stalled-consumers", stalled.watch)
+        supervisor.start("stalled-consumers", stalled.run)
         supervisor.start("census", partial(take_census, context.database_url))
         await stopping.wait()
+    finally:
+        # Side by side: a lane that is told to stop only after everything else has ended has no time left.
         await asyncio.gather(lanes.close(), supervisor.end(STOP_SECONDS))
+        await asyncio.gather(sources.close(CLOSE_SECONDS), appender.close(CLOSE_SECONDS))
 
 
-async def _start_when_there(reader: Consumer, breaker: Breaker, stopping: asyncio.Event) -> None:
+async def _start_when_there(consumer: Consumer, breaker: Breaker, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
-        if not breaker.admits(reader):
+        if not breaker.admits(consumer):
             await wait_unless(stopping, POLL_SECONDS)
             continue
         try:
-            await reader.start()
+            await run_unless(stopping, consumer.start())
         except KafkaDown as down:
-            breaker.trip(reader, down)
+            breaker.trip(consumer, down)
         else:
-            breaker.close(reader)
+            breaker.close(consumer)
             return

@@ -1,5 +1,6 @@
 """What must hold before a worker starts: topics, schema, rules, inbox and consumer group fit one another."""
 
+import sys
 from collections.abc import Mapping
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from worker.kafka.admin import TopicState, count_partitions, describe_topics
 from worker.kafka.connection import KafkaConnection, connect_kafka
 from worker.kafka.group_offsets import read_group_offsets
 from worker.pipeline.lane import LaneContext
+from worker.pipeline.lane_store import LaneConnections
 from worker.resilience.breaker import Breakers
 from worker.rules_files import check_held_jobs, write_rules
 from worker.settings import ConfigurationError, WorkerSettings
@@ -51,15 +53,17 @@ async def prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, tr
             raise ConfigurationError((problem,))
         deployment_id = await read_deployment_id(connection)
         await _check_group(kafka, settings.kafka_group_id, topics.inbox, partitions, deployment_id)
+        sys.audit("budget-bridge.worker.inbox-partitions-fixed")
+        version = await keep_rules(connection, rules, *write_rules(rules))
+        sys.audit("budget-bridge.worker.rules-kept")
         return LaneContext(
+            ports=LaneConnections(kafka, database_url, settings.kafka_group_id, topics, version),
             kafka=kafka,
             database_url=database_url,
             deployment_id=deployment_id,
             group_id=settings.kafka_group_id,
             topics=topics,
-            inbox_topic=topics.inbox,
             inbox_partitions=partitions,
-            rules=await keep_rules(connection, rules, *write_rules(rules)),
             breakers=breakers,
             traces=traces,
         )

@@ -1,18 +1,18 @@
 """The real worker with one thing planted in it: a point at which it dies by SIGKILL, or a fault that loses or doubles.
 
-``python -m tests.exactly_once.planted run`` with ``CRASH_AT="name"`` or ``FAULT="name"`` in the environment. The
-points are put around the worker's own functions from here, so that they cost it nothing when it runs as it is.
+``python -m tests.exactly_once.planted run`` with ``CRASH_AT="name"`` or ``FAULT="name"`` in the environment. The points
+are audit events (``sys.audit``) that the worker raises on its way; without a hook they cost it next to nothing.
 """
 
 import asyncio
-import functools
 import os
 import signal
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import aiokafka
 import asyncpg
@@ -20,43 +20,44 @@ from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.transaction import EndTxnRequest
 
 from contracts.outbound import SpectrumExport
-from contracts.records import Outgoing
+from contracts.records import Outgoing, Record
 from contracts.topics import SOURCES
 from handlers.decision import Outcome
-from outbox import batch, store
-from outbox.queries import QUERIES
-from worker import app
+from outbox import batch
 from worker.__main__ import app as command_line
-from worker.kafka import consumer, producer
+from worker.kafka.consumer import Consumer
 from worker.kafka.group_offsets import GroupOffset
-from worker.pipeline import deadlines, intake, lane
-from worker.pipeline.lanes import Lanes
+from worker.kafka.producer import Appender, Publisher
+from worker.pipeline import lane
+from worker.pipeline.lane_store import PostgresLaneStore
 
 # What is changed from here is no type checker's business.
 CORE: Any = batch
 LANE: Any = lane
-CONSUMER: Any = consumer
-PRODUCING: Any = producer
+CONSUMER: Any = Consumer
+APPENDER: Any = Appender
+PUBLISHER: Any = Publisher
+STORE: Any = PostgresLaneStore
 SESSION: Any = asyncpg.Connection
+SOCKET: Any = AIOKafkaConnection
 
+PREFIX: Final = "budget-bridge."
 Condition = Callable[..., bool]
 
 
-def always(*_: Any, **__: Any) -> bool:
+def always(*_: Any) -> bool:
     return True
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where the worker dies: around which function, and at which of its calls."""
+    """Where the worker dies: at which of its audit events, and at which one of those that count."""
 
     says: str
-    owner: Any
-    function: str
-    after: bool = True
+    event: str
     at_call: int = 1
     counts: Condition = always
-    """Which calls count; given the result (``None`` before the call), then the call's own arguments."""
+    """Which of them count, given the event's arguments."""
     needs: str = ""
     """What must be brought about: ``backlog``, ``parked``, ``second worker``, ``stop`` or ``deadline``."""
 
@@ -66,146 +67,102 @@ def die() -> None:
 
 
 def plant(point: Point) -> None:
-    original = getattr(point.owner, point.function)
     calls = 0
 
-    def hit(result: object, *arguments: Any, **named: Any) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal calls
-        calls += point.counts(result, *arguments, **named)
-        if calls == point.at_call:
-            die()
+        if event == PREFIX + point.event:
+            calls += point.counts(*arguments)
+            if calls == point.at_call:
+                die()
 
-    @functools.wraps(original)
-    async def wrapped(*arguments: Any, **named: Any) -> Any:
-        if not point.after:
-            hit(None, *arguments, **named)
-        result = await original(*arguments, **named)
-        if point.after:
-            hit(result, *arguments, **named)
-        return result
-
-    @functools.wraps(original)
-    def wrapped_plain(*arguments: Any, **named: Any) -> Any:
-        result = original(*arguments, **named)
-        hit(result, *arguments, **named)
-        return result
-
-    setattr(point.owner, point.function, wrapped if asyncio.iscoroutinefunction(original) else wrapped_plain)
+    sys.addaudithook(hook)
 
 
-def has_result(result: object, *_: Any, **__: Any) -> bool:
-    return bool(result)
-
-
-def is_query(name: str) -> Condition:
-    return lambda _, __, query, *___, **____: query == QUERIES.get(name, name)
-
-
-def is_transactional(_: object, producer: Any, *__: Any) -> bool:
+def is_transactional(producer: Any) -> bool:
     return producer._txn_manager is not None and producer._txn_manager.transactional_id is not None
 
 
-def is_ending(_: object, __: object, request: object, *___: Any, **____: Any) -> bool:
-    return isinstance(request, EndTxnRequest)
+def is_plain(producer: Any) -> bool:
+    return not is_transactional(producer)
 
 
-def to_inbox(_: object, __: object, records: list[Outgoing]) -> bool:
-    return records[0].topic.endswith("bridge.inbox")
+def is_any(found: Sequence[object]) -> bool:
+    return bool(found)
 
 
-def with_records(_: object, __: object, *arguments: Any, **___: Any) -> bool:
-    return bool(arguments[4])
-
-
-def is_new(_: object, *__: Any, new: bool = False) -> bool:
-    return new
-
-
-def of_lanes(_: object, __: object, partitions: list[object]) -> bool:
-    return bool(partitions)
-
-
-def of_batch(result: Any, *arguments: Any) -> bool:
-    # In the middle of carrying, not where the record before the position is looked at.
-    return bool(result) and arguments[2] == lane.AT_MOST
-
-
-PRODUCER = aiokafka.AIOKafkaProducer
 POINTS = [
-    Point("worker: rules kept", app, "keep_rules"),
-    Point("worker: inbox partitions fixed", app, "fix_inbox_partitions"),
-    Point("intake: fetched", consumer.Consumer, "fetch_any", counts=has_result),
-    Point("intake: about to append", producer.Appender, "append", after=False, counts=to_inbox),
-    Point("intake: some appended, some not", producer, "_send", at_call=7, counts=lambda *a: not is_transactional(*a)),
-    Point("intake: appended, offset not committed", producer.Appender, "append", counts=to_inbox),
-    Point("intake: offset committed", consumer.Consumer, "commit"),
-    Point("lane start: producer made", producer.Publisher, "start"),
-    Point("lane start: connected to the database", lane, "connect"),
-    Point("lane start: position taken", lane, "take_position", at_call=2),
-    Point("lane start: group's offset read", lane, "read_group_offsets"),
-    Point("lane start: checked", lane, "check_lane", at_call=2),
-    Point("lane start: first offset committed", lane.Lane, "_publish", counts=is_new),
-    Point("lane start: position written", lane, "start_position"),
-    Point("lane start: place in the log found", lane.Lane, "_find_place", needs="backlog"),
-    Point(
-        "lane start: backlog about to be published",
-        producer.Publisher,
-        "publish",
-        after=False,
-        counts=with_records,
-        needs="backlog",
-    ),
-    Point("lane start: backlog published", lane.Lane, "_publish_stored", needs="backlog"),
-    Point("lane: fetched", consumer.Consumer, "fetch", at_call=2, counts=of_batch),
-    Point("lane: decoded", lane, "open_arrival", at_call=11),
-    Point("store: transaction begun", store, "_move_position", after=False, at_call=3),
-    Point("store: position moved", store, "_move_position", at_call=3),
-    Point("store: budgets loaded", store, "_load", at_call=3),
-    Point("store: decided", store, "decide_batch", at_call=3),
-    Point("store: history written", asyncpg.Connection, "execute", at_call=3, counts=is_query("add_history")),
-    Point("store: verdicts changed", asyncpg.Connection, "execute", counts=is_query("resolve_history"), needs="parked"),
-    Point("store: budgets added", asyncpg.Connection, "execute", at_call=2, counts=is_query("add_budgets")),
-    Point("store: budgets changed", asyncpg.Connection, "execute", at_call=2, counts=is_query("change_budgets")),
-    Point("store: outbox written", asyncpg.Connection, "execute", at_call=3, counts=is_query("add_outbox")),
-    Point("store: before the commit", asyncpg.Connection, "execute", after=False, at_call=3, counts=is_query("commit")),
-    Point("store: commit sent, not answered", asyncpg.Connection, "_commit_sent", at_call=3),
-    Point("store: after the commit", asyncpg.Connection, "execute", at_call=3, counts=is_query("commit")),
-    Point("publish: about to", producer.Publisher, "publish", after=False, at_call=3, counts=with_records),
-    Point("publish: transaction begun", PRODUCER, "begin_transaction", at_call=4),
-    Point("publish: offset sent", PRODUCER, "send_offsets_to_transaction", at_call=4),
-    Point("publish: first row handed over", producer, "_send", at_call=9, counts=is_transactional),
-    Point("publish: rows sent", producer, "_send_all", at_call=2, counts=is_transactional),
-    Point("publish: before the commit", PRODUCER, "commit_transaction", after=False, at_call=5),
-    Point("publish: commit sent, not answered", AIOKafkaConnection, "send", at_call=5, counts=is_ending),
-    Point("publish: after the commit", PRODUCER, "commit_transaction", at_call=5),
-    Point("revoke: told", Lanes, "_stop", after=False, counts=of_lanes, needs="second worker"),
-    Point("revoke: lanes stopped", Lanes, "_stop", counts=of_lanes, needs="second worker"),
-    Point("stop: asked for", Lanes, "close", after=False, needs="stop"),
-    Point("stop: group left", Lanes, "close", needs="stop"),
-    Point("timer: deadline found", deadlines, "find_due", counts=has_result, needs="deadline"),
-    Point("timer: deadline said", producer.Appender, "append", counts=lambda *a: not to_inbox(*a), needs="deadline"),
+    Point("worker: inbox partitions fixed", "worker.inbox-partitions-fixed"),
+    Point("worker: rules kept", "worker.rules-kept"),
+    Point("intake: fetched", "intake.fetched"),
+    Point("intake: about to append", "intake.about-to-append"),
+    Point("intake: some appended, some not", "producer.record-handed-over", at_call=7, counts=is_plain),
+    Point("intake: appended, offset not committed", "intake.appended"),
+    Point("intake: offset committed", "intake.committed"),
+    Point("lane start: producer made", "publisher.started"),
+    Point("lane start: connected to the database", "lane.connected"),
+    Point("lane start: position taken", "lane.position-taken", at_call=2),
+    Point("lane start: group's offset read", "lane.offset-read"),
+    Point("lane start: checked", "lane.checked", at_call=2),
+    Point("lane start: first offset committed", "lane.first-offset-committed"),
+    Point("lane start: position written", "lane.position-written"),
+    Point("lane start: place in the log found", "lane.position-found", needs="backlog"),
+    Point("lane start: backlog about to be published", "publisher.about-to-publish", counts=is_any, needs="backlog"),
+    Point("lane start: backlog published", "lane.backlog-published", needs="backlog"),
+    Point("lane: fetched", "lane.fetched", at_call=2),
+    Point("lane: decoded", "lane.decoded", at_call=2),
+    Point("store: transaction begun", "store.transaction-begun", at_call=3),
+    Point("store: position moved", "store.position-moved", at_call=3),
+    Point("store: budgets loaded", "store.budgets-loaded", at_call=3),
+    Point("store: decided", "store.decided", at_call=3),
+    Point("store: history written", "store.history-written", at_call=3),
+    Point("store: verdicts changed", "store.verdicts-changed", needs="parked"),
+    Point("store: budgets added", "store.budgets-added", at_call=2),
+    Point("store: budgets changed", "store.budgets-changed", at_call=2),
+    Point("store: outbox written", "store.outbox-written", at_call=3),
+    Point("store: before the commit", "store.before-commit", at_call=3),
+    Point("store: commit sent, not answered", "planted.commit-sent", at_call=3),
+    Point("store: after the commit", "store.committed", at_call=3),
+    Point("publish: about to", "publisher.about-to-publish", at_call=3, counts=is_any),
+    Point("publish: transaction begun", "publisher.transaction-begun", at_call=4),
+    Point("publish: offset sent", "publisher.offset-sent", at_call=4),
+    Point("publish: first row handed over", "producer.record-handed-over", at_call=9, counts=is_transactional),
+    Point("publish: rows sent", "publisher.records-sent", at_call=2, counts=is_any),
+    Point("publish: before the commit", "publisher.records-sent", at_call=5),
+    Point("publish: commit sent, not answered", "planted.transaction-ending", at_call=5),
+    Point("publish: after the commit", "publisher.published", at_call=5),
+    Point("revoke: told", "lanes.about-to-revoke", needs="second worker"),
+    Point("revoke: lanes stopped", "lanes.stopped", needs="second worker"),
+    Point("stop: asked for", "lanes.about-to-stop", needs="stop"),
+    Point("stop: group left", "lanes.group-left", needs="stop"),
+    Point("timer: deadline found", "deadlines.found", counts=is_any, needs="deadline"),
+    Point("timer: deadline said", "deadlines.sent", needs="deadline"),
 ]
 """In the order of a message's way. Small numbers of calls, so that something came before and something comes after."""
 
 
-async def _commit_sent(*_: Any) -> None:
-    """Stand for the moment in which Postgres has been sent a commit and has not answered."""
+def mark_commits_sent() -> None:
+    """Raise events for the moments in which Postgres or Kafka has been sent a commit and has not answered."""
+    execute: Callable[..., Awaitable[Any]] = SESSION.execute
+    send = SOCKET.send
 
-
-def mark_commit_sent() -> None:
-    original = SESSION.execute
-
-    async def execute(self: Any, query: str, *arguments: Any, **named: Any) -> Any:
+    async def execute_and_mark(self: Any, query: str, *arguments: Any, **named: Any) -> Any:
         if query != "commit":
-            return await original(self, query, *arguments, **named)
-        answer = asyncio.create_task(original(self, query))
+            return await execute(self, query, *arguments, **named)
+        answer = asyncio.ensure_future(execute(self, query))
         # Its first step writes to the socket.
         await asyncio.sleep(0)
-        await self._commit_sent()
+        sys.audit(f"{PREFIX}planted.commit-sent")
         return await answer
 
-    SESSION._commit_sent = _commit_sent
-    SESSION.execute = execute
+    def send_and_mark(self: Any, request: Any, *arguments: Any, **named: Any) -> Any:
+        answer = send(self, request, *arguments, **named)
+        if isinstance(request, EndTxnRequest):
+            sys.audit(f"{PREFIX}planted.transaction-ending")
+        return answer
+
+    SESSION.execute = execute_and_mark
+    SOCKET.send = send_and_mark
 
 
 Publish = Callable[..., Awaitable[None]]
@@ -223,19 +180,17 @@ def spoil_publish(
     change: Callable[[list[Outgoing]], list[Outgoing]], fits: Callable[[list[Outgoing]], bool] = has_two_rows
 ) -> None:
     """Let the relay do something else with the first batch that fits."""
-    original: Publish = producer.Publisher.publish
+    original: Publish = PUBLISHER.publish
     done = False
 
-    async def publish(
-        self: Any, group: str, place: Any, offset: int, metadata: str, records: Any, **named: Any
-    ) -> None:
+    async def publish(self: Any, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
         nonlocal done
         changed = list(records)
         if fits(changed) and not done:
             done, changed = True, change(changed)
-        await original(self, group, place, offset, metadata, changed, **named)
+        await original(self, offset, changed, within=within)
 
-    PRODUCING.Publisher.publish = publish
+    PUBLISHER.publish = publish
 
 
 def skip_a_row() -> None:
@@ -257,25 +212,28 @@ def change_a_cent() -> None:
 
 
 def commit_the_offset_before_sending() -> None:
-    original: Publish = producer.Publisher.publish
+    original: Publish = PUBLISHER.publish
 
-    async def publish(
-        self: Any, group: str, place: Any, offset: int, metadata: str, records: Any, **named: Any
-    ) -> None:
-        await original(self, group, place, offset, metadata, (), **named)
+    async def publish(self: Any, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+        await original(self, offset, (), within=within)
         if records:
             die()
 
-    PRODUCING.Publisher.publish = publish
+    PUBLISHER.publish = publish
 
 
 def commit_the_intake_before_appending() -> None:
-    async def copy(self: Any, records: Any) -> None:
-        places = {(one.place.topic, one.place.partition): one.place.offset + 1 for one in records}
-        await self.reader.commit({place: GroupOffset(offset, "") for place, offset in places.items()})
-        die()
+    fetch_any: Callable[..., Awaitable[list[Record]]] = CONSUMER.fetch_any
 
-    intake.Intake._copy = copy  # type: ignore[method-assign]
+    async def fetch_and_commit(self: Any, *arguments: Any) -> list[Record]:
+        records = await fetch_any(self, *arguments)
+        if records:
+            places = {(one.place.topic, one.place.partition): one.place.offset + 1 for one in records}
+            await self.commit({place: GroupOffset(offset, "") for place, offset in places.items()})
+            die()
+        return records
+
+    CONSUMER.fetch_any = fetch_and_commit
 
 
 def send_exports_twice() -> None:
@@ -290,16 +248,16 @@ def send_exports_twice() -> None:
 
 
 def pass_over_a_record() -> None:
-    original = LANE.store_batch
+    original = STORE.store_batch
     done = False
 
-    async def store_batch(connection: Any, position: Any, arrivals: Any, *more: Any) -> Any:
+    async def store_batch(self: Any, position: Any, arrivals: Any, suspects: Any) -> Any:
         nonlocal done
         if len(arrivals) > 1 and not done:
             done, arrivals = True, arrivals[1:]
-        return await original(connection, position, arrivals, *more)
+        return await original(self, position, arrivals, suspects)
 
-    LANE.store_batch = store_batch
+    STORE.store_batch = store_batch
 
 
 FAULTS: dict[str, Callable[[], None]] = {
@@ -349,32 +307,39 @@ def go_silent(sign: Path, *, deaf: bool) -> None:
 
     It is what aiokafka does when the task that fetches ends, which nothing in it looks after.
     """
-    original: Callable[..., Awaitable[object]] = CONSUMER.Consumer._get
-
-    async def give_no_answer(_: object) -> None:
-        raise aiokafka.errors.KafkaTimeoutError
-
     before: set[int] = set()
     silenced: set[int] = set()
 
-    async def get(reader: Any, *arguments: Any) -> object:
+    async def give_no_answer(*_: object) -> None:
+        raise aiokafka.errors.KafkaTimeoutError
+
+    def silence(reader: Any) -> None:
         consumer = reader._consumer
-        if not sign.exists():  # noqa: ASYNC240 - one look at a file of the test
+        if not sign.exists():
             before.add(id(consumer))
         elif id(consumer) in before:
             for task in (consumer._fetcher._fetch_task, *consumer._fetcher._pending_tasks):
                 task.cancel()
             if deaf:
-                consumer.end_offsets = give_no_answer
+                consumer.end_offsets = consumer.topics = give_no_answer
             silenced.add(id(consumer))
-            sign.write_text(str(len(silenced)))  # noqa: ASYNC240 - the same
-        return await original(reader, *arguments)
+            sign.write_text(str(len(silenced)))
 
-    CONSUMER.Consumer._get = get
+    for name in ("fetch", "fetch_any"):
+        setattr(CONSUMER, name, silence_before(getattr(CONSUMER, name), silence))
+
+
+def silence_before(fetch: Callable[..., Awaitable[object]], silence: Callable[[Any], None]) -> Any:
+    async def fetch_after(reader: Any, *arguments: Any) -> object:
+        if reader._consumer:
+            silence(reader)
+        return await fetch(reader, *arguments)
+
+    return fetch_after
 
 
 def prepare() -> None:
-    LANE.AT_MOST = 5  # many batches, so that there is a middle
+    LANE.BATCH_RECORDS = 5  # many batches, so that there is a middle
     if hours := os.environ.get("CLOCK_IS_OFF_BY_HOURS"):
         set_clock_off(int(hours))
     if kind := os.environ.get("KNOWS_NOT"):
@@ -384,7 +349,7 @@ def prepare() -> None:
     if sign := os.environ.get("GOES_SILENT_AT_SIGN"):
         go_silent(Path(sign), deaf="IS_DEAF" in os.environ)
     if name := os.environ.get("CRASH_AT"):
-        mark_commit_sent()
+        mark_commits_sent()
         plant(next(point for point in POINTS if point.says == name))
     if name := os.environ.get("FAULT"):
         FAULTS[name]()

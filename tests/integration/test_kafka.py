@@ -74,35 +74,35 @@ async def test_records_are_read_whatever_they_were_packed_with(
 async def test_a_transaction_carries_records_and_offset_together(kafka: str, topic: str, reader: Consumer) -> None:
     connection, place = KafkaConnection(kafka), (topic, 0)
     assert await read_group_offsets(connection, topic, [place], 10.0) == {}
-    publisher = Publisher(connection, f"{topic}-lane")
+    publisher = Publisher(connection, f"{topic}-lane", topic, place)
     await publisher.start()
-    await publisher.publish(topic, place, 5, "ours", [outgoing(topic, b"1"), outgoing(topic, b"2")], within=10.0)
-    await publisher.publish(topic, place, 6, "ours", [], within=10.0)
+    await publisher.publish(GroupOffset(5, "ours"), [outgoing(topic, b"1"), outgoing(topic, b"2")], within=10.0)
+    await publisher.publish(GroupOffset(6, "ours"), [], within=10.0)
     assert [record.value for record in await read(reader, 2)] == [b"1", b"2"]
     # What is too large aborts its transaction: nothing of it is visible.
     with pytest.raises(MessageTooLarge):
         await publisher.publish(
-            topic, place, 7, "lost", [outgoing(topic, b"3"), outgoing(topic, b"x" * 200_000)], within=10.0
+            GroupOffset(7, "lost"), [outgoing(topic, b"3"), outgoing(topic, b"x" * 200_000)], within=10.0
         )
     await publisher.close(2.0)
-    successor = Publisher(connection, f"{topic}-lane")
+    successor = Publisher(connection, f"{topic}-lane", topic, place)
     await successor.start()
     assert await read_group_offsets(connection, topic, [place], 10.0) == {place: GroupOffset(6, "ours")}
-    await successor.publish(topic, place, 8, "ours", [outgoing(topic, b"4")], within=10.0)
+    await successor.publish(GroupOffset(8, "ours"), [outgoing(topic, b"4")], within=10.0)
     assert [record.value for record in await read(reader, 1)] == [b"4"]
     await successor.close(2.0)
 
 
 async def test_a_zombie_is_fenced(kafka: str, topic: str, reader: Consumer) -> None:
     connection, place = KafkaConnection(kafka), (topic, 0)
-    zombie, successor = (Publisher(connection, f"{topic}-lane") for _ in range(2))
+    zombie, successor = (Publisher(connection, f"{topic}-lane", topic, place) for _ in range(2))
     await zombie.start()
-    await zombie.publish(topic, place, 1, "", [outgoing(topic, b"before")], within=10.0)
+    await zombie.publish(GroupOffset(1, ""), [outgoing(topic, b"before")], within=10.0)
     await successor.start()
     for _ in range(2):
         with pytest.raises(LaneLost):
-            await zombie.publish(topic, place, 2, "", [outgoing(topic, b"from the grave")], within=10.0)
-    await successor.publish(topic, place, 3, "", [outgoing(topic, b"after")], within=10.0)
+            await zombie.publish(GroupOffset(2, ""), [outgoing(topic, b"from the grave")], within=10.0)
+    await successor.publish(GroupOffset(3, ""), [outgoing(topic, b"after")], within=10.0)
     assert [record.value for record in await read(reader, 2)] == [b"before", b"after"]
     for publisher in (zombie, successor):
         await publisher.close(2.0)
@@ -145,9 +145,9 @@ async def test_a_broker_that_is_not_there() -> None:
     nowhere = KafkaConnection("127.0.0.1:9")
     with pytest.raises(KafkaDown):
         await count_partitions(nowhere, ["any"])
-    publisher = Publisher(nowhere, "lane")
+    publisher = Publisher(nowhere, "lane", "group", ("any", 0))
     with pytest.raises(KafkaDown):
-        await publisher.start(within=2.0)
+        await publisher.start()
     await publisher.close(2.0)
     with pytest.raises(KafkaDown):
         await Appender(nowhere).append([outgoing("any", b"")])

@@ -83,7 +83,7 @@ def test_a_turn_with_one_is_not_kept_while_there_is_none_with_the_other(clock: l
     assert both.kafka.state == "open"
     assert both.admits("a")
     both.close("a")
-    assert both.tell() == {"kafka": "closed", "database": "closed"}
+    assert both.list_states() == {"kafka": "closed", "database": "closed"}
 
 
 def test_waits_grow(clock: list[float]) -> None:

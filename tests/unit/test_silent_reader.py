@@ -48,7 +48,6 @@ def clock() -> Clock:
 
 async def open_reader(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Consumer]:
     reader: Any = Consumer(KafkaConnection("127.0.0.1:1"), "group", ["inbox"], start="none")
-    await reader._consumer.stop()
     reader._consumer = AiokafkaConsumer()
     monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time)
     reader._note((PLACE,), (), full=False)
@@ -61,7 +60,7 @@ async def look(reader: Any, clock: Clock, seconds: float) -> list[tuple[str, int
     for _ in range(int(seconds / 5)):
         clock.now += 5
         reader._note((PLACE,), (), full=False)
-        found = await reader.find_silent(15)
+        found = await reader.find_stalled(15)
     return found
 
 

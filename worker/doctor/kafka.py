@@ -16,7 +16,7 @@ from worker.kafka.errors import KafkaDown
 from worker.kafka.group_offsets import read_group_offsets
 from worker.kafka.topic_log import open_topic_log
 from worker.pipeline.lane_check import LaneRefused, LaneState, check_lane, check_last_record
-from worker.pipeline.source_topics import look_at_sources, name_intake_group
+from worker.pipeline.source_topics import check_sources, name_intake_group
 from worker.settings import KafkaSettings
 
 _NEVER: Final = 2**63 - 1
@@ -123,14 +123,14 @@ async def _examine_lanes(
 
 async def _examine_sources(kafka: KafkaConnection, settings: KafkaSettings, topics: Mapping[str, TopicState]) -> Checks:
     """Look at the source topics, by name without prefix."""
-    seen = await look_at_sources(kafka, settings.kafka_group_id, settings.topics)
+    seen = await check_sources(kafka, settings.kafka_group_id, settings.topics)
     for (topic, number), (first, after) in seen.removed.items():
         says = f"{topic}/{number}: records {first} to {after - 1} were removed before they were read"
         yield Check("sources", "wrong", says, "have them sent again, and raise the topic's retention")
-    for topic, number in seen.anew:
+    for topic, number in seen.recreated:
         says = f"{topic}/{number} was made anew since it was read"
         yield Check("sources", "look", says, "nothing: a worker reads it from its start when it is given it")
-    is_well = not seen.removed and not seen.anew
+    is_well = not seen.removed and not seen.recreated
     for name, state in topics.items():
         async for check in _examine_age(kafka, settings.kafka_group_id, settings.topics.full(name), state):
             is_well = False

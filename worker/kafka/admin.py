@@ -1,6 +1,5 @@
 """Creates topics, and describes topics, groups and brokers."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,15 +8,14 @@ from typing import Any, Final
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import create_conn
 from aiokafka.errors import (
     TopicAuthorizationFailedError,
     for_code,
 )
-from aiokafka.protocol.admin import ApiVersionRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
-from worker.kafka.connection import APPEND_SECONDS, KafkaConnection
+from worker.kafka.client import ask_any_broker, open_client
+from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
 from worker.kafka.errors import KafkaDown, stop_within, translate_errors
 
 _TOPIC_EXISTS: Final = 36
@@ -44,22 +42,29 @@ class NewTopicSpec:
     settings: Mapping[str, str]
 
 
+@asynccontextmanager
+async def _open_admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClient]:
+    async with translate_errors(REQUEST_SECONDS):
+        connection = await connection.find_server()
+        admin = AIOKafkaAdminClient(**connection.list_options())
+        try:
+            await admin.start()
+            yield admin
+        finally:
+            await stop_within(admin.close(), 1.0)
+
+
 async def create_topics(connection: KafkaConnection, topics: Sequence[NewTopicSpec], copies: int | None) -> list[str]:
     """Make the topics that are missing; returns their names. Existing ones stay as they are.
 
     Each is kept in so many copies; ``None`` is three, or one on each broker where there are fewer.
     """
-    admin = AIOKafkaAdminClient(**connection.list_options())
-    async with translate_errors():
-        await admin.start()
-        try:
-            cluster = await admin.describe_cluster()
-            factor = copies or min(3, len(cluster["brokers"]))
-            response = await admin.create_topics(
-                [NewTopic(topic.name, topic.partitions, factor, topic_configs=dict(topic.settings)) for topic in topics]
-            )
-        finally:
-            await admin.close()
+    async with _open_admin(connection) as admin:
+        cluster = await admin.describe_cluster()
+        factor = copies or min(3, len(cluster["brokers"]))
+        response = await admin.create_topics(
+            [NewTopic(topic.name, topic.partitions, factor, topic_configs=dict(topic.settings)) for topic in topics]
+        )
     created = []
     for name, code, *message in response.topic_errors:
         if code not in {0, _TOPIC_EXISTS}:
@@ -73,7 +78,7 @@ async def create_topics(connection: KafkaConnection, topics: Sequence[NewTopicSp
 
 async def count_partitions(connection: KafkaConnection, topics: Sequence[str]) -> dict[str, int]:
     """Count the partitions of those topics that there are; raises ``KafkaDown`` where one may not be described."""
-    async with translate_errors(), open_client(connection) as client:
+    async with translate_errors(REQUEST_SECONDS), open_client(connection) as client:
         described = await ask_for_topics(client, topics)
         for topic in described:
             if topic["error_code"] == TopicAuthorizationFailedError.errno:
@@ -81,22 +86,11 @@ async def count_partitions(connection: KafkaConnection, topics: Sequence[str]) -
     return {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["error_code"]}
 
 
-@asynccontextmanager
-async def open_client(connection: KafkaConnection) -> AsyncIterator[AIOKafkaClient]:
-    """Open a bare client for requests of our own."""
-    client = AIOKafkaClient(**connection.list_options())
-    try:
-        await client.bootstrap()
-        yield client
-    finally:
-        await stop_within(client.close(), 1.0)
-
-
 async def ask_for_topics(client: AIOKafkaClient, topics: Sequence[str]) -> list[dict[str, Any]]:
     """Describe topics without creating those that are missing."""
     # aiokafka's own way lets a broker make each topic that is asked for and missing, with the broker's settings.
     request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
-    answer = await client.send(client.get_random_node(), request)
+    answer = await ask_any_broker(client, request)
     found: list[dict[str, Any]] = answer.to_object()["topics"]
     return found
 
@@ -108,8 +102,8 @@ async def count_brokers(connection: KafkaConnection) -> int:
 
 async def list_brokers(connection: KafkaConnection) -> list[str]:
     """List the brokers that there are now, each as it is told to clients."""
-    async with translate_errors(), open_client(connection) as client:
-        answer = await client.send(client.get_random_node(), MetadataRequest([], allow_auto_topic_creation=False))
+    async with translate_errors(REQUEST_SECONDS), open_client(connection) as client:
+        answer = await ask_any_broker(client, MetadataRequest([], allow_auto_topic_creation=False))
         return [f"{broker['host']}:{broker['port']}" for broker in answer.to_object()["brokers"]]
 
 
@@ -135,16 +129,11 @@ class GroupState:
 
 async def describe_topics(connection: KafkaConnection, names: Sequence[str]) -> dict[str, TopicState | None]:
     """Describe those topics that there are, with their settings where these may be read; ``None``: not permitted."""
-    admin = AIOKafkaAdminClient(**connection.list_options())
-    async with translate_errors():
-        await admin.start()
-        try:
-            found = await ask_for_topics(admin._client, names)  # noqa: SLF001 - see there
-            described = [topic for topic in found if not topic["error_code"]]
-            resources = [ConfigResource(ConfigResourceType.TOPIC, topic["topic"]) for topic in described]
-            answers = await admin.describe_configs(resources) if resources else []
-        finally:
-            await admin.close()
+    async with _open_admin(connection) as admin:
+        found = await ask_for_topics(admin._client, names)  # noqa: SLF001 - see there
+        described = [topic for topic in found if not topic["error_code"]]
+        resources = [ConfigResource(ConfigResourceType.TOPIC, topic["topic"]) for topic in described]
+        answers = await admin.describe_configs(resources) if resources else []
     settings: dict[str, dict[str, str]] = {}
     for answer in answers:
         for code, _, _, name, entries in answer.resources:
@@ -164,13 +153,8 @@ async def describe_topics(connection: KafkaConnection, names: Sequence[str]) -> 
 
 async def describe_group(connection: KafkaConnection, group_id: str) -> GroupState:
     """Describe a group; one that nobody ever joined is dead."""
-    admin = AIOKafkaAdminClient(**connection.list_options())
-    async with translate_errors():
-        await admin.start()
-        try:
-            [described] = await admin.describe_consumer_groups([group_id])
-        finally:
-            await admin.close()
+    async with _open_admin(connection) as admin:
+        [described] = await admin.describe_consumer_groups([group_id])
     [(code, _, state, _, _, members, *_)] = described.groups
     if code:
         raise KafkaDown(for_code(code).__name__)
@@ -179,15 +163,5 @@ async def describe_group(connection: KafkaConnection, group_id: str) -> GroupSta
 
 async def list_missing_requests(connection: KafkaConnection, server: str) -> list[str]:
     """Ask one server which requests it takes, and list those of ours that it does not; raises ``KafkaDown``."""
-    options = connection.list_options()
-    del options["bootstrap_servers"]
-    host, _, port = server.rpartition(":")
-    async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
-        # A client would hide why this one does not answer, and ask any broker of the cluster.
-        opened = await create_conn(host.strip("[]"), int(port), **options)
-        try:
-            answer = await opened.send(ApiVersionRequest())
-        finally:
-            opened.close()
-    taken = {key for key, _, _ in answer.api_versions}
+    taken = await connection.ask_server(server)
     return [name for key, name in _REQUESTS.items() if key not in taken]

@@ -1,23 +1,25 @@
-"""How Kafka is reached, and the time limits that every client of it keeps."""
+"""How Kafka is reached: the options of every client, and which of the bootstrap servers answers now.
 
-from dataclasses import dataclass, field
+A server that accepts and never answers must cost seconds, not minutes, so all are tried at once before a client
+starts, and it is given the first that answers.
+"""
+
+import asyncio
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from aiokafka.conn import create_conn
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.admin import ApiVersionRequest
 
+from worker.kafka.errors import FAULTS, KafkaDown, describe_error
 from worker.settings import KafkaSettings
 
-SESSION_MS: Final = 10_000
+SERVER_SECONDS: Final = 5.0
+"""Longest that one server may take to answer one request, unless the request waits for others."""
 
-REBALANCE_MS: Final = 30_000
-
-METADATA_MS: Final = 10_000
-
-TRANSACTION_MS: Final = 20_000
-
-APPEND_SECONDS: Final = 20.0
 REQUEST_SECONDS: Final = 20.0
-"""Longest that one question to Kafka may take, the search for a coordinator included."""
+"""Longest that one question to Kafka may take in all, the search for a coordinator included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,16 @@ class KafkaConnection:
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
 
+    @property
+    def servers(self) -> list[str]:
+        """The bootstrap servers, each as ``host:port``."""
+        return self.bootstrap_servers.split(",")
+
     def list_options(self) -> dict[str, Any]:
         """List what every client of aiokafka is made with."""
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
+            "request_timeout_ms": int(SERVER_SECONDS * 1000),
             "security_protocol": self.security_protocol,
         }
         if self.security_protocol.startswith("SASL"):
@@ -51,9 +59,59 @@ class KafkaConnection:
             )
         return options
 
+    async def find_server(self) -> "KafkaConnection":
+        """Find the bootstrap server that answers first.
+
+        Returns:
+            This connection with that server alone.
+
+        Raises:
+            KafkaDown: none answers within ``SERVER_SECONDS``; the message says why, server by server.
+        """
+        tasks = {asyncio.create_task(self.ask_server(server)): server for server in self.servers}
+        waiting, reasons = set(tasks), []
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    if task.exception() is None:
+                        return replace(self, bootstrap_servers=tasks[task])
+                    reasons.append(str(task.exception()))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        raise KafkaDown("; ".join(sorted(reasons)))
+
+    async def ask_server(self, server: str) -> list[int]:
+        """Ask one server which requests it takes.
+
+        A client would hide why this one does not answer, and ask any broker of the cluster.
+
+        Returns:
+            The numbers of the requests in Kafka's protocol.
+
+        Raises:
+            KafkaDown: it does not answer within ``SERVER_SECONDS``; the message names it and says why.
+        """
+        options = self.list_options()
+        del options["bootstrap_servers"]
+        host, _, port = server.rpartition(":")
+        try:
+            async with asyncio.timeout(SERVER_SECONDS):
+                connection = await create_conn(host.strip("[]"), int(port), **options)
+                try:
+                    answer = await connection.send(ApiVersionRequest())
+                finally:
+                    connection.close()
+        except FAULTS as error:
+            message = f"{server}: {describe_error(error)}"
+            raise KafkaDown(message) from error
+        return [key for key, _, _ in answer.api_versions]
+
 
 def connect_kafka(settings: KafkaSettings) -> KafkaConnection:
-    """Name how Kafka is reached, as the settings say."""
+    """Make the connection that the settings describe; nothing is opened yet."""
     password = settings.kafka_sasl_password
     files = (settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
     cafile, certfile, keyfile = (str(file) if file else None for file in files)

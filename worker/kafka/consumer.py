@@ -1,29 +1,51 @@
 """A member of a consumer group that reads committed records, and what aiokafka must be kept from doing to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import (
-    CommitFailedError,
-    IllegalStateError,
-)
+from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError
 
 from contracts.records import Place, Record
-from worker.kafka.connection import APPEND_SECONDS, METADATA_MS, REBALANCE_MS, SESSION_MS, KafkaConnection
-from worker.kafka.errors import stop_within, translate_errors
+from worker.kafka import record_decoding
+from worker.kafka.connection import REQUEST_SECONDS, SERVER_SECONDS, KafkaConnection
+from worker.kafka.errors import KafkaDown, stop_within, translate_errors
 from worker.kafka.group_offsets import GroupOffset, Partition, write_offsets
 
+SESSION_MS: Final = 10_000
+"""A member that Kafka has not heard of for so long is put out of its group."""
+
+REBALANCE_MS: Final = 12_000
+"""Longest that members may take to rejoin: a lane that stops, finishes and publishes its batch within it."""
+
+METADATA_MS: Final = 10_000
+"""New partitions of a topic are seen so soon; aiokafka's default is five minutes."""
+
+GROUP_REQUEST_MS: Final = 15_000
+"""A request to join is answered only when all members have joined, so it waits longer than a rebalance takes."""
+
+CLOSE_SECONDS: Final = 1.0
 _NOWHERE: Final = 2**63 - 1
+# The decoder is in force for whoever imports this module.
+_DECODER: Final = record_decoding.TolerantRecords
+
+OnPartitions = Callable[[list[Partition]], Awaitable[None]]
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """A member of a consumer group, which reads what is committed.
 
-    ``on_assigned`` and ``on_revoked`` are awaited while the group waits; what they raise is raised again at the
-    next fetch, because aiokafka only logs it.
+    Args:
+        connection: how Kafka is reached.
+        group_id: the group.
+        topics: their full names.
+        start: where a partition without an offset begins: ``earliest`` or ``none``.
+        fetch_bytes: what is kept ready for each partition; a larger record still comes, alone.
+        on_assigned: awaited while the group waits; what it raises is raised again at the next fetch, because
+            aiokafka only logs it.
+        on_revoked: likewise.
     """
 
     def __init__(  # noqa: PLR0913 - what a member of a group is made of
@@ -34,9 +56,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         *,
         start: str,
         fetch_bytes: int = 512 * 1024,
-        on_assigned: Callable[[list[Partition]], Awaitable[None]] | None = None,
-        on_revoked: Callable[[list[Partition]], Awaitable[None]] | None = None,
+        on_assigned: OnPartitions | None = None,
+        on_revoked: OnPartitions | None = None,
     ) -> None:
+        self._connection = connection
         self._topics = topics
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
@@ -45,7 +68,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._nothing_since: dict[TopicPartition, float] = {}
         self._behind: dict[TopicPartition, tuple[int, float]] = {}
         self._joined = asyncio.Event()
-        self._options = connection.list_options() | {
+        self._consumer: AIOKafkaConsumer | None = None
+        self._options = {
             "group_id": group_id,
             # Its defaults are the opposite of both.
             "isolation_level": "read_committed",
@@ -55,51 +79,171 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             "heartbeat_interval_ms": SESSION_MS // 5,
             # Falls back to the session's otherwise: too short to finish a batch at a revocation.
             "rebalance_timeout_ms": REBALANCE_MS,
+            "request_timeout_ms": GROUP_REQUEST_MS,
             "max_poll_interval_ms": 300_000,
-            # What lies ready for each partition; a larger record still comes, alone.
             "max_partition_fetch_bytes": fetch_bytes,
             "fetch_max_wait_ms": 500,
-            # So soon are new partitions of a topic seen; the default is five minutes.
             "metadata_max_age_ms": METADATA_MS,
             "retry_backoff_ms": 100,
         }
-        self._consumer = AIOKafkaConsumer(**self._options)
 
     async def start(self) -> None:
-        """Join the group."""
-        async with translate_errors():
-            await self._consumer.start()
-            self._consumer.subscribe(self._topics, listener=self)
+        """Join the group; raises ``KafkaDown``, after which it may be started again."""
+        connection = await self._connection.find_server()
+        consumer = AIOKafkaConsumer(**connection.list_options() | self._options)
+        try:
+            async with translate_errors(REQUEST_SECONDS):
+                await consumer.start()
+                consumer.subscribe(self._topics, listener=self)
+        except BaseException:
+            await stop_within(consumer.stop(), CLOSE_SECONDS)
+            raise
+        self._consumer = consumer
         self._joined.set()
 
     async def close(self, within: float) -> None:
-        """Leave the group, if it lets itself be left in time."""
+        """Leave the group, if it lets itself be left in time.
+
+        Args:
+            within: longest wait, in seconds.
+        """
         self._joined.clear()
-        await stop_within(self._consumer.stop(), within)
-        for task in self._fetching.values():
+        consumer, self._consumer = self._consumer, None
+        if consumer:
+            await stop_within(consumer.stop(), within)
+        fetching, self._fetching = list(self._fetching.values()), {}
+        for task in fetching:
             task.cancel()
-        await asyncio.gather(*self._fetching.values(), return_exceptions=True)
-        self._fetching.clear()
+        if fetching:
+            await asyncio.wait(fetching, timeout=CLOSE_SECONDS)
 
     async def rejoin(self) -> None:
-        """Leave the group and join it as a new member: what was carried is stopped and started by the callbacks."""
-        await self._tell(self._on_revoked, self._consumer.assignment())
-        await self.close(1.0)
+        """Leave the group and join it as a new member; raises ``KafkaDown``, after which it may be tried again.
+
+        What is processed here is stopped and started by the callbacks, as in any rebalance.
+        """
+        await self._call(self._on_revoked, self._assignment)
+        await self.close(CLOSE_SECONDS)
         self._nothing_since.clear()
         self._behind.clear()
-        self._consumer = AIOKafkaConsumer(**self._options)
         await self.start()
 
-    async def find_silent(self, seconds: float) -> list[Partition]:
-        """List the partitions that have more, are asked for it, and hand out nothing for so long; to be called often.
+    async def fetch(self, partition: Partition, at_most: int, within: float) -> list[Record]:
+        """Fetch what is there of one partition.
+
+        Args:
+            partition: which.
+            at_most: most records.
+            within: longest wait for a first one, in seconds.
+
+        Returns:
+            Records in order; none where nothing came in time.
+
+        Raises:
+            KafkaDown: Kafka does not answer as it should; nothing that was not returned is passed over.
+        """
+        return await self._fetch(partition, (TopicPartition(*partition),), at_most, within)
+
+    async def fetch_any(self, at_most: int, within: float) -> list[Record]:
+        """Fetch what is there of all partitions, in order within each; otherwise as ``fetch``."""
+        return await self._fetch(None, (), at_most, within)
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        """Continue reading at an offset; what was fetched before is dropped."""
+        if pending := self._fetching.pop(partition, None):
+            # It would take records from behind the new place.
+            _, late = await asyncio.wait({pending}, timeout=SERVER_SECONDS)
+            if late:
+                self._fetching[partition] = pending
+                message = f"a fetch from {partition[0]}/{partition[1]} has not ended in {SERVER_SECONDS:.0f} s"
+                raise KafkaDown(message)
+        async with translate_errors():
+            if self._consumer and TopicPartition(*partition) in self._assignment:
+                self._consumer.seek(TopicPartition(*partition), offset)
+                self.resume(partition)
+
+    def count_waiting(self, partition: Partition, offset: int) -> int:
+        """Count the records from an offset on, as far as the broker said with what was fetched last."""
+        place = TopicPartition(*partition)
+        if self._consumer is None or place not in self._assignment:
+            return 0
+        return max((self._consumer.highwater(place) or 0) - offset, 0)
+
+    def pause(self, partition: Partition) -> None:
+        """Hand out nothing of a partition until the next seek; fetching it still counts as polling."""
+        if self._consumer and TopicPartition(*partition) in self._assignment:
+            self._consumer.pause(TopicPartition(*partition))
+
+    def resume(self, partition: Partition) -> None:
+        """Hand out a partition again, from where it is."""
+        place = TopicPartition(*partition)
+        if self._consumer and place in self._assignment:
+            self._consumer.resume(place)
+            self._nothing_since.pop(place, None)
+
+    async def poll(self, within: float) -> None:
+        """Stay a member of the group while nothing is wanted, for ``within`` seconds."""
+        wanted = self._assignment - (self._consumer.paused() if self._consumer else set())
+        for place in wanted:
+            self.pause((place.topic, place.partition))
+        try:
+            drained = await self.fetch_any(1, within)
+            # A fetch from before the pause may have ended only now.
+            first = {TopicPartition(*record.place[:2]): record.place.offset for record in reversed(drained)}
+            if self._consumer:
+                _rewind(self._consumer, first)
+        finally:
+            for place in wanted:
+                self.resume((place.topic, place.partition))
+
+    async def ask(self) -> None:
+        """Find out whether Kafka answers; raises ``KafkaDown``."""
+        async with translate_errors(SERVER_SECONDS):
+            await self._get_consumer().topics()
+
+    async def bounds(self, partition: Partition) -> tuple[int, int]:
+        """Read the first offset of a partition and the one after its last; raises ``KafkaDown``."""
+        place = TopicPartition(*partition)
+        async with translate_errors(2 * SERVER_SECONDS):
+            first = await self._get_consumer().beginning_offsets([place])
+            after = await self._get_consumer().end_offsets([place])
+        return first[place], after[place]
+
+    async def commit(self, offsets: Mapping[Partition, GroupOffset]) -> None:
+        """Commit offsets; where the partition has gone to another member meanwhile, that one reads again.
+
+        Raises:
+            KafkaDown: whether they are committed is not known.
+        """
+        # aiokafka refuses a whole commit for one partition that is not ours any more.
+        ours = self._assignment
+        still = {place: committed for place, committed in write_offsets(offsets).items() if place in ours}
+        if not still:
+            return
+        async with translate_errors(SERVER_SECONDS):
+            with suppress(CommitFailedError, IllegalStateError):
+                await self._get_consumer().commit(still)
+
+    async def find_stalled(self, seconds: float) -> list[Partition]:
+        """Find the partitions that have more, are asked for it, and hand out nothing.
 
         What has just come in is no sign: it counts from the first call that finds the partition behind.
+
+        Args:
+            seconds: for how long they must have handed out nothing. To be called more often than that.
+
+        Returns:
+            Those partitions, in order.
+
+        Raises:
+            KafkaDown: this member gets no answer from Kafka.
         """
-        asked = self._consumer.assignment() - self._consumer.paused()
+        consumer = self._get_consumer()
+        asked = consumer.assignment() - consumer.paused()
         places = [place for place in self._nothing_since if place in asked]
-        async with translate_errors(), asyncio.timeout(seconds):
-            ends = await self._consumer.end_offsets(places) if places else {}
-        behind = {place: at for place in places if (at := await self._find_position(place)) < ends[place]}
+        async with translate_errors(SERVER_SECONDS):
+            ends = await consumer.end_offsets(places) if places else await consumer.topics() and {}
+        behind = {place: at for place in places if (at := await self._find_position(consumer, place)) < ends[place]}
         now = asyncio.get_running_loop().time()
         before, self._behind = self._behind, {}
         for place, position in behind.items():
@@ -111,106 +255,44 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             if place in self._nothing_since and now - max(since, self._nothing_since[place]) >= seconds
         )
 
-    async def _find_position(self, place: TopicPartition) -> int:
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Be called by aiokafka."""
+        await self._call(self._on_assigned, assigned)
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Be called by aiokafka."""
+        await self._call(self._on_revoked, revoked)
+
+    @property
+    def _assignment(self) -> set[TopicPartition]:
+        assigned: set[TopicPartition] = self._consumer.assignment() if self._consumer else set()
+        return assigned
+
+    def _get_consumer(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            message = "this consumer has left its group"
+            raise KafkaDown(message)
+        return self._consumer
+
+    async def _call(self, callback: OnPartitions | None, places: set[TopicPartition]) -> None:
+        if callback is None:
+            return
         try:
-            position: int = await asyncio.wait_for(self._consumer.position(place), 1.0)
+            await callback(sorted((place.topic, place.partition) for place in places))
+        except Exception as error:  # noqa: BLE001 - not swallowed: raised at the next fetch
+            self._broken = error
+
+    @staticmethod
+    async def _find_position(consumer: AIOKafkaConsumer, place: TopicPartition) -> int:
+        try:
+            position: int = await asyncio.wait_for(consumer.position(place), 1.0)
         except TimeoutError:
-            # It was never told where to begin, and does not find out.
+            # It never learned where to begin, and does not find out.
             return -1
         except IllegalStateError:
             # It has gone to another member meanwhile.
             return _NOWHERE
         return position
-
-    async def fetch(self, partition: Partition, at_most: int, within: float) -> list[Record]:
-        """Fetch what is there of one partition; waits ``within`` seconds for something, and returns nothing then."""
-        return await self._fetch(partition, (TopicPartition(*partition),), at_most, within)
-
-    async def fetch_any(self, at_most: int, within: float) -> list[Record]:
-        """Fetch what is there of all partitions, in order within each."""
-        return await self._fetch(None, (), at_most, within)
-
-    async def seek(self, partition: Partition, offset: int) -> None:
-        """Read on from an offset; what was fetched before it is dropped."""
-        if pending := self._fetching.pop(partition, None):
-            # It would take records from behind the new place.
-            await asyncio.wait({pending})
-        async with translate_errors():
-            if TopicPartition(*partition) in self._consumer.assignment():
-                self._consumer.seek(TopicPartition(*partition), offset)
-                self.resume(partition)
-
-    def count_waiting(self, partition: Partition, offset: int) -> int:
-        """Count the records from an offset on, as far as the broker has told with what was fetched last."""
-        place = TopicPartition(*partition)
-        if place not in self._consumer.assignment():
-            return 0
-        return max((self._consumer.highwater(place) or 0) - offset, 0)
-
-    def pause(self, partition: Partition) -> None:
-        """Hand out nothing of a partition until the next seek; fetching it still counts as polling."""
-        if TopicPartition(*partition) in self._consumer.assignment():
-            self._consumer.pause(TopicPartition(*partition))
-
-    async def ask(self) -> None:
-        """Find out whether Kafka answers."""
-        async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
-            await self._consumer.topics()
-
-    async def poll(self, within: float) -> None:
-        """Stay a member while nothing is wanted."""
-        wanted = self._consumer.assignment() - self._consumer.paused()
-        self._consumer.pause(*wanted)
-        try:
-            await self.fetch_any(1, within)
-        finally:
-            for place in wanted:
-                self.resume((place.topic, place.partition))
-
-    def resume(self, partition: Partition) -> None:
-        """Hand out a partition again, from where it is."""
-        place = TopicPartition(*partition)
-        if place in self._consumer.assignment():
-            self._consumer.resume(place)
-            self._nothing_since.pop(place, None)
-
-    async def bounds(self, partition: Partition, within: float = 10.0) -> tuple[int, int]:
-        """Tell the first offset of a partition and the one after its last."""
-        place = TopicPartition(*partition)
-        async with translate_errors(), asyncio.timeout(within):
-            first = await self._consumer.beginning_offsets([place])
-            after = await self._consumer.end_offsets([place])
-        return first[place], after[place]
-
-    async def commit(self, offsets: Mapping[Partition, GroupOffset]) -> None:
-        """Commit offsets; where the partition has gone to another member meanwhile, that one reads again."""
-        # aiokafka refuses a whole commit for one partition that is not ours any more.
-        ours = self._consumer.assignment()
-        still = {place: committed for place, committed in write_offsets(offsets).items() if place in ours}
-        async with translate_errors():
-            try:
-                if still:
-                    await self._consumer.commit(still)
-            except (CommitFailedError, IllegalStateError):
-                return
-
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Be told by aiokafka."""
-        await self._tell(self._on_assigned, assigned)
-
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Be told by aiokafka."""
-        await self._tell(self._on_revoked, revoked)
-
-    async def _tell(
-        self, whom: Callable[[list[Partition]], Awaitable[None]] | None, places: set[TopicPartition]
-    ) -> None:
-        if whom is None:
-            return
-        try:
-            await whom(sorted((place.topic, place.partition) for place in places))
-        except Exception as error:  # noqa: BLE001 - not swallowed: raised at the next fetch
-            self._broken = error
 
     async def _fetch(
         self, name: Partition | None, places: tuple[TopicPartition, ...], at_most: int, within: float
@@ -218,15 +300,21 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         if self._broken:
             broken, self._broken = self._broken, None
             raise broken
-        if not self._joined.is_set():
-            # Between a group left and a group joined anew.
+        if self._consumer is None:
+            # Between a group left and a group joined again.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._joined.wait(), within)
             return []
         # Never cancelled: one cancelled getmany switches aiokafka's max-poll check off for good. And during a
         # rebalance it waits without limit, so the task is left to itself and asked again.
-        task = self._fetching.pop(name, None) or asyncio.create_task(self._get(places, at_most, within))
-        await asyncio.wait({task}, timeout=within + 0.05)
+        task = self._fetching.pop(name, None)
+        task = task or asyncio.create_task(self._get(self._consumer, places, at_most, within))
+        try:
+            await asyncio.wait({task}, timeout=within + 0.05)
+        except BaseException:
+            # Whoever fetches or seeks next gets what it takes: nothing that was drained may be lost.
+            self._fetching[name] = task
+            raise
         if not task.done():
             self._fetching[name] = task
             self._note(places, (), full=False)
@@ -239,18 +327,46 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._note(places, found, full=len(found) >= at_most)
         return found
 
-    def _note(self, places: tuple[TopicPartition, ...], found: Sequence[Record], *, full: bool) -> None:
+    def _note(self, places: Iterable[TopicPartition], found: Sequence[Record], *, full: bool) -> None:
         """Note since when each partition has handed out nothing; a full answer says nothing of those not in it."""
         now = asyncio.get_running_loop().time()
         if not full:
-            for place in places or self._consumer.assignment():
+            for place in places or self._assignment:
                 self._nothing_since.setdefault(place, now)
         for record in found:
             self._nothing_since.pop(TopicPartition(record.place.topic, record.place.partition), None)
 
-    async def _get(self, places: tuple[TopicPartition, ...], at_most: int, within: float) -> list[Record]:
-        found = await self._consumer.getmany(*places, timeout_ms=int(within * 1000), max_records=at_most)
+    async def _get(
+        self, consumer: AIOKafkaConsumer, places: tuple[TopicPartition, ...], at_most: int, within: float
+    ) -> list[Record]:
+        before = _read_positions(consumer, places or consumer.assignment())
+        try:
+            found = await consumer.getmany(*places, timeout_ms=int(within * 1000), max_records=at_most)
+        except CorruptRecordException:
+            # The decoder gives it up after some tries; until then it is fetched again, and nothing is passed over.
+            _rewind(consumer, before)
+            return []
+        except BaseException:
+            _rewind(consumer, before)
+            raise
         return [read_raw(raw) for records in found.values() for raw in records]
+
+
+def _read_positions(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    subscription = consumer._subscription.subscription  # noqa: SLF001 - position() may wait for the broker
+    assignment = subscription.assignment if subscription else None
+    if assignment is None:
+        return {}
+    states = {place: assignment.state_value(place) for place in places if place in assignment.tps}
+    return {place: state.position for place, state in states.items() if state and state.has_valid_position}
+
+
+def _rewind(consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]) -> None:
+    """Go back to where a fetch began: aiokafka moves past what it drained before another partition failed."""
+    still = consumer.assignment()
+    for place, position in positions.items():
+        if place in still:
+            consumer.seek(place, position)
 
 
 def read_raw(raw: Any) -> Record:

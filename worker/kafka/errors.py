@@ -6,15 +6,12 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from aiokafka.errors import (
-    KafkaError,
-)
+from aiokafka.errors import KafkaError
 
 # aiokafka raises AssertionError where a producer is used after a fatal error.
 FAULTS: Final = (KafkaError, OSError, TimeoutError, AssertionError)
 
-
-# It logs every try while a broker is away; the worker says so once, itself.
+# It logs every try while a broker is down; the worker reports that once, itself.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
@@ -31,10 +28,21 @@ class MessageTooLarge(Exception):  # noqa: N818 - what is the case with the mess
 
 
 @asynccontextmanager
-async def translate_errors() -> AsyncIterator[None]:
-    """Raise ``KafkaDown`` for whatever aiokafka raises when Kafka does not answer as it should."""
+async def translate_errors(within: float | None = None) -> AsyncIterator[None]:
+    """Raise ``KafkaDown`` for whatever aiokafka raises when Kafka does not answer as it should.
+
+    Args:
+        within: longest that all of it may take, in seconds; ``None`` where something inside has a limit of its own.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        KafkaDown: also where the time is over.
+    """
     try:
-        yield
+        async with asyncio.timeout(within):
+            yield
     except FAULTS as error:
         raise KafkaDown(describe_error(error)) from error
 
@@ -45,9 +53,22 @@ def describe_error(error: BaseException) -> str:
 
 
 async def stop_within(stopping: Awaitable[object], within: float) -> bool:
-    """Wait for a client of aiokafka's to stop, at most ``within`` seconds; returns whether it did."""
-    try:
-        await asyncio.wait_for(stopping, within)
-    except FAULTS:
+    """Wait for a client of aiokafka's to stop, at most ``within`` seconds.
+
+    Returns:
+        Whether it did. One that gives up a call of its own by a ``CancelledError`` has not.
+    """
+    stop = asyncio.ensure_future(stopping)
+    _, late = await asyncio.wait({stop}, timeout=within)
+    if late:
+        stop.cancel()
+        # Once, and not for long: what does not let itself be cancelled either is left behind.
+        await asyncio.wait({stop}, timeout=0.1)
+        return False
+    if stop.cancelled():
+        return False
+    if error := stop.exception():
+        if not isinstance(error, FAULTS):
+            raise error
         return False
     return True

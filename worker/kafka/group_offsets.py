@@ -16,6 +16,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.structs import OffsetAndMetadata
 
+from worker.kafka.client import open_client
 from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
 from worker.kafka.errors import stop_within, translate_errors
 
@@ -36,22 +37,29 @@ class GroupOffset:
 async def read_group_offsets(
     connection: KafkaConnection, group_id: str, partitions: Sequence[Partition], within: float = REQUEST_SECONDS
 ) -> dict[Partition, GroupOffset]:
-    """Read what the group has committed; a partition is left out only where the broker says there is nothing.
+    """Read what the group has committed.
 
-    aiokafka's own ways turn "the coordinator is still loading" into "no offset", and whoever believes that
+    aiokafka's own calls turn "the coordinator is still loading" into "no offset", and whoever believes that
     publishes everything again.
+
+    Args:
+        connection: how Kafka is reached.
+        group_id: the group.
+        partitions: those to read.
+        within: longest that it may take, in seconds.
+
+    Returns:
+        The offsets; a partition is left out only where the coordinator says that there is none.
+
+    Raises:
+        KafkaDown: the coordinator does not answer in time.
     """
-    client = AIOKafkaClient(**connection.list_options())
-    try:
-        async with translate_errors(), asyncio.timeout(within):
-            await client.bootstrap()
-            while True:
-                try:
-                    return await _ask_coordinator(client, group_id, partitions)
-                except _LOADING:
-                    await asyncio.sleep(0.05)
-    finally:
-        await stop_within(client.close(), 1.0)
+    async with translate_errors(within), open_client(connection) as client:
+        while True:
+            try:
+                return await _ask_coordinator(client, group_id, partitions)
+            except _LOADING:
+                await asyncio.sleep(0.05)
 
 
 async def _ask_coordinator(
@@ -80,14 +88,15 @@ async def commit_group_offsets(
     connection: KafkaConnection, group_id: str, offsets: Mapping[Partition, GroupOffset]
 ) -> None:
     """Commit offsets for a group that has no members; the broker refuses it for one that has."""
+    connection = await connection.find_server()
     consumer = AIOKafkaConsumer(**connection.list_options(), group_id=group_id, enable_auto_commit=False)
-    async with translate_errors():
-        await consumer.start()
-        try:
+    try:
+        async with translate_errors(REQUEST_SECONDS):
+            await consumer.start()
             consumer.assign([TopicPartition(*partition) for partition in offsets])
             await consumer.commit(write_offsets(offsets))
-        finally:
-            await stop_within(consumer.stop(), 1.0)
+    finally:
+        await stop_within(consumer.stop(), 1.0)
 
 
 def write_offsets(offsets: Mapping[Partition, GroupOffset]) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -1,73 +1,90 @@
 """The two ways of writing to Kafka: at least once for the intake and commands, in a transaction for a lane."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import (
-    KafkaError,
-    MessageSizeTooLargeError,
-)
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata
 
 from contracts.records import Outgoing
-from worker.kafka.connection import APPEND_SECONDS, TRANSACTION_MS, KafkaConnection
+from contracts.stubs import measure_record
+from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import (
     FAULTS,
-    KafkaDown,
     LaneLost,
     MessageTooLarge,
     describe_error,
     stop_within,
     translate_errors,
 )
-from worker.kafka.group_offsets import Partition
+from worker.kafka.group_offsets import GroupOffset, Partition
+
+APPEND_SECONDS: Final = 20.0
+"""Longest that records may take to be appended, a new producer included."""
+
+START_SECONDS: Final = 10.0
+"""Longest that a lane's producer may take to become the only one."""
+
+PRODUCE_MS: Final = 8000
+"""Longest that a broker may take for one request of a producer: less than a lane waits for its transaction."""
+
+TRANSACTION_MS: Final = 20_000
+"""Kafka itself aborts a transaction that is open for longer."""
 
 # The contract's 17 MiB, and room for the frame around a record.
 _REQUEST_BYTES: Final = 18 * 1024 * 1024
-
 _BATCH_BYTES: Final = 512 * 1024
-
 # Back-to-back transactions meet CONCURRENT_TRANSACTIONS; this is how long AddOffsets then waits.
 _RETRY_MS: Final = 4
 
 
 class Appender:
-    """Appends records, each at least once and in order per key; for the intake and for commands.
+    """Appends records, each at least once and in order per key; for the intake, the timer and commands.
 
-    ``spread_over`` keeps a key on its partition when a topic is given more of them: only so many are used.
+    Args:
+        connection: how Kafka is reached.
+        spread_over: keeps a key on its partition when a topic is given more of them: only so many are used.
     """
 
     def __init__(self, connection: KafkaConnection, spread_over: int | None = None) -> None:
         self._connection = connection
         self._spread_over = spread_over
         self._producer: AIOKafkaProducer | None = None
-        self._taking_turns = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
 
     async def append(self, records: Sequence[Outgoing]) -> None:
-        """Append records; all are safe when this returns, and some may be when it raises."""
-        # One at a time: after a failure the whole producer is replaced.
-        async with self._taking_turns:
+        """Append records: all are safe when this returns, and some may be when it raises.
+
+        Raises:
+            KafkaDown: Kafka does not answer, or not in ``APPEND_SECONDS``.
+            MessageTooLarge: a topic does not take a record of this size.
+        """
+        # After a failure the whole producer is replaced, so nobody else may be using it.
+        async with self._one_at_a_time:
             try:
-                async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+                async with translate_errors(APPEND_SECONDS):
                     producer = self._producer or await self._make()
                     await _send_all(producer, records)
-            except (KafkaDown, MessageTooLarge):
+            except BaseException:
                 # Also after a refusal for size: its numbers in the sequence are used up, and the next would not fit.
                 await self.close(1.0)
                 raise
+        sys.audit("budget-bridge.appender.appended", records)
 
     async def close(self, within: float) -> None:
-        """Close it, if it lets itself be closed in time."""
+        """Close it, if it lets itself be closed in ``within`` seconds."""
         producer, self._producer = self._producer, None
         if producer:
             await _close_producer(producer, within)
 
     async def _make(self) -> AIOKafkaProducer:
+        connection = await self._connection.find_server()
         self._producer = AIOKafkaProducer(
-            **self._connection.list_options(),
+            **connection.list_options() | {"request_timeout_ms": PRODUCE_MS},
             enable_idempotence=True,
             max_batch_size=_BATCH_BYTES,
             max_request_size=_REQUEST_BYTES,
@@ -83,66 +100,96 @@ class Appender:
 
 
 class Publisher:
-    """One lane's transactional producer."""
+    """One lane's transactional producer.
 
-    def __init__(self, connection: KafkaConnection, transactional_id: str) -> None:
-        self._producer = AIOKafkaProducer(
-            **connection.list_options(),
-            transactional_id=transactional_id,
-            transaction_timeout_ms=TRANSACTION_MS,
-            max_batch_size=_BATCH_BYTES,
-            max_request_size=_REQUEST_BYTES,
-            retry_backoff_ms=_RETRY_MS,
-        )
+    Args:
+        connection: how Kafka is reached.
+        transactional_id: whoever starts a publisher of this id fences all earlier ones.
+        group_id: the group whose offset moves with what is published.
+        partition: the lane's inbox partition.
+    """
 
-    async def start(self, within: float = 10.0) -> None:
-        """Become the only producer of this lane: ``InitProducerId`` is done, and earlier ones are fenced."""
-        async with translate_errors(), asyncio.timeout(within):
+    def __init__(self, connection: KafkaConnection, transactional_id: str, group_id: str, partition: Partition) -> None:
+        self._connection = connection
+        self._transactional_id = transactional_id
+        self._group_id = group_id
+        self._partition = TopicPartition(*partition)
+        self._producer: AIOKafkaProducer | None = None
+
+    async def start(self) -> None:
+        """Become the only producer of this lane: ``InitProducerId`` is done, and earlier ones are fenced.
+
+        Raises:
+            KafkaDown: Kafka does not answer, or not in ``START_SECONDS``.
+        """
+        async with translate_errors(START_SECONDS):
+            connection = await self._connection.find_server()
+            self._producer = AIOKafkaProducer(
+                **connection.list_options() | {"request_timeout_ms": PRODUCE_MS},
+                transactional_id=self._transactional_id,
+                transaction_timeout_ms=TRANSACTION_MS,
+                max_batch_size=_BATCH_BYTES,
+                max_request_size=_REQUEST_BYTES,
+                retry_backoff_ms=_RETRY_MS,
+            )
             await self._producer.start()
+        sys.audit("budget-bridge.publisher.started")
 
-    async def publish(
-        self,
-        group_id: str,
-        partition: Partition,
-        offset: int,
-        metadata: str,
-        records: Sequence[Outgoing],
-        *,
-        within: float,
-    ) -> None:
+    async def publish(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
         """Publish records and the lane's own offset in one transaction.
 
-        Raises ``LaneLost`` where the outcome is not known or the producer is fenced, ``MessageTooLarge`` where
-        nothing is visible. After either the producer is of no use: make another.
+        After any error the producer is of no use: make another.
+
+        Args:
+            offset: what the group commits for the lane's partition.
+            records: what becomes visible with it, in order.
+            within: longest that all of it may take, in seconds.
+
+        Raises:
+            LaneLost: the outcome is not known, or the producer is fenced.
+            MessageTooLarge: a topic does not take a record of this size; nothing is visible.
         """
         producer = self._producer
+        if producer is None:
+            message = "the publisher was not started"
+            raise LaneLost(message)
+        sys.audit("budget-bridge.publisher.about-to-publish", records)
         try:
             async with asyncio.timeout(within):
                 await producer.begin_transaction()
+                sys.audit("budget-bridge.publisher.transaction-begun", records)
                 # First, and waited for: what comes first in a transaction waits for the end of the one before,
                 # and AddPartitions would wait a fixed 20 ms.
-                offsets = {TopicPartition(*partition): OffsetAndMetadata(offset, metadata)}
-                await producer.send_offsets_to_transaction(offsets, group_id)
+                offsets = {self._partition: OffsetAndMetadata(offset.offset, offset.metadata)}
+                await producer.send_offsets_to_transaction(offsets, self._group_id)
+                sys.audit("budget-bridge.publisher.offset-sent", records)
                 try:
                     await _send_all(producer, records)
                 except MessageTooLarge:
                     await producer.abort_transaction()
                     raise
+                sys.audit("budget-bridge.publisher.records-sent", records)
                 await producer.commit_transaction()
         except FAULTS as error:
             raise LaneLost(describe_error(error)) from error
+        sys.audit("budget-bridge.publisher.published", records)
 
     async def close(self, within: float) -> None:
-        """Close it, if it lets itself be closed in time."""
-        await _close_producer(self._producer, within)
+        """Close it, if it lets itself be closed in ``within`` seconds."""
+        producer, self._producer = self._producer, None
+        if producer:
+            await _close_producer(producer, within)
 
 
 async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
-    sent = [await _send(producer, record) for record in records]
+    sent = []
+    for record in records:
+        sent.append(await _send(producer, record))
+        sys.audit("budget-bridge.producer.record-handed-over", producer)
     # Every one is awaited: a transaction commits although a send failed unless somebody looks.
     for record, result in zip(records, await asyncio.gather(*sent, return_exceptions=True), strict=True):
         if isinstance(result, MessageSizeTooLargeError):
-            raise MessageTooLarge(_tell_size(record)) from result
+            raise MessageTooLarge(_describe_size(record)) from result
         if isinstance(result, asyncio.CancelledError):
             # aiokafka gave the send up; as it is, it would end the task that waits, without a word.
             raise KafkaError("the send was given up") from result
@@ -150,10 +197,10 @@ async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> 
             raise result
 
 
-def _tell_size(record: Outgoing) -> str:
+def _describe_size(record: Outgoing) -> str:
     return (
-        f"{record.topic} does not take a message of {len(record.value or b'')} bytes: raise its max.message.bytes, as "
-        f"`budget-bridge topics` sets it for topics that it makes (docs/messages.md lists them)"
+        f"{record.topic} does not take a record of {measure_record(record)} bytes: raise its max.message.bytes to what "
+        f"`budget-bridge topics` sets for topics that it makes (docs/messages.md lists them)"
     )
 
 
@@ -162,11 +209,12 @@ async def _send(producer: AIOKafkaProducer, record: Outgoing) -> asyncio.Future[
         try:
             sent = await producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
         except MessageSizeTooLargeError as error:
-            raise MessageTooLarge(_tell_size(record)) from error
+            raise MessageTooLarge(_describe_size(record)) from error
     else:
         # Its send() asserts that there is one of them; a dead letter must be able to have neither.
         batch = producer.create_batch()
-        batch.append(key=None, value=None, timestamp=None, headers=list(record.headers))
+        if batch.append(key=None, value=None, timestamp=None, headers=list(record.headers)) is None:
+            raise MessageTooLarge(_describe_size(record))
         sent = await producer.send_batch(batch, record.topic, partition=0)
     future: asyncio.Future[object] = sent
     return future

@@ -1,6 +1,5 @@
 """Reads a whole topic from outside: it joins no group, commits nothing and moves nobody's offset."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -9,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 
 from contracts.records import Record
-from worker.kafka.connection import APPEND_SECONDS, KafkaConnection
+from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
 from worker.kafka.consumer import read_raw
 from worker.kafka.errors import stop_within, translate_errors
 
@@ -32,18 +31,18 @@ class TopicLog:
             self._consumer.seek(place, max(self.bounds[place.partition][0], (starts or {}).get(place.partition, 0)))
         reading = {place for place, end in ends.items() if self.bounds[place.partition][0] < end}
         while reading:
-            async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+            async with translate_errors(REQUEST_SECONDS):
                 found = await self._consumer.getmany(*reading, timeout_ms=200, max_records=1000)
             for place, raws in found.items():
                 yield [read_raw(raw) for raw in raws if raw.offset < ends[place]]
-            async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+            async with translate_errors(REQUEST_SECONDS):
                 # Also past what the reader does not see: markers, and what was aborted.
                 reading = {place for place in reading if await self._consumer.position(place) < ends[place]}
 
     async def find_offsets(self, partitions: Iterable[int], at: datetime) -> dict[int, int]:
         """Find where the records from a time on begin; a partition without any is left out."""
         times = {TopicPartition(self._topic, number): int(at.timestamp() * 1000) for number in partitions}
-        async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+        async with translate_errors(REQUEST_SECONDS):
             found = await self._consumer.offsets_for_times(times)
         return {place.partition: at.offset for place, at in found.items() if at is not None}
 
@@ -55,7 +54,7 @@ class TopicLog:
         place = TopicPartition(self._topic, partition)
         self._consumer.seek(place, offset)
         while True:
-            async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+            async with translate_errors(REQUEST_SECONDS):
                 found = await self._consumer.getmany(place, timeout_ms=200, max_records=1)
                 for raw in found.get(place, ()):
                     return read_raw(raw) if raw.offset == offset else None
@@ -64,14 +63,15 @@ class TopicLog:
 
 
 def choose_partition(key: bytes, partitions: int) -> int:
-    """Tell which of so many partitions a record with this key goes to, in all of Kafka's clients."""
+    """Choose the partition, of so many, that a record with this key goes to, as all of Kafka's clients do."""
     chosen: int = DefaultPartitioner()(key, list(range(partitions)), [])
     return chosen
 
 
 @asynccontextmanager
 async def open_topic_log(connection: KafkaConnection, topic: str) -> AsyncIterator[TopicLog]:
-    """Look at a topic from outside: joins no group, commits nothing, moves nobody's offset."""
+    """Open a topic for reading; raises ``KafkaDown``, as reading does."""
+    connection = await connection.find_server()
     # Without a group it is given every partition.
     consumer = AIOKafkaConsumer(
         topic,
@@ -82,7 +82,7 @@ async def open_topic_log(connection: KafkaConnection, topic: str) -> AsyncIterat
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )
     try:
-        async with translate_errors(), asyncio.timeout(APPEND_SECONDS):
+        async with translate_errors(REQUEST_SECONDS):
             await consumer.start()
             places = sorted(consumer.assignment())
             first = await consumer.beginning_offsets(places)

@@ -5,72 +5,98 @@ because an offset is committed only after its copy is safe.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Protocol
 
 from contracts.inbox import copy_to_inbox
-from contracts.records import Record
+from contracts.records import Outgoing, Record
 from contracts.topics import TopicNames
-from worker.kafka.connection import KafkaConnection
-from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown, MessageTooLarge
 from worker.kafka.group_offsets import GroupOffset, Partition
-from worker.kafka.producer import Appender
-from worker.pipeline.source_topics import look_at_sources, name_intake_group, sign_copied
+from worker.pipeline.source_topics import SourcesSeen, sign_copied
 from worker.resilience.backoff import back_off, is_ending, wait_unless
 from worker.resilience.breaker import Breaker
 from worker.resilience.outage import Outage
 from worker.telemetry.logs import Logger
 
-AT_MOST: Final = 500
-WITHIN_SECONDS: Final = 0.2
+FETCH_RECORDS: Final = 500
+POLL_SECONDS: Final = 0.2
+
+
+class SourceReader(Protocol):
+    """The source topics, read as a member of the intake's group: ``worker.kafka.consumer.Consumer``."""
+
+    async def fetch_any(self, at_most: int, within: float) -> list[Record]:
+        """Fetch what is there of all partitions; raises ``KafkaDown``."""
+
+    async def poll(self, within: float) -> None:
+        """Stay a member while nothing is wanted; raises ``KafkaDown``."""
+
+    async def ask(self) -> None:
+        """Find out whether Kafka answers; raises ``KafkaDown``."""
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        """Continue reading at an offset; raises ``KafkaDown``."""
+
+    def pause(self, partition: Partition) -> None:
+        """Hand out nothing of a partition."""
+
+    def resume(self, partition: Partition) -> None:
+        """Hand out a partition again."""
+
+    async def commit(self, offsets: Mapping[Partition, GroupOffset]) -> None:
+        """Commit offsets; raises ``KafkaDown``."""
+
+
+class InboxAppender(Protocol):
+    """What appends to the inbox: ``worker.kafka.producer.Appender``."""
+
+    async def append(self, records: Sequence[Outgoing]) -> None:
+        """Append records; raises ``KafkaDown`` or ``MessageTooLarge``."""
 
 
 class Intake:
-    """One worker's share of the source partitions."""
+    """One worker's share of the source partitions.
+
+    Args:
+        reader: reads the source topics; its assignments are to be reported by ``note_assigned``.
+        appender: appends to the inbox.
+        check_sources: compares the source topics with what the intake's group remembers of them.
+        topics: what the topics are called.
+        breaker: Kafka's.
+        log: the worker's.
+    """
 
     def __init__(
         self,
-        kafka: KafkaConnection,
-        group_id: str,
+        reader: SourceReader,
+        appender: InboxAppender,
+        check_sources: Callable[[], Awaitable[SourcesSeen]],
         topics: TopicNames,
-        appender: Appender,
         breaker: Breaker,
         log: Logger,
     ) -> None:
-        self._kafka = kafka
-        self._group_id = group_id
-        self._topics = topics
+        self._reader = reader
         self._appender = appender
+        self._check_sources = check_sources
+        self._topics = topics
         self._breaker = breaker
         self._log = log
         self._outage = Outage(log, "intake")
-        self._unseen: list[Partition] = []
-        self.reader = Consumer(
-            kafka,
-            name_intake_group(group_id),
-            topics.sources,
-            start="earliest",
-            on_assigned=self._pause,
-        )
+        self._unchecked: list[Partition] = []
+        self._pending: Sequence[Record] = ()
+        """What was fetched and may not have been copied: the reader has gone past it, so it outlives any failure."""
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Copy until told to stop."""
-        pending: Sequence[Record] = ()
+        """Copy until the stop."""
         waits = back_off()
         while not stopping.is_set():
             if not self._breaker.admits(self):
                 await self._poll(stopping)
                 continue
             try:
-                if not pending and self._breaker.state == "probing":
-                    await self.reader.ask()
-                await self._look_at_unseen()
-                # After a failure the same records again: the reader has gone past them.
-                pending = pending or await self.reader.fetch_any(AT_MOST, WITHIN_SECONDS)
-                if pending:
-                    await self._copy(pending)
-                    pending = ()
+                await self._attempt()
             except KafkaDown as down:
                 self._breaker.trip(self, down)
             except MessageTooLarge as large:
@@ -78,55 +104,70 @@ class Intake:
                 self._outage.note(large)
                 await wait_unless(stopping, next(waits))
             except asyncio.CancelledError:
+                self._breaker.give_back(self)
                 if is_ending():
                     raise
-                self._breaker.give_back(self)
                 self._outage.note("a call was given up")
                 await wait_unless(stopping, next(waits))
+            except BaseException:
+                self._breaker.give_back(self)
+                raise
             else:
                 self._breaker.close(self)
                 self._outage.clear()
                 waits = back_off()
 
-    async def close(self) -> None:
-        """Leave the group."""
-        await self.reader.close(1.0)
+    async def note_assigned(self, assigned: list[Partition]) -> None:
+        """Hand out nothing of new partitions before it is known that they are the topics that were read."""
+        for place in assigned:
+            self._reader.pause(place)
+        self._unchecked = assigned
+
+    async def _attempt(self) -> None:
+        """Copy what is there, once."""
+        if not self._pending and self._breaker.state == "probing":
+            await self._reader.ask()
+        await self._check_assigned()
+        self._pending = self._pending or await self._reader.fetch_any(FETCH_RECORDS, POLL_SECONDS)
+        if self._pending:
+            sys.audit("budget-bridge.intake.fetched", self._pending)
+            await self._copy(self._pending)
+            self._pending = ()
 
     async def _poll(self, stopping: asyncio.Event) -> None:
         """Wait a little: a member that does not poll is put out of its group."""
         try:
-            await self.reader.poll(WITHIN_SECONDS)
+            await self._reader.poll(POLL_SECONDS)
         except KafkaDown:
-            await wait_unless(stopping, WITHIN_SECONDS)
+            await wait_unless(stopping, POLL_SECONDS)
 
-    async def _pause(self, assigned: list[Partition]) -> None:
-        for place in assigned:
-            self.reader.pause(place)
-        self._unseen = assigned
-
-    async def _look_at_unseen(self) -> None:
-        """Begin again where a source is not the one that was read: repeats are dropped, so it costs nothing."""
-        if not self._unseen:
+    async def _check_assigned(self) -> None:
+        """Start again where a source is not the one that was read: repeats are dropped, so it costs nothing."""
+        if not self._unchecked:
             return
-        seen = await look_at_sources(self._kafka, self._group_id, self._topics)
-        unseen, self._unseen = self._unseen, []
-        for place in unseen:
+        seen = await self._check_sources()
+        unchecked, self._unchecked = self._unchecked, []
+        for place in unchecked:
             topic, number = place
-            if place in seen.anew:
-                await self.reader.seek(place, seen.anew[place])
-                self._log.warning("source.made_anew", topic=topic, partition=number, next="reading it from its start")
+            if place in seen.recreated:
+                await self._reader.seek(place, seen.recreated[place])
+                self._log.warning("source.recreated", topic=topic, partition=number, next="reading it from its start")
             else:
-                self.reader.resume(place)
+                self._reader.resume(place)
             if place in seen.removed:
                 first, after = seen.removed[place]
                 why = f"records {first} to {after - 1} were removed before they were read; have them sent again"
                 self._log.error("source.lost_records", topic=topic, partition=number, why=why)
 
     async def _copy(self, records: Sequence[Record]) -> None:
-        await self._appender.append([copy_to_inbox(record, self._topics.inbox) for record in records])
-        await self.reader.commit(
+        copies = [copy_to_inbox(record, self._topics.inbox) for record in records]
+        sys.audit("budget-bridge.intake.about-to-append", copies)
+        await self._appender.append(copies)
+        sys.audit("budget-bridge.intake.appended", copies)
+        await self._reader.commit(
             {
                 (record.place.topic, record.place.partition): GroupOffset(record.place.offset + 1, sign_copied(record))
                 for record in records
             }
         )
+        sys.audit("budget-bridge.intake.committed")

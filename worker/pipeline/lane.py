@@ -1,10 +1,11 @@
 """A lane: one inbox partition, read batch by batch in order, stored in Postgres and published to Kafka.
 
-There is one way in, taken at assignment and after everything whose outcome is not known: become the only
-producer, become the only one who moves the position, check, publish from the database what is missing, read on.
+The restart path is taken at assignment and after everything whose outcome is not known: become the only producer,
+become the only one who may move the position, check, publish from the database what is missing, read on.
 """
 
 import asyncio
+import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,23 +20,13 @@ from contracts.records import Outgoing, Record
 from contracts.topics import TopicNames
 from handlers.decision import Verdict
 from outbox.batch import DecidedBatch, DecisionFailedError, Identity, Suspects, identify
-from outbox.database import Connection, DatabaseDown, close, connect
-from outbox.store import (
-    Position,
-    PositionLost,
-    RulesVersion,
-    find_holds_to_come,
-    read_backlog,
-    start_position,
-    store_batch,
-    take_position,
-)
+from outbox.database import DatabaseDown
+from outbox.store import Position, PositionLost
 from worker.kafka.connection import KafkaConnection
-from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
-from worker.kafka.group_offsets import read_group_offsets
-from worker.kafka.producer import Publisher
+from worker.kafka.group_offsets import GroupOffset, Partition
 from worker.pipeline.lane_check import NEW, LaneRefused, LaneState, check_lane, check_last_record, sign_offset
+from worker.pipeline.lane_ports import InboxReader, LanePorts, LanePublisher, LaneStore
 from worker.resilience.backoff import back_off, is_ending, wait_unless
 from worker.resilience.breaker import Breaker, Breakers
 from worker.resilience.outage import Outage
@@ -49,250 +40,284 @@ from worker.telemetry.metrics import (
     count_batch,
     measure,
     measure_latency,
-    tell_lag,
+    record_lag,
 )
 from worker.telemetry.tracing import Traces
 
-AT_MOST: Final = 150
+BATCH_RECORDS: Final = 150
 """Records in a batch: enough to share the cost of two commits, few enough that lanes take turns."""
 
-WITHIN_SECONDS: Final = 0.2
+POLL_SECONDS: Final = 0.2
+"""Longest that one fetch waits for something to come."""
+
 PUBLISH_SECONDS: Final = 10.0
-CHECK_SECONDS: Final = 10.0
+"""Longest that one Kafka transaction may take; Kafka itself gives up after twice that."""
+
+FIND_SECONDS: Final = 10.0
+"""Longest that the record before the position may take to be read."""
+
 CLOSE_SECONDS: Final = 2.0
+
 RECHECK_SECONDS: Final = 30.0
+"""A lane that refuses to publish checks again so often."""
+
+_WARNED_ABOUT: Final = frozenset({Verdict.DEAD_LETTERED, Verdict.HELD})
 
 
 @dataclass(frozen=True, slots=True)
 class LaneContext:
     """What all lanes of a worker share."""
 
+    ports: LanePorts
     kafka: KafkaConnection
     database_url: str
     deployment_id: UUID
     group_id: str
     topics: TopicNames
-    inbox_topic: str
     inbox_partitions: int
-    rules: RulesVersion
     breakers: Breakers
     traces: Traces
 
 
-def name_producer(group_id: str, inbox_topic: str, partition: int) -> str:
-    """Name the transactional producer of a lane: whoever starts it is the only one from then on."""
-    return f"{group_id}-{inbox_topic}-{partition}"
-
-
 class Lane:
-    """One assigned inbox partition."""
+    """One assigned inbox partition.
 
-    def __init__(self, partition: int, reader: Consumer, surroundings: LaneContext, log: Logger) -> None:
-        self._partition = partition
+    Args:
+        number: the partition.
+        reader: reads the inbox; shared with the other lanes.
+        context: what all lanes share.
+        log: the worker's.
+    """
+
+    def __init__(self, number: int, reader: InboxReader, context: LaneContext, log: Logger) -> None:
+        self._number = number
         self._reader = reader
-        self._around = surroundings
-        self._log = log.bind(lane=partition)
+        self._context = context
+        self._log = log.bind(lane=number)
         self._outage = Outage(self._log, "lane")
         self._stopping = asyncio.Event()
-        self._breakers = surroundings.breakers
-        self._refused = ""
+        self._breakers = context.breakers
         self._waits = back_off()
         self._publishing: asyncio.Task[None] | None = None
-        self._to_hold: dict[BudgetKey, str] = {}
+        self._holds_to_come: dict[BudgetKey, str] = {}
+        self._has_sought = False
+        self.refusal = ""
+        """Why the lane refuses to publish; empty while it does not."""
 
     @property
-    def _place(self) -> tuple[str, int]:
-        return self._around.inbox_topic, self._partition
+    def _place(self) -> Partition:
+        return self._context.topics.inbox, self._number
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Carry messages until the stop, then finish the batch and publish it; a fault starts the lane again."""
+        """Process messages until the stop, then finish the batch and publish it; a fault restarts the lane."""
         self._stopping = stopping
         try:
-            await self._run()
+            while not stopping.is_set():
+                seconds = await self._attempt() if self._breakers.admits(self) else POLL_SECONDS
+                await self._wait(seconds)
         finally:
-            # Another worker carries it now, and waits itself if it must.
+            # Another worker has the lane now, and waits itself if it must.
             self._outage.forget()
             self._breakers.forget(self)
-
-    async def _run(self) -> None:
-        while not self._stopping.is_set():
-            seconds = await self._attempt() if self._breakers.admits(self) else WITHIN_SECONDS
-            await self._wait(seconds)
+            self._context.traces.drop(self._number)
 
     async def _attempt(self) -> float:
-        """Come in and carry; returns how long to wait before the next time."""
+        """Take the restart path and process; returns how many seconds to wait before the next time."""
         try:
             async with AsyncExitStack() as stack:
-                await self._come_in_and_carry(stack)
+                await self._start_and_process(stack)
         except KafkaDown as down:
-            self._lose(down, self._breakers.kafka)
+            self._note_loss(down, self._breakers.kafka)
         except DatabaseDown as down:
-            self._lose(down, self._breakers.database)
+            self._note_loss(down, self._breakers.database)
         except (LaneLost, PositionLost, MessageTooLarge) as lost:
-            self._lose(lost, None)
+            self._note_loss(lost, None)
             return next(self._waits)
         except asyncio.CancelledError as given_up:
             if is_ending():
                 raise
-            self._lose(given_up, None)
+            self._note_loss(given_up, None)
             return next(self._waits)
-        except LaneRefused as unsafe:
-            self._breakers.close(self)
-            LANES_REFUSED.inc()
-            if self._refused != str(unsafe):
-                self._refused = str(unsafe)
-                self._log.error("lane.refused", why=self._refused, next=f"looking again every {RECHECK_SECONDS:.0f} s")
+        except LaneRefused as refused:
+            self._note_refusal(str(refused))
             return RECHECK_SECONDS
         finally:
             self._breakers.give_back(self)
+            self._context.traces.drop(self._number)
         return 0.0
 
-    def _lose(self, why: BaseException, breaker: Breaker | None) -> None:
-        """Note that this lane has to come in anew, and for which dependency it waits if for one."""
+    def _note_loss(self, why: BaseException, breaker: Breaker | None) -> None:
+        """Note that this lane has to restart, and for which dependency it waits if for one."""
         LANE_LOSSES.labels(type(why).__name__).inc()
         if breaker:
             breaker.trip(self, why)
         else:
             self._outage.note(f"{type(why).__name__}: {why}".rstrip(": "))
 
-    async def _come_in_and_carry(self, stack: AsyncExitStack) -> None:
-        publisher = Publisher(self._around.kafka, name_producer(self._around.group_id, *self._place))
+    def _note_refusal(self, why: str) -> None:
+        self._breakers.close(self)
+        LANES_REFUSED.inc()
+        if self.refusal != why:
+            self.refusal = why
+            self._log.error("lane.refused", why=why, next=f"checking again every {RECHECK_SECONDS:.0f} s")
+
+    # --- the restart path
+
+    async def _start_and_process(self, stack: AsyncExitStack) -> None:
+        ports = self._context.ports
+        publisher = ports.make_publisher(self._place)
         stack.push_async_callback(publisher.close, CLOSE_SECONDS)
         await publisher.start()
         PRODUCER_INITIALISATIONS.inc()
-        connection = await connect(self._around.database_url)
-        stack.push_async_callback(close, connection, CLOSE_SECONDS)
-        position = await self._come_in(connection, publisher)
+        store = await stack.enter_async_context(ports.open_store(self._number))
+        sys.audit("budget-bridge.lane.connected")
+        position = await self._restart(store, publisher)
         self._breakers.close(self)
         self._outage.clear()
-        self._refused = ""
+        self.refusal = ""
         self._waits = back_off()
         LANE_STARTS.inc()
-        tell_lag(self._partition, self._reader.count_waiting(self._place, position.next_offset), None)
+        record_lag(self._number, self._reader.count_waiting(self._place, position.next_offset), None)
         self._log.info("lane.started", position=position.next_offset)
-        await self._carry(connection, publisher, position)
+        await self._process(store, publisher, position)
 
-    async def _come_in(self, connection: Connection, publisher: Publisher) -> Position:
+    async def _restart(self, store: LaneStore, publisher: LanePublisher) -> Position:
         """Take the position, check that everything fits, and publish what the database has and Kafka lacks."""
-        around, owner = self._around, uuid4()
-        position = await take_position(connection, self._partition, owner)
+        owner = uuid4()
+        position = await store.take_position(owner)
+        sys.audit("budget-bridge.lane.position-taken")
         # Only after this lane's own InitProducerId: before it the group's offset may be an old one.
-        offsets = await read_group_offsets(around.kafka, around.group_id, [self._place], CHECK_SECONDS)
-        offset = offsets.get(self._place)
+        offset = await self._context.ports.read_offset(self._place)
+        sys.audit("budget-bridge.lane.offset-read")
         start, end = await self._reader.bounds(self._place)
-        at = offset.offset if offset else None
+        committed = offset.offset if offset else None
         metadata = offset.metadata if offset else ""
-        check_lane(LaneState(around.deployment_id, at, metadata, start, end, position))
-        if at is None:
-            at = start
-            await self._publish(publisher, at, (), new=True)
+        check_lane(LaneState(self._context.deployment_id, committed, metadata, start, end, position))
+        sys.audit("budget-bridge.lane.checked")
+        if committed is None:
+            committed = start
+            await self._publish(publisher, committed, (), mark=NEW)
+            sys.audit("budget-bridge.lane.first-offset-committed")
         if position is None:
-            position = await start_position(connection, self._partition, at, owner)
-        await self._find_place(position, start)
-        self._to_hold = await find_holds_to_come(connection, self._partition)
-        await self._publish_stored(connection, publisher, at, position.next_offset)
-        UNPUBLISHED.labels(str(self._partition)).set(0)
+            position = await store.start_position(committed, owner)
+            sys.audit("budget-bridge.lane.position-written")
+        await self._seek_position(position, start)
+        self._has_sought = True
+        sys.audit("budget-bridge.lane.position-found")
+        self._holds_to_come = await store.find_holds_to_come()
+        async for following, rows in store.read_backlog(committed, position.next_offset):
+            await self._publish(publisher, following, [row.record for row in rows])
+        sys.audit("budget-bridge.lane.backlog-published")
+        UNPUBLISHED.labels(str(self._number)).set(0)
         return position
 
-    async def _find_place(self, position: Position, log_start: int) -> None:
+    async def _seek_position(self, position: Position, log_start: int) -> None:
         """Go to the position in the log, past the record before it, which must be the one that was read there."""
         if position.last is None or position.last.offset < log_start:
             await self._reader.seek(self._place, position.next_offset)
             return
         await self._reader.seek(self._place, position.last.offset)
-        deadline = asyncio.get_running_loop().time() + CHECK_SECONDS
+        deadline = asyncio.get_running_loop().time() + FIND_SECONDS
         found: list[Record] = []
-        while not found and asyncio.get_running_loop().time() < deadline:
-            found = await self._reader.fetch(self._place, 1, WITHIN_SECONDS)
-        if not found:
-            message = f"record {position.last.offset} of the inbox could not be read in {CHECK_SECONDS:.0f} s"
-            raise KafkaDown(message)
+        while not found:
+            if asyncio.get_running_loop().time() >= deadline:
+                message = f"record {position.last.offset} of the inbox could not be read in {FIND_SECONDS:.0f} s"
+                raise KafkaDown(message)
+            found = await self._reader.fetch(self._place, 1, POLL_SECONDS)
         check_last_record(position, found[0])
         await self._reader.seek(self._place, position.next_offset)
 
-    async def _publish_stored(self, connection: Connection, publisher: Publisher, start: int, stop: int) -> None:
-        """Publish from the database what records from ``start`` to below ``stop`` caused."""
-        async for following, rows in read_backlog(connection, self._partition, start, stop):
-            await self._publish(publisher, following, [row.record for row in rows])
+    # --- batch after batch
 
-    async def _carry(self, connection: Connection, publisher: Publisher, position: Position) -> None:
+    async def _process(self, store: LaneStore, publisher: LanePublisher, position: Position) -> None:
         """Store batch after batch; each is published while the next is decided."""
         try:
             while not self._stopping.is_set():
-                records = await self._reader.fetch(self._place, AT_MOST, WITHIN_SECONDS)
+                records = await self._reader.fetch(self._place, BATCH_RECORDS, POLL_SECONDS)
                 if records:
+                    sys.audit("budget-bridge.lane.fetched", records)
+                    self._check_start(records[0], position)
                     with measure("decode"):
-                        arrivals = [open_arrival(record, self._around.topics) for record in records]
-                    arrivals = self._around.traces.begin(arrivals)
-                    position = await self._process(connection, publisher, position, arrivals)
+                        arrivals = [open_arrival(record, self._context.topics) for record in records]
+                    sys.audit("budget-bridge.lane.decoded", arrivals)
+                    arrivals = self._context.traces.begin(arrivals)
+                    position = await self._store(store, publisher, position, arrivals)
                     continue
-                tell_lag(self._partition, self._reader.count_waiting(self._place, position.next_offset), None)
+                record_lag(self._number, self._reader.count_waiting(self._place, position.next_offset), None)
                 if self._publishing and self._publishing.done():
-                    await self._land()
+                    await self._await_published()
         finally:
-            await self._land()
+            await self._await_published()
 
-    async def _process(
+    def _check_start(self, first: Record, position: Position) -> None:
+        """Check that a batch begins at the position: a fetch may have passed something over.
+
+        Right after the lane went to its position itself, a gap is real: the marker of a transaction that somebody
+        wrote into the inbox.
+        """
+        has_sought, self._has_sought = self._has_sought, False
+        offset = first.place.offset
+        if offset < position.next_offset or (offset > position.next_offset and not has_sought):
+            message = f"the lane is at {position.next_offset} of the inbox, and was handed record {offset}"
+            raise LaneLost(message)
+
+    async def _store(
         self,
-        connection: Connection,
-        publisher: Publisher,
+        store: LaneStore,
+        publisher: LanePublisher,
         position: Position,
         arrivals: Sequence[Arrival],
-        stumbling: frozenset[Identity] = frozenset(),
+        failing: frozenset[Identity] = frozenset(),
     ) -> Position:
         """Store a batch and start publishing it; a message on which that fails is isolated and held."""
-        around = self._around
         try:
-            suspects = Suspects(stumbling, self._to_hold)
             with measure("store"):
-                after, decided = await store_batch(
-                    connection, position, arrivals, around.rules, around.topics, suspects
-                )
+                after, decided = await store.store_batch(position, arrivals, Suspects(failing, self._holds_to_come))
         except (DatabaseDown, PositionLost):
             raise
         except Exception as bug:
-            self._log.exception("batch.stumbled", messages=len(arrivals))
+            self._log.exception("batch.failed", messages=len(arrivals))
             if isinstance(bug, DecisionFailedError) or len(arrivals) == 1:
                 found = identify(bug.arrival if isinstance(bug, DecisionFailedError) else arrivals[0])
-                if found in stumbling:
+                if found in failing:
                     raise
-                return await self._process(connection, publisher, position, arrivals, stumbling | {found})
+                return await self._store(store, publisher, position, arrivals, failing | {found})
             middle = len(arrivals) // 2
-            position = await self._process(connection, publisher, position, arrivals[:middle], stumbling)
-            return await self._process(connection, publisher, position, arrivals[middle:], stumbling)
+            position = await self._store(store, publisher, position, arrivals[:middle], failing)
+            return await self._store(store, publisher, position, arrivals[middle:], failing)
         for held in decided.holds:
-            self._to_hold.pop(held.budget, None)
-        await self._land()
+            self._holds_to_come.pop(held.budget, None)
+        await self._await_published()
         self._publishing = asyncio.create_task(self._publish_batch(publisher, after.next_offset, decided, arrivals))
-        self._tell(decided)
-        around.traces.end(decided)
+        self._log_verdicts(decided)
+        self._context.traces.end(decided)
         count_batch(decided)
-        tell_lag(self._partition, self._reader.count_waiting(self._place, after.next_offset), arrivals[-1])
+        record_lag(self._number, self._reader.count_waiting(self._place, after.next_offset), arrivals[-1])
         return after
 
     async def _publish_batch(
-        self, publisher: Publisher, offset: int, decided: DecidedBatch, arrivals: Sequence[Arrival]
+        self, publisher: LanePublisher, offset: int, decided: DecidedBatch, arrivals: Sequence[Arrival]
     ) -> None:
-        unpublished = UNPUBLISHED.labels(str(self._partition))
+        unpublished = UNPUBLISHED.labels(str(self._number))
         unpublished.set(len(decided.rows))
         with measure("publish"):
             await self._publish(publisher, offset, [row.record for row in decided.rows])
         unpublished.set(0)
         measure_latency(arrivals)
 
-    async def _land(self) -> None:
+    async def _await_published(self) -> None:
         """Wait until what is in flight is published; at most one batch ever is."""
         publishing, self._publishing = self._publishing, None
         if publishing:
             await publishing
 
     async def _publish(
-        self, publisher: Publisher, offset: int, records: Sequence[Outgoing], *, new: bool = False
+        self, publisher: LanePublisher, offset: int, records: Sequence[Outgoing], mark: str = ""
     ) -> None:
-        metadata, started_ns = sign_offset(self._around.deployment_id, NEW if new else ""), time_ns()
-        await publisher.publish(self._around.group_id, self._place, offset, metadata, records, within=PUBLISH_SECONDS)
+        committed, started_ns = GroupOffset(offset, sign_offset(self._context.deployment_id, mark)), time_ns()
+        await publisher.publish(committed, records, within=PUBLISH_SECONDS)
         if records:
-            self._around.traces.tell_sent(records, started_ns)
+            self._context.traces.record_sent(records, started_ns)
             self._log.info("outbox.published", messages=len(records), offset=offset)
 
     async def _wait(self, seconds: float) -> None:
@@ -302,22 +327,18 @@ class Lane:
         until = clock() + seconds
         while not self._stopping.is_set() and (left := until - clock()) > 0:
             try:
-                await self._reader.fetch(self._place, 1, min(left, WITHIN_SECONDS))
+                await self._reader.fetch(self._place, 1, min(left, POLL_SECONDS))
             except KafkaDown:
-                await wait_unless(self._stopping, min(left, WITHIN_SECONDS))
+                await wait_unless(self._stopping, min(left, POLL_SECONDS))
 
-    def _tell(self, decided: DecidedBatch) -> None:
+    def _log_verdicts(self, decided: DecidedBatch) -> None:
         for entry in decided.entries:
             message = entry.arrival.message
-            told = self._log.warning if entry.warning or entry.verdict in _WORTH_A_WARNING else self._log.info
+            log = self._log.warning if entry.warning or entry.verdict in _WARNED_ABOUT else self._log.info
             about = {"source": entry.identity.source, "id": entry.identity.id, "detail": entry.detail}
             if isinstance(message, Message):
-                body = message.body
-                about["budget"] = str(body.key)
-                about["type"] = body.type
-            told(f"message.{entry.verdict}", **about)
+                about["budget"] = str(message.body.key)
+                about["type"] = message.body.type
+            log(f"message.{entry.verdict}", **about)
         for repeat in decided.repeats:
             self._log.info("message.duplicate", **identify(repeat)._asdict(), detail="the same message again")
-
-
-_WORTH_A_WARNING: Final = frozenset({Verdict.DEAD_LETTERED, Verdict.HELD})

@@ -1,7 +1,8 @@
 """The lanes of one worker: one for each inbox partition that the consumer group has assigned to it."""
 
 import asyncio
-from typing import Final
+import sys
+from typing import Final, NamedTuple
 
 from worker.kafka.consumer import Consumer
 from worker.kafka.group_offsets import Partition
@@ -11,24 +12,36 @@ from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import REBALANCES, forget_lane
 
 BATCH_BYTES: Final = 768 * 1024
-"""What a lane takes at once, unless a single record is larger."""
+"""What a lane fetches at once, unless a single record is larger."""
 
-STOP_SECONDS: Final = 8.0
+STOP_SECONDS: Final = 5.0
 """Longest that lanes may take to finish and publish; with the rest the worker is gone within 10 s."""
 
 
+class _Running(NamedTuple):
+    lane: Lane
+    stopping: asyncio.Event
+    task: asyncio.Task[None]
+
+
 class Lanes:
-    """The lanes of this worker: one for each inbox partition that the group has given it."""
+    """The lanes of this worker, started and stopped as the group assigns their partitions.
+
+    Args:
+        context: what all lanes share.
+        supervisor: runs them.
+        log: the worker's.
+    """
 
     def __init__(self, context: LaneContext, supervisor: Supervisor, log: Logger) -> None:
         self._context = context
         self._supervisor = supervisor
         self._log = log
-        self._running: dict[int, tuple[asyncio.Event, asyncio.Task[None]]] = {}
+        self._running: dict[int, _Running] = {}
         self.reader = Consumer(
             context.kafka,
             context.group_id,
-            [context.inbox_topic],
+            [context.topics.inbox],
             start="none",
             fetch_bytes=BATCH_BYTES,
             on_assigned=self._start,
@@ -36,26 +49,36 @@ class Lanes:
         )
 
     def list_partitions(self) -> list[int]:
-        """List the inbox partitions that are carried here."""
+        """List the inbox partitions that are processed here."""
         return list(self._running)
+
+    def list_refusals(self) -> list[str]:
+        """List the lanes that refuse to publish, each with the reason."""
+        running = sorted(self._running.items())
+        return [f"lane {number}: {one.lane.refusal}" for number, one in running if one.lane.refusal]
 
     async def close(self) -> None:
         """Stop every lane, then leave the group."""
-        await self._stop([(self._context.inbox_topic, number) for number in self._running])
+        sys.audit("budget-bridge.lanes.about-to-stop")
+        await self._stop([(self._context.topics.inbox, number) for number in self._running])
         await self.reader.close(1.0)
+        sys.audit("budget-bridge.lanes.group-left")
 
     async def _start(self, partitions: list[Partition]) -> None:
         REBALANCES.inc()
         for _, number in partitions:
-            lane = Lane(number, self.reader, self._context, self._log)
-            stopping = asyncio.Event()
-            self._running[number] = stopping, self._supervisor.start("lane", lane.run, stopping)
+            lane, stopping = Lane(number, self.reader, self._context, self._log), asyncio.Event()
+            task = self._supervisor.start("lane", lane.run, stopping)
+            self._running[number] = _Running(lane, stopping, task)
 
     async def _stop(self, partitions: list[Partition]) -> None:
+        if not partitions:
+            return
+        sys.audit("budget-bridge.lanes.about-to-revoke")
         leaving = [self._running.pop(number) for _, number in partitions if number in self._running]
-        for stopping, _ in leaving:
-            stopping.set()
-        tasks = [task for _, task in leaving]
+        for one in leaving:
+            one.stopping.set()
+        tasks = [one.task for one in leaving]
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
@@ -66,3 +89,4 @@ class Lanes:
         for _, number in partitions:
             forget_lane(number)
         self._log.info("lanes.stopped", lanes=[number for _, number in partitions])
+        sys.audit("budget-bridge.lanes.stopped")

@@ -1,7 +1,7 @@
-"""Whether the source topics are still those that were read: what the intake's offsets remember, beside what is there.
+"""Checks that the source topics are still those that were read, by what the intake's offsets remember of them.
 
-A topic that was made anew has other records at the same offsets; whoever reads on at the old offset passes over all
-before it.
+A topic that was recreated has other records at the same offsets; whoever continues at the old offset passes over all
+records before it.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ from worker.kafka.topic_log import TopicLog, open_topic_log
 class SourcesSeen:
     """The source partitions that are not what they were."""
 
-    anew: Mapping[Partition, int]
-    """Made anew since they were read, each with its first offset."""
+    recreated: Mapping[Partition, int]
+    """Recreated since they were read, each with its first offset."""
     starts: Mapping[Partition, int]
     """The first offset of every source partition."""
     removed: Mapping[Partition, tuple[int, int]]
@@ -37,14 +37,14 @@ def sign_copied(record: Record) -> str:
     return f"{record.timestamp_ms} {digest_record(record).hex()}"
 
 
-async def look_at_sources(kafka: KafkaConnection, group_id: str, topics: TopicNames) -> SourcesSeen:
-    """Compare every source partition with what the intake's group remembers of it."""
-    anew: dict[Partition, int] = {}
+async def check_sources(kafka: KafkaConnection, group_id: str, topics: TopicNames) -> SourcesSeen:
+    """Compare every source partition with what the intake's group remembers of it; raises ``KafkaDown``."""
+    recreated: dict[Partition, int] = {}
     starts: dict[Partition, int] = {}
     removed: dict[Partition, tuple[int, int]] = {}
     partitions = await count_partitions(kafka, topics.sources)
     places = [(topic, number) for topic, count in partitions.items() for number in range(count)]
-    # Before the logs: an intake that is at work must not seem to have read past an end that was looked at earlier.
+    # Before the logs: an intake at work must not seem to have read past an end that was read earlier.
     offsets = await read_group_offsets(kafka, name_intake_group(group_id), places)
     for topic in partitions:
         async with open_topic_log(kafka, topic) as log:
@@ -56,8 +56,8 @@ async def look_at_sources(kafka: KafkaConnection, group_id: str, topics: TopicNa
                 if start > committed.offset:
                     removed[place] = committed.offset, start
                 elif await _is_another(log, place[1], committed):
-                    anew[place] = start
-    return SourcesSeen(anew, starts, removed)
+                    recreated[place] = start
+    return SourcesSeen(recreated, starts, removed)
 
 
 async def _is_another(log: TopicLog, partition: int, committed: GroupOffset) -> bool:

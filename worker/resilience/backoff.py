@@ -1,16 +1,19 @@
-"""How long to wait before a thing is tried again, and waiting that a stop ends at once."""
+"""How long to wait before something is tried again, and waiting and working that a stop ends at once."""
 
 import asyncio
 import random
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Coroutine, Iterator
+from typing import Any, Final, TypeVar
 
 _FIRST_SECONDS: Final = 0.1
 _LONGEST_SECONDS: Final = 5.0
+_CANCEL_SECONDS: Final = 1.0
+
+Result = TypeVar("Result")
 
 
 def back_off() -> Iterator[float]:
-    """Give ever longer waits, each with jitter so that lanes do not come back all at once."""
+    """Give ever longer waits in seconds, up to five, each with jitter so that lanes do not return all at once."""
     longest = _FIRST_SECONDS
     while True:
         yield random.uniform(longest / 2, longest)  # noqa: S311 - jitter, nothing secret
@@ -25,7 +28,25 @@ async def wait_unless(stopping: asyncio.Event, seconds: float) -> None:
         return
 
 
+async def run_unless(stopping: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
+    """Run work and return its result; at the stop it is cancelled, and ``None`` is returned.
+
+    Work that does not let itself be cancelled within a second is left behind.
+    """
+    task, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
+        return None
+    finally:
+        stop.cancel()
+        task.cancel()
+
+
 def is_ending() -> bool:
-    """Tell, on a ``CancelledError``, whether this task is meant: a library may give up a call of its own by one."""
+    """Whether, on a ``CancelledError``, this task is meant: a library may give up a call of its own by one."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

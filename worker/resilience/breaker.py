@@ -15,7 +15,7 @@ from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import TRIPS
 
 OTHERS_FIRST_SECONDS: Final = 0.5
-"""Whoever failed gives way to the others for so long: it may be he alone who cannot get through."""
+"""Whoever failed gives way to the others for so long: it may be the only one that cannot get through."""
 
 BreakerState = Literal["closed", "open", "probing"]
 
@@ -40,7 +40,7 @@ class Breaker:
         return "open" if self._probing is None else "probing"
 
     def admits(self, who: object) -> bool:
-        """Tell whether somebody may use it: everyone while it is closed, else one whose turn it is to try."""
+        """Whether somebody may use it: everyone while it is closed, otherwise the one whose turn it is to try."""
         if not self._waiting:
             return True
         self._waiting.add(who)
@@ -61,7 +61,7 @@ class Breaker:
         self._waiting.add(who)
 
     def close(self, who: object) -> None:
-        """Note that it answered somebody; only he who was to try has shown anything."""
+        """Note that it answered somebody; only the one that was to try has shown anything."""
         if self._probing is who:
             self._probing = self._failed = None
             self._waiting.clear()
@@ -73,7 +73,7 @@ class Breaker:
             self._probing = None
 
     def forget(self, who: object) -> None:
-        """Wait no more for somebody who is gone; where nobody waits, nothing is known to be away."""
+        """Forget somebody who is gone; where nobody waits, nothing is known to be unavailable."""
         self.give_back(who)
         self._waiting.discard(who)
         if not self._waiting:
@@ -88,7 +88,7 @@ class Breakers:
     database: Breaker
 
     def admits(self, who: object) -> bool:
-        """Tell whether somebody may use both. A turn with one is given back while there is none with the other."""
+        """Whether somebody may use both. A turn with one is given back while there is none with the other."""
         if self.kafka.admits(who) and self.database.admits(who):
             return True
         self.give_back(who)
@@ -105,12 +105,12 @@ class Breakers:
         self.database.give_back(who)
 
     def forget(self, who: object) -> None:
-        """Wait no more for somebody who is gone."""
+        """Forget somebody who is gone."""
         self.kafka.forget(who)
         self.database.forget(who)
 
-    def tell(self) -> dict[str, BreakerState]:
-        """Tell how each stands."""
+    def list_states(self) -> dict[str, BreakerState]:
+        """List the state of each."""
         return {"kafka": self.kafka.state, "database": self.database.state}
 
 

@@ -10,12 +10,17 @@ _away: Final[Counter[str]] = Counter()
 
 
 def list_away() -> set[str]:
-    """List the parts of this worker that wait for something that is away."""
+    """List the parts of this worker that wait for something unavailable."""
     return {what for what, count in _away.items() if count}
 
 
 class Outage:
-    """Says once that something is away, and once that it is back, however often it is tried meanwhile."""
+    """Whether something is unavailable.
+
+    Args:
+        log: where its beginning and its end are logged.
+        what: the first half of both events: ``kafka`` gives ``kafka.lost`` and ``kafka.regained``.
+    """
 
     def __init__(self, log: Logger, what: str) -> None:
         self._log = log
@@ -23,23 +28,23 @@ class Outage:
         self._away = False
 
     def note(self, why: object) -> None:
-        """Note that it is away."""
+        """Note that it is unavailable."""
         if not self._away:
-            self._log.warning(f"{self._what}.lost", why=str(why), next="waiting, and going on where it was")
+            self._away = True
             self._change(1)
-        self._away = True
+            self._log.warning(f"{self._what}.lost", why=str(why), next="waiting, then continuing")
 
     def clear(self) -> None:
-        """Note that it is there."""
+        """Note that it is available."""
         if self._away:
+            self.forget()
             self._log.info(f"{self._what}.regained")
-        self.forget()
 
     def forget(self) -> None:
-        """Miss it no more, whether it is there or not."""
+        """Stop waiting for it, whether it is available or not."""
         if self._away:
+            self._away = False
             self._change(-1)
-        self._away = False
 
     def _change(self, by: int) -> None:
         _away[self._what] += by

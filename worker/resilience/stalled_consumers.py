@@ -1,98 +1,123 @@
-"""Notices a consumer that has gone silent, and has it join its group anew.
+"""Notices a consumer that hands out nothing although there is more, and has it rejoin its group.
 
 aiokafka can stop handing records out, mostly after a broker was restarted, while it stays a member and raises
-nothing. Seen from outside: it is asked, more is there, and nothing comes.
+nothing. The same check notices within seconds that Kafka is gone while nothing is in flight.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
-from worker.kafka.admin import count_brokers
-from worker.kafka.connection import KafkaConnection
-from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
+from worker.kafka.group_offsets import Partition
 from worker.resilience.backoff import back_off, is_ending, wait_unless
+from worker.resilience.breaker import Breaker
 from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import REJOINS, SILENT
 
-CHECK_SECONDS: Final = 5.0
+CHECK_SECONDS: Final = 2.0
+
 SILENT_SECONDS: Final = 15.0
-"""So long a partition with more in it may hand out nothing: well over what a broker's restart takes."""
+"""A partition with more in it may hand out nothing for so long: well over what a broker's restart takes."""
+
+
+class StallingConsumer(Protocol):
+    """What is checked: ``worker.kafka.consumer.Consumer``."""
+
+    async def find_stalled(self, seconds: float) -> list[Partition]:
+        """Find the partitions that hand out nothing although there is more; raises ``KafkaDown``."""
+
+    async def rejoin(self) -> None:
+        """Leave the group and join it as a new member; raises ``KafkaDown``."""
 
 
 class StalledConsumers:
-    """Which of a worker's readers are silent."""
+    """Which of a worker's consumers have stalled.
 
-    def __init__(self, kafka: KafkaConnection, readers: Mapping[str, Consumer], log: Logger) -> None:
-        self._kafka = kafka
-        self._readers = readers
-        self._deaf_since: dict[str, float] = {}
+    Args:
+        consumers: by name.
+        ask_kafka: asks Kafka anything, by a client of its own; raises ``KafkaDown``.
+        breaker: Kafka's.
+        log: the worker's.
+    """
+
+    def __init__(
+        self,
+        consumers: Mapping[str, StallingConsumer],
+        ask_kafka: Callable[[], Awaitable[object]],
+        breaker: Breaker,
+        log: Logger,
+    ) -> None:
+        self._consumers = consumers
+        self._ask_kafka = ask_kafka
+        self._breaker = breaker
+        self._unanswered_since: dict[str, float] = {}
         self._log = log
         self._silent: set[str] = set()
 
     def list_silent(self) -> list[str]:
-        """List the readers that hand out nothing although more is there."""
+        """List the consumers that hand out nothing although there is more."""
         return sorted(self._silent)
 
-    async def watch(self, stopping: asyncio.Event) -> None:
-        """Look at the readers until told to stop."""
-        while not stopping.is_set():
-            await wait_unless(stopping, CHECK_SECONDS)
-            for name, reader in self._readers.items():
-                if stopping.is_set():
-                    return
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Check the consumers until the stop."""
+        try:
+            while not stopping.is_set():
+                await wait_unless(stopping, CHECK_SECONDS)
+                if stopping.is_set() or not self._breaker.admits(self):
+                    continue
                 try:
-                    await self._look(name, reader, stopping)
+                    for name, consumer in self._consumers.items():
+                        await self._check(name, consumer, stopping)
+                except KafkaDown as down:
+                    self._breaker.trip(self, down)
                 except asyncio.CancelledError:
                     # A library may give up a call of its own by one.
                     if is_ending():
                         raise
+                else:
+                    self._breaker.close(self)
+                finally:
+                    self._breaker.give_back(self)
+        finally:
+            self._breaker.forget(self)
 
-    async def _look(self, name: str, reader: Consumer, stopping: asyncio.Event) -> None:
+    async def _check(self, name: str, consumer: StallingConsumer, stopping: asyncio.Event) -> None:
+        """Check one consumer; raises ``KafkaDown`` where Kafka answers nobody."""
         try:
-            places = await reader.find_silent(SILENT_SECONDS)
+            places = await consumer.find_stalled(SILENT_SECONDS)
         except KafkaDown:
-            if await self._is_deaf(name):
-                await self._rejoin(name, reader, [], stopping)
+            await self._ask_kafka()
+            since = self._unanswered_since.setdefault(name, monotonic())
+            if monotonic() - since >= SILENT_SECONDS:
+                del self._unanswered_since[name]
+                await self._rejoin(name, consumer, [], stopping)
             return
-        self._deaf_since.pop(name, None)
+        self._unanswered_since.pop(name, None)
         if places:
-            await self._rejoin(name, reader, places, stopping)
+            await self._rejoin(name, consumer, places, stopping)
         elif name in self._silent:
             self._silent.discard(name)
             SILENT.labels(name).set(0)
-            self._log.info("consumer.heard", reader=name)
-
-    async def _is_deaf(self, name: str) -> bool:
-        """Tell whether Kafka answers others, and this reader has had no answer for too long. Away is not silent."""
-        now = monotonic()
-        if now - self._deaf_since.setdefault(name, now) < SILENT_SECONDS:
-            return False
-        try:
-            await count_brokers(self._kafka)
-        except KafkaDown:
-            self._deaf_since[name] = now
-            return False
-        del self._deaf_since[name]
-        return True
+            self._log.info("consumer.resumed", reader=name)
 
     async def _rejoin(
-        self, name: str, reader: Consumer, places: list[tuple[str, int]], stopping: asyncio.Event
+        self, name: str, consumer: StallingConsumer, places: list[Partition], stopping: asyncio.Event
     ) -> None:
         self._silent.add(name)
         SILENT.labels(name).set(1)
         REJOINS.labels(name).inc()
-        what = [f"{topic}/{number}" for topic, number in places]
+        partitions = [f"{topic}/{number}" for topic, number in places]
         self._log.error(
-            "consumer.silent", reader=name, partitions=what, seconds=SILENT_SECONDS, next="joining its group anew"
+            "consumer.silent", reader=name, partitions=partitions, seconds=SILENT_SECONDS, next="rejoining its group"
         )
         for seconds in back_off():
+            if stopping.is_set():
+                return
             try:
-                await reader.rejoin()
+                await consumer.rejoin()
             except KafkaDown:
                 await wait_unless(stopping, seconds)
-                if not stopping.is_set():
-                    continue
-            return
+            else:
+                return

@@ -6,7 +6,7 @@ from typing import Final
 
 from outbox.database import DatabaseDown, open_session
 from outbox.overview import count_statuses
-from worker.telemetry.metrics import tell_statuses
+from worker.telemetry.metrics import record_statuses
 
 CENSUS_SECONDS: Final = 10.0
 
@@ -16,6 +16,6 @@ async def take_census(database_url: str, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         with suppress(DatabaseDown):
             async with open_session(database_url) as connection:
-                tell_statuses(await count_statuses(connection))
+                record_statuses(await count_statuses(connection))
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), CENSUS_SECONDS)

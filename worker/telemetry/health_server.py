@@ -17,6 +17,12 @@ from worker.settings import ConfigurationError
 ALIVE_SECONDS: Final = 10.0
 """A worker whose event loop has not turned for so long is not alive: something blocks it."""
 
+REQUEST_SECONDS: Final = 5.0
+"""A request that is not sent whole within so long is dropped."""
+
+MAX_REQUESTS: Final = 16
+"""Requests that are answered at the same time; more are dropped, so that no prober can use up threads or files."""
+
 LOOK_SECONDS: Final = 0.5
 """How often readiness is looked at; what is served is never older."""
 
@@ -59,6 +65,9 @@ class Health:
     def answer(self, environ: dict[str, Any], start: _StartResponse) -> Iterable[bytes]:
         """Answer one request, as WSGI has it."""
         path = environ["PATH_INFO"]
+        if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
+            start("405 Method Not Allowed", [("Content-Type", "text/plain"), ("Allow", "GET, HEAD")])
+            return [b"only GET and HEAD are answered\n"]
         if path == "/metrics":
             found: Iterable[bytes] = make_wsgi_app()(environ, start)
             return found
@@ -73,16 +82,44 @@ class Health:
 
 
 class _QuietHandler(WSGIRequestHandler):
+    timeout = REQUEST_SECONDS
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
         """Log nothing: a probe every few seconds is no event."""
 
 
+class _BoundedServer(ThreadingWSGIServer):
+    """Answers so many requests at once, and drops the rest unread."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._places = threading.Semaphore(MAX_REQUESTS)
+        super().__init__(*arguments, **named)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread of its own, if there is a place for one."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, then give the place to the next."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log nothing: a prober that goes away is no event."""
+
+
 @asynccontextmanager
-async def serve_health(port: int | None) -> AsyncIterator[Health]:
+async def serve_health(port: int | None, host: str = "") -> AsyncIterator[Health]:
     """Serve liveness, readiness and metrics.
 
     Args:
-        port: where, on every interface; ``None`` serves nothing.
+        port: where; ``None`` serves nothing.
+        host: the address to listen on; empty is every one.
 
     Yields:
         What is served; whoever has it runs it and says how readiness is found.
@@ -95,7 +132,7 @@ async def serve_health(port: int | None) -> AsyncIterator[Health]:
         yield health
         return
     try:
-        server = make_server("", port, health.answer, ThreadingWSGIServer, _QuietHandler)
+        server = make_server(host, port, health.answer, _BoundedServer, _QuietHandler)
     except OSError as error:
         problem = f"HTTP_PORT: port {port} cannot be used ({error.strerror})"
         raise ConfigurationError((problem,)) from error

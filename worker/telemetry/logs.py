@@ -1,16 +1,44 @@
-"""What the worker logs while it runs: events in the past tense, for a person or as JSON lines."""
+"""What the worker logs while it runs: events in the past tense, for a person or as JSON lines.
+
+Nothing that happens to the output can stop the worker: lines that cannot be written are dropped and counted.
+"""
 
 import logging
 import sys
-from typing import Literal
+from typing import Final, Literal, TextIO
 
 import structlog
+from prometheus_client import Counter
 
 Logger = structlog.typing.FilteringBoundLogger
 
+LOST_LINES: Final = Counter("budget_bridge_log_lines_lost", "Lines of the log that could not be written.")
+
+
+class ToleratedStream:
+    """An output that drops what it cannot write: whoever read it is gone, or the disk behind it is full."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text, or drop and count it."""
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):
+            LOST_LINES.inc()
+            return 0
+
+    def flush(self) -> None:
+        """Flush, or drop what cannot be."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            LOST_LINES.inc()
+
 
 def configure_log(log_format: Literal["console", "json"]) -> Logger:
-    """Set up logging for this process and give its logger."""
+    """Set up logging to the standard output for this process and give its logger."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
@@ -25,7 +53,7 @@ def configure_log(log_format: Literal["console", "json"]) -> Logger:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(ToleratedStream(sys.stdout)),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
     logger: Logger = structlog.get_logger()

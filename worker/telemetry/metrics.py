@@ -1,4 +1,4 @@
-"""What a worker counts and measures, under names that stay as they are; docs/operations.md lists them.
+"""The metrics of a worker, under names that stay as they are; docs/operations.md lists them.
 
 Labels are bounded: types, verdicts, statuses, lanes. No budget and no person ever becomes one.
 """
@@ -19,51 +19,52 @@ from outbox.overview import StatusCount
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
+_DAY_SECONDS: Final = 86_400
 _SIZES: Final = (1, 2, 5, 10, 25, 50, 100, 150)
 
-MESSAGES: Final = Counter("budget_bridge_messages", "Messages that were decided.", ["type", "verdict"])
-DEAD_LETTERS: Final = Counter("budget_bridge_dead_letters", "Records that were set aside.", ["reason"])
-HOLDS: Final = Counter("budget_bridge_holds", "Budgets that were put on hold.")
+MESSAGES: Final = Counter("budget_bridge_messages", "Messages decided.", ["type", "verdict"])
+DEAD_LETTERS: Final = Counter("budget_bridge_dead_letters", "Records that became dead letters.", ["reason"])
+HOLDS: Final = Counter("budget_bridge_holds", "Budgets put on hold.")
 BATCH: Final = Histogram("budget_bridge_batch_messages", "Messages in a batch of a lane.", buckets=_SIZES)
-STEP: Final = Histogram("budget_bridge_step_seconds", "Time that a batch spends in a step.", ["step"], buckets=_SECONDS)
+STEP: Final = Histogram("budget_bridge_step_seconds", "Time a batch spends in a step.", ["step"], buckets=_SECONDS)
 LATENCY: Final = Histogram(
     "budget_bridge_latency_seconds",
-    "From the time of a record in its source topic until what it caused is visible.",
+    "From a record's time in its source topic until everything it caused is visible.",
     buckets=_LONG_SECONDS,
 )
 LAG: Final = Gauge("budget_bridge_lane_lag_messages", "Records of the inbox that a lane has not decided yet.", ["lane"])
 LAG_SECONDS: Final = Gauge(
-    "budget_bridge_lane_lag_seconds", "Age of the record that a lane decided last, while more are waiting.", ["lane"]
+    "budget_bridge_lane_lag_seconds", "Age of the last record a lane decided, while more are waiting.", ["lane"]
 )
 UNPUBLISHED: Final = Gauge(
-    "budget_bridge_outbox_unpublished", "Messages of a lane that are stored and not published yet.", ["lane"]
+    "budget_bridge_outbox_unpublished", "Messages of a lane stored and not yet published.", ["lane"]
 )
 PRODUCER_INITIALISATIONS: Final = Counter(
-    "budget_bridge_producer_initialisations", "Times that a lane became the only producer: InitProducerId was done."
+    "budget_bridge_producer_initialisations", "Times a lane became the only producer: InitProducerId was done."
 )
-LANE_STARTS: Final = Counter("budget_bridge_lane_starts", "Times that a lane came in by the one way.")
+LANE_STARTS: Final = Counter("budget_bridge_lane_starts", "Times a lane took the restart path to its end.")
 LANE_LOSSES: Final = Counter(
-    "budget_bridge_lane_losses", "Transactions given up, after which a lane began anew.", ["why"]
+    "budget_bridge_lane_losses", "Times a lane gave up what it was doing and restarted.", ["why"]
 )
 TASK_FAILURES: Final = Counter(
     "budget_bridge_task_failures",
-    "Failures of a background task that nobody had foreseen; it was started again.",
+    "Unforeseen failures of a background task; it was started again.",
     ["task"],
 )
-LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "Times that a lane refused to publish.")
-REBALANCES: Final = Counter("budget_bridge_rebalances", "Times that lanes were given to or taken from this worker.")
-AWAY: Final = Gauge("budget_bridge_away", "What a part of the worker waits for: 1 and more while it is away.", ["part"])
-TRIPS: Final = Counter("budget_bridge_breaker_trips", "Times that a dependency stopped answering.", ["dependency"])
+LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "Times a lane refused to publish.")
+REBALANCES: Final = Counter("budget_bridge_rebalances", "Times lanes were assigned to this worker.")
+AWAY: Final = Gauge("budget_bridge_away", "Parts of the worker that wait for something unavailable.", ["part"])
+TRIPS: Final = Counter("budget_bridge_breaker_trips", "Times a dependency stopped answering.", ["dependency"])
 SILENT: Final = Gauge(
-    "budget_bridge_silent_consumers", "1 while a consumer hands out nothing of what is there.", ["reader"]
+    "budget_bridge_silent_consumers", "1 while a consumer returns nothing although there is more.", ["reader"]
 )
-REJOINS: Final = Counter("budget_bridge_rejoins", "Times that a silent consumer joined its group anew.", ["reader"])
+REJOINS: Final = Counter("budget_bridge_rejoins", "Times a stalled consumer rejoined its group.", ["reader"])
 BUDGETS: Final = Gauge("budget_bridge_budgets", "Budgets in the database.", ["status"])
 OLDEST: Final = Gauge(
-    "budget_bridge_oldest_seconds", "How long the budget has stood there that has stood longest.", ["status"]
+    "budget_bridge_oldest_seconds", "How long the oldest budget of this status has had it.", ["status"]
 )
 OLDEST_OVERDUE: Final = Gauge(
-    "budget_bridge_oldest_overdue_seconds", "How long the overdue export that is longest under way has been so."
+    "budget_bridge_oldest_overdue_seconds", "How long ago the oldest overdue export was sent."
 )
 OVERDUE: Final = Gauge("budget_bridge_budgets_overdue", "Budgets whose export was not acknowledged in time.")
 ON_HOLD: Final = Gauge("budget_bridge_budgets_on_hold", "Budgets that are on hold.")
@@ -77,41 +78,43 @@ def measure(step: str) -> Iterator[None]:
 
 
 def count_batch(decided: DecidedBatch) -> None:
-    """Count what a batch came to."""
+    """Count the messages of a batch by type and verdict, and what came of them."""
     BATCH.observe(len(decided.entries) + len(decided.repeats))
     HOLDS.inc(len(decided.holds))
     for entry in decided.entries:
-        MESSAGES.labels(_tell_type(entry.arrival), entry.verdict.value).inc()
+        MESSAGES.labels(_name_type(entry.arrival), entry.verdict.value).inc()
     for row in decided.rows:
         if row.record.topic.endswith(topics.DEAD_LETTERS):
             DEAD_LETTERS.labels((dict(row.record.headers)["dead_letter_reason"] or b"").decode()).inc()
     for repeat in decided.repeats:
-        MESSAGES.labels(_tell_type(repeat), Verdict.DUPLICATE.value).inc()
+        MESSAGES.labels(_name_type(repeat), Verdict.DUPLICATE.value).inc()
 
 
 def measure_latency(arrivals: Iterable[Arrival]) -> None:
     """Measure how long ago records were written to their source topics, now that all they caused is visible."""
     now = time.time()
     for arrival in arrivals:
-        LATENCY.observe(max(now - arrival.original.timestamp_ms / 1000, 0.0))
+        # A producer may write any time; what is more than a day off says nothing of this worker.
+        if 0 <= (seconds := now - arrival.original.timestamp_ms / 1000) <= _DAY_SECONDS:
+            LATENCY.observe(seconds)
 
 
-def tell_lag(lane: int, waiting: int, last: Arrival | None) -> None:
-    """Tell how far behind a lane is."""
+def record_lag(lane: int, waiting: int, last: Arrival | None) -> None:
+    """Record how far behind a lane is."""
     LAG.labels(str(lane)).set(waiting)
     age = max(time.time() - last.inbox.timestamp_ms / 1000, 0.0) if last and waiting else 0.0
     LAG_SECONDS.labels(str(lane)).set(age)
 
 
 def forget_lane(lane: int) -> None:
-    """Say nothing more of a lane that is not carried here any more."""
+    """Drop the series of a lane that is not processed here any more."""
     for gauge in (LAG, LAG_SECONDS, UNPUBLISHED):
         if (str(lane),) in gauge._metrics:  # noqa: SLF001 - remove() raises where it never was
             gauge.remove(str(lane))
 
 
-def tell_statuses(counts: Iterable[StatusCount]) -> None:
-    """Tell how many budgets stand where, and since when the longest does."""
+def record_statuses(counts: Iterable[StatusCount]) -> None:
+    """Record how many budgets have each status, and how long the oldest has had it."""
     now = time.time()
     BUDGETS.clear()
     OLDEST.clear()
@@ -129,5 +132,5 @@ def tell_statuses(counts: Iterable[StatusCount]) -> None:
     ON_HOLD.set(on_hold)
 
 
-def _tell_type(arrival: Arrival) -> str:
+def _name_type(arrival: Arrival) -> str:
     return arrival.message.body.type if isinstance(arrival.message, Message) else "unreadable"

@@ -66,9 +66,6 @@ class OtlpTraces(Traces):
             kind=SpanKind.CONSUMER,
             attributes=attributes,
         )
-        if left := self._open.pop(arrival.inbox.place, None):
-            left.set_status(Status(StatusCode.ERROR, "not stored; taken up again"))
-            left.end()
         self._open[arrival.inbox.place] = span
         if not isinstance(message, Message):
             return arrival
@@ -92,8 +89,15 @@ class OtlpTraces(Traces):
                 span.set_status(Status(StatusCode.ERROR, detail))
             span.end()
 
-    def tell_sent(self, records: Sequence[Outgoing], started_ns: int) -> None:
-        """Tell that records have become visible, which were handed over at ``started_ns``."""
+    def drop(self, inbox_partition: int) -> None:
+        """End the spans of messages of a lane that were not stored; the lane decides them again."""
+        for place in [place for place in self._open if place.partition == inbox_partition]:
+            span = self._open.pop(place)
+            span.set_status(Status(StatusCode.ERROR, "not stored; decided again"))
+            span.end()
+
+    def record_sent(self, records: Sequence[Outgoing], started_ns: int) -> None:
+        """Record that messages have become visible, which were handed over at ``started_ns``."""
         ended_ns = time_ns()
         for record in records:
             if not read_trace(record.headers):
@@ -112,7 +116,7 @@ class OtlpTraces(Traces):
             span.end(ended_ns)
 
     def close(self) -> None:
-        """Hand over what is left."""
+        """Export what is left."""
         self._provider.shutdown()
 
     def _extract(self, headers: Headers) -> Context:

@@ -1,7 +1,7 @@
-"""Where a message's trace is carried on: from the record that came in, through its decision, to the records sent.
+"""Continues a message's trace from the record that came in, through its decision, to the records sent.
 
-Without OpenTelemetry what came with a message is passed on as it is. With it (``traces_otlp``) each message has a
-span of its own, whose context is stored with what the message causes.
+Without OpenTelemetry the trace context of a message is passed on as it is. With it (``otlp_tracing``) each message has
+a span of its own, whose context is stored with what the message causes.
 """
 
 from collections.abc import Sequence
@@ -22,11 +22,14 @@ class Traces:
     def end(self, decided: DecidedBatch) -> None:
         """End the spans of messages whose verdicts are stored."""
 
-    def tell_sent(self, records: Sequence[Outgoing], started_ns: int) -> None:
-        """Tell that records have become visible, which were handed over at ``started_ns``."""
+    def drop(self, inbox_partition: int) -> None:
+        """End the spans of messages of a lane that were not stored; the lane decides them again."""
+
+    def record_sent(self, records: Sequence[Outgoing], started_ns: int) -> None:
+        """Record that messages have become visible, which were handed over at ``started_ns``."""
 
     def close(self) -> None:
-        """Hand over what is left."""
+        """Export what is left."""
 
 
 def open_traces(settings: TracesSettings, group_id: str) -> Traces:
@@ -37,8 +40,8 @@ def open_traces(settings: TracesSettings, group_id: str) -> Traces:
         from worker.telemetry.otlp_tracing import OtlpTraces  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as missing:
         problem = (
-            "traces are asked for (OTEL_EXPORTER_OTLP_ENDPOINT), but OpenTelemetry is not there: install budget-bridge "
-            "with its extra, `budget-bridge[traces]`"
+            "traces are asked for (OTEL_EXPORTER_OTLP_ENDPOINT), but OpenTelemetry is not installed: install "
+            "budget-bridge with its extra, `budget-bridge[traces]`"
         )
         raise ConfigurationError((problem,)) from missing
     return OtlpTraces(settings.otel_service_name, group_id)

@@ -1,0 +1,279 @@
+"""A lane's error branches, outcome by outcome, on fakes: what restarts it, what holds a budget, what it refuses."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from contracts.inbox import Arrival
+from contracts.records import Outgoing
+from outbox.batch import DecidedBatch, DecisionFailedError, Suspects, identify
+from outbox.database import DatabaseDown
+from outbox.store import LastRecord, Position, PositionLost, StoredRow, describe_record
+from tests.unit.fakes import DEPLOYMENT, TOPICS, FakeInbox, FakePorts, Log, make_inbox_record, wait_for
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
+from worker.kafka.group_offsets import GroupOffset
+from worker.pipeline import lane as lane_module
+from worker.pipeline.lane import Lane, LaneContext
+from worker.resilience import breaker as breaker_module
+from worker.resilience.breaker import make_breakers
+from worker.resilience.outage import list_away
+from worker.telemetry.metrics import LANE_LOSSES
+from worker.telemetry.tracing import Traces
+
+OURS = str(DEPLOYMENT)
+
+
+@pytest.fixture(autouse=True)
+def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait_no_time() -> Any:
+        while True:
+            yield 0.0
+
+    monkeypatch.setattr(lane_module, "back_off", wait_no_time)
+    monkeypatch.setattr(breaker_module, "back_off", wait_no_time)
+    monkeypatch.setattr(breaker_module, "OTHERS_FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(lane_module, "POLL_SECONDS", 0.001)
+
+
+class Running:
+    """A lane that runs on fakes."""
+
+    def __init__(self, ports: FakePorts, reader: FakeInbox) -> None:
+        self.ports, self.reader, self.log = ports, reader, Log()
+        log: Any = self.log
+        self.breakers = make_breakers(log)
+        context = LaneContext(
+            ports=ports,
+            kafka=KafkaConnection(""),
+            database_url="",
+            deployment_id=DEPLOYMENT,
+            group_id="group",
+            topics=TOPICS,
+            inbox_partitions=1,
+            breakers=self.breakers,
+            traces=Traces(),
+        )
+        self.lane = Lane(0, reader, context, log)
+        self.stopping = asyncio.Event()
+        self.task = asyncio.create_task(self.lane.run(self.stopping))
+
+    async def until(self, condition: Any) -> None:
+        await wait_for(lambda: condition() or self.task.done())
+        assert not self.task.done(), self.task.exception()
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        await asyncio.wait_for(self.task, 5)
+
+    def count_starts(self) -> int:
+        return self.log.list_names().count("lane.started")
+
+
+async def test_a_batch_is_stored_then_published_with_the_offset_after_it() -> None:
+    ports, reader = FakePorts(), FakeInbox(0, 1)
+    running = Running(ports, reader)
+    await running.until(lambda: ports.published)
+    await running.stop()
+    assert (ports.batches, ports.published) == ([[0, 1]], [(2, OURS, 0)])
+    assert (running.count_starts(), reader.sought) == (1, [0])
+    assert all(publisher.closed for publisher in ports.publishers)
+
+
+async def test_the_stop_publishes_what_is_stored_first() -> None:
+    ports, reader = FakePorts(), FakeInbox(0)
+    running = Running(ports, reader)
+    await running.until(lambda: ports.batches)
+    await running.stop()
+    assert ports.published == [(1, OURS, 0)]
+
+
+@pytest.mark.parametrize("where", ["starts", "opens", "offsets", "positions", "publishes"])
+@pytest.mark.parametrize("failure", [KafkaDown("gone"), DatabaseDown("gone")], ids=["kafka", "database"])
+async def test_a_dependency_that_is_down_opens_its_breaker_and_the_lane_restarts(
+    where: str, failure: Exception
+) -> None:
+    ports, reader = FakePorts(), FakeInbox(0)
+    script = getattr(ports, where)
+    script._answers.insert(0, failure)
+    running = Running(ports, reader)
+    await running.until(lambda: ports.published)
+    name = "kafka" if isinstance(failure, KafkaDown) else "database"
+    assert f"{name}.lost" in running.log.list_names()
+    assert f"{name}.regained" in running.log.list_names()
+    assert (len(ports.publishers), ports.published) == (2, [(1, OURS, 0)])
+    await running.stop()
+    assert not list_away()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [LaneLost("fenced"), PositionLost("taken"), MessageTooLarge("large"), asyncio.CancelledError()],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_what_is_not_known_to_have_happened_restarts_the_lane(failure: BaseException) -> None:
+    ports, reader = FakePorts(), FakeInbox(0)
+    failures = [failure]
+
+    def store(*_: object) -> DecidedBatch:
+        if failures and isinstance(failure, PositionLost):
+            raise failures.pop()
+        return DecidedBatch()
+
+    ports.store = store
+    if not isinstance(failure, PositionLost):
+        ports.publishes._answers.insert(0, failure)
+    before = LANE_LOSSES.labels(type(failure).__name__)._value.get()
+    running = Running(ports, reader)
+    await running.until(lambda: running.count_starts() == 2 and ports.published)
+    assert LANE_LOSSES.labels(type(failure).__name__)._value.get() == before + 1
+    assert ports.published[-1] == (1, OURS, 0)
+    await running.stop()
+
+
+async def test_what_the_database_has_and_kafka_lacks_is_published_first() -> None:
+    ports, reader = FakePorts(), FakeInbox(bounds=(0, 9))
+    ports.positions._answers = [Position(0, 9, UUID(int=1))]
+    ports.offsets._answers = [GroupOffset(4, OURS)]
+    ports.backlog = [StoredRow(5, Outgoing("x.bridge.status", b"", b"", ()))]
+    running = Running(ports, reader)
+    await running.until(running.count_starts)
+    assert (ports.published, reader.sought) == ([(9, OURS, 1)], [9])
+    await running.stop()
+
+
+async def test_a_new_lane_commits_where_it_starts_before_it_has_a_position() -> None:
+    ports, reader = FakePorts(), FakeInbox(bounds=(3, 9))
+    ports.positions._answers = [None]
+    ports.offsets._answers = [None]
+    running = Running(ports, reader)
+    await running.until(running.count_starts)
+    assert (ports.published, reader.sought) == ([(3, f"{OURS} new", 0)], [3])
+    await running.stop()
+
+
+async def test_a_lane_whose_parts_do_not_fit_refuses_once_and_publishes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lane_module, "RECHECK_SECONDS", 0.01)
+    ports, reader = FakePorts(), FakeInbox(bounds=(0, 9))
+    ports.offsets._answers = [GroupOffset(5, "another database")]
+    running = Running(ports, reader)
+    await running.until(lambda: len(ports.publishers) >= 3)
+    assert running.log.list_names().count("lane.refused") == 1
+    assert ("another database" in running.lane.refusal, ports.published) == (True, [])
+    ports.offsets._answers = [GroupOffset(0, OURS)]
+    await running.until(running.count_starts)
+    assert running.lane.refusal == ""
+    await running.stop()
+
+
+async def test_another_record_before_the_position_is_another_inbox() -> None:
+    ports = FakePorts()
+    ports.positions._answers = [Position(0, 1, UUID(int=1), LastRecord(0, 5, b"other"))]
+    reader = FakeInbox(0)
+    running = Running(ports, reader)
+    await running.until(lambda: running.lane.refusal)
+    assert "recreated" in running.lane.refusal
+    await running.stop()
+
+
+async def test_the_record_before_the_position_is_passed_over() -> None:
+    ports, last = FakePorts(), make_inbox_record(0)
+    ports.positions._answers = [Position(0, 1, UUID(int=1), describe_record(last))]
+    reader = FakeInbox(0, 1)
+    running = Running(ports, reader)
+    await running.until(lambda: ports.batches)
+    assert (reader.sought, ports.batches) == ([0, 1], [[1]])
+    await running.stop()
+
+
+async def test_a_record_before_the_position_that_does_not_come_is_kafka_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "FIND_SECONDS", 0.01)
+    ports = FakePorts()
+    ports.positions._answers = [Position(0, 1, UUID(int=1), LastRecord(0, 5, b""))]
+    running = Running(ports, FakeInbox(bounds=(0, 1)))
+    await running.until(lambda: "kafka.lost" in running.log.list_names())
+    assert "could not be read" in running.log.events[0][2]["why"]
+    await running.stop()
+
+
+async def test_a_fetch_that_has_passed_something_over_restarts_the_lane() -> None:
+    ports = FakePorts()
+    ports.positions._answers = [Position(0, 0, UUID(int=1)), Position(0, 1, UUID(int=1))]
+    inbox = FakeInbox(0)
+    running = Running(ports, inbox)
+    await running.until(lambda: ports.published)
+    inbox.skip_to = 5
+    inbox.records |= {offset: make_inbox_record(offset) for offset in range(1, 8)}
+    await running.until(lambda: len(ports.batches) == 2)
+    assert (ports.batches, running.count_starts()) == ([[0], [1, 2, 3, 4, 5, 6, 7]], 2)
+    await running.stop()
+
+
+async def test_a_gap_right_behind_the_position_is_real() -> None:
+    ports, reader = FakePorts(), FakeInbox(2)
+    running = Running(ports, reader)
+    await running.until(lambda: ports.batches)
+    assert (ports.batches, running.count_starts()) == ([[2]], 1)
+    await running.stop()
+
+
+class Bug:
+    """Storing that fails on one record, in deciding or later."""
+
+    def __init__(self, offset: int, *, in_deciding: bool, always: bool = False) -> None:
+        self._offset, self._in_deciding, self._always = offset, in_deciding, always
+        self.held: list[int] = []
+
+    def __call__(self, arrivals: Sequence[Arrival], suspects: Suspects) -> DecidedBatch:
+        for arrival in arrivals:
+            offset = arrival.inbox.place.offset
+            if identify(arrival) in suspects.messages and not self._always:
+                self.held.append(offset)
+            elif offset == self._offset:
+                bug = ValueError("a bug")
+                raise DecisionFailedError(arrival, bug) if self._in_deciding else bug
+        return DecidedBatch()
+
+
+@pytest.mark.parametrize("in_deciding", [True, False])
+async def test_a_bug_holds_the_message_it_is_about_and_no_other(in_deciding: bool) -> None:  # noqa: FBT001
+    ports, reader = FakePorts(), FakeInbox(*range(6))
+    bug = Bug(4, in_deciding=in_deciding)
+    ports.store = bug
+    running = Running(ports, reader)
+    await running.until(lambda: ports.published and ports.published[-1][0] == 6)
+    assert bug.held == [4]
+    assert running.count_starts() == 1
+    await running.stop()
+
+
+async def test_a_bug_that_holding_does_not_end_leaves_the_lane_to_the_supervisor() -> None:
+    ports, reader = FakePorts(), FakeInbox(0)
+    ports.store = Bug(0, in_deciding=True, always=True)
+    running = Running(ports, reader)
+    with pytest.raises(DecisionFailedError):
+        await asyncio.wait_for(running.task, 5)
+
+
+async def test_while_a_breaker_is_open_the_lane_polls_and_does_nothing_else() -> None:
+    ports, reader = FakePorts(), FakeInbox(bounds=(0, 1))
+    log: Any = Log()
+    running = Running(ports, reader)
+    await running.stop()
+    running.breakers.database.trip("somebody else", "gone")
+    running.breakers.database.admits("somebody else")
+    lane = Lane(0, reader, running.lane._context, log)
+    before = len(ports.publishers)
+    stopping = asyncio.Event()
+    task = asyncio.create_task(lane.run(stopping))
+    polls = reader.polls
+    await wait_for(lambda: reader.polls > polls + 3)
+    assert (len(ports.publishers), reader.paused) == (before, True)
+    stopping.set()
+    await task
+    running.breakers.database.forget("somebody else")

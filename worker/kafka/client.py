@@ -1,0 +1,40 @@
+"""A bare client for requests of our own, where aiokafka's own calls hide or change what a broker says."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import sample
+from typing import Any
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
+
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.errors import FAULTS, stop_within
+
+
+@asynccontextmanager
+async def open_client(connection: KafkaConnection) -> AsyncIterator[AIOKafkaClient]:
+    """Open a client on the first server that answers; raises ``KafkaDown`` or what aiokafka raises."""
+    connection = await connection.find_server()
+    client = AIOKafkaClient(**connection.list_options())
+    try:
+        await client.bootstrap()
+        yield client
+    finally:
+        await stop_within(client.close(), 1.0)
+
+
+async def ask_any_broker(client: AIOKafkaClient, request: Any) -> Any:
+    """Send a request that every broker can answer to one after the other, until one does.
+
+    Raises:
+        KafkaConnectionError: none does; or what the last one raised.
+    """
+    failure: BaseException = KafkaConnectionError("the cluster names no broker")
+    nodes = [broker.nodeId for broker in client.cluster.brokers()]
+    for node in sample(nodes, len(nodes)):
+        try:
+            return await client.send(node, request)
+        except FAULTS as error:
+            failure = error
+    raise failure

@@ -1,0 +1,82 @@
+"""What a lane needs of Kafka and Postgres, as protocols, so that its error branches can be tested without either."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+from uuid import UUID
+
+from contracts.inbox import Arrival
+from contracts.records import Outgoing, Record
+from contracts.budget_key import BudgetKey
+from outbox.batch import DecidedBatch, Suspects
+from outbox.store import Position, StoredRow
+from worker.kafka.group_offsets import GroupOffset, Partition
+
+
+class InboxReader(Protocol):
+    """The inbox, read as a member of the lanes' group: ``worker.kafka.consumer.Consumer``."""
+
+    async def fetch(self, partition: Partition, at_most: int, within: float) -> list[Record]:
+        """Fetch what is there of one partition; raises ``KafkaDown``."""
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        """Continue reading at an offset; raises ``KafkaDown``."""
+
+    async def bounds(self, partition: Partition) -> tuple[int, int]:
+        """Read the first offset and the one after the last; raises ``KafkaDown``."""
+
+    def pause(self, partition: Partition) -> None:
+        """Hand out nothing until the next seek."""
+
+    def count_waiting(self, partition: Partition, offset: int) -> int:
+        """Count the records from an offset on."""
+
+
+class LanePublisher(Protocol):
+    """The lane's transactional producer: ``worker.kafka.producer.Publisher``."""
+
+    async def start(self) -> None:
+        """Become the lane's only producer; raises ``KafkaDown``."""
+
+    async def publish(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+        """Publish records and the lane's offset together; raises ``LaneLost`` or ``MessageTooLarge``."""
+
+    async def close(self, within: float) -> None:
+        """Close it."""
+
+
+class LaneStore(Protocol):
+    """A session of the lane with the database: ``worker.pipeline.lane_store.PostgresLaneStore``.
+
+    Every method raises ``DatabaseDown``, and the writing ones ``PositionLost``.
+    """
+
+    async def take_position(self, owner: UUID) -> Position | None:
+        """Become the one who may move the position; ``None`` where the lane is new."""
+
+    async def start_position(self, next_offset: int, owner: UUID) -> Position:
+        """Write the position of a new lane."""
+
+    async def find_holds_to_come(self) -> dict[BudgetKey, str]:
+        """Find the budgets that are held from their next message on, with the reasons."""
+
+    def read_backlog(self, start: int, stop: int) -> AsyncIterator[tuple[int, list[StoredRow]]]:
+        """Read what is to be published because of records from ``start`` to below ``stop``, in pieces."""
+
+    async def store_batch(
+        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects
+    ) -> tuple[Position, DecidedBatch]:
+        """Decide a batch and store what it comes to, in one transaction."""
+
+
+class LanePorts(Protocol):
+    """Where a lane gets all of them: ``worker.pipeline.lane_store.LaneConnections``."""
+
+    def make_publisher(self, partition: Partition) -> LanePublisher:
+        """Make a producer for the lane; it is not started yet."""
+
+    def open_store(self, inbox_partition: int) -> AbstractAsyncContextManager[LaneStore]:
+        """Open a session with the database; raises ``DatabaseDown``."""
+
+    async def read_offset(self, partition: Partition) -> GroupOffset | None:
+        """Read what the group has committed for the lane; raises ``KafkaDown``."""

@@ -1,0 +1,97 @@
+"""A lane's ports on the real Kafka and Postgres."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from contracts.budget_key import BudgetKey
+from contracts.inbox import Arrival
+from contracts.topics import TopicNames
+from outbox.batch import DecidedBatch, Suspects
+from outbox.database import Connection, close, connect
+from outbox.store import (
+    Position,
+    RulesVersion,
+    StoredRow,
+    find_holds_to_come,
+    read_backlog,
+    start_position,
+    store_batch,
+    take_position,
+)
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
+from worker.kafka.producer import Publisher
+
+OFFSET_SECONDS: Final = 10.0
+"""Longest that the group's coordinator may take to say what is committed."""
+
+CLOSE_SECONDS: Final = 2.0
+
+
+def name_producer(group_id: str, inbox_topic: str, partition: int) -> str:
+    """Name the transactional producer of a lane: whoever starts it is the only one from then on."""
+    return f"{group_id}-{inbox_topic}-{partition}"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneConnections:
+    """How the lanes of a worker reach Kafka and Postgres."""
+
+    kafka: KafkaConnection
+    database_url: str
+    group_id: str
+    topics: TopicNames
+    rules: RulesVersion
+
+    def make_publisher(self, partition: Partition) -> Publisher:
+        """Make a producer for a lane; it is not started yet."""
+        return Publisher(self.kafka, name_producer(self.group_id, *partition), self.group_id, partition)
+
+    @asynccontextmanager
+    async def open_store(self, inbox_partition: int) -> AsyncIterator["PostgresLaneStore"]:
+        """Open a session with the database; raises ``DatabaseDown``."""
+        connection = await connect(self.database_url)
+        try:
+            yield PostgresLaneStore(connection, inbox_partition, self.topics, self.rules)
+        finally:
+            await close(connection, CLOSE_SECONDS)
+
+    async def read_offset(self, partition: Partition) -> GroupOffset | None:
+        """Read what the group has committed for a lane; raises ``KafkaDown``."""
+        offsets = await read_group_offsets(self.kafka, self.group_id, [partition], OFFSET_SECONDS)
+        return offsets.get(partition)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresLaneStore:
+    """One session of a lane; see ``LaneStore``."""
+
+    connection: Connection
+    inbox_partition: int
+    topics: TopicNames
+    rules: RulesVersion
+
+    async def take_position(self, owner: UUID) -> Position | None:
+        """Become the one who may move the position; ``None`` where the lane is new."""
+        return await take_position(self.connection, self.inbox_partition, owner)
+
+    async def start_position(self, next_offset: int, owner: UUID) -> Position:
+        """Write the position of a new lane."""
+        return await start_position(self.connection, self.inbox_partition, next_offset, owner)
+
+    async def find_holds_to_come(self) -> dict[BudgetKey, str]:
+        """Find the budgets that are held from their next message on, with the reasons."""
+        return await find_holds_to_come(self.connection, self.inbox_partition)
+
+    def read_backlog(self, start: int, stop: int) -> AsyncIterator[tuple[int, list[StoredRow]]]:
+        """Read what is to be published because of records from ``start`` to below ``stop``, in pieces."""
+        return read_backlog(self.connection, self.inbox_partition, start, stop)
+
+    async def store_batch(
+        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects
+    ) -> tuple[Position, DecidedBatch]:
+        """Decide a batch and store what it comes to, in one transaction."""
+        return await store_batch(self.connection, position, arrivals, self.rules, self.topics, suspects)

@@ -114,7 +114,7 @@ class Intake:
             topic, number = place
             if place in seen.anew:
                 await self.reader.seek(place, seen.anew[place])
-                self._log.warning("source.made_anew", topic=topic, partition=number, next="reading it from its start")
+                self._log.warning("source.recreated", topic=topic, partition=number, next="reading it from its start")
             else:
                 self.reader.resume(place)
             if place in seen.removed:

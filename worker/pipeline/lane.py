@@ -251,7 +251,7 @@ class Lane:
         except (DatabaseDown, PositionLost):
             raise
         except Exception as bug:
-            self._log.exception("batch.stumbled", messages=len(arrivals))
+            self._log.exception("batch.failed", messages=len(arrivals))
             if isinstance(bug, DecisionFailedError) or len(arrivals) == 1:
                 found = identify(bug.arrival if isinstance(bug, DecisionFailedError) else arrivals[0])
                 if found in stumbling:

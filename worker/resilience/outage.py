@@ -10,12 +10,12 @@ _away: Final[Counter[str]] = Counter()
 
 
 def list_away() -> set[str]:
-    """List the parts of this worker that wait for something that is away."""
+    """List the parts of this worker that wait for something unavailable."""
     return {what for what, count in _away.items() if count}
 
 
 class Outage:
-    """Says once that something is away, and once that it is back, however often it is tried meanwhile."""
+    """Logs once that something is unavailable, and once that it is back, however often it is tried in between."""
 
     def __init__(self, log: Logger, what: str) -> None:
         self._log = log
@@ -23,20 +23,20 @@ class Outage:
         self._away = False
 
     def note(self, why: object) -> None:
-        """Note that it is away."""
+        """Note that it is unavailable."""
         if not self._away:
-            self._log.warning(f"{self._what}.lost", why=str(why), next="waiting, and going on where it was")
+            self._log.warning(f"{self._what}.lost", why=str(why), next="trying again until it works")
             self._change(1)
         self._away = True
 
     def clear(self) -> None:
-        """Note that it is there."""
+        """Note that it is available again."""
         if self._away:
             self._log.info(f"{self._what}.regained")
         self.forget()
 
     def forget(self) -> None:
-        """Miss it no more, whether it is there or not."""
+        """Stop waiting for it, available or not."""
         if self._away:
             self._change(-1)
         self._away = False

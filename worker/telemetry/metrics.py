@@ -28,7 +28,7 @@ BATCH: Final = Histogram("budget_bridge_batch_messages", "Messages in a batch of
 STEP: Final = Histogram("budget_bridge_step_seconds", "Time that a batch spends in a step.", ["step"], buckets=_SECONDS)
 LATENCY: Final = Histogram(
     "budget_bridge_latency_seconds",
-    "From the time of a record in its source topic until what it caused is visible.",
+    "From the timestamp of a record in its source topic until everything it caused is visible.",
     buckets=_LONG_SECONDS,
 )
 LAG: Final = Gauge("budget_bridge_lane_lag_messages", "Records of the inbox that a lane has not decided yet.", ["lane"])
@@ -39,32 +39,28 @@ UNPUBLISHED: Final = Gauge(
     "budget_bridge_outbox_unpublished", "Messages of a lane that are stored and not published yet.", ["lane"]
 )
 PRODUCER_INITIALISATIONS: Final = Counter(
-    "budget_bridge_producer_initialisations", "Times that a lane became the only producer: InitProducerId was done."
+    "budget_bridge_producer_initialisations", "How often a lane became the only producer (InitProducerId succeeded)."
 )
-LANE_STARTS: Final = Counter("budget_bridge_lane_starts", "Times that a lane came in by the one way.")
+LANE_STARTS: Final = Counter("budget_bridge_lane_starts", "How often a lane completed the restart path.")
 LANE_LOSSES: Final = Counter(
-    "budget_bridge_lane_losses", "Transactions given up, after which a lane began anew.", ["why"]
+    "budget_bridge_lane_losses", "How often a lane had to take the restart path again.", ["why"]
 )
 TASK_FAILURES: Final = Counter(
     "budget_bridge_task_failures",
-    "Failures of a background task that nobody had foreseen; it was started again.",
+    "Unexpected failures of a background task, each followed by a new start.",
     ["task"],
 )
-LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "Times that a lane refused to publish.")
-REBALANCES: Final = Counter("budget_bridge_rebalances", "Times that lanes were given to or taken from this worker.")
-AWAY: Final = Gauge("budget_bridge_away", "What a part of the worker waits for: 1 and more while it is away.", ["part"])
-TRIPS: Final = Counter("budget_bridge_breaker_trips", "Times that a dependency stopped answering.", ["dependency"])
+LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "How often a lane refused to publish.")
+REBALANCES: Final = Counter("budget_bridge_rebalances", "How often lanes were assigned to this worker.")
+AWAY: Final = Gauge("budget_bridge_away", "Parts of the worker that wait for something unavailable.", ["part"])
+TRIPS: Final = Counter("budget_bridge_breaker_trips", "How often a dependency stopped answering.", ["dependency"])
 SILENT: Final = Gauge(
-    "budget_bridge_silent_consumers", "1 while a consumer hands out nothing of what is there.", ["reader"]
+    "budget_bridge_silent_consumers", "1 while a consumer receives nothing although there is more to read.", ["reader"]
 )
-REJOINS: Final = Counter("budget_bridge_rejoins", "Times that a silent consumer joined its group anew.", ["reader"])
+REJOINS: Final = Counter("budget_bridge_rejoins", "How often a stalled consumer joined its group again.", ["reader"])
 BUDGETS: Final = Gauge("budget_bridge_budgets", "Budgets in the database.", ["status"])
-OLDEST: Final = Gauge(
-    "budget_bridge_oldest_seconds", "How long the budget has stood there that has stood longest.", ["status"]
-)
-OLDEST_OVERDUE: Final = Gauge(
-    "budget_bridge_oldest_overdue_seconds", "How long the overdue export that is longest under way has been so."
-)
+OLDEST: Final = Gauge("budget_bridge_oldest_seconds", "Age of the oldest budget in each status.", ["status"])
+OLDEST_OVERDUE: Final = Gauge("budget_bridge_oldest_overdue_seconds", "Age of the oldest overdue export.")
 OVERDUE: Final = Gauge("budget_bridge_budgets_overdue", "Budgets whose export was not acknowledged in time.")
 ON_HOLD: Final = Gauge("budget_bridge_budgets_on_hold", "Budgets that are on hold.")
 
@@ -90,28 +86,28 @@ def count_batch(decided: DecidedBatch) -> None:
 
 
 def measure_latency(arrivals: Iterable[Arrival]) -> None:
-    """Measure how long ago records were written to their source topics, now that all they caused is visible."""
+    """Record how long ago records were written to their source topics, now that everything they caused is visible."""
     now = time.time()
     for arrival in arrivals:
         LATENCY.observe(max(now - arrival.original.timestamp_ms / 1000, 0.0))
 
 
 def tell_lag(lane: int, waiting: int, last: Arrival | None) -> None:
-    """Tell how far behind a lane is."""
+    """Record how far behind a lane is."""
     LAG.labels(str(lane)).set(waiting)
     age = max(time.time() - last.inbox.timestamp_ms / 1000, 0.0) if last and waiting else 0.0
     LAG_SECONDS.labels(str(lane)).set(age)
 
 
 def forget_lane(lane: int) -> None:
-    """Say nothing more of a lane that is not carried here any more."""
+    """Stop reporting a lane that this worker no longer carries."""
     for gauge in (LAG, LAG_SECONDS, UNPUBLISHED):
         if (str(lane),) in gauge._metrics:  # noqa: SLF001 - remove() raises where it never was
             gauge.remove(str(lane))
 
 
 def tell_statuses(counts: Iterable[StatusCount]) -> None:
-    """Tell how many budgets stand where, and since when the longest does."""
+    """Record how many budgets are in each status, and the age of the oldest."""
     now = time.time()
     BUDGETS.clear()
     OLDEST.clear()

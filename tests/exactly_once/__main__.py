@@ -131,14 +131,14 @@ def list_figures(report: Report) -> dict[str, str]:
     return {
         "messages sent to the bridge": str(report.said),
         "versions locked": str(report.versions),
-        "messages sent by it": str(report.published),
+        "messages sent by the bridge": str(report.published),
         "times a lane started": str(report.lanes_started),
         "lost": str(counts[DifferenceKind.LOST]),
         "doubled": str(counts[DifferenceKind.DOUBLED] + report.repeats),
         "reordered": str(counts[DifferenceKind.REORDERED]),
         "other differences": str(counts[DifferenceKind.ALTERED] + counts[DifferenceKind.UNEXPLAINED]),
         "budgets with other figures in Spectrum": str(len(report.wrong_figures)),
-        "seconds until quiet, once all was mended": f"{report.quiet_after:.1f}",
+        "seconds until quiet, after everything was repaired": f"{report.quiet_after:.1f}",
     }
 
 

@@ -102,7 +102,7 @@ class Chaos:
                 # It comes to itself for a moment, or not.
                 await asyncio.sleep(chance.uniform(0.0, 3.0))
             people.enough = True
-            tell(f"{time.monotonic() - began:6.1f} s  everything is mended; waiting until it is quiet")
+            tell(f"{time.monotonic() - began:6.1f} s  everything is repaired; waiting until it is quiet")
             mended = time.monotonic()
             await self._wait_for(lambda: people.are_done, "every budget synced", people)
             report.findings = await deployment.wait_until_carried()

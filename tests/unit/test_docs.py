@@ -42,6 +42,21 @@ def test_links_between_pages_and_code_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_the_table_of_dependencies_names_tests_that_there_are() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    table = page.partition("## What can happen to its dependencies")[2].partition("\n## ")[0]
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", table))
+    assert len(named) > 40
+    assert {name for name in named if f"def {name}(" not in tests} == set()
+    chaos = (ROOT / "tests" / "exactly_once" / "chaos.py").read_text()
+    kinds = set(re.findall(r"chaos: \*([^*]+)\*", table))
+    assert {kind for kind in kinds if f'"{kind}"' not in chaos} == set()
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ") and "What happens" not in line]
+    assert len(rows) > 40
+    assert all((len(row) == 6 and "test" in row[5]) or "chaos" in row[5] for row in rows)
+
+
 def test_the_operations_page_lists_every_metric_and_nothing_else() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
     listed = {

@@ -191,7 +191,7 @@ def list_warnings() -> set[str]:
 
 
 def test_the_events_that_are_warnings_are_found() -> None:
-    assert {"lane.refused", "task.failed", "batch.stumbled", "kafka.lost", "message.held"} <= list_warnings()
+    assert {"lane.refused", "task.failed", "batch.failed", "kafka.lost", "message.held"} <= list_warnings()
 
 
 @pytest.mark.parametrize("event", sorted(list_warnings()))

@@ -29,7 +29,7 @@ BATCH: Final = Histogram("budget_bridge_batch_messages", "Messages in a batch of
 STEP: Final = Histogram("budget_bridge_step_seconds", "Time a batch spends in a step.", ["step"], buckets=_SECONDS)
 LATENCY: Final = Histogram(
     "budget_bridge_latency_seconds",
-    "From a record's time in its source topic until everything it caused is visible.",
+    "From the timestamp of a record in its source topic until everything it caused is visible.",
     buckets=_LONG_SECONDS,
 )
 LAG: Final = Gauge("budget_bridge_lane_lag_messages", "Records of the inbox that a lane has not decided yet.", ["lane"])
@@ -40,32 +40,28 @@ UNPUBLISHED: Final = Gauge(
     "budget_bridge_outbox_unpublished", "Messages of a lane stored and not yet published.", ["lane"]
 )
 PRODUCER_INITIALISATIONS: Final = Counter(
-    "budget_bridge_producer_initialisations", "Times a lane became the only producer: InitProducerId was done."
+    "budget_bridge_producer_initialisations", "How often a lane became the only producer (InitProducerId succeeded)."
 )
-LANE_STARTS: Final = Counter("budget_bridge_lane_starts", "Times a lane took the restart path to its end.")
+LANE_STARTS: Final = Counter("budget_bridge_lane_starts", "How often a lane completed the restart path.")
 LANE_LOSSES: Final = Counter(
-    "budget_bridge_lane_losses", "Times a lane gave up what it was doing and restarted.", ["why"]
+    "budget_bridge_lane_losses", "How often a lane had to take the restart path again.", ["why"]
 )
 TASK_FAILURES: Final = Counter(
     "budget_bridge_task_failures",
-    "Unforeseen failures of a background task; it was started again.",
+    "Unexpected failures of a background task, each followed by a new start.",
     ["task"],
 )
-LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "Times a lane refused to publish.")
-REBALANCES: Final = Counter("budget_bridge_rebalances", "Times lanes were assigned to this worker.")
+LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "How often a lane refused to publish.")
+REBALANCES: Final = Counter("budget_bridge_rebalances", "How often lanes were assigned to this worker.")
 AWAY: Final = Gauge("budget_bridge_away", "Parts of the worker that wait for something unavailable.", ["part"])
-TRIPS: Final = Counter("budget_bridge_breaker_trips", "Times a dependency stopped answering.", ["dependency"])
+TRIPS: Final = Counter("budget_bridge_breaker_trips", "How often a dependency stopped answering.", ["dependency"])
 SILENT: Final = Gauge(
-    "budget_bridge_silent_consumers", "1 while a consumer returns nothing although there is more.", ["reader"]
+    "budget_bridge_silent_consumers", "1 while a consumer receives nothing although there is more to read.", ["reader"]
 )
-REJOINS: Final = Counter("budget_bridge_rejoins", "Times a stalled consumer rejoined its group.", ["reader"])
+REJOINS: Final = Counter("budget_bridge_rejoins", "How often a stalled consumer joined its group again.", ["reader"])
 BUDGETS: Final = Gauge("budget_bridge_budgets", "Budgets in the database.", ["status"])
-OLDEST: Final = Gauge(
-    "budget_bridge_oldest_seconds", "How long the oldest budget of this status has had it.", ["status"]
-)
-OLDEST_OVERDUE: Final = Gauge(
-    "budget_bridge_oldest_overdue_seconds", "How long ago the oldest overdue export was sent."
-)
+OLDEST: Final = Gauge("budget_bridge_oldest_seconds", "Age of the oldest budget in each status.", ["status"])
+OLDEST_OVERDUE: Final = Gauge("budget_bridge_oldest_overdue_seconds", "Age of the oldest overdue export.")
 OVERDUE: Final = Gauge("budget_bridge_budgets_overdue", "Budgets whose export was not acknowledged in time.")
 ON_HOLD: Final = Gauge("budget_bridge_budgets_on_hold", "Budgets that are on hold.")
 
@@ -91,7 +87,7 @@ def count_batch(decided: DecidedBatch) -> None:
 
 
 def measure_latency(arrivals: Iterable[Arrival]) -> None:
-    """Measure how long ago records were written to their source topics, now that all they caused is visible."""
+    """Record how long ago records were written to their source topics, now that everything they caused is visible."""
     now = time.time()
     for arrival in arrivals:
         # A producer may write any time; what is more than a day off says nothing of this worker.
@@ -107,14 +103,14 @@ def record_lag(lane: int, waiting: int, last: Arrival | None) -> None:
 
 
 def forget_lane(lane: int) -> None:
-    """Drop the series of a lane that is not processed here any more."""
+    """Stop reporting a lane that this worker no longer carries."""
     for gauge in (LAG, LAG_SECONDS, UNPUBLISHED):
         if (str(lane),) in gauge._metrics:  # noqa: SLF001 - remove() raises where it never was
             gauge.remove(str(lane))
 
 
 def record_statuses(counts: Iterable[StatusCount]) -> None:
-    """Record how many budgets have each status, and how long the oldest has had it."""
+    """Record how many budgets are in each status, and the age of the oldest."""
     now = time.time()
     BUDGETS.clear()
     OLDEST.clear()

@@ -143,7 +143,7 @@ class Watch:
         try:
             await self._judge()
         except Exception:  # noqa: BLE001 - it would end the app; that nothing is judged shows in BEHIND
-            self._log.exception("watch.stumbled")
+            self._log.exception("watch.failed")
 
     async def _judge(self) -> None:
         for kind, count in self.list_rates().items():

@@ -59,7 +59,9 @@ def take_up_waiting(step: Step, situation: Situation) -> Step:
     waiting = step.budget.waiting
     if waiting is None or step.budget.status is Status.EXPORTING:
         return step
-    step = step.resolve(Resolved(waiting.source, waiting.id, Verdict.APPLIED, "taken up when the export had ended"))
+    step = step.resolve(
+        Resolved(waiting.lock.type, waiting.source, waiting.id, Verdict.APPLIED, "taken up when the export had ended")
+    )
     return take_up(step, waiting.lock, digest_content(waiting.lock), situation)
 
 
@@ -121,7 +123,7 @@ def _wait(step: Step, message: Message, lock: BudgetLocked, situation: Situation
     passed = step.budget.waiting
     if passed:
         detail = f"version {lock.budget_version} came while it waited"
-        step = step.resolve(Resolved(passed.source, passed.id, Verdict.SUPERSEDED, detail))
+        step = step.resolve(Resolved(passed.lock.type, passed.source, passed.id, Verdict.SUPERSEDED, detail))
     budget = replace(step.budget, waiting=Waiting(message.source, message.id, lock))
     step = pass_over_parked(step.change(budget, situation.at))
     return Outcome(step, Verdict.WAITING, "an export of this budget is under way")

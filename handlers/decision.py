@@ -52,6 +52,7 @@ Send = Outbound | DeadLetter
 class Resolved(NamedTuple):
     """An earlier message, by its identity, whose verdict gives way to what became of it."""
 
+    type: str
     source: str
     id: str
     verdict: Verdict

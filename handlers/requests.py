@@ -93,7 +93,7 @@ def settle_parked(step: Step, chosen: Iterable[Parked], answer: Callable[[Step, 
         left = tuple(other for other in step.budget.parked if other is not kept)
         message = Message(kept.source, kept.id, kept.request, ())
         outcome = answer(replace(step, budget=replace(step.budget, parked=left)), message, kept.request)
-        step = outcome.step.resolve(Resolved(kept.source, kept.id, outcome.verdict, outcome.detail))
+        step = outcome.step.resolve(Resolved(kept.request.type, kept.source, kept.id, outcome.verdict, outcome.detail))
     return step
 
 

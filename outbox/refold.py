@@ -112,7 +112,7 @@ def _compare_effects(
 
 
 def _is_same(send: Send, effect: Effect, ordinal: int, kept: Kept, topics: TopicNames) -> bool:
-    row_id = name_effect(*kept.identity, ordinal)
+    row_id = name_effect(kept.identity, ordinal)
     if (effect.ordinal, effect.id) != (ordinal, str(row_id)):
         return False
     record = effect.record

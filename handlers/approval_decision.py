@@ -11,7 +11,7 @@ from handlers.exports import start_export
 from handlers.requests import meet_version, refuse
 from handlers.returns import return_budget, return_invalid, send_back
 from handlers.rules import fold_user
-from handlers.validation import check_acceptance
+from handlers.validation.check import check_acceptance
 
 
 def decide_approval(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome:

@@ -15,7 +15,8 @@ from handlers.decision import DeadLetter, Outcome, Resolved, Situation, Step, Ve
 from handlers.requests import Request, pass_over_parked, settle_parked
 from handlers.returns import return_invalid
 from handlers.spectrum_lines import compare_with_base, complete_lines
-from handlers.validation import EXACT, Valid, check_budget
+from handlers.validation.amounts import EXACT
+from handlers.validation.check import Valid, check_budget
 
 
 def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Situation) -> Outcome:

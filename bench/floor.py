@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Sequence
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetLocked
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Outgoing

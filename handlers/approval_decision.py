@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision
 from contracts.outbound import BudgetError
 from handlers.budget import Budget, Status, Version

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 from decimal import Decimal
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision, BudgetLine, BudgetLocked
 from contracts.outbound import ApprovalRequested, BudgetError
 from handlers.approval_decision import judge_decision

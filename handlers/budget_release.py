@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetRelease
 from handlers.budget import Budget
 from handlers.decision import Outcome, Resolved, Situation, Step, Verdict

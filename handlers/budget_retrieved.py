@@ -1,6 +1,6 @@
 """The project side pulls a version back before it is accepted."""
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetRetrieved
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict

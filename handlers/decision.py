@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.outbound import BudgetStatus, FailedLine, Outbound, StatusName
 from handlers.budget import Budget, ExportTry
 from handlers.ids import name_export

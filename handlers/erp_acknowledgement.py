@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import ErpAcknowledgement
 from contracts.outbound import FailedLine
 from handlers.budget import Export, ExportTry, Status

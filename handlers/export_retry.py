@@ -1,6 +1,6 @@
 """An operator asks for the last export to be sent again."""
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import ExportRetry
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision, BudgetRetrieved, Requested
 from contracts.outbound import RefusalCode, RequestRefused
 from handlers.budget import Parked

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message, Unreadable, write_headers
+from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.writing import write_headers
 from contracts.fields import MAX_MESSAGE_BYTES
 from contracts.inbound import BudgetRelease
 from contracts.inbox import Arrival

@@ -6,7 +6,8 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message, Unreadable, read_message
+from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.reading import read_message
 from contracts.codec import JsonCodec
 from contracts.inbound import BudgetRelease
 from contracts.inbox import Arrival

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, Literal
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,

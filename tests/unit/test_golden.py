@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from contracts.cloudevents import write_attributes
+from contracts.cloudevents.writing import write_attributes
 from contracts.inbound import InboundMessage
 from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from contracts.cloudevents import SOURCE, write_attributes
+from contracts.cloudevents.writing import SOURCE, write_attributes
 from contracts.fields import write_time
 from contracts.inbound import DeadlinePassed
 from contracts.records import Outgoing

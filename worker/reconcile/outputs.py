@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any, Final
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message, read_message
+from contracts.cloudevents.message import Message
+from contracts.cloudevents.reading import read_message
 from contracts.inbound import ApprovalDecision
 from contracts.records import Place, Record
 from contracts.topics import OUTPUTS, SOURCES

@@ -84,7 +84,7 @@ class Step:
         before, after = _show(self.budget), _show(budget)
         if (after.status, after.budget_version) != (before.status, before.budget_version):
             budget = replace(budget, since=at)
-        status = show_status(replace(budget, sequence=budget.sequence + 1)) if after != before else None
+        status = describe_status(replace(budget, sequence=budget.sequence + 1)) if after != before else None
         if status is None:
             return replace(self, budget=budget, sends=self.sends + messages)
         budget = replace(budget, sequence=status.sequence)
@@ -130,7 +130,7 @@ def _show(budget: Budget) -> _Shown:
     )
 
 
-def show_status(budget: Budget) -> BudgetStatus | None:
+def describe_status(budget: Budget) -> BudgetStatus | None:
     """Show a budget as its status message does; nothing before a version was taken up."""
     shown = _show(budget)
     if shown.status is None or shown.budget_version is None or budget.since is None:

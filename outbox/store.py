@@ -299,7 +299,7 @@ def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
 
 
 def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[Any, ...]:
-    version, sent, held = budget.version, budget.try_of_version, budget.held_target
+    version, sent, held = budget.version, budget.try_of_version, budget.spectrum_target
     parked = min(budget.parked, key=lambda kept: kept.due_at, default=None)
     return (
         *budget.key,

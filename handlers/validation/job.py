@@ -17,7 +17,7 @@ def check_job(job: Job | None, lock: BudgetLocked, budget: Budget, taken_by: int
         budget: its budget, which Spectrum may already hold elsewhere.
         taken_by: another budget of the project that has the job.
     """
-    held = budget.held_target
+    held = budget.spectrum_target
     if job is None:
         message = f"Project {lock.company_id}/{lock.project_id} has no row in jobs.csv; accounting must add one."
         yield Problem("project_id", "unmapped_project", message)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contracts.outbound import BudgetError
 from handlers.budget import Export
 from handlers.rules import Rules
-from handlers.spectrum_lines import index_held
+from handlers.spectrum_lines import index_base_lines
 from handlers.validation.errors import Problem
 
 
@@ -19,7 +19,7 @@ def find_removed_lines(targets: frozenset[tuple[str, str]], base: Export | None,
     """
     if rules.removed_lines != "block":
         return
-    for key, line in index_held(base).items():
+    for key, line in index_base_lines(base).items():
         if key not in targets and not line.is_zero:
             message = (
                 f"Spectrum holds phase {line.phase_code}, cost type {line.cost_type} with an amount, and this version "

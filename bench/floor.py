@@ -12,7 +12,7 @@ import signal
 from collections.abc import Sequence
 from functools import partial
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetLocked
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Outgoing

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from contracts.cloudevents import write_attributes
+from contracts.cloudevents.writing import write_attributes
 from contracts.records import Outgoing
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender

@@ -12,6 +12,8 @@ from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
+from contracts.json_text import JsonNumber
+
 MAX_INT64: Final = 2**63 - 1
 MAX_VERSION: Final = 9_999_999
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
@@ -25,24 +27,7 @@ _TIME: Final = re.compile(
 _SHOWN: Final = 40
 
 
-class JsonNumber:
-    """A number of a JSON text that is no short integer, kept as it was written so that nothing is rounded."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def read_json_integer(text: str) -> int | JsonNumber:
-    """Read an integer of a JSON text; one too long for any field stays as it was written."""
-    return int(text) if len(text) < len(str(MAX_INT64)) + 2 else JsonNumber(text)
-
-
-def show(value: object) -> str:
+def describe_value(value: object) -> str:
     """Render a refused value for a message: short, and on one line."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
@@ -57,7 +42,7 @@ def read_decimal(value: object) -> Decimal:
     text = value.text if type(value) is JsonNumber else value
     if isinstance(text, str) and _DECIMAL.fullmatch(text):
         return Decimal(text)
-    message = f'a decimal such as "1250.00" is expected, not {show(value)}'
+    message = f'a decimal such as "1250.00" is expected, not {describe_value(value)}'
     raise ValueError(message)
 
 
@@ -67,7 +52,7 @@ def read_integer(value: object) -> int:
         return value
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         return int(value)
-    message = f"an integer is expected, not {show(value)}"
+    message = f"an integer is expected, not {describe_value(value)}"
     raise ValueError(message)
 
 
@@ -79,9 +64,9 @@ def read_time(value: object) -> datetime:
         try:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError) as error:
-            message = f"{show(value)} is no time: {error}"
+            message = f"{describe_value(value)} is no time: {error}"
             raise ValueError(message) from error
-    message = f'an RFC 3339 time with offset such as "2026-11-24T08:00:00Z" is expected, not {show(value)}'
+    message = f'an RFC 3339 time with offset such as "2026-11-24T08:00:00Z" is expected, not {describe_value(value)}'
     raise ValueError(message)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from contracts.budget_key import write_project_key
-from contracts.cloudevents import Message, Unreadable, read_message, read_project
+from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.reading import read_message, read_project
 from contracts.records import Headers, Outgoing, Place, Record
 from contracts.stubs import cut_to_fit
 from contracts.topics import SOURCES, TopicNames

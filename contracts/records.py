@@ -39,6 +39,11 @@ class Outgoing:
     headers: Headers
 
 
+def fold_headers(headers: Headers) -> dict[str, bytes]:
+    """Index headers by name in lower case, without those that are null; of several the last counts."""
+    return {name.lower(): value for name, value in headers if value is not None}
+
+
 def digest_record(record: Record | Outgoing) -> bytes:
     """Digest what a reader sees of a record (key, headers by name and value, value), in 16 bytes.
 

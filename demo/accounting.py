@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import uuid4
 
-from contracts.cloudevents import write_attributes
+from contracts.cloudevents.writing import write_attributes
 from contracts.fields import read_time, write_time
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record

@@ -14,7 +14,7 @@ from uuid import uuid4
 from rich.console import Console
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import write_attributes
+from contracts.cloudevents.writing import write_attributes
 from contracts.fields import write_time
 from contracts.records import Outgoing, Record
 from contracts.topics import OUTPUTS, SOURCES

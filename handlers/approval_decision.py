@@ -2,21 +2,23 @@
 
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision
 from contracts.outbound import BudgetError
 from handlers.budget import Budget, Status, Version
 from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.exports import start_export
-from handlers.requests import meet_version, refuse
+from handlers.requests import answer_early_or_late, refuse
 from handlers.returns import return_budget, return_invalid, send_back
 from handlers.rules import fold_user
-from handlers.validation import check_acceptance
+from handlers.validation.check import check_acceptance
 
 
 def decide_approval(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome:
     """Decide on an approval decision."""
-    return meet_version(step, message, decision, situation) or judge_decision(step, message, decision, situation)
+    return answer_early_or_late(step, message, decision, situation) or judge_decision(
+        step, message, decision, situation
+    )
 
 
 def judge_decision(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome:
@@ -101,13 +103,13 @@ def _reject(step: Step, decision: ApprovalDecision, version: Version, situation:
         at=decision.decided_at,
         by=decision.decided_by,
         reason=decision.reason,
-        errors=_tell_failed_lines(budget),
+        errors=_describe_failed_lines(budget),
     )
     step = step.change(send_back(budget, version), situation.at, returned)
     return Outcome(step, Verdict.APPLIED, f"rejected by {decision.decided_by}: {decision.reason}")
 
 
-def _tell_failed_lines(budget: Budget) -> tuple[BudgetError, ...]:
+def _describe_failed_lines(budget: Budget) -> tuple[BudgetError, ...]:
     lines = budget.unanswered.lines if budget.unanswered else ()
     items = {line.key: line.item_id for line in lines}
     return tuple(

@@ -180,7 +180,7 @@ class Budget:
         return self.version.number if self.version else 0
 
     @property
-    def held_target(self) -> Target | None:
+    def spectrum_target(self) -> Target | None:
         """Where Spectrum may hold something of this budget: from its first export on, until a reset."""
         export = self.unanswered or self.base
         return export.target if export else None
@@ -188,7 +188,7 @@ class Budget:
     @property
     def claims_job(self) -> bool:
         """Whether no other budget of the project may be taken up: this one is under way, synced or in Spectrum."""
-        return self.held_target is not None or self.status in _CLAIMING
+        return self.spectrum_target is not None or self.status in _CLAIMING
 
     @property
     def try_of_version(self) -> ExportTry | None:

@@ -5,17 +5,18 @@ import json
 from dataclasses import replace
 from decimal import Decimal
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision, BudgetLine, BudgetLocked
 from contracts.outbound import ApprovalRequested, BudgetError
 from handlers.approval_decision import judge_decision
 from handlers.budget import Budget, Status, Version, Waiting
 from handlers.budget_retrieved import judge_retrieval
 from handlers.decision import DeadLetter, Outcome, Resolved, Situation, Step, Verdict
-from handlers.requests import Request, pass_over_parked, settle_parked
+from handlers.requests import Request, answer_superseded_parked, resolve_parked
 from handlers.returns import return_invalid
 from handlers.spectrum_lines import compare_with_base, complete_lines
-from handlers.validation import EXACT, Valid, check_budget
+from handlers.validation.amounts import EXACT
+from handlers.validation.check import Valid, check_budget
 
 
 def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Situation) -> Outcome:
@@ -33,10 +34,10 @@ def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Sit
         return Outcome(step, Verdict.STALE, f"version {budget.newest} is newer")
     if budget.status is Status.EXPORTING:
         return _wait(step, message, lock, situation)
-    return Outcome(take_up(step, lock, digest, situation), Verdict.APPLIED, f"version {number} is taken up")
+    return Outcome(make_current(step, lock, digest, situation), Verdict.APPLIED, f"version {number} is taken up")
 
 
-def take_up(step: Step, lock: BudgetLocked, digest: str, situation: Situation) -> Step:
+def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situation) -> Step:
     """Make a newer version the current one (rows 1 to 3), then decide what was parked for it."""
     budget = step.budget
     found = check_budget(lock, budget, situation)
@@ -51,16 +52,18 @@ def take_up(step: Step, lock: BudgetLocked, digest: str, situation: Situation) -
     else:
         pending = replace(budget, status=Status.PENDING_APPROVAL)
         step = step.change(pending, situation.at, _request_approval(pending, lock, found))
-    return _decide_parked(pass_over_parked(step), situation)
+    return _decide_parked(answer_superseded_parked(step), situation)
 
 
-def take_up_waiting(step: Step, situation: Situation) -> Step:
+def make_waiting_current(step: Step, situation: Situation) -> Step:
     """Take up the version that waited for an export to end, if there is one and it has ended."""
     waiting = step.budget.waiting
     if waiting is None or step.budget.status is Status.EXPORTING:
         return step
-    step = step.resolve(Resolved(waiting.source, waiting.id, Verdict.APPLIED, "taken up when the export had ended"))
-    return take_up(step, waiting.lock, digest_content(waiting.lock), situation)
+    step = step.resolve(
+        Resolved(waiting.lock.type, waiting.source, waiting.id, Verdict.APPLIED, "taken up when the export had ended")
+    )
+    return make_current(step, waiting.lock, digest_content(waiting.lock), situation)
 
 
 def digest_content(lock: BudgetLocked) -> str:
@@ -103,7 +106,7 @@ def _lock_again(step: Step, lock: BudgetLocked, digest: str, version: Version, s
     if not isinstance(found, Valid) and _name_errors(found) == _name_errors(version.errors):
         return again._replace(detail=f"version {version.number} was checked again, and the same is wrong with it")
     return Outcome(
-        take_up(step, lock, digest, situation), Verdict.APPLIED, f"version {version.number} is checked again"
+        make_current(step, lock, digest, situation), Verdict.APPLIED, f"version {version.number} is checked again"
     )
 
 
@@ -121,9 +124,9 @@ def _wait(step: Step, message: Message, lock: BudgetLocked, situation: Situation
     passed = step.budget.waiting
     if passed:
         detail = f"version {lock.budget_version} came while it waited"
-        step = step.resolve(Resolved(passed.source, passed.id, Verdict.SUPERSEDED, detail))
+        step = step.resolve(Resolved(passed.lock.type, passed.source, passed.id, Verdict.SUPERSEDED, detail))
     budget = replace(step.budget, waiting=Waiting(message.source, message.id, lock))
-    step = pass_over_parked(step.change(budget, situation.at))
+    step = answer_superseded_parked(step.change(budget, situation.at))
     return Outcome(step, Verdict.WAITING, "an export of this budget is under way")
 
 
@@ -169,4 +172,4 @@ def _decide_parked(step: Step, situation: Situation) -> Step:
 
     version = step.budget.version
     number = version.number if version else 0
-    return settle_parked(step, [kept for kept in step.budget.parked if kept.request.budget_version == number], answer)
+    return resolve_parked(step, [kept for kept in step.budget.parked if kept.request.budget_version == number], answer)

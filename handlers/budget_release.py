@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetRelease
 from handlers.budget import Budget
 from handlers.decision import Outcome, Resolved, Situation, Step, Verdict
@@ -23,9 +23,11 @@ def release_budget(step: Step, release: BudgetRelease, situation: Situation, dec
     step = step.change(replace(step.budget, on_hold=False), situation.at)
     if release.action == "skip" and held:
         skipped = held.pop(0)
-        step = step.resolve(Resolved(skipped.source, skipped.id, Verdict.IGNORED, f"skipped by {by}"))
+        step = step.resolve(
+            Resolved(skipped.body.type, skipped.source, skipped.id, Verdict.IGNORED, f"skipped by {by}")
+        )
     for message in held:
         outcome = decide(step.budget, message, replace(situation, held=()))
         step = step.follow(outcome.step)
-        step = step.resolve(Resolved(message.source, message.id, outcome.verdict, outcome.detail))
+        step = step.resolve(Resolved(message.body.type, message.source, message.id, outcome.verdict, outcome.detail))
     return Outcome(step, Verdict.APPLIED, f"{len(held)} held messages taken up again for {by}")

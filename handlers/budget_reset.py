@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetReset
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict

@@ -1,16 +1,18 @@
 """The project side pulls a version back before it is accepted."""
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetRetrieved
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
-from handlers.requests import meet_version, refuse
+from handlers.requests import answer_early_or_late, refuse
 from handlers.returns import return_budget, send_back
 
 
 def retrieve_budget(step: Step, message: Message, retrieval: BudgetRetrieved, situation: Situation) -> Outcome:
     """Decide on a retrieval."""
-    return meet_version(step, message, retrieval, situation) or judge_retrieval(step, message, retrieval, situation)
+    return answer_early_or_late(step, message, retrieval, situation) or judge_retrieval(
+        step, message, retrieval, situation
+    )
 
 
 def judge_retrieval(step: Step, message: Message, retrieval: BudgetRetrieved, situation: Situation) -> Outcome:

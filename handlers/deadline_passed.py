@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import DeadlinePassed
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
-from handlers.requests import Request, name_requester, refuse, settle_parked
+from handlers.requests import Request, name_requester, refuse, resolve_parked
 
 
 def pass_deadline(step: Step, _: Message, passed: DeadlinePassed, situation: Situation) -> Outcome:
@@ -34,4 +34,4 @@ def _expire_parked(step: Step, passed: DeadlinePassed) -> Outcome:
     ]
     if not due:
         return Outcome(step, Verdict.IGNORED, "nothing parked for this version is due")
-    return Outcome(settle_parked(step, due, expire), Verdict.APPLIED, f"{len(due)} parked too long")
+    return Outcome(resolve_parked(step, due, expire), Verdict.APPLIED, f"{len(due)} parked too long")

@@ -5,7 +5,7 @@ Total: no message in any state raises. Which message goes to which handler is vi
 
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.outbound import BudgetStatus, FailedLine, Outbound, StatusName
 from handlers.budget import Budget, ExportTry
 from handlers.ids import name_export
@@ -52,6 +52,7 @@ Send = Outbound | DeadLetter
 class Resolved(NamedTuple):
     """An earlier message, by its identity, whose verdict gives way to what became of it."""
 
+    type: str
     source: str
     id: str
     verdict: Verdict
@@ -83,7 +84,7 @@ class Step:
         before, after = _show(self.budget), _show(budget)
         if (after.status, after.budget_version) != (before.status, before.budget_version):
             budget = replace(budget, since=at)
-        status = show_status(replace(budget, sequence=budget.sequence + 1)) if after != before else None
+        status = describe_status(replace(budget, sequence=budget.sequence + 1)) if after != before else None
         if status is None:
             return replace(self, budget=budget, sends=self.sends + messages)
         budget = replace(budget, sequence=status.sequence)
@@ -129,7 +130,7 @@ def _show(budget: Budget) -> _Shown:
     )
 
 
-def show_status(budget: Budget) -> BudgetStatus | None:
+def describe_status(budget: Budget) -> BudgetStatus | None:
     """Show a budget as its status message does; nothing before a version was taken up."""
     shown = _show(budget)
     if shown.status is None or shown.budget_version is None or budget.since is None:

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import ErpAcknowledgement
 from contracts.outbound import FailedLine
 from handlers.budget import Export, ExportTry, Status
-from handlers.budget_locked import take_up_waiting
+from handlers.budget_locked import make_waiting_current
 from handlers.decision import DeadLetter, Outcome, Situation, Step, Verdict
 from handlers.ids import name_export
-from handlers.spectrum_lines import note_sent
+from handlers.spectrum_lines import record_sent
 
 
 def acknowledge_export(step: Step, _: Message, answer: ErpAcknowledgement, situation: Situation) -> Outcome:
@@ -51,14 +51,14 @@ def _take_success(step: Step, export: Export, situation: Situation) -> Outcome:
         unanswered=None,
         base=export,
         synced_version=export.version,
-        sent=note_sent(budget, export, taken=True),
+        sent=record_sent(budget, export, taken=True),
         due_at=None,
         overdue=False,
         failed_lines=(),
     )
     if budget.status in {Status.EXPORTING, Status.EXPORT_FAILED}:
         step = step.change(replace(taken, status=Status.SYNCED), situation.at)
-        return Outcome(take_up_waiting(step, situation), Verdict.APPLIED, "Spectrum took it whole")
+        return Outcome(make_waiting_current(step, situation), Verdict.APPLIED, "Spectrum took it whole")
     detail = f"Spectrum took version {export.version} whole; the status speaks of a newer step"
     return Outcome(step.change(taken, situation.at), Verdict.APPLIED, detail)
 
@@ -79,7 +79,7 @@ def _take_other(step: Step, export: Export, answer: ErpAcknowledgement, situatio
             overdue=False,
             failed_lines=_list_failed(export, answer),
         )
-        step = take_up_waiting(step.change(failed, situation.at), situation)
+        step = make_waiting_current(step.change(failed, situation.at), situation)
         detail = f"{answer.status}: {answer.message}" if answer.message else answer.status
         return Outcome(step, Verdict.APPLIED, detail)
     return Outcome(step, Verdict.IGNORED, f"{answer.status} of attempt {answer.attempt} changes nothing now")

@@ -1,10 +1,10 @@
 """An operator asks for the last export to be sent again."""
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import ExportRetry
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
-from handlers.exports import send_again
+from handlers.exports import resend_export
 from handlers.requests import refuse, refuse_version
 
 
@@ -20,5 +20,5 @@ def retry_export(step: Step, message: Message, retry: ExportRetry, situation: Si
             f"No export of version {retry.budget_version} has failed or is overdue, so there is nothing to retry."
         )
         return refuse(step, message, retry.requested_by, "not_failed", sentence)
-    step = send_again(step, export, situation)
+    step = resend_export(step, export, situation)
     return Outcome(step, Verdict.APPLIED, f"sent again for {retry.requested_by}: {retry.reason}")

@@ -7,7 +7,7 @@ from contracts.outbound import SpectrumExport, SpectrumResync
 from handlers.budget import Budget, Export, ExportTry, Proposal, Status, Version
 from handlers.decision import Situation, Step
 from handlers.ids import name_export
-from handlers.spectrum_lines import compare_with_base, complete_lines, note_sent
+from handlers.spectrum_lines import compare_with_base, complete_lines, record_sent
 
 
 def start_export(
@@ -31,12 +31,12 @@ def start_export(
         budget,
         version=replace(version, proposal=None),
         tries=(*budget.tries, ExportTry(version.number, 1)),
-        sent=note_sent(budget, export),
+        sent=record_sent(budget, export),
     )
     return _send(step, budget, export, situation)
 
 
-def send_again(step: Step, export: Export, situation: Situation) -> Step:
+def resend_export(step: Step, export: Export, situation: Situation) -> Step:
     """Send the last export again with the next attempt (row 11)."""
     again = replace(export, attempt=export.attempt + 1)
     tries = (*step.budget.tries[:-1], ExportTry(again.version, again.attempt))

@@ -16,6 +16,11 @@ def name_export(key: BudgetKey, version: int) -> UUID:
     return uuid5(_EXPORTS, f"{key}/{version}")
 
 
-def name_effect(company_id: int, project_id: int, source: str, message_id: str, ordinal: int) -> UUID:
-    """Give the id of a message that we send: its cause, and its place (from 0) among the effects of that cause."""
-    return uuid5(_EFFECTS, json.dumps([company_id, project_id, source, message_id, ordinal]))
+def name_effect(cause: tuple[int | str, ...], ordinal: int) -> UUID:
+    """Give the id of a message that we send.
+
+    Args:
+        cause: the identity of the message that causes it.
+        ordinal: its place among the effects of that cause, from 0.
+    """
+    return uuid5(_EFFECTS, json.dumps([*cause, ordinal]))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision, BudgetRetrieved, Requested
 from contracts.outbound import RefusalCode, RequestRefused
 from handlers.budget import Parked
@@ -50,7 +50,7 @@ def refuse_version(step: Step, message: Message, command: Requested) -> Outcome 
 def park(step: Step, message: Message, request: Request, situation: Situation) -> Outcome:
     """Keep a request until its version is taken up; said again meanwhile it is a duplicate."""
     parked = step.budget.parked
-    if any(_say_the_same(request, other.request) for other in parked):
+    if any(_is_same_request(request, other.request) for other in parked):
         return Outcome(step, Verdict.DUPLICATE, f"the same is parked already for version {request.budget_version}")
     limit = situation.rules.parked_limit
     if len(parked) >= limit:
@@ -65,17 +65,17 @@ def park(step: Step, message: Message, request: Request, situation: Situation) -
     return Outcome(step.change(budget, situation.at), Verdict.PARKED, detail)
 
 
-def meet_version(step: Step, message: Message, request: Request, situation: Situation) -> Outcome | None:
+def answer_early_or_late(step: Step, message: Message, request: Request, situation: Situation) -> Outcome | None:
     """Answer a request that comes too early or too late for its version; ``None`` if that is the current one."""
     budget, number = step.budget, request.budget_version
     if budget.version and number == budget.version.number:
         return None
     if number > budget.newest or (budget.waiting and number == budget.waiting.lock.budget_version):
         return park(step, message, request, situation)
-    return pass_over(step, message, request)
+    return answer_superseded(step, message, request)
 
 
-def pass_over(step: Step, message: Message, request: Request) -> Outcome:
+def answer_superseded(step: Step, message: Message, request: Request) -> Outcome:
     """Answer a request whose version is not the current one and never will be."""
     current = step.budget.newest
     if isinstance(request, BudgetRetrieved):
@@ -87,23 +87,25 @@ def pass_over(step: Step, message: Message, request: Request) -> Outcome:
     return refuse(step, message, request.decided_by, "stale_version", sentence)
 
 
-def settle_parked(step: Step, chosen: Iterable[Parked], answer: Callable[[Step, Message, Request], Outcome]) -> Step:
+def resolve_parked(step: Step, chosen: Iterable[Parked], answer: Callable[[Step, Message, Request], Outcome]) -> Step:
     """Take parked requests up in order of arrival, and give each the verdict that the answer comes to."""
     for kept in chosen:
         left = tuple(other for other in step.budget.parked if other is not kept)
         message = Message(kept.source, kept.id, kept.request, ())
         outcome = answer(replace(step, budget=replace(step.budget, parked=left)), message, kept.request)
-        step = outcome.step.resolve(Resolved(kept.source, kept.id, outcome.verdict, outcome.detail))
+        step = outcome.step.resolve(Resolved(kept.request.type, kept.source, kept.id, outcome.verdict, outcome.detail))
     return step
 
 
-def pass_over_parked(step: Step) -> Step:
+def answer_superseded_parked(step: Step) -> Step:
     """Answer the parked requests whose versions a newer one has just passed over."""
     newest = step.budget.newest
-    return settle_parked(step, [kept for kept in step.budget.parked if kept.request.budget_version < newest], pass_over)
+    return resolve_parked(
+        step, [kept for kept in step.budget.parked if kept.request.budget_version < newest], answer_superseded
+    )
 
 
-def _say_the_same(request: Request, other: Request) -> bool:
+def _is_same_request(request: Request, other: Request) -> bool:
     return (
         request.budget_version == other.budget_version
         and request.type == other.type

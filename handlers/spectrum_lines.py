@@ -38,7 +38,7 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
             unit=sent.unit if with_quantities else None,
             gone=True,
         )
-        for sent in find_sent(budget, proposal.target)
+        for sent in find_sent_lines(budget, proposal.target)
         if sent[:2] not in present and not sent.at_zero
     ]
     return tuple(sorted((*proposal.lines, *gone), key=attrgetter("key"))) if gone else proposal.lines
@@ -46,7 +46,7 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
 
 def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> ExportLines:
     """Write each line as it goes out, with its difference from the base."""
-    held = index_held(base)
+    held = index_base_lines(base)
     measured = any(line.quantity is not None for line in lines)
     fields = [_write_line(line, held.get(line[:2])) for line in lines]
     if measured:
@@ -55,24 +55,24 @@ def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> Exp
     return make_lines(fields, measured=measured)
 
 
-def index_held(base: Export | None) -> Mapping[tuple[str, str], SpectrumLine]:
+def index_base_lines(base: Export | None) -> Mapping[tuple[str, str], SpectrumLine]:
     """Index the lines that the base left in Spectrum; what it told to stand at zero counts as none."""
     return {line.key: line for line in base.lines if not line.gone} if base else {}
 
 
-def find_sent(budget: Budget, target: Target) -> tuple[SentLine, ...]:
+def find_sent_lines(budget: Budget, target: Target) -> tuple[SentLine, ...]:
     """Find the lines that any export has sent to the target's job."""
     return next((sent.lines for sent in budget.sent if sent[:2] == target[:2]), ())
 
 
-def note_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple[SentLines, ...]:
+def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple[SentLines, ...]:
     """Note the lines of an export as they were sent; once it was taken whole, what is gone stands at zero."""
     target = export.target
     # The description belongs to the phase: what is sent with one cost type holds for the others.
     descriptions = {line.phase_code: line.description for line in export.lines}
     noted = {
         sent[:2]: sent._replace(description=descriptions.get(sent.phase_code, sent.description))
-        for sent in find_sent(budget, target)
+        for sent in find_sent_lines(budget, target)
     }
     for line in export.lines:
         before = noted.get(line.key)

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message, Unreadable, write_headers
+from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.writing import write_headers
 from contracts.fields import MAX_MESSAGE_BYTES
 from contracts.inbound import BudgetRelease
 from contracts.inbox import Arrival
@@ -230,7 +231,7 @@ def _write_rows(
 ) -> Iterator[OutboxRow]:
     at = tell_time(arrival.inbox)
     for ordinal, send in enumerate(outcome.step.sends):
-        row_id = name_effect(*identity, ordinal)
+        row_id = name_effect(identity, ordinal)
         if isinstance(send, DeadLetter):
             yield _write_dead_letter(arrival, row_id, ordinal, send, topics)
             continue
@@ -247,7 +248,7 @@ def _write_rows(
 def _set_aside(done: DecidedBatch, arrival: Arrival, unreadable: Unreadable, topics: TopicNames) -> None:
     identity, at = identify(arrival), tell_time(arrival.inbox)
     letter = DeadLetter(unreadable.reason, unreadable.detail)
-    done.rows.append(_write_dead_letter(arrival, name_effect(*identity, 0), 0, letter, topics))
+    done.rows.append(_write_dead_letter(arrival, name_effect(identity, 0), 0, letter, topics))
     detail = f"{unreadable.reason}: {unreadable.detail}"
     done.entries.append(HistoryEntry(arrival, identity, at, Verdict.DEAD_LETTERED, detail))
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from contracts.budget_key import BudgetKey
 from contracts.outbound import BudgetStatus
 from contracts.records import Headers
-from handlers.decision import show_status
+from handlers.decision import describe_status
 from handlers.rules import Rules
 from outbox.batch import unpack_headers
 from outbox.database import Connection, tell_outages
@@ -125,7 +125,7 @@ async def read_story(connection: Connection, key: BudgetKey) -> BudgetRecord | N
         pruned_before = await connection.fetchval(QUERIES["read_pruned_before"])
     if state is None and not history:
         return None
-    status = show_status(BUDGETS.read(state["state"])) if state else None
+    status = describe_status(BUDGETS.read(state["state"])) if state else None
     return BudgetRecord(
         key,
         status,

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message, drop_trace, read_message, write_headers
+from contracts.cloudevents.message import Message
+from contracts.cloudevents.reading import read_message
+from contracts.cloudevents.trace_context import drop_trace
+from contracts.cloudevents.writing import write_headers
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from handlers.decide import decide, hold
@@ -112,7 +115,7 @@ def _compare_effects(
 
 
 def _is_same(send: Send, effect: Effect, ordinal: int, kept: Kept, topics: TopicNames) -> bool:
-    row_id = name_effect(*kept.identity, ordinal)
+    row_id = name_effect(kept.identity, ordinal)
     if (effect.ordinal, effect.id) != (ordinal, str(row_id)):
         return False
     record = effect.record

@@ -6,7 +6,8 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message, Unreadable, read_message
+from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.reading import read_message
 from contracts.codec import JsonCodec
 from contracts.inbound import BudgetRelease
 from contracts.inbox import Arrival
@@ -298,7 +299,7 @@ def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
 
 
 def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[Any, ...]:
-    version, sent, held = budget.version, budget.try_of_version, budget.held_target
+    version, sent, held = budget.version, budget.try_of_version, budget.spectrum_target
     parked = min(budget.parked, key=lambda kept: kept.due_at, default=None)
     return (
         *budget.key,

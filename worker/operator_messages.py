@@ -5,7 +5,7 @@ from typing import Any, Final, Literal
 from uuid import uuid4
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import SOURCE, write_attributes
+from contracts.cloudevents.writing import SOURCE, write_attributes
 from contracts.inbound import BudgetRelease, BudgetReset, ErpAcknowledgement, ExportRetry
 from contracts.outbound import BudgetStatus
 from contracts.records import Outgoing

@@ -18,7 +18,7 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from contracts.cloudevents import write_attributes
+from contracts.cloudevents.writing import write_attributes
 from contracts.inbound import Inbound
 from contracts.records import Headers, Outgoing, Place, Record
 from contracts.topics import OUTPUTS, SOURCES, TopicNames

@@ -2,7 +2,7 @@
 
 import json
 
-from contracts.cloudevents import write_attributes
+from contracts.cloudevents.writing import write_attributes
 from contracts.inbound import Inbound, InboundMessage
 from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record

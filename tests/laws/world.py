@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.fields import write_time
 from contracts.inbound import (
     ApprovalDecision,
@@ -357,9 +357,9 @@ class World:
     def check(self) -> None:
         """Law 4, at every moment: what is SYNCED stands in Spectrum, to the cent."""
         for key, budget in self.budgets.items():
-            if budget.status is Status.SYNCED and budget.version and budget.held_target:
+            if budget.status is Status.SYNCED and budget.version and budget.spectrum_target:
                 self.counts["synced moments checked"] += 1
-                job = Job(*budget.held_target[:2])
+                job = Job(*budget.spectrum_target[:2])
                 self._compare(key, job, expect(self._locks[key, budget.version.number]))
         for lines in self.spectrum.jobs.values():
             for held in lines.values():
@@ -439,7 +439,7 @@ class World:
     def _sync(self, key: BudgetKey) -> None:
         self._finish_export(key)
         budget = self.budgets[key]
-        held = budget.held_target
+        held = budget.spectrum_target
         if held and held[:2] != self.rules.jobs[PROJECT]:
             self._give_free(key)
         version = (

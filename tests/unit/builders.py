@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, Literal
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,
@@ -26,7 +26,7 @@ from handlers.decide import decide
 from handlers.decision import DeadLetter, Outcome, Situation, Step
 from handlers.ids import name_export
 from handlers.rules import CostType, Job, Phase, Rules
-from handlers.validation import EXACT
+from handlers.validation.amounts import EXACT
 
 KEY = BudgetKey(4211, 90071, 55210)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)

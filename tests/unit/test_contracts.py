@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from contracts.cloudevents import Message, Unreadable, read_message, read_project
+from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.reading import read_message, read_project
 from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision, BudgetLocked, ErpAcknowledgement
 from contracts.inbox import copy_to_inbox, open_arrival

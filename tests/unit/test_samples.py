@@ -11,7 +11,7 @@ import pytest
 
 from contracts import samples
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbound import InboundMessage
 from contracts.samples import load_sample
 from contracts.topics import OUTPUTS, SOURCES

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
-from contracts.cloudevents import SOURCE, write_attributes
+from contracts.cloudevents.writing import SOURCE, write_attributes
 from contracts.fields import write_time
 from contracts.inbound import DeadlinePassed
 from contracts.records import Outgoing

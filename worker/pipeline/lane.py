@@ -14,7 +14,7 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Outgoing, Record
 from contracts.topics import TopicNames

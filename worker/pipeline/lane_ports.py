@@ -5,9 +5,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from uuid import UUID
 
+from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.records import Outgoing, Record
-from contracts.budget_key import BudgetKey
 from outbox.batch import DecidedBatch, Suspects
 from outbox.store import Position, StoredRow
 from worker.kafka.group_offsets import GroupOffset, Partition

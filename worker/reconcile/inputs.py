@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message, Unreadable
+from contracts.cloudevents.message import Message, Unreadable
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Place, Record, digest_record
 from contracts.topics import SOURCES

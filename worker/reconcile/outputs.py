@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any, Final
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import Message, read_message
+from contracts.cloudevents.message import Message
+from contracts.cloudevents.reading import read_message
 from contracts.inbound import ApprovalDecision
 from contracts.records import Place, Record
 from contracts.topics import OUTPUTS, SOURCES
-from handlers.decision import show_status
+from handlers.decision import describe_status
 from outbox.audit import Granted, open_snapshot
 from worker.reconcile.context import Reconciliation, tell_place
 from worker.reconcile.findings import Claim, DifferenceKind
@@ -118,7 +119,7 @@ def _judge_missing(
 async def _check_statuses(look: Reconciliation, outputs: _Outputs) -> None:
     claim = look.findings.claim("status", "the latest status of each budget is its state in the database")
     async for budget in look.snapshot.read_budgets():
-        shown = show_status(budget)
+        shown = describe_status(budget)
         if shown is None:
             continue
         if budget.key in outputs.ahead:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents import SOURCE, drop_trace
+from contracts.cloudevents.trace_context import drop_trace
+from contracts.cloudevents.writing import SOURCE
 from contracts.records import Outgoing, Place, Record, digest_record
 from outbox.audit import RowPlace, SentRow, Snapshot
 from worker.kafka.connection import KafkaConnection

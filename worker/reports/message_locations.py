@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Final
 from uuid import UUID
 
-from contracts.cloudevents import drop_trace
+from contracts.cloudevents.trace_context import drop_trace
 from contracts.records import Headers, Place
 from outbox.deployment import SentMessage
 from worker.deployment import Deployment

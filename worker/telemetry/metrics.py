@@ -11,7 +11,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from contracts import topics
-from contracts.cloudevents import Message
+from contracts.cloudevents.message import Message
 from contracts.inbox import Arrival
 from handlers.decision import Verdict
 from outbox.batch import DecidedBatch

@@ -16,7 +16,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from contracts.cloudevents import Message, read_trace
+from contracts.cloudevents.message import Message
+from contracts.cloudevents.trace_context import read_trace
 from contracts.inbox import Arrival
 from contracts.records import Headers, Outgoing, Place
 from handlers.decision import Verdict

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from contracts.cloudevents import Message, read_message
+from contracts.cloudevents.message import Message
+from contracts.cloudevents.reading import read_message
 from contracts.inbound import ApprovalDecision, ErpAcknowledgement, ExportRetry
 from contracts.records import Place, Record
 from contracts.topics import SOURCES

@@ -1,0 +1,1 @@
+"""CloudEvents 1.0 over Kafka: binary and structured mode in, binary mode out."""

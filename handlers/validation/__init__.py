@@ -1,0 +1,1 @@
+"""Everything that is checked before an approver sees a budget, one file per concern; all errors are found at once."""

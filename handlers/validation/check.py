@@ -1,0 +1,67 @@
+"""The two moments of checking: a version as it is taken up, and once more as it is accepted."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from contracts.inbound import BudgetLocked
+from contracts.outbound import BudgetError, Notice
+from handlers.budget import Budget, Proposal, Target
+from handlers.decision import Situation
+from handlers.rules import Rules
+from handlers.spectrum_lines import hash_content
+from handlers.validation.amounts import check_total
+from handlers.validation.errors import Problem
+from handlers.validation.job import check_job, check_same_job
+from handlers.validation.limits import MAX_LINES
+from handlers.validation.lines import map_lines
+from handlers.validation.removed_lines import find_removed_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Valid:
+    """A version that passed: what an approver is asked to accept, and what they should know."""
+
+    proposal: Proposal
+    content_hash: str
+    notices: tuple[Notice, ...]
+
+
+def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Valid | tuple[BudgetError, ...]:
+    """Check a version that is taken up.
+
+    Returns:
+        What an approver is asked to accept, or else everything that is wrong.
+    """
+    rules = situation.rules
+    job = rules.jobs.get(budget.key.project)
+    # Beyond the limit one error is enough: a report on every further line could outgrow a message.
+    mapped = map_lines(lock.lines[:MAX_LINES], rules)
+    errors = (
+        *(problem.of_budget() for problem in _check_line_count(lock)),
+        *(problem.of_budget() for problem in check_total(lock)),
+        *(problem.of_budget() for problem in check_job(job, lock, budget, situation.job_taken_by)),
+        *mapped.errors,
+        *find_removed_lines(mapped.targets, budget.base, rules),
+    )
+    if errors or job is None:
+        return errors
+    target = Target(*job, lock.currency)
+    total = sum(line.original + line.revision for line in mapped.lines)
+    return Valid(Proposal(target, total, mapped.lines), hash_content(target, mapped.lines), mapped.notices)
+
+
+def check_acceptance(budget: Budget, proposal: Proposal, rules: Rules) -> tuple[BudgetError, ...]:
+    """Check what may have changed since the version was taken up: the job, and the base."""
+    targets = frozenset(line.key for line in proposal.lines)
+    return (
+        *(problem.of_budget() for problem in check_same_job(budget, proposal, rules)),
+        *find_removed_lines(targets, budget.base, rules),
+    )
+
+
+def _check_line_count(lock: BudgetLocked) -> Iterator[Problem]:
+    if not lock.lines:
+        yield Problem("lines", "no_lines", "The budget has no lines.")
+    if len(lock.lines) > MAX_LINES:
+        message = f"The budget has {len(lock.lines)} lines; one budget can have at most {MAX_LINES}."
+        yield Problem("lines", "too_many_lines", message)

@@ -1,0 +1,68 @@
+"""Descriptions: in Spectrum they belong to the phase, and all its cost types share one."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from contracts.inbound import BudgetLine
+from handlers.rules import Phase, Rules
+from handlers.validation.errors import Problem
+from handlers.validation.limits import MAX_DESCRIPTION
+
+CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+_SHOWN_CANDIDATES: Final = 3
+
+Candidates = Mapping[str, Mapping[str, None]]
+"""The descriptions that each phase is given, by phase code, in order."""
+
+
+def collect_descriptions(lines: tuple[BudgetLine, ...], rules: Rules) -> Candidates:
+    """Collect what each phase is called; where ``phases.csv`` has a description, that alone counts."""
+    by_map: dict[str, dict[str, None]] = {}
+    by_line: dict[str, dict[str, None]] = {}
+    for line in lines:
+        phase = rules.phases.get(line.cost_code)
+        if phase is None:
+            continue
+        found = by_line.setdefault(phase.phase_code, {})
+        if line.description and not line.description.isspace():
+            found[line.description] = None
+        if phase.description:
+            by_map.setdefault(phase.phase_code, {})[phase.description] = None
+    return by_line | by_map
+
+
+def choose_description(line: BudgetLine, phase: Phase, candidates: Candidates) -> str:
+    """Choose a line's description: its own or its map row's if it counts, else the first of the phase's."""
+    counting = candidates[phase.phase_code]
+    own = phase.description or line.description
+    return own if own in counting else min(counting, default="")
+
+
+def check_phase(phase_code: str, candidates: Candidates) -> Iterator[Problem]:
+    """Check that a phase has exactly one description."""
+    counting = candidates[phase_code]
+    if not counting:
+        yield Problem("description", "description_missing", f"Phase {phase_code} has no description.")
+    if len(counting) > 1:
+        several = ", ".join(repr(description) for description in sorted(counting)[:_SHOWN_CANDIDATES])
+        message = f"The lines of phase {phase_code} disagree about its description: {several}."
+        yield Problem("description", "description_conflict", message)
+
+
+def check_description(description: str, rules: Rules) -> Iterator[Problem]:
+    """Check a description's length, unless the rules have it shortened, and its characters."""
+    if len(description) > MAX_DESCRIPTION and rules.long_descriptions == "reject":
+        message = f"{description!r} has {len(description)} characters; Spectrum takes {MAX_DESCRIPTION}."
+        yield Problem("description", "too_long", message)
+    if CONTROL_CHARACTER.search(description):
+        yield Problem("description", "forbidden_character", f"{description!r} has a control character.")
+
+
+def shorten_description(description: str) -> str:
+    """Cut a description that is too long at a word, or at the limit where its first word is longer."""
+    if len(description) <= MAX_DESCRIPTION:
+        return description
+    at_word = description[: description.rfind(" ", 0, MAX_DESCRIPTION + 1) + 1].rstrip()
+    return at_word or description[:MAX_DESCRIPTION]

@@ -1,0 +1,25 @@
+"""The limits of Spectrum's phase record.
+
+Spectrum cuts what is too long without an error, so nothing that is too long is ever sent.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+MAX_LINES: Final = 2000
+"""Lines of one budget; ours, not Spectrum's. An export of so many lines, all of them new or changed, is 1.2 MB."""
+
+MAX_DESCRIPTION: Final = 25
+"""Characters of a phase's description."""
+
+MAX_UNIT: Final = 3
+"""Characters of a unit of measure."""
+
+MAX_ORIGINAL: Final = Decimal("99999999.99")
+"""The field has 12 characters, with sign and point."""
+
+MAX_REVISION: Final = Decimal("9999999999.99")
+"""Of a change request."""
+
+MAX_QUANTITY: Final = Decimal("9999999.99")
+"""The field has 11 characters, with sign and point."""

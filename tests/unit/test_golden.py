@@ -1,0 +1,127 @@
+"""The bytes that leave: whole histories through the inbox, the decision and the outbox, compared with files.
+
+``python -m tests.unit.test_golden`` writes the files; their diff is what a change means on the wire.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from contracts.cloudevents.writing import write_attributes
+from contracts.inbound import InboundMessage
+from contracts.inbox import Arrival, copy_to_inbox, open_arrival
+from contracts.records import Headers, Place, Record
+from contracts.topics import SOURCES, TopicNames
+from outbox.batch import Loaded, OutboxRow, Suspects, decide_batch
+from tests.unit.builders import (
+    CONCRETE,
+    NOON,
+    RULES,
+    STEEL,
+    accept,
+    acknowledge,
+    lock,
+    pass_deadline,
+    reject,
+    reset,
+    retrieve,
+    retry,
+)
+
+FOLDER: Final = Path(__file__).parent / "golden"
+TOPICS: Final = TopicNames("x.")
+FAILED_LINE: Final = {
+    "phase_code": "05120",
+    "cost_type": "S",
+    "status": "failed",
+    "error_code": "E",
+    "error_description": "closed",
+    "error_column": "Cost_Type",
+}
+HISTORIES: Final[dict[str, tuple[InboundMessage | bytes, ...]]] = {
+    "export_and_resync": (
+        lock(1, STEEL, CONCRETE),
+        accept(),
+        acknowledge("in_progress"),
+        acknowledge("success"),
+        lock(2, CONCRETE | {"revision_amount": "1"}),
+        accept(2),
+        acknowledge("success", 2),
+    ),
+    "rejected_and_retrieved": (lock(), reject(), lock(2), retrieve(2), accept(2)),
+    "invalid": (lock(1, STEEL | {"cost_code": "?", "description": ""}, total_amount="1.001"), accept()),
+    "failed_and_retried": (
+        lock(),
+        accept(),
+        acknowledge("partial", lines=[FAILED_LINE]),
+        retry(),
+        acknowledge("failed", attempt=2),
+        reject(),
+    ),
+    "overdue_and_reset": (
+        lock(),
+        accept(),
+        pass_deadline("acknowledgement", NOON + timedelta(days=1)),
+        reset(),
+        retry(),
+        acknowledge("failed", attempt=2),
+        reset(),
+        lock(2),
+        accept(2),
+    ),
+    "early_and_waiting": (
+        retrieve(2),
+        lock(),
+        accept(2),
+        accept(),
+        lock(2, CONCRETE),
+        acknowledge("success"),
+    ),
+    "dead_letters": (lock(), lock(1, CONCRETE), acknowledge("success"), b"{", b"[1]"),
+}
+
+
+def carry(bodies: Iterable[InboundMessage | bytes]) -> Iterator[Arrival]:
+    """Carry messages through the inbox, a minute apart."""
+    for offset, body in enumerate(bodies):
+        kind = "budget.locked.v1" if isinstance(body, bytes) else body.type
+        topic = next(name for name, models in SOURCES.items() if kind in {model.type for model in models})
+        value = body if isinstance(body, bytes) else body.model_dump_json().encode()
+        headers: Headers = (*write_attributes(kind, "test", f"m{offset}"), ("tracestate", b"a=1"))
+        at = int((NOON + timedelta(minutes=offset)).timestamp() * 1000)
+        copy = copy_to_inbox(Record(Place(TOPICS.full(topic), 3, offset), at, b"k", value, headers), TOPICS.inbox)
+        inbox = Record(Place(copy.topic, 0, offset), at + 5, copy.key, copy.value, copy.headers)
+        yield open_arrival(inbox, TOPICS)
+
+
+def describe(row: OutboxRow) -> Iterator[str]:
+    """Describe one record as it leaves: topic and key, headers, value."""
+    yield f"{row.record.topic} {(row.record.key or b'').decode()}"
+    yield from (f"  {name}: {(value or b'').decode()}" for name, value in row.record.headers)
+    yield f"  {(row.record.value or b'').decode()}"
+
+
+def play(history: str) -> str:
+    """Play a history and describe every verdict and every record that it causes."""
+    loaded = Loaded(frozenset(), {}, {})
+    batch = decide_batch(list(carry(HISTORIES[history])), loaded, RULES, TOPICS, Suspects())
+    lines: list[str] = []
+    for entry in batch.entries:
+        offset = entry.arrival.inbox.place.offset
+        lines.append(f"# {offset}: {entry.verdict}: {entry.detail}")
+        lines.extend(line for row in batch.rows if row.inbox_offset == offset for line in describe(row))
+    lines.extend(f"# became {verdict}: {identity}: {detail}" for identity, verdict, detail in batch.resolved)
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("history", HISTORIES)
+def test_the_bytes_that_leave(history: str) -> None:
+    assert play(history) == (FOLDER / f"{history}.txt").read_text(encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for history in HISTORIES:
+        (FOLDER / f"{history}.txt").write_text(play(history), encoding="utf-8")

@@ -1,20 +1,26 @@
-# `make` lists what there is. Python 3.11 or later and make are enough; everything else comes from here.
+# `make` lists the commands. Python 3.11 or later and make are enough; everything else is installed from here.
 
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV := .venv
+# `make test PYTHON=/path/to/python3.13` has an environment of its own, .venv-3.13, and leaves .venv as it is.
+VENV := .venv$(if $(filter file,$(origin PYTHON)),,-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What the image has: the wheel with the extra for traces, and no tools.
+WHEEL_VENV := $(VENV)-wheel
+WHEEL_READY := $(WHEEL_VENV)/.ready
+ROOMS := contracts handlers outbox worker
 HISTORIES ?= 100000
 SEED ?= 1
 SECONDS ?= 300
 INTO ?=
 BENCH ?=
+TESTS ?=
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## list what there is
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt
@@ -26,30 +32,48 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 .PHONY: setup
-setup: $(READY) ## install everything into .venv; the other targets do it by themselves
+setup: $(READY) ## install everything into .venv; the other commands do this by themselves
 
 .PHONY: demo
-demo: $(READY) ## play real budgets through real Kafka, Postgres and worker, and check what comes of them
+demo: $(READY) ## play real budgets through real Kafka, Postgres and the worker, and check the results
 	@$(BIN)/python -m demo
 
 .PHONY: test
-test: $(READY) ## run every test, on real Kafka and Postgres
-	@$(BIN)/python -m pytest -n 4 --dist worksteal
+test: $(READY) ## run every test, on real Kafka and Postgres (PYTHON=/path/to/python3.13: on another Python)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal --share-servers $(TESTS)
 
 .PHONY: test-unit
-test-unit: $(READY) ## run the tests of the pure rules alone: seconds
-	@$(BIN)/python -m pytest tests/unit
+test-unit: $(READY) ## run the tests that need no server: about half a minute
+	@$(BIN)/python -m pytest -n 2 tests/unit
+
+.PHONY: wheel
+wheel: $(READY) ## build the wheel and the sdist into dist/
+	@rm -rf dist && $(BIN)/python -m hatchling build -d dist
+
+# Built again at each change of a room, and never from an old dist/.
+$(WHEEL_READY): $(READY) README.md LICENSE $(shell find $(ROOMS) -type f -not -name '*.pyc')
+	@$(MAKE) --no-print-directory wheel
+	@rm -rf $(WHEEL_VENV) && $(PYTHON) -m venv $(WHEEL_VENV)
+	@$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		"$$(echo dist/*.whl)[traces]"
+	@touch $@
+
+.PHONY: demo-wheel
+demo-wheel: $(WHEEL_READY) ## play the demo with a worker installed from the wheel, sealed in as in the image
+	@$(WHEEL_VENV)/bin/python -m pip --disable-pip-version-check check
+	@$(WHEEL_VENV)/bin/python -I tests/packaging/root_packages.py
+	@PYTHONPATH= BUDGET_BRIDGE=".ci/sealed $(WHEEL_VENV) budget-bridge" $(BIN)/python -m demo
 
 .PHONY: crashes
 crashes: $(READY) ## kill the worker at each step of a message's way, and reconcile (three minutes)
 	@$(BIN)/python -m tests.exactly_once crashes $(INTO)
 
 .PHONY: chaos
-chaos: $(READY) ## break everything while budgets go round, and reconcile: SECONDS=300 SEED=1
+chaos: $(READY) ## break everything while budgets are carried, and reconcile: SECONDS=300 SEED=1
 	@$(BIN)/python -m tests.exactly_once chaos --seconds $(SECONDS) --seed $(SEED) $(INTO)
 
 .PHONY: guarantees
-guarantees: ## run both, and put their tables into docs/guarantees.md
+guarantees: ## run both, and write their tables into docs/guarantees.md
 	@$(MAKE) --no-print-directory crashes INTO="--into docs/guarantees.md"
 	@$(MAKE) --no-print-directory chaos INTO="--into docs/guarantees.md"
 
@@ -58,11 +82,11 @@ laws: $(READY) ## play random histories against the five laws: HISTORIES=100000 
 	@$(BIN)/python -m tests.laws --histories $(HISTORIES) --seed $(SEED)
 
 .PHONY: bench
-bench: $(READY) ## measure the whole path against its two yardsticks (BENCH=--quick for a look)
+bench: $(READY) ## measure the whole path against its two yardsticks (BENCH=--quick for a short run)
 	@$(BIN)/python -m bench $(BENCH)
 
 .PHONY: check
-check: $(READY) ## everything that CI runs besides the tests: format, lint, types, import rules, docs
+check: $(READY) ## run what CI runs besides the tests: format, lint, types, import rules, docs
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -71,7 +95,7 @@ check: $(READY) ## everything that CI runs besides the tests: format, lint, type
 	@echo "format, lint, types, import rules and docs are in order"
 
 .PHONY: format
-format: $(READY) ## format the code and mend what can be mended by itself
+format: $(READY) ## format the code, and fix what ruff can fix by itself
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
 .PHONY: docs
@@ -79,12 +103,12 @@ docs: $(READY) ## write docs/messages.md from the message models
 	@$(BIN)/python docs/write_messages.py
 
 .PHONY: constraints
-constraints: ## pin every package anew, from pyproject.toml alone
+constraints: ## pin the latest version of every package that pyproject.toml allows
 	@rm -rf .constraints && $(PYTHON) -m venv .constraints
 	@.constraints/bin/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev,traces,watch]'
 	@{ echo "# Written by 'make constraints'."; .constraints/bin/python -m pip freeze --exclude-editable; } > constraints.txt
 	@rm -rf .constraints
 
 .PHONY: clean
-clean: ## remove the environment and all caches
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .lint-imports.log
+clean: ## remove the environments, the caches and what was built
+	@rm -rf .venv .venv-* dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .lint-imports.log

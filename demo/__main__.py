@@ -7,6 +7,7 @@ Spectrum and the people around it.
 import asyncio
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -30,6 +31,8 @@ from demo.stories import COMPANY, STORIES, write_decision, write_lock
 from worker.kafka.connection import KafkaConnection
 
 SOMETHING_OFF: Final = 1
+BUDGET_BRIDGE: Final = tuple(shlex.split(os.environ.get("BUDGET_BRIDGE", ""))) or (sys.executable, "-m", "worker")
+"""What is demonstrated: this checkout, or the command that the environment names, such as one from the wheel."""
 KILLED_BUDGETS: Final = 40
 _FIRST_KILLED_PROJECT: Final = 91001
 
@@ -67,7 +70,7 @@ class Worker:
         """Start it; its log goes to a file."""
         with (self.place.folder / "worker.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "run"],
+                [*BUDGET_BRIDGE, "run"],
                 env=self.place.list_environment(),
                 stdout=log,
                 stderr=log,
@@ -144,7 +147,7 @@ def _list_killed_projects() -> range:
 
 def _run_command(place: Surroundings, command: list[str], fine: Container[int] = (0,)) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "worker", *command],
+        [*BUDGET_BRIDGE, *command],
         env=place.list_environment(),
         check=False,
         capture_output=True,

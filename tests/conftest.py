@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from typing import TYPE_CHECKING
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -17,8 +20,50 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class Addresses(NamedTuple):
+    """The servers that the processes of xdist share."""
+
+    kafka: str
+    postgres: str
+
+
+_SHARED: Final = pytest.StashKey[Addresses]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--share-servers",
+        action="store_true",
+        help="start one Kafka and one PostgreSQL for all processes of xdist, rather than both for each",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers before xdist starts its processes; in such a process, take over where they are."""
+    if hasattr(config, "workerinput"):
+        if shared := config.workerinput.get("servers"):
+            config.stash[_SHARED] = Addresses(*shared)
+    elif config.getoption("share_servers"):
+        stack = ExitStack()
+        config.add_cleanup(stack.close)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-bridge-tests-")))
+        # As root PostgreSQL runs as another user, who has to get to its data.
+        folder.chmod(0o711)
+        config.stash[_SHARED] = Addresses(
+            os.environ.get("KAFKA_BOOTSTRAP") or stack.enter_context(run_kafka(folder / "kafka")).bootstrap,
+            os.environ.get("TEST_DATABASE_URL") or stack.enter_context(run_postgres(folder / "postgres")).url,
+        )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Pass the addresses on to a process of xdist."""
+    if shared := node.config.stash.get(_SHARED, None):
+        node.workerinput["servers"] = tuple(shared)
+
+
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bootstrap address of a Kafka that all tests share.
 
     Topics are the tests' own business: each takes names nobody else uses.
@@ -26,15 +71,21 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if elsewhere := os.environ.get("KAFKA_BOOTSTRAP"):
         yield elsewhere
         return
+    if shared := pytestconfig.stash.get(_SHARED, None):
+        yield shared.kafka
+        return
     with run_kafka(tmp_path_factory.mktemp("kafka"), print) as started:
         yield started.bootstrap
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a PostgreSQL, as a user who may create databases."""
     if elsewhere := os.environ.get("TEST_DATABASE_URL"):
         yield elsewhere
+        return
+    if shared := pytestconfig.stash.get(_SHARED, None):
+        yield shared.postgres
         return
     with run_postgres(tmp_path_factory.mktemp("postgres"), print) as started:
         yield started.url

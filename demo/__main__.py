@@ -25,6 +25,8 @@ from rich.console import Console
 
 from contracts.budget_key import BudgetKey
 from demo.accounting import SpectrumConnector
+from demo.kafka_server import run_kafka
+from demo.postgres_server import run_postgres
 from demo.stage import Data, NotAsExpectedError, Stage, open_stage
 from demo.stories import COMPANY, STORIES, write_decision, write_lock
 from worker.kafka.connection import KafkaConnection
@@ -121,8 +123,6 @@ def _find_servers(stack: ExitStack, folder: Path, tell: Callable[[str], None]) -
     bootstrap, database_url = os.environ.get("KAFKA_BOOTSTRAP"), os.environ.get("TEST_DATABASE_URL")
     if bootstrap and database_url:
         return bootstrap, database_url
-    from demo.servers import run_kafka, run_postgres  # noqa: PLC0415 - only the demo's extra has them
-
     return (
         bootstrap or stack.enter_context(run_kafka(folder / "kafka", tell)).bootstrap,
         database_url or stack.enter_context(run_postgres(folder / "postgres", tell)).url,

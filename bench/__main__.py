@@ -20,7 +20,8 @@ from rich.table import Table
 
 from bench.load import Deployment, stop
 from contracts.records import Record
-from demo.servers import run_kafka, run_postgres
+from demo.kafka_server import run_kafka
+from demo.postgres_server import run_postgres
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 

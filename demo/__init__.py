@@ -1,1 +1,1 @@
-"""The whole job played on real parts; the rest of the program knows nothing of it."""
+"""The whole path played with real parts; nothing else imports it."""

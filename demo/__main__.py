@@ -1,7 +1,7 @@
-"""``python -m demo``: the whole job on real parts, played before your eyes and then checked.
+"""``python -m demo``: the whole path with real parts, shown as it happens and then checked.
 
-It starts Kafka and Postgres unless it is pointed at others, runs the real worker as its own process, and plays
-Spectrum and the people around it.
+It starts Kafka and PostgreSQL unless the environment names others, runs the real worker as a process of its own, and
+plays Spectrum and the people around it.
 """
 
 import asyncio
@@ -25,56 +25,63 @@ import typer
 from rich.console import Console
 
 from contracts.budget_key import BudgetKey
-from demo.accounting import SpectrumConnector
-from demo.stage import Data, NotAsExpectedError, Stage, open_stage
-from demo.stories import COMPANY, STORIES, write_decision, write_lock
+from contracts.topics import TopicNames
+from demo.bridge_client import Data, UnexpectedError, connect_bridge
+from demo.kafka_server import run_kafka
+from demo.postgres_server import run_postgres
+from demo.scenarios import COMPANY, COMPANY_CODE, SCENARIOS, Line, Scene, hash_content, write_acceptance, write_lock
+from demo.spectrum_connector import SpectrumConnector
+from demo.timeline import Timeline
 from worker.kafka.connection import KafkaConnection
 
-SOMETHING_OFF: Final = 1
 BUDGET_BRIDGE: Final = tuple(shlex.split(os.environ.get("BUDGET_BRIDGE", ""))) or (sys.executable, "-m", "worker")
 """What is demonstrated: this checkout, or the command that the environment names, such as one from the wheel."""
-KILLED_BUDGETS: Final = 40
-_FIRST_KILLED_PROJECT: Final = 91001
+
+CHECK_FAILED: Final = 1
+"""Exit code when something is not as it must be."""
+_KILL_PROJECTS: Final = range(91001, 91041)
+"""Projects whose budgets are under way when the worker is killed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Where the demo is played: two servers, and the names used there."""
+class DemoSetup:
+    """The servers that the demo runs on, and the names that it uses there."""
 
     bootstrap: str
     database_url: str
-    topic_prefix: str
+    topics: TopicNames
     folder: Path
 
-    def list_environment(self) -> dict[str, str]:
-        """List what the worker and its commands are configured by."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the worker and its commands."""
         return {
             **os.environ,
             "KAFKA_BOOTSTRAP": self.bootstrap,
-            "KAFKA_GROUP_ID": f"{self.topic_prefix}budget-bridge",
-            "TOPIC_PREFIX": self.topic_prefix,
+            "KAFKA_GROUP_ID": self.topics.full("budget-bridge"),
+            "TOPIC_PREFIX": self.topics.prefix,
             "DATABASE_URL": self.database_url,
             "RULES_DIR": str(self.folder / "rules"),
             "LOG_FORMAT": "json",
         }
 
+    @property
+    def worker_log(self) -> Path:
+        """The file that the worker's log goes to."""
+        return self.folder / "worker.log"
+
 
 @dataclass(slots=True)
-class Worker:
+class WorkerProcess:
     """The real worker, as a process of its own."""
 
-    place: Surroundings
+    setup: DemoSetup
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self) -> None:
-        """Start it; its log goes to a file."""
-        with (self.place.folder / "worker.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [*BUDGET_BRIDGE, "run"],
-                env=self.place.list_environment(),
-                stdout=log,
-                stderr=log,
-            )
+        """Start it."""
+        with self.setup.worker_log.open("ab") as log:
+            self.process = subprocess.Popen([*BUDGET_BRIDGE, "run"], env=self.setup.environment, stdout=log, stderr=log)
 
     def end(self, by: signal.Signals) -> int:
         """End it with a signal; returns its exit code."""
@@ -87,165 +94,171 @@ class Worker:
 
 
 def demo() -> None:
-    """Play real budgets through real parts, and check what comes of them. Nothing needs to be installed."""
+    """Carry budgets from lock to Spectrum with real Kafka, PostgreSQL and worker, and check the outcome."""
     console = Console()
     with ExitStack() as stack:
-        place = stack.enter_context(_prepare(console))
+        setup = stack.enter_context(_prepare(console))
         try:
-            stage = asyncio.run(_play(place, console))
-        except NotAsExpectedError as missing:
-            console.print(f"\n[bold red]✗ {missing}[/bold red]")
-            console.print((place.folder / "worker.log").read_text()[-3000:], markup=False, style="dim")
-            raise typer.Exit(SOMETHING_OFF) from missing
-    failed = [what for what, holds in stage.checks if not holds]
+            checks = asyncio.run(_play(setup, Timeline(console)))
+        except UnexpectedError as error:
+            console.print(f"\n✗ {error}", markup=False, style="bold red")
+            if setup.worker_log.exists():
+                console.print("\nThe worker's log ends with:", style="dim")
+                console.print(setup.worker_log.read_text()[-3000:], markup=False, style="dim")
+            raise typer.Exit(CHECK_FAILED) from error
+    failed = sum(not holds for _, holds in checks)
     if failed:
-        console.print(f"\n[bold red]✗ {len(failed)} of {len(stage.checks)} checks failed[/bold red]")
-        raise typer.Exit(SOMETHING_OFF)
-    console.print(f"\n[bold green]✓ all {len(stage.checks)} checks hold[/bold green]")
+        console.print(f"\n[bold red]✗ {failed} of {len(checks)} checks failed[/bold red]")
+        raise typer.Exit(CHECK_FAILED)
+    console.print(f"\n[bold green]✓ all {len(checks)} checks passed[/bold green]")
 
 
 @contextmanager
-def _prepare(console: Console) -> Iterator[Surroundings]:
+def _prepare(console: Console) -> Iterator[DemoSetup]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-bridge-")))
-        with console.status("starting …") as status:
-            bootstrap, database_url = _find_servers(stack, folder, lambda text: status.update(f"{text} …"))
-            place = Surroundings(bootstrap, database_url, f"demo-{uuid4().hex[:8]}.", folder)
+        with console.status("Starting …") as status:
+            bootstrap, database_url = _find_servers(stack, folder, lambda step: status.update(f"{step} …"))
+            setup = DemoSetup(bootstrap, database_url, TopicNames(f"demo-{uuid4().hex[:8]}."), folder)
             _write_rules(folder / "rules")
-            status.update("migrating the database and making topics …")
-            for command in (["migrate"], ["topics", "--partitions", "4"]):
-                _run_command(place, command)
-        console.print(f"Apache Kafka at {bootstrap}, PostgreSQL beside it, topics under {place.topic_prefix}")
-        yield place
+            for step, command in (
+                ("Creating the database schema", ["migrate"]),
+                ("Creating the topics", ["topics", "--partitions", "4"]),
+            ):
+                status.update(f"{step} …")
+                _run_command(setup, command)
+        console.print(
+            f"Apache Kafka at {bootstrap}, PostgreSQL beside it; topics are named {setup.topics.prefix}*",
+            soft_wrap=True,
+        )
+        yield setup
 
 
-def _find_servers(stack: ExitStack, folder: Path, tell: Callable[[str], None]) -> tuple[str, str]:
-    """Find the servers that the environment names, or start our own; the database is a fresh one."""
-    bootstrap, database_url = os.environ.get("KAFKA_BOOTSTRAP"), os.environ.get("TEST_DATABASE_URL")
-    if bootstrap and database_url:
-        return bootstrap, database_url
-    from demo.servers import run_kafka, run_postgres  # noqa: PLC0415 - only the demo's extra has them
-
+def _find_servers(stack: ExitStack, folder: Path, progress: Callable[[str], None]) -> tuple[str, str]:
+    """Return Kafka's and PostgreSQL's address: those that the environment names, or of servers started here."""
     return (
-        bootstrap or stack.enter_context(run_kafka(folder / "kafka", tell)).bootstrap,
-        database_url or stack.enter_context(run_postgres(folder / "postgres", tell)).url,
+        os.environ.get("KAFKA_BOOTSTRAP") or stack.enter_context(run_kafka(folder / "kafka", progress)).bootstrap,
+        os.environ.get("TEST_DATABASE_URL") or stack.enter_context(run_postgres(folder / "postgres", progress)).url,
     )
 
 
 def _write_rules(folder: Path) -> None:
-    """Write the demo's rules, with the projects of the budgets that are under way when the worker is killed."""
+    """Write the demo's rules, with a job for each project whose budget is under way when the worker is killed."""
     folder.mkdir()
     for file in (files(__package__) / "rules").iterdir():
         (folder / file.name).write_text(file.read_text())
     with (folder / "jobs.csv").open("a") as jobs:
-        jobs.writelines(f"{COMPANY},{project},001,26-{project}\n" for project in _list_killed_projects())
+        jobs.writelines(f"{COMPANY},{project},{COMPANY_CODE},{_name_job(project)}\n" for project in _KILL_PROJECTS)
 
 
-def _list_killed_projects() -> range:
-    return range(_FIRST_KILLED_PROJECT, _FIRST_KILLED_PROJECT + KILLED_BUDGETS)
+def _name_job(project: int) -> str:
+    return f"26-{project}"
 
 
-def _run_command(place: Surroundings, command: list[str], fine: Container[int] = (0,)) -> str:
+def _run_command(setup: DemoSetup, command: list[str], accepted_codes: Container[int] = (0,)) -> str:
     done = subprocess.run(
         [*BUDGET_BRIDGE, *command],
-        env=place.list_environment(),
+        env=setup.environment,
         check=False,
         capture_output=True,
         text=True,
     )
-    if done.returncode not in fine:
-        message = f"budget-bridge {' '.join(command)} ended with {done.returncode}: {done.stderr or done.stdout}"
-        raise NotAsExpectedError(message)
+    if done.returncode not in accepted_codes:
+        problem = f"budget-bridge {' '.join(command)} ended with exit code {done.returncode}"
+        raise UnexpectedError(f"{problem}: {done.stderr or done.stdout}")
     return done.stdout
 
 
-async def _play(place: Surroundings, console: Console) -> Stage:
-    connection = KafkaConnection(place.bootstrap)
+async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
+    """Play every scenario; returns each check and whether it holds."""
+    connection = KafkaConnection(setup.bootstrap)
 
-    async def ask_status(budget: BudgetKey) -> Data:
-        found: Data = json.loads(
-            await asyncio.to_thread(_run_command, place, ["status", str(budget), "--json"], {0, 1}) or "{}"
-        )
-        return found
+    async def read_status(budget: BudgetKey) -> Data:
+        # 1 is the exit code for a budget that does not exist yet.
+        output = await asyncio.to_thread(_run_command, setup, ["status", str(budget), "--json"], {0, 1})
+        status: Data = json.loads(output or "{}")
+        return status
 
-    stage = open_stage(console, connection, place.topic_prefix, ask_status)
-    spectrum = SpectrumConnector(connection, place.topic_prefix)
-    worker = Worker(place)
+    bridge = connect_bridge(connection, setup.topics, read_status)
+    spectrum = SpectrumConnector(connection, setup.topics)
+    scene = Scene(bridge, spectrum, timeline)
+    worker = WorkerProcess(setup)
     worker.start()
     try:
-        await stage.reader.start()
-        async with spectrum.working():
-            for number, story in enumerate(STORIES, 1):
-                _tell_title(console, number, story.__doc__ or "")
-                await story(stage, spectrum)
-            _tell_title(console, len(STORIES) + 1, _kill_worker.__doc__ or "")
-            await _kill_worker(stage, worker)
-            await _check_everything(stage)
-            stopped = worker.end(signal.SIGTERM)
-            stage.check("asked to stop, the worker finishes and ends cleanly", holds=stopped == 0)
+        await bridge.reader.start()
+        async with spectrum.running():
+            for number, scenario in enumerate(SCENARIOS, 1):
+                timeline.print_title(number, scenario.__doc__ or "")
+                await scenario(scene)
+            timeline.print_title(len(SCENARIOS) + 1, _kill_worker.__doc__ or "")
+            await _kill_worker(scene, worker)
+            await _check_everything(scene)
+            exit_code = worker.end(signal.SIGTERM)
+            timeline.check("asked to stop, the worker finishes its work and exits with 0", holds=exit_code == 0)
     finally:
         worker.end(signal.SIGKILL)
-        await stage.reader.close(2.0)
-        await stage.appender.close(2.0)
-    return stage
+        await bridge.reader.close(2.0)
+        await bridge.appender.close(2.0)
+    return timeline.checks
 
 
-def _tell_title(console: Console, number: int, title: str) -> None:
-    console.print(f"\n[bold]{number}. {title.strip()}[/bold]")
-
-
-async def _kill_worker(stage: Stage, worker: Worker) -> None:
-    """The worker is killed in the middle of its work, and started again."""
-    budgets = [BudgetKey(COMPANY, project, 1) for project in _list_killed_projects()]
-    line = ((1, "02-310", "E", "Earthwork and grading", "1000.01"),)
+async def _kill_worker(scene: Scene, worker: WorkerProcess) -> None:
+    """The worker is killed in the middle of its work and started again."""
+    bridge, timeline = scene.bridge, scene.timeline
+    budgets = [BudgetKey(COMPANY, project, 1) for project in _KILL_PROJECTS]
+    lines = (Line(1, "02-310", "E", "Earthwork and grading", "1000.01"),)
     for budget in budgets:
-        await stage.send("budget.locked.v1", budget, 1, write_lock(line))
-        await stage.send("approval.decision.v1", budget, 1, write_decision("accept"))
-    stage.tell("→", "people", f"lock and accept {len(budgets)} budgets")
+        await bridge.send("budget.locked.v1", budget, 1, write_lock(lines))
+        content_hash = hash_content(_name_job(budget.project_id), lines)
+        await bridge.send("approval.decision.v1", budget, 1, write_acceptance(content_hash))
+    timeline.print_event("→", "people", f"lock and accept {len(budgets)} budgets")
 
-    def count(kind: str, **fields: object) -> int:
-        keys = {str(budget) for budget in budgets}
-        return sum(
-            sight.type == kind and sight.key in keys and fields.items() <= sight.data.items() for sight in stage.sights
-        )
+    def count_exports() -> int:
+        return sum(bool(bridge.list_sent("spectrum.export.v1", budget)) for budget in budgets)
 
-    await stage.wait_until(lambda: count("spectrum.export.v1") > 0, "the first of the exports")
+    def count_synced() -> int:
+        last = (bridge.list_sent("budget.status.v1", budget)[-1:] for budget in budgets)
+        return sum(bool(status) and status[0]["status"] == "SYNCED" for status in last)
+
+    await bridge.wait_until(lambda: count_exports() > 0, "the first of the exports")
     worker.end(signal.SIGKILL)
-    stage.tell("✗", "worker", f"killed with SIGKILL; {count('spectrum.export.v1')} exports were out", style="bold red")
+    what = f"is killed by SIGKILL, with {count_exports()} of {len(budgets)} exports sent"
+    timeline.print_event("✗", "worker", what, style="bold red")
     worker.start()
-    stage.tell("→", "worker", "started again")
-    await stage.wait_until(
-        lambda: count("budget.status.v1", status="SYNCED") >= len(budgets), f"{len(budgets)} budgets synced"
+    timeline.print_event("→", "worker", "is started again")
+    await bridge.wait_until(lambda: count_synced() == len(budgets), f"{len(budgets)} budgets synced")
+    timeline.check(
+        f"each of the {len(budgets)} budgets was exported exactly once",
+        holds=all(len(bridge.list_sent("spectrum.export.v1", budget)) == 1 for budget in budgets),
     )
-    exports = Counter(sight.key for sight in stage.sights if sight.type == "spectrum.export.v1")
-    stage.check(
-        f"each of the {len(budgets)} budgets was exported once: none lost, none doubled",
-        holds=all(exports[str(budget)] == 1 for budget in budgets),
-    )
-    for sight in stage.sights:
-        if sight.key in {str(budget) for budget in budgets}:
-            sight.expected = True
+    keys = {str(budget) for budget in budgets}
+    for sent in bridge.sent:
+        sent.was_expected |= sent.key in keys
 
 
-async def _check_everything(stage: Stage) -> None:
-    """Check what must hold over the whole run, whatever the stories were."""
-    stage.console.print("\n[bold]In the end[/bold]")
-    ids = Counter(sight.id for sight in stage.sights)
-    stage.check(f"{len(stage.sights)} messages were sent, each with an id of its own", holds=max(ids.values()) == 1)
-    unexpected = [f"{sight.type} of {sight.key}" for sight in stage.sights if not sight.expected]
-    stage.check("; ".join(["nothing was sent that a story did not expect", *unexpected[:3]]), holds=not unexpected)
+async def _check_everything(scene: Scene) -> None:
+    """Check what must hold over the whole run, whatever the scenarios were."""
+    bridge, timeline = scene.bridge, scene.timeline
+    timeline.console.print("\n[bold]Over the whole run[/bold]")
+    ids = Counter(sent.id for sent in bridge.sent)
+    timeline.check(
+        f"all {len(bridge.sent)} messages that were sent have an id of their own", holds=len(ids) == len(bridge.sent)
+    )
+    unexpected = [f"{sent.type} of {sent.key}" for sent in bridge.sent if not sent.was_expected]
+    what = "every message that was sent was expected by a scenario"
+    timeline.check(": ".join([what, *unexpected[:3]]), holds=not unexpected)
     sequences: dict[str, list[int]] = {}
-    for sight in stage.sights:
-        if sight.type == "budget.status.v1":
-            sequences.setdefault(sight.key, []).append(sight.data["sequence"])
-    stage.check(
-        f"the statuses of all {len(sequences)} budgets came in order, without a gap",
+    for sent in bridge.sent:
+        if sent.type == "budget.status.v1":
+            sequences.setdefault(sent.key, []).append(sent.data["sequence"])
+    timeline.check(
+        f"the statuses of each of the {len(sequences)} budgets came in order and without a gap",
         holds=all(found == list(range(1, len(found) + 1)) for found in sequences.values()),
     )
     budget = BudgetKey(COMPANY, 90071, 55210)
-    told = await stage.ask_status(budget)
-    shown = [sight.data for sight in stage.sights if sight.type == "budget.status.v1" and sight.key == str(budget)]
-    stage.check("`budget-bridge status` tells what the topic tells", holds=told["status"] == shown[-1])
+    status = (await bridge.read_status(budget))["status"]
+    latest = bridge.list_sent("budget.status.v1", budget)[-1]
+    timeline.check("`budget-bridge status` prints what the status topic holds", holds=status == latest)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Fetch the jars of Apache Kafka once, and only the very jars we pinned.
+"""Download the jars of Apache Kafka once, and check them against pinned checksums on every start.
 
-``kafka.lock.toml`` is a lock file of jgo's: the 45 jars of
-``org.apache.kafka:kafka_2.13:4.2.0`` and the binding that lets them log, each with
-its SHA-256. Nothing is resolved here; what is not in the file is not fetched, and a
-jar that differs is refused, on the day it is fetched and on every start after.
+``kafka.lock.toml`` is a lock file of jgo: the 45 jars of ``org.apache.kafka:kafka_2.13:4.2.0`` and the binding that
+lets them log, each with its SHA-256. Nothing is resolved here: a jar that is not in the file is not downloaded, and
+one whose checksum differs is refused.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 VERSION: Final = "4.2.0"
-_FETCHES_AT_ONCE: Final = 8
+_DOWNLOADS_AT_ONCE: Final = 8
 _TIMEOUT_SECONDS: Final = 60
 
 
 class JarRefusedError(Exception):
-    """A jar is not the one that was pinned."""
+    """The checksum of a jar is not the pinned one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One pinned jar."""
+    """One pinned jar, by its Maven coordinates."""
 
     group: str
     artifact: str
@@ -41,40 +40,56 @@ class Jar:
     sha256: str
 
     def place(self, repository: Path) -> Path:
-        """Where it lies in a folder laid out as Maven does."""
+        """Return its path in a Maven repository."""
         name = f"{self.artifact}-{self.version}.jar"
         group = self.group.replace(".", "/")
         return repository / group / self.artifact / self.version / name
 
     def check(self, repository: Path) -> Path:
-        """Return its place, or raise if what lies there is not what was pinned."""
+        """Check the jar in a Maven repository.
+
+        Returns:
+            Its path.
+
+        Raises:
+            JarRefusedError: its checksum is not the pinned one.
+        """
         path = self.place(repository)
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != self.sha256:
-            message = f"{path}: SHA-256 is {found}, pinned is {self.sha256}"
+            message = f"{path}: its SHA-256 is {found}, and {self.sha256} is pinned"
             raise JarRefusedError(message)
         return path
 
 
 def find_cache() -> Path:
-    """Return the folder that outlives the run, in the user's cache."""
+    """Return the folder in the user's cache where the jars are kept between runs."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "budget-bridge" / f"kafka-{VERSION}"
 
 
 def fetch(progress: Callable[[str], None], cache: Path | None = None) -> list[Path]:
-    """Return the class path of Kafka, fetched first where it is not in the cache.
+    """Return the class path of Kafka, downloading the jars unless they are in the cache.
 
-    A fetch fills a folder of its own and is then renamed into place, so the cache is
-    there whole or not at all. Two processes may fetch at once; the second to finish
-    drops its copy.
+    The jars are downloaded into a folder of their own, which is then renamed, so the cache is complete or absent. Two
+    processes may download at the same time; the second to finish drops its copy.
+
+    Args:
+        progress: is called with each step of a download.
+        cache: the folder to keep the jars in; by default the one of ``find_cache``.
+
+    Returns:
+        The paths of all jars.
+
+    Raises:
+        JarRefusedError: the checksum of a jar is not the pinned one.
     """
     jars = _read_lock()
     repository = (cache or find_cache()) / "jars"
     if not repository.exists():
         repository.parent.mkdir(parents=True, exist_ok=True)
-        fetched = Path(tempfile.mkdtemp(prefix="fetching-", dir=repository.parent))
+        fetched = Path(tempfile.mkdtemp(prefix="download-", dir=repository.parent))
         try:
             _fetch_all(jars, fetched, progress)
             _publish(fetched, repository)
@@ -95,7 +110,7 @@ def _fetch_all(jars: list[Jar], repository: Path, progress: Callable[[str], None
     from jgo.config import GlobalSettings  # noqa: PLC0415 - the [demo] extra
     from jgo.maven import MavenContext  # noqa: PLC0415
 
-    # A mirror named in the user's own configuration of jgo replaces Maven Central.
+    # A mirror in the user's own configuration of jgo replaces Maven Central.
     repositories = GlobalSettings.load().repositories or None
     context = MavenContext(repo_cache=repository, remote_repos=repositories, timeout=_TIMEOUT_SECONDS)
 
@@ -105,10 +120,10 @@ def _fetch_all(jars: list[Jar], repository: Path, progress: Callable[[str], None
         jar.check(repository)
         return jar
 
-    progress(f"Fetching Apache Kafka {VERSION}: {len(jars)} jars, 43 MB, only once")
-    with ThreadPoolExecutor(_FETCHES_AT_ONCE) as pool:
+    progress(f"Downloading Apache Kafka {VERSION}: {len(jars)} jars, 43 MB, this once")
+    with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
         for count, jar in enumerate(pool.map(fetch_one, jars), start=1):
-            progress(f"Fetched {count} of {len(jars)}: {jar.artifact} {jar.version}")
+            progress(f"Downloaded {count} of {len(jars)}: {jar.artifact} {jar.version}")
 
 
 def _publish(fetched: Path, repository: Path) -> None:

@@ -1,7 +1,7 @@
-"""What the ERP side does with exports: the reference for its four rules, to be read before building a connector.
+"""What the ERP side does with an export: the reference for its four rules, to be read before building a connector.
 
-No Kafka and no clock here, only what stands in Spectrum and how an export is worked: line by line, so that it can
-break off anywhere and simply be run again. The rules are quoted where they are kept.
+There is no Kafka and no clock here, only what Spectrum holds and how an export is applied: line by line, so that it
+can be interrupted anywhere and simply be applied again. docs/messages.md has the rules; each is named where it is kept.
 """
 
 import re
@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 BRIDGE_REFERENCE: Final = re.compile(r"B[0-9]{7}")
-"""The references under which the bridge books revisions; everything else in a job belongs to others."""
+"""The references under which the bridge books revisions; every other revision in a job belongs to others."""
 
 
-class Job(NamedTuple):
+class SpectrumJob(NamedTuple):
     """A job of one of Spectrum's companies."""
 
     company_code: str
@@ -29,8 +29,8 @@ class LineKey(NamedTuple):
 
 
 @dataclass(slots=True)
-class LineHeld:
-    """One line as Spectrum holds it; amounts in hundredths."""
+class HeldLine:
+    """One line as Spectrum holds it; amounts and quantity in hundredths."""
 
     original: int = 0
     description: str = ""
@@ -38,16 +38,16 @@ class LineHeld:
     quantity: int | None = None
     unit: str | None = None
     revisions: dict[str, int] = field(default_factory=dict)
-    """What is booked, by change reference."""
+    """The amount booked under each change reference."""
 
     @property
     def booked_by_bridge(self) -> int:
-        """What is booked under the bridge's own references."""
+        """The sum of what is booked under the bridge's references."""
         return sum(amount for reference, amount in self.revisions.items() if BRIDGE_REFERENCE.fullmatch(reference))
 
 
-class Wanted(NamedTuple):
-    """One line of an export: how it shall stand."""
+class ReceivedLine(NamedTuple):
+    """One line of an export: what Spectrum must hold; amounts and quantity in hundredths."""
 
     key: LineKey
     description: str
@@ -60,40 +60,41 @@ class Wanted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """An export or re-sync as the ERP side reads it."""
+class ReceivedExport:
+    """An export or resync as the ERP side reads it."""
 
     budget: tuple[int, int, int]
     version: int
     at: datetime
-    """The event's time: of two budgets of one project, it tells which export is the older."""
+    """The event's time: of two budgets of one job, it decides which export is the older one."""
     export_id: str
     base_export_id: str | None
     number: int
     attempt: int
     reference: str
-    job: Job
-    lines: tuple[Wanted, ...]
+    job: SpectrumJob
+    lines: tuple[ReceivedLine, ...]
 
 
-class Refusal(NamedTuple):
-    """Why Spectrum did not take a line, in its own words."""
+class LineRefusal(NamedTuple):
+    """Why Spectrum refused a line, in its own words."""
 
     code: str
     description: str
     column: str
 
 
-class Answer(NamedTuple):
-    """How an attempt ended: ``success``, ``partial`` or ``failed``, and the lines that Spectrum refused."""
+class ApplyResult(NamedTuple):
+    """How an attempt ended, and the lines that Spectrum refused."""
 
     status: str
-    refused: Mapping[LineKey, Refusal] = {}
+    """``success``, ``partial`` or ``failed``."""
+    refused: Mapping[LineKey, LineRefusal] = {}
     message: str | None = None
 
 
-class Begun(NamedTuple):
-    """The last export begun for a budget, and whether it was applied whole."""
+class StartedExport(NamedTuple):
+    """The last export started for a budget, and whether it was applied whole."""
 
     export_id: str
     place: tuple[int, int]
@@ -102,95 +103,101 @@ class Begun(NamedTuple):
 
 @dataclass(slots=True)
 class Spectrum:
-    """What stands in Spectrum, and what the connector notes beside it."""
+    """What Spectrum holds, and what the connector remembers about its exports."""
 
-    jobs: dict[Job, dict[LineKey, LineHeld]] = field(default_factory=dict)
-    refusals: dict[LineKey, Refusal] = field(default_factory=dict)
-    """Lines that Spectrum does not take at the moment."""
-    _begun: dict[tuple[int, int, int], Begun] = field(default_factory=dict)
-    _begun_in_job: dict[Job, tuple[datetime, tuple[int, int, int]]] = field(default_factory=dict)
-    _whole: set[str] = field(default_factory=set)
+    jobs: dict[SpectrumJob, dict[LineKey, HeldLine]] = field(default_factory=dict)
+    refusals: dict[LineKey, LineRefusal] = field(default_factory=dict)
+    """Lines that Spectrum refuses at the moment."""
+    _started: dict[tuple[int, int, int], StartedExport] = field(default_factory=dict)
+    _started_in_job: dict[SpectrumJob, tuple[datetime, tuple[int, int, int]]] = field(default_factory=dict)
+    _applied_whole: set[str] = field(default_factory=set)
 
-    def work(self, order: Order) -> Generator[LineKey, None, Answer]:
-        """Work one attempt; each step writes one line, and the attempt may break off between two of them.
+    def apply(self, export: ReceivedExport) -> Generator[LineKey, None, ApplyResult]:
+        """Apply one attempt.
 
-        "It works the exports of one budget one at a time, in the order of the topic": the caller sees to that.
+        Rule 1 begins here: the caller applies the exports of one budget one at a time, in the order of the topic.
+
+        Yields:
+            The key of each line after it was written; the attempt may be interrupted between two of them.
+
+        Returns:
+            How the attempt ended.
         """
-        # Rule 1: "One that was applied whole is not applied again, only acknowledged again."
-        if order.export_id in self._whole:
-            return Answer("success", message="it stands already")
-        if self._is_older(order):
-            return Answer("failed", message="a newer export has begun")
-        before = self._begin(order)
-        # Rule 2: "Lines that are `same` may be passed over when the last export begun for this budget, noted
-        # before its first line, is `base_export_id`, and was applied whole."
-        base_stands = before is not None and before.whole and before.export_id == order.base_export_id
-        refused: dict[LineKey, Refusal] = {}
-        for line in order.lines:
-            if line.change == "same" and base_stands:
+        # Rule 1: an export that was applied whole is not applied again, only acknowledged again.
+        if export.export_id in self._applied_whole:
+            return ApplyResult("success", message="it was applied before")
+        if self._is_older(export):
+            return ApplyResult("failed", message="a newer export has started")
+        before = self._start(export)
+        # Rule 2: lines that are `same` may be skipped when the last export that was started for this budget is
+        # `base_export_id` and was applied whole.
+        has_base = before is not None and before.whole and before.export_id == export.base_export_id
+        refused: dict[LineKey, LineRefusal] = {}
+        for line in export.lines:
+            if line.change == "same" and has_base:
                 continue
             if refusal := self.refusals.get(line.key):
                 refused[line.key] = refusal
                 continue
-            self._write(order, line)
+            self._write(export, line)
             yield line.key
         if refused:
-            return Answer("partial", refused)
-        # Rule 4: "`success` means that every line stands as the message says."
-        self._begun[order.budget] = Begun(order.export_id, (order.number, order.attempt), whole=True)
-        self._whole.add(order.export_id)
-        return Answer("success")
+            return ApplyResult("partial", refused)
+        # Rule 4: `success` means that Spectrum holds every line as the message has it.
+        self._started[export.budget] = StartedExport(export.export_id, (export.number, export.attempt), whole=True)
+        self._applied_whole.add(export.export_id)
+        return ApplyResult("success")
 
-    def read_amounts(self, job: Job) -> dict[LineKey, int]:
+    def read_amounts(self, job: SpectrumJob) -> dict[LineKey, int]:
         """Read original plus all revisions of each line of a job, in hundredths."""
         return {key: held.original + sum(held.revisions.values()) for key, held in self.jobs.get(job, {}).items()}
 
-    def _is_older(self, order: Order) -> bool:
-        """Tell whether something newer has begun.
+    def _is_older(self, export: ReceivedExport) -> bool:
+        """Check whether a newer attempt has started.
 
-        Rule 1: "Once an export or attempt has begun, nothing of an older one of this budget (lower
-        `export_number`, then lower `attempt`), nor of another budget in the same job, is written any more."
+        Rule 1: once an attempt has started, nothing of an older one is written any more: neither of this budget (by
+        `export_number`, then by `attempt`) nor of another budget in the same job.
         """
-        begun = self._begun.get(order.budget)
-        if begun and (order.number, order.attempt) < begun.place:
+        started = self._started.get(export.budget)
+        if started and (export.number, export.attempt) < started.place:
             return True
-        in_job = self._begun_in_job.get(order.job)
-        return in_job is not None and in_job[1] != order.budget and order.at < in_job[0]
+        in_job = self._started_in_job.get(export.job)
+        return in_job is not None and in_job[1] != export.budget and export.at < in_job[0]
 
-    def _begin(self, order: Order) -> Begun | None:
-        """Note that an attempt begins, before its first line; returns what was begun before it."""
-        before = self._begun.get(order.budget)
-        self._begun[order.budget] = Begun(order.export_id, (order.number, order.attempt), whole=False)
-        self._begun_in_job[order.job] = order.at, order.budget
+    def _start(self, export: ReceivedExport) -> StartedExport | None:
+        """Record that an attempt starts, before its first line is written; returns what was started before it."""
+        before = self._started.get(export.budget)
+        self._started[export.budget] = StartedExport(export.export_id, (export.number, export.attempt), whole=False)
+        self._started_in_job[export.job] = export.at, export.budget
         return before
 
-    def _write(self, order: Order, line: Wanted) -> None:
-        """Make one line stand as the message says.
+    def _write(self, export: ReceivedExport, line: ReceivedLine) -> None:
+        """Make Spectrum hold one line as the message has it.
 
-        Rule 2: "the original is set to the absolute amount; of the revision it books, under `change_reference`
-        and in addition to what is there, what is missing between `revision_amount` and what is booked in that
-        job under the bridge's references". So what others booked stays, and a run that broke off can run again.
+        Rule 2: the original is set to the absolute amount. Of the revision, only what is missing between
+        `revision_amount` and what is booked in this job under the bridge's references is booked, under
+        `change_reference`. So what others booked stays, and an attempt that was interrupted can be applied again.
 
-        Rule 3: "A `zero` for a line that Spectrum does not have, or has at zero, creates nothing and is a
-        success; an `add` of one that it has is a `set`."
+        Rule 3: a `zero` for a line that Spectrum does not have, or holds at zero, creates nothing and is a success;
+        an `add` of a line that it has is a `set`.
         """
-        lines = self.jobs.setdefault(order.job, {})
+        lines = self.jobs.setdefault(export.job, {})
         held = lines.get(line.key)
         if line.change == "zero" and (held is None or (held.original == 0 and held.booked_by_bridge == 0)):
             return
-        held = lines.setdefault(line.key, LineHeld())
+        held = lines.setdefault(line.key, HeldLine())
         held.original = line.original
         held.description = line.description
         held.price_method_code = line.price_method_code
         if line.quantity is not None:
             held.quantity, held.unit = line.quantity, line.unit or held.unit
         if missing := line.revision - held.booked_by_bridge:
-            held.revisions[order.reference] = held.revisions.get(order.reference, 0) + missing
+            held.revisions[export.reference] = held.revisions.get(export.reference, 0) + missing
 
 
-def read_order(data: Mapping[str, Any], at: datetime) -> Order:
-    """Read an export message; ``at`` is its ``ce_time``."""
-    return Order(
+def read_export(data: Mapping[str, Any], at: datetime) -> ReceivedExport:
+    """Read the data of an export message; ``at`` is its ``ce_time``."""
+    return ReceivedExport(
         budget=(data["company_id"], data["project_id"], data["budget_id"]),
         version=data["budget_version"],
         at=at,
@@ -199,37 +206,37 @@ def read_order(data: Mapping[str, Any], at: datetime) -> Order:
         number=data["export_number"],
         attempt=data["attempt"],
         reference=data["change_reference"],
-        job=Job(data["company_code"], data["job_number"]),
+        job=SpectrumJob(data["company_code"], data["job_number"]),
         lines=tuple(_read_line(line) for line in data["lines"]),
     )
 
 
-def write_acknowledgement(order: Order, answer: Answer, at: str) -> dict[str, Any]:
-    """Write the data of ``erp.acknowledgement.v1`` that answers an attempt."""
-    company_id, project_id, budget_id = order.budget
+def write_acknowledgement(export: ReceivedExport, result: ApplyResult, at: str) -> dict[str, Any]:
+    """Write the data of the ``erp.acknowledgement.v1`` that answers an attempt, acknowledged ``at`` that time."""
+    company_id, project_id, budget_id = export.budget
     return {
         "company_id": company_id,
         "project_id": project_id,
         "budget_id": budget_id,
-        "budget_version": order.version,
-        "export_id": order.export_id,
-        "attempt": order.attempt,
-        "status": answer.status,
+        "budget_version": export.version,
+        "export_id": export.export_id,
+        "attempt": export.attempt,
+        "status": result.status,
         "acknowledged_at": at,
-        "message": answer.message,
+        "message": result.message,
         "lines": [
             {
                 **line.key._asdict(),
-                "status": "failed" if line.key in answer.refused else "success",
-                **_tell_refusal(answer.refused.get(line.key)),
+                "status": "failed" if line.key in result.refused else "success",
+                **_describe_refusal(result.refused.get(line.key)),
             }
-            for line in order.lines
-            if answer.status != "failed"
+            for line in export.lines
+            if result.status != "failed"
         ],
     }
 
 
-def _tell_refusal(refusal: Refusal | None) -> dict[str, str]:
+def _describe_refusal(refusal: LineRefusal | None) -> dict[str, str]:
     if refusal is None:
         return {}
     return {
@@ -239,9 +246,9 @@ def _tell_refusal(refusal: Refusal | None) -> dict[str, str]:
     }
 
 
-def _read_line(line: Mapping[str, Any]) -> Wanted:
+def _read_line(line: Mapping[str, Any]) -> ReceivedLine:
     quantity = line.get("original_estimate_quantity")
-    return Wanted(
+    return ReceivedLine(
         LineKey(line["phase_code"], line["cost_type"]),
         line["description"],
         _read_hundredths(line["original_estimate_cost"]),
@@ -254,5 +261,5 @@ def _read_line(line: Mapping[str, Any]) -> Wanted:
 
 
 def _read_hundredths(amount: str) -> int:
-    # Always two places, so dropping the point is exact; a float would not be.
+    # There are always two decimals, so dropping the point is exact; a float would not be.
     return int(amount.replace(".", ""))

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from demo.servers import run_kafka, run_postgres
+from demo.kafka_server import run_kafka
+from demo.postgres_server import run_postgres
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

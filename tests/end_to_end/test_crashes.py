@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from contracts.records import Outgoing
-from demo.servers import Kafka, Postgres, run_kafka, run_postgres
+from demo.kafka_server import Kafka, run_kafka
+from demo.postgres_server import Postgres, run_postgres
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, lock
 

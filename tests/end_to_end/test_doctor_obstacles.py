@@ -11,7 +11,8 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from demo import servers
+from demo import kafka_server
+from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_doctor import ask, tells
 from tests.unit.builders import KEY, accept, lock
@@ -31,10 +32,10 @@ READ, WRITE, CREATE, DESCRIBE_CONFIGS = 3, 4, 5, 10
 @pytest.fixture
 def guarded_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
     """A broker that asks who it is and what he may: its address for those who may all, and for the bridge."""
-    [port] = servers.choose_ports(1)
-    configure = servers._configure_kafka
+    [port] = choose_ports(1)
+    configure = kafka_server._configure_kafka
 
-    def guard(node: servers._Node, nodes: list[servers._Node]) -> str:
+    def guard(node: kafka_server._Node, nodes: list[kafka_server._Node]) -> str:
         lines = []
         for line in (configure(node, nodes).replace("auto.create.topics.enable=false\n", "") + GUARDED).splitlines():
             name, _, value = line.partition("=")
@@ -50,8 +51,8 @@ def guarded_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
         ]
         return "\n".join(lines) + "\n"
 
-    monkeypatch.setattr(servers, "_configure_kafka", guard)
-    with servers.run_kafka(tmp_path / "guarded", print) as started:
+    monkeypatch.setattr(kafka_server, "_configure_kafka", guard)
+    with kafka_server.run_kafka(tmp_path / "guarded", print) as started:
         yield started.bootstrap, f"127.0.0.1:{port}"
 
 

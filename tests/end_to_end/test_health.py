@@ -7,7 +7,7 @@ import urllib.request
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo.servers import choose_ports
+from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, lock
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from demo.servers import choose_ports
+from demo.server_process import choose_ports
 from tests.end_to_end.test_health import ask, wait_for_answer
 from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import accept, lock

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
 from contracts.records import Outgoing, Record
-from demo.servers import choose_ports
+from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_health import ask
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, reject, retry

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from demo.servers import choose_ports, run_kafka, run_kafka_cluster, run_postgres
+from demo.kafka_server import run_kafka, run_kafka_cluster
+from demo.postgres_server import run_postgres
+from demo.server_process import choose_ports
 from tests.exactly_once.chaos import PARTITIONS, Chaos, ChaosDeployment, Report, list_through
 from tests.exactly_once.crashes import Survived, crash_at_all
 from tests.exactly_once.deployment import create_database

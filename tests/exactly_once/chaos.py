@@ -19,7 +19,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
-from demo.servers import Kafka, Postgres, start_all
+from demo.kafka_server import Kafka, start_all
+from demo.postgres_server import Postgres
 from tests.exactly_once.deployment import RunningDeployment
 from tests.exactly_once.people import People
 from tests.exactly_once.proxy import Proxy

@@ -16,7 +16,7 @@ from contracts.budget_key import BudgetKey
 from contracts.fields import read_time, write_time
 from contracts.inbound import ErpAcknowledgement, Inbound
 from contracts.records import Outgoing, Record
-from demo.spectrum import Job, Spectrum, read_order, write_acknowledgement
+from demo.spectrum import Spectrum, SpectrumJob, read_export, write_acknowledgement
 from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import CONCRETE, KEY, STEEL, accept, lock, reject, retry
 from worker.kafka.errors import KafkaDown
@@ -70,7 +70,7 @@ class People:
         """Compare what stands in Spectrum with what was locked last, to the cent."""
         wrong = []
         for key in self._keys:
-            amounts = self._spectrum.read_amounts(Job("001", f"J{key.project_id}"))
+            amounts = self._spectrum.read_amounts(SpectrumJob("001", f"J{key.project_id}"))
             found = {line: Decimal(amount).scaleb(-2) for line, amount in amounts.items() if amount}
             wanted = {
                 ("05120", "S"): _choose_amount(key, self.locked[key]),
@@ -109,7 +109,7 @@ class People:
 
     def _answer(self, record: Record, export: dict[str, Any], cause: str) -> Outgoing:
         at = read_time((dict(record.headers)["ce_time"] or b"").decode())
-        order = read_order(export, at)
+        order = read_export(export, at)
         body = {
             **{name: export[name] for name in ("company_id", "project_id", "budget_id", "budget_version")},
             **{name: export[name] for name in ("export_id", "attempt")},
@@ -117,7 +117,7 @@ class People:
             "acknowledged_at": write_time(datetime.now(UTC)),
         }
         if export["attempt"] > 1 or not _chance(cause, 6):
-            working = self._spectrum.work(order)
+            working = self._spectrum.apply(order)
             while True:
                 try:
                     next(working)

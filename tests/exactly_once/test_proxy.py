@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from demo.servers import choose_ports
+from demo.server_process import choose_ports
 from tests.exactly_once.proxy import Proxy
 
 

@@ -21,7 +21,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from demo import kafka_jars
 from demo.kafka_jars import JarRefusedError
-from demo.servers import ServerFailedError, choose_ports, run_kafka, run_kafka_cluster, run_postgres, start_all
+from demo.kafka_server import run_kafka, run_kafka_cluster, start_all
+from demo.postgres_server import run_postgres
+from demo.server_process import ServerFailedError, choose_ports
 
 
 async def _create_topic(bootstrap: str, topic: str) -> None:
@@ -147,7 +149,7 @@ def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
         pytest.skip("asked of the Linux kernel")
     program = (
         "import sys, time, pathlib\n"
-        "from demo.servers import run_postgres\n"
+        "from demo.postgres_server import run_postgres\n"
         "with run_postgres(pathlib.Path(sys.argv[1])) as postgres:\n"
         "    print(postgres.pid, flush=True)\n"
         "    time.sleep(60)\n"

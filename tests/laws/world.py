@@ -24,7 +24,17 @@ from contracts.inbound import (
     InboundMessage,
 )
 from contracts.outbound import BudgetStatus, SpectrumExport
-from demo.spectrum import Answer, Job, LineHeld, LineKey, Order, Refusal, Spectrum, read_order, write_acknowledgement
+from demo.spectrum import (
+    ApplyResult,
+    HeldLine,
+    LineKey,
+    LineRefusal,
+    ReceivedExport,
+    Spectrum,
+    SpectrumJob,
+    read_export,
+    write_acknowledgement,
+)
 from handlers.budget import Budget, Status
 from handlers.decide import decide
 from handlers.decision import DeadLetter, Outcome, Situation
@@ -75,14 +85,14 @@ class World:
     _seen: set[str] = field(default_factory=set)
     _mail: list[tuple[str, InboundMessage, str]] = field(default_factory=list)
     _told: list[tuple[InboundMessage, str]] = field(default_factory=list)
-    _orders: dict[BudgetKey, list[Order]] = field(default_factory=dict)
-    _working: tuple[Order, Generator[LineKey, None, Answer]] | None = None
+    _orders: dict[BudgetKey, list[ReceivedExport]] = field(default_factory=dict)
+    _working: tuple[ReceivedExport, Generator[LineKey, None, ApplyResult]] | None = None
     _void: dict[BudgetKey, int] = field(default_factory=dict)
     _locks: dict[tuple[BudgetKey, int], BudgetLocked] = field(default_factory=dict)
     _inflight: dict[BudgetKey, Inflight] = field(default_factory=dict)
     _exports: dict[tuple[BudgetKey, int], str] = field(default_factory=dict)
     _sequence: dict[BudgetKey, int] = field(default_factory=dict)
-    _ever_sent: dict[tuple[BudgetKey, Job], set[LineKey]] = field(default_factory=dict)
+    _ever_sent: dict[tuple[BudgetKey, SpectrumJob], set[LineKey]] = field(default_factory=dict)
     _ids: int = 0
 
     def __post_init__(self) -> None:
@@ -98,10 +108,10 @@ class World:
         self.budgets = {key: Budget(key) for key in (BudgetKey(*PROJECT, number) for number in range(1, count + 1))}
         # Somebody else's change requests, which must survive everything.
         for number in ("J1", "J2"):
-            job = self.spectrum.jobs.setdefault(Job("001", number), {})
+            job = self.spectrum.jobs.setdefault(SpectrumJob("001", number), {})
             if self.chance.random() < 0.5:
                 order_line = LineKey("P1", "L")
-                job[order_line] = LineHeld(revisions={"CR-77": OTHERS_BOOKING})
+                job[order_line] = HeldLine(revisions={"CR-77": OTHERS_BOOKING})
 
     # What people and machines do
 
@@ -274,7 +284,7 @@ class World:
         content = export.model_copy(update={"attempt": 0}).model_dump_json()
         same = self._exports.setdefault((key, export.budget_version), content) == content
         hold("law 1: never two different exports for one version", holds=same)
-        order = read_order(export.model_dump(mode="json"), self.now)
+        order = read_export(export.model_dump(mode="json"), self.now)
         self._orders.setdefault(key, []).append(order)
         self._ever_sent.setdefault((key, order.job), set()).update(line.key for line in order.lines)
 
@@ -313,10 +323,10 @@ class World:
             if self.chance.random() < 0.7:
                 self._orders[BudgetKey(*order.budget)].insert(0, order)  # run again by hand
             elif self.chance.random() < 0.8:
-                self._answer(order, Answer("failed"))  # a statement, not a proof
+                self._answer(order, ApplyResult("failed"))  # a statement, not a proof
             return
         self.spectrum.refusals = (
-            {self.chance.choice(order.lines).key: Refusal("E", "closed", "Cost_Type")}
+            {self.chance.choice(order.lines).key: LineRefusal("E", "closed", "Cost_Type")}
             if self.chance.random() < 0.15
             else {}
         )
@@ -334,13 +344,13 @@ class World:
         key = self.chance.choice(waiting)
         order = self._orders[key].pop(0)
         if order.number <= self._void.get(key, 0):
-            self._answer(order, Answer("failed"))
+            self._answer(order, ApplyResult("failed"))
             return
-        self._working = order, self.spectrum.work(order)
+        self._working = order, self.spectrum.apply(order)
         if self.chance.random() < 0.2:
-            self._answer(order, Answer("in_progress"))
+            self._answer(order, ApplyResult("in_progress"))
 
-    def _answer(self, order: Order, answer: Answer) -> None:
+    def _answer(self, order: ReceivedExport, answer: ApplyResult) -> None:
         self.counts[f"ERP {answer.status}"] += 1
         data = write_acknowledgement(order, answer, write_time(self.now))
         if answer.status == "in_progress":
@@ -359,14 +369,14 @@ class World:
         for key, budget in self.budgets.items():
             if budget.status is Status.SYNCED and budget.version and budget.spectrum_target:
                 self.counts["synced moments checked"] += 1
-                job = Job(*budget.spectrum_target[:2])
+                job = SpectrumJob(*budget.spectrum_target[:2])
                 self._compare(key, job, expect(self._locks[key, budget.version.number]))
         for lines in self.spectrum.jobs.values():
             for held in lines.values():
                 others = {name: amount for name, amount in held.revisions.items() if not name.startswith("B")}
                 hold("what others booked stays", holds=others in ({}, {"CR-77": OTHERS_BOOKING}))
 
-    def _compare(self, key: BudgetKey, job: Job, wanted: Expected) -> None:
+    def _compare(self, key: BudgetKey, job: SpectrumJob, wanted: Expected) -> None:
         for line in self._ever_sent.get((key, job), set()) | set(wanted):
             held = self.spectrum.jobs.get(job, {}).get(line)
             original, revision, description = wanted.get(line, (0, 0, None))
@@ -404,7 +414,7 @@ class World:
             if orders:
                 order = orders.pop(0)
                 void = order.number <= self._void.get(key, 0)
-                self._answer(order, Answer("failed") if void else finish(self.spectrum.work(order)))
+                self._answer(order, ApplyResult("failed") if void else finish(self.spectrum.apply(order)))
                 return
 
     def _settle_all(self) -> None:
@@ -479,13 +489,13 @@ def expect(lock: BudgetLocked) -> Expected:
     }
 
 
-def finish(steps: Generator[LineKey, None, Answer]) -> Answer:
+def finish(steps: Generator[LineKey, None, ApplyResult]) -> ApplyResult:
     """Run an attempt to its end."""
     while True:
         try:
             next(steps)
         except StopIteration as ended:
-            answer: Answer = ended.value
+            answer: ApplyResult = ended.value
             return answer
 
 

@@ -19,7 +19,7 @@ import asyncpg
 import pytest
 import yaml
 
-from demo.servers import choose_ports
+from demo.server_process import choose_ports
 from tests.packaging.conftest import ROOT, Built
 
 SEALED = ROOT / ".ci" / "sealed"

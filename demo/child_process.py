@@ -1,10 +1,8 @@
-"""Start a server that dies with us and never runs as root.
+"""A child process that never outlives its parent and never runs as root.
 
-The same file is both sides: ``start`` runs in our process, and the bottom of the
-file runs in the child, which prepares itself and then *becomes* the server by
-``exec``. It is a launcher and not a ``preexec_fn`` because Python code between fork
-and exec can deadlock in a program with threads. It needs nothing but the standard
-library, so it costs about 20 ms.
+This file is both sides: ``start`` runs in the parent, and the code at the bottom runs in the child, which prepares
+itself and then becomes the server by ``exec``. It is a launcher and not a ``preexec_fn`` because Python code between
+fork and exec can deadlock in a program with threads. It imports only the standard library and costs about 20 ms.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOBODY: Final = "nobody"
-"""Who a server runs as when we are root: PostgreSQL refuses to run as root."""
+"""The user that a server runs as when we are root: PostgreSQL refuses to run as root."""
 
 # From <linux/prctl.h> and <linux/capability.h>.
 _PR_SET_PDEATHSIG: Final = 1
@@ -43,25 +41,30 @@ def start(
     death_signal: signal.Signals = signal.SIGKILL,
     unprivileged: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start ``command`` in ``folder``, with all it prints appended to ``log``.
+    """Start a process in a session of its own, so that a Ctrl-C in the terminal reaches us and not it.
 
-    It leads a session of its own, so a Ctrl-C in the terminal reaches us and not it.
+    Args:
+        command: the program and its arguments.
+        log: the file that everything it prints is appended to.
+        folder: its working directory.
+        death_signal: on Linux, the signal that the kernel sends it when we end, even by SIGKILL. The kernel watches
+            the *thread* that starts the child, so only the main thread asks for this; a server that another thread
+            starts is stopped by its context manager alone.
+        unprivileged: run it as the user ``nobody`` where we are root.
 
-    On Linux the kernel sends it ``death_signal`` when we are gone, even by SIGKILL.
-    The kernel watches the *thread* that starts the child, so this is asked for only
-    from the main thread; a server started from another thread is stopped by its
-    context alone.
+    Returns:
+        The process.
     """
-    watched = threading.current_thread() is threading.main_thread()
+    in_main_thread = threading.current_thread() is threading.main_thread()
     launcher = [sys.executable, "-I", "-S", __file__]
-    orders = [
+    arguments = [
         str(os.getpid()),
-        str(int(death_signal) if watched else 0),
+        str(int(death_signal) if in_main_thread else 0),
         NOBODY if unprivileged and os.geteuid() == 0 else "",
     ]
     with log.open("ab") as output:
         return subprocess.Popen(
-            [*launcher, *orders, *map(str, command)],
+            [*launcher, *arguments, *map(str, command)],
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -71,14 +74,14 @@ def start(
 
 
 def give_to_nobody(folder: Path) -> None:
-    """Make ``folder`` one that a server started ``unprivileged`` may write to."""
+    """Let a server that is started ``unprivileged`` write to ``folder``."""
     if os.geteuid() == 0:
         nobody = pwd.getpwnam(NOBODY)
         os.chown(folder, nobody.pw_uid, nobody.pw_gid)
 
 
 def stop(process: subprocess.Popen[bytes], *, by: signal.Signals, within: float) -> None:
-    """Ask ``process`` to end, and end it after ``within`` seconds."""
+    """Send a process a signal, wait up to ``within`` seconds until it ends, and then kill it."""
     if process.poll() is None:
         process.send_signal(by)
     try:
@@ -100,18 +103,17 @@ def _become(parent: int, death_signal: int, user: str, command: list[str]) -> No
     # After the change of user, which clears it.
     if death_signal and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, death_signal)
-        if os.getppid() != parent:  # it was gone before we could ask
-            sys.exit("the parent is gone")
+        if os.getppid() != parent:  # it ended before we could ask
+            sys.exit("the parent process has ended")
     os.execv(command[0], command)  # noqa: S606 - no shell wanted
 
 
 def _drop_root(user: str) -> None:
-    """Become ``user``, still able to pass folders that only root may enter.
+    """Become ``user``, still able to enter folders that only root may enter.
 
-    A virtual environment under /root, or a temporary folder of pytest's, cannot be
-    entered by another user. Rather than opening those folders to everybody, the
-    child keeps the one capability that ignores permissions, CAP_DAC_OVERRIDE, which
-    root in a container has too unless it was taken away on purpose.
+    A virtual environment under /root, or a temporary folder of pytest, cannot be entered by another user. Rather than
+    opening those folders to everybody, the child keeps the one capability that ignores permissions, CAP_DAC_OVERRIDE;
+    root has it in a container too, unless it was taken away on purpose.
     """
     entry = pwd.getpwnam(user)
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None

@@ -1,4 +1,4 @@
-"""Spectrum around its Kafka topics, for the demo: it works each export as it comes and acknowledges it."""
+"""The connector between Spectrum and its topics, for the demo: it applies each export and acknowledges it."""
 
 import asyncio
 import json
@@ -13,7 +13,8 @@ from contracts.cloudevents.writing import write_attributes
 from contracts.fields import read_time, write_time
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
-from demo.spectrum import Job, LineKey, Refusal, Spectrum, read_order, write_acknowledgement
+from contracts.topics import TopicNames
+from demo.spectrum import LineKey, LineRefusal, Spectrum, SpectrumJob, read_export, write_acknowledgement
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.producer import Appender
@@ -23,20 +24,20 @@ _ACKNOWLEDGEMENTS: Final = "spectrum.acknowledgements"
 
 
 class SpectrumConnector:
-    """Reads exports, lets Spectrum work them, and answers."""
+    """Reads exports, applies them to Spectrum, and acknowledges them."""
 
-    def __init__(self, connection: KafkaConnection, topic_prefix: str) -> None:
+    def __init__(self, connection: KafkaConnection, topics: TopicNames) -> None:
         self._spectrum = Spectrum()
-        self._topic = topic_prefix + _ACKNOWLEDGEMENTS
-        self._reader = Consumer(connection, f"spectrum-{uuid4()}", [topic_prefix + _EXPORTS], start="earliest")
+        self._topic = topics.full(_ACKNOWLEDGEMENTS)
+        self._reader = Consumer(connection, f"spectrum-{uuid4()}", [topics.full(_EXPORTS)], start="earliest")
         self._appender = Appender(connection)
-        self._refuse_once: set[LineKey] = set()
+        self._refused_once: set[LineKey] = set()
 
     @asynccontextmanager
-    async def working(self) -> AsyncIterator[None]:
-        """Work beside whatever is inside."""
+    async def running(self) -> AsyncIterator[None]:
+        """Run while the body of the ``with`` runs."""
         await self._reader.start()
-        task = asyncio.create_task(self._work())
+        task = asyncio.create_task(self._run())
         try:
             yield
         finally:
@@ -47,37 +48,37 @@ class SpectrumConnector:
 
     def read_amounts(self, company_code: str, job_number: str) -> Mapping[tuple[str, str], Decimal]:
         """Read original plus revisions of each phase and cost type."""
-        amounts = self._spectrum.read_amounts(Job(company_code, job_number))
+        amounts = self._spectrum.read_amounts(SpectrumJob(company_code, job_number))
         return {(key.phase_code, key.cost_type): Decimal(amount).scaleb(-2) for key, amount in amounts.items()}
 
     def refuse_once(self, phase_code: str, cost_type: str, description: str) -> None:
-        """Let the next export that has this line fail at it."""
+        """Refuse this line in the next export that has it, with an error description."""
         key = LineKey(phase_code, cost_type)
-        self._spectrum.refusals[key] = Refusal("E", description, "Cost_Type")
-        self._refuse_once.add(key)
+        self._spectrum.refusals[key] = LineRefusal("E", description, "Cost_Type")
+        self._refused_once.add(key)
 
-    async def _work(self) -> None:
+    async def _run(self) -> None:
         while True:
             for record in await self._reader.fetch_any(100, 0.1):
-                await self._appender.append([self._answer(record)])
+                await self._appender.append([self._apply(record)])
 
-    def _answer(self, record: Record) -> Outgoing:
+    def _apply(self, record: Record) -> Outgoing:
         headers = {name: value for name, value in record.headers if value is not None}
-        order = read_order(json.loads(record.value or b""), read_time(headers["ce_time"].decode()))
-        working = self._spectrum.work(order)
+        export = read_export(json.loads(record.value or b""), read_time(headers["ce_time"].decode()))
+        steps = self._spectrum.apply(export)
         while True:
             try:
-                next(working)
+                next(steps)
             except StopIteration as ended:
-                answer = ended.value
+                result = ended.value
                 break
-        for key in self._refuse_once & answer.refused.keys():
-            self._refuse_once.discard(key)
+        for key in self._refused_once & result.refused.keys():
+            self._refused_once.discard(key)
             del self._spectrum.refusals[key]
         now = write_time(datetime.now(UTC))
         return Outgoing(
             self._topic,
             record.key,
-            json.dumps(write_acknowledgement(order, answer, now)).encode(),
+            json.dumps(write_acknowledgement(export, result, now)).encode(),
             write_attributes(ErpAcknowledgement.type, "spectrum", str(uuid4()), time=now),
         )

@@ -1,23 +1,27 @@
-"""The command line: ``budget-bridge COMMAND``; which command is found in which file is visible here and nowhere else.
+"""The command line: ``budget-bridge COMMAND``; which command is in which file is visible here and nowhere else.
 
-Exit codes: 0 done; 1 the answer is no, such as an unknown budget; 2 the environment or the rules are broken.
+Exit codes: 0 done; 1 the answer is no, such as an unknown budget; 2 the environment, the rules or a server is broken.
 """
 
 from typing import Final
 
 import typer
 
+from worker.commands.acknowledge import acknowledge
 from worker.commands.dead_letters import dead_letters_app
 from worker.commands.doctor import doctor
 from worker.commands.migrate import migrate_database
-from worker.commands.operator import acknowledge, release, reset, retry
 from worker.commands.prune import prune
 from worker.commands.reconcile import reconcile_everything
 from worker.commands.recover import recover_deployment
+from worker.commands.release import release
+from worker.commands.reset import reset
+from worker.commands.retry import retry
 from worker.commands.rules import rules_app
 from worker.commands.run import run
-from worker.commands.status import show_status
-from worker.commands.topics import make_topics
+from worker.commands.status import print_status
+from worker.commands.topics import create_missing_topics
+from worker.console import never_fail_to_encode
 from worker.watch.command import watch
 
 app: Final = typer.Typer(
@@ -29,11 +33,13 @@ app: Final = typer.Typer(
     epilog="Configured by environment variables; the README lists them.",
 )
 app.command("migrate")(migrate_database)
-app.command("topics")(make_topics)
+app.command("topics")(create_missing_topics)
 app.command("run")(run)
-app.command("status")(show_status)
-for _command in (retry, release, reset, acknowledge):
-    app.command()(_command)
+app.command("status")(print_status)
+app.command("retry")(retry)
+app.command("release")(release)
+app.command("reset")(reset)
+app.command("acknowledge")(acknowledge)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(rules_app, name="rules")
 app.command("doctor")(doctor)
@@ -43,5 +49,11 @@ app.command("prune")(prune)
 app.command("watch")(watch)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run the command that the arguments name."""
+    never_fail_to_encode()
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from contracts.topics import TopicNames
 from worker.kafka.admin import count_partitions
-from worker.kafka.connection import KafkaConnection
+from worker.kafka.connection import KafkaConnection, connect_kafka
 from worker.kafka.group_offsets import GroupOffset, read_group_offsets
+from worker.settings import ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,13 @@ class Deployment:
     database_url: str
     group_id: str
     topics: TopicNames
+
+
+def make_deployment(settings: ServerSettings) -> Deployment:
+    """Make the deployment that the settings name; opens no connection."""
+    return Deployment(
+        connect_kafka(settings), settings.database_url.get_secret_value(), settings.kafka_group_id, settings.topics
+    )
 
 
 async def read_lane_offsets(scene: Deployment) -> dict[int, GroupOffset]:

@@ -1,4 +1,4 @@
-"""What an operator says to a budget: a message like any other, so that it has a place in the log and stays for good."""
+"""Messages by which operators act on a budget: messages like any other, so that the log and the history keep them."""
 
 import json
 from typing import Any, Final, Literal
@@ -15,28 +15,39 @@ from worker.kafka.producer import Appender
 
 _ACKNOWLEDGEMENTS: Final = "spectrum.acknowledgements"
 
-Said = ExportRetry | BudgetRelease | BudgetReset | ErpAcknowledgement
+OperatorMessage = ExportRetry | BudgetRelease | BudgetReset | ErpAcknowledgement
 
 
-def say_retry(key: BudgetKey, version: int, by: str, reason: str) -> ExportRetry:
-    """Ask for the last export to be sent again."""
+def make_retry(key: BudgetKey, version: int, by: str, reason: str) -> ExportRetry:
+    """Make the message that sends the last export again."""
     return ExportRetry(**key._asdict(), budget_version=version, requested_by=by, reason=reason)
 
 
-def say_release(key: BudgetKey, version: int, by: str, reason: str, action: Literal["retry", "skip"]) -> BudgetRelease:
-    """Let a budget on hold go on."""
+def make_release(key: BudgetKey, version: int, by: str, reason: str, action: Literal["retry", "skip"]) -> BudgetRelease:
+    """Make the message that ends the hold of a budget."""
     return BudgetRelease(**key._asdict(), budget_version=version, requested_by=by, reason=reason, action=action)
 
 
-def say_reset(key: BudgetKey, version: int, by: str, reason: str) -> BudgetReset:
-    """Give the job of a budget free."""
+def make_reset(key: BudgetKey, version: int, by: str, reason: str) -> BudgetReset:
+    """Make the message that releases the job of a budget."""
     return BudgetReset(**key._asdict(), budget_version=version, requested_by=by, reason=reason)
 
 
-def say_acknowledgement(
+def make_acknowledgement(
     status: BudgetStatus, by: str, reason: str, answer: Literal["success", "failed"], at: str
 ) -> ErpAcknowledgement:
-    """Answer the last attempt of the current version's export in Spectrum's place."""
+    """Make the acknowledgement of the current version's last export attempt that Spectrum did not send.
+
+    Args:
+        status: the current status of the budget; it has an export.
+        by: who acknowledges it.
+        reason: why.
+        answer: what Spectrum made of the export.
+        at: when it was acknowledged, RFC 3339.
+
+    Returns:
+        The message.
+    """
     return ErpAcknowledgement.model_validate(
         {
             "company_id": status.company_id,
@@ -47,18 +58,25 @@ def say_acknowledgement(
             "attempt": status.attempt,
             "status": answer,
             "acknowledged_at": at,
-            "message": f"said by {by}: {reason}",
+            "message": f"acknowledged by {by}: {reason}",
         }
     )
 
 
-async def send_said(kafka: KafkaConnection, topics: TopicNames, said: Said) -> str:
-    """Send what an operator says; gives the id under which history will have it."""
+async def send_operator_message(kafka: KafkaConnection, topics: TopicNames, message: OperatorMessage) -> str:
+    """Append a message to its source topic.
+
+    Returns:
+        The id under which history keeps it.
+
+    Raises:
+        KafkaDown: it may or may not have been appended.
+    """
     message_id = str(uuid4())
-    data: dict[str, Any] = said.model_dump(mode="json")
-    headers = write_attributes(said.type, f"{SOURCE}/operator", message_id)
-    topic = _ACKNOWLEDGEMENTS if isinstance(said, ErpAcknowledgement) else COMMANDS
-    key = str(said.key).encode()
+    data: dict[str, Any] = message.model_dump(mode="json")
+    headers = write_attributes(message.type, f"{SOURCE}/operator", message_id)
+    topic = _ACKNOWLEDGEMENTS if isinstance(message, ErpAcknowledgement) else COMMANDS
+    key = str(message.key).encode()
     appender = Appender(kafka)
     try:
         await appender.append([Outgoing(topics.full(topic), key, json.dumps(data).encode(), headers)])

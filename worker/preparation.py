@@ -8,7 +8,7 @@ from contracts.topics import SOURCES, TopicNames, list_topics
 from handlers.rules import Rules
 from outbox.deployment import find_held_jobs, fix_inbox_partitions, keep_rules, read_deployment_id
 from outbox.migrate import open_checked_session
-from worker.doctor.topics import find_small
+from worker.doctor.topics import find_size_shortfall
 from worker.kafka.admin import TopicState, count_partitions, describe_topics
 from worker.kafka.connection import KafkaConnection, connect_kafka
 from worker.kafka.group_offsets import read_group_offsets
@@ -74,7 +74,7 @@ def list_too_small(described: Mapping[str, TopicState | None], topics: TopicName
     problems = []
     for setup in list_topics():
         topic = described.get(topics.full(setup.name))
-        if topic and setup.name not in SOURCES and (small := find_small(topic, setup)):
+        if topic and setup.name not in SOURCES and (small := find_size_shortfall(topic, setup)):
             problems.append(
                 f"{topics.full(setup.name)} takes messages of {small[0]} bytes, and they can have {small[1]}: set its "
                 f"max.message.bytes to {small[1]}, as `budget-bridge topics` does for topics that it makes"

@@ -1,6 +1,6 @@
-"""What the environment says: where Kafka, Postgres and the rules are. The core never sees any of it.
+"""Settings from the environment: where Kafka, Postgres and the rules are. The core never sees any of them.
 
-Everything that is wrong is told at once, each with the variable that it is about.
+Every problem is reported at once, each with the variable that causes it.
 """
 
 import re
@@ -24,7 +24,7 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 class ConfigurationError(Exception):
-    """What keeps the bridge from starting: every problem, one sentence each."""
+    """The environment or the files are broken: every problem, one sentence each."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("; ".join(problems))
@@ -32,7 +32,7 @@ class ConfigurationError(Exception):
 
 
 class KafkaSettings(BaseSettings):
-    """How to reach Kafka, and under which names."""
+    """How to reach Kafka, and the names of the group and the topics."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
 
@@ -50,7 +50,7 @@ class KafkaSettings(BaseSettings):
 
     @property
     def topics(self) -> TopicNames:
-        """What the topics are called in this deployment."""
+        """The names of the topics in this deployment."""
         return TopicNames(self.topic_prefix)
 
     @field_validator("kafka_bootstrap")
@@ -112,7 +112,7 @@ class DatabaseSettings(BaseSettings):
         try:
             parts = urlsplit(value.get_secret_value())
         except ValueError:
-            # What urlsplit says of it may hold the password.
+            # The message of urlsplit may hold the password.
             parts = None
         if parts is None or parts.scheme not in {"postgres", "postgresql"}:
             message = 'a URL such as "postgresql://user:password@host:5432/name" is expected'
@@ -144,7 +144,7 @@ class ServerSettings(KafkaSettings, DatabaseSettings):
 
 
 class HttpSettings(BaseSettings):
-    """Where a process tells how it is."""
+    """Where a process serves its health and its metrics."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
 
@@ -156,7 +156,7 @@ class WatcherSettings(KafkaSettings, HttpSettings):
 
 
 class TracesSettings(BaseSettings):
-    """Where traces go, in OpenTelemetry's own variables; its other ones it reads itself."""
+    """Where traces go, in OpenTelemetry's own variables; it reads its other variables itself."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
 
@@ -167,7 +167,7 @@ class TracesSettings(BaseSettings):
 
     @property
     def are_wanted(self) -> bool:
-        """Whether there is a place that they go to."""
+        """Whether there is an endpoint to send traces to."""
         named = self.otel_exporter_otlp_endpoint or self.otel_exporter_otlp_traces_endpoint
         return bool(named) and not self.otel_sdk_disabled
 
@@ -177,7 +177,17 @@ class WorkerSettings(ServerSettings, RulesSettings, HttpSettings, TracesSettings
 
 
 def read_settings(kind: type[Settings]) -> Settings:
-    """Read settings from the environment; raises ``ConfigurationBroken`` with every problem."""
+    """Read settings from the environment.
+
+    Args:
+        kind: which settings.
+
+    Returns:
+        The settings.
+
+    Raises:
+        ConfigurationError: every problem, each with its variable.
+    """
     try:
         return kind()
     except ValidationError as error:

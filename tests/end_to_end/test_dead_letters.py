@@ -1,4 +1,4 @@
-"""What was set aside can be found, looked at and sent back."""
+"""Dead letters can be listed, shown and sent back."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import KEY, STEEL, lock
 
 
-async def say(bridge: Bridge, *arguments: str) -> subprocess.CompletedProcess[str]:
+async def run(bridge: Bridge, *arguments: str) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(bridge.command, "dead-letters", *arguments)
 
 
@@ -24,40 +24,40 @@ async def test_list_show_and_replay(bridge: Bridge) -> None:
     await bridge.send(lock(1, STEEL | {"original_amount": "1.00"}), message_id="m3")
     await bridge.wait_until(lambda: len(bridge.dead_letters()) == 3, "the dead letters")
 
-    found = {one["reason"]: one for one in json.loads((await say(bridge, "list", "--json")).stdout)}
+    found = {one["reason"]: one for one in json.loads((await run(bridge, "list", "--json")).stdout)}
     assert set(found) == {"unreadable", "conflicting_content"}
-    [conflicting] = json.loads((await say(bridge, "list", "--json", "--budget", str(KEY))).stdout)
+    [conflicting] = json.loads((await run(bridge, "list", "--json", "--budget", str(KEY))).stdout)
     assert (conflicting["message_id"], conflicting["reason"]) == ("m3", "conflicting_content")
-    unreadable = json.loads((await say(bridge, "list", "--json", "--reason", "unreadable")).stdout)
+    unreadable = json.loads((await run(bridge, "list", "--json", "--reason", "unreadable")).stdout)
     assert len(unreadable) == 2
-    assert json.loads((await say(bridge, "list", "--json", "--since", "2099-01-01")).stdout) == []
+    assert json.loads((await run(bridge, "list", "--json", "--since", "2099-01-01")).stdout) == []
 
-    shown = {one["id"]: (await say(bridge, "show", one["id"])).stdout for one in unreadable}
+    shown = {one["id"]: (await run(bridge, "show", one["id"])).stdout for one in unreadable}
     assert any("data.total_amount" in told and '"total_amount": "much"' in told for told in shown.values())
     assert any("ff 00" in told for told in shown.values())
-    assert (await say(bridge, "show", "00000000-0000-0000-0000-000000000000")).returncode == 1
+    assert (await run(bridge, "show", "00000000-0000-0000-0000-000000000000")).returncode == 1
 
-    refused = await say(bridge, "replay", conflicting["id"])
+    refused = await run(bridge, "replay", conflicting["id"])
     assert (refused.returncode, "under a new id" in refused.stderr) == (1, True)
     [much] = [letter for letter, told in shown.items() if "much" in told]
-    assert (await say(bridge, "replay", much)).returncode == 0
+    assert (await run(bridge, "replay", much)).returncode == 0
     # Its cause is not gone: it is set aside once more, from its new place.
     await bridge.wait_until(lambda: len(bridge.dead_letters()) == 4, "another dead letter")
     values = [record.value for record in bridge.dead_letters()]
     assert values.count(broken) == 2
 
 
-async def test_what_can_be_read_now_is_admitted_once(deployment: RunningDeployment) -> None:
-    """Its cause was an older code; however often it is sent back, it counts once."""
+async def test_a_record_that_can_be_read_now_is_admitted_once(deployment: RunningDeployment) -> None:
+    """Its cause was an older version of the code; however often it is sent back, it counts once."""
     older = deployment.start_planted(KNOWS_NOT="budget.locked.v1")
     await deployment.send(lock(), message_id="m1")
     await deployment.wait_until(lambda: len(deployment.dead_letters()) == 1, "the dead letter")
     await deployment.stop(older)
-    [letter] = json.loads((await say(deployment, "list", "--json")).stdout)
+    [letter] = json.loads((await run(deployment, "list", "--json")).stdout)
     assert letter["reason"] == "unknown_type"
     deployment.start()
     for _ in range(3):
-        assert (await say(deployment, "replay", letter["id"])).returncode == 0
+        assert (await run(deployment, "replay", letter["id"])).returncode == 0
     await deployment.wait_for("approval.requested.v1")
     findings = await deployment.wait_until_carried()
     assert findings.claims["verdicts"].notes["repeats of a message"] == 2

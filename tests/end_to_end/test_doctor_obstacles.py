@@ -1,4 +1,4 @@
-"""What keeps the doctor itself from looking is told as well, and nothing is called wrong that is only busy."""
+"""What keeps the doctor itself from a check is reported as well, and what is only busy is no error."""
 
 import asyncio
 import secrets
@@ -12,9 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from demo import kafka_server
-from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
-from tests.end_to_end.test_doctor import ask, tells
+from tests.end_to_end.test_doctor import ask, reports
 from tests.unit.builders import KEY, accept, lock
 
 # Anonymous may do everything, bridge only what it is granted; topics come into being when they are asked for.
@@ -31,7 +30,7 @@ READ, WRITE, CREATE, DESCRIBE_CONFIGS = 3, 4, 5, 10
 
 @pytest.fixture
 def guarded_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
-    """A broker that asks who it is and what he may: its address for those who may all, and for the bridge."""
+    """A broker that authenticates and authorizes: its address for those who may all, and for the bridge."""
     [port] = choose_ports(1)
     configure = kafka_server._configure_kafka
 
@@ -57,7 +56,7 @@ def guarded_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[t
 
 
 async def grant(direct: str, kind: int, prefix: str, *operations: int) -> None:
-    """Let the bridge do something with all that has this prefix."""
+    """Grant the bridge operations on everything with this prefix."""
     admin = AIOKafkaAdminClient(bootstrap_servers=direct)
     await admin.start()
     try:
@@ -69,18 +68,18 @@ async def grant(direct: str, kind: int, prefix: str, *operations: int) -> None:
         await admin.close()
 
 
-async def test_a_role_that_may_nothing(bridge: Bridge) -> None:
+async def test_a_role_without_rights(bridge: Bridge) -> None:
     connection = await asyncpg.connect(bridge.database_url)
     role = f"narrow_{secrets.token_hex(4)}"
     try:
         await connection.execute(f"create role {role} login password 'narrow'")
         parts = urlsplit(bridge.database_url)
         narrow = urlunsplit(parts._replace(netloc=f"{role}:narrow@{parts.netloc.rpartition('@')[2]}"))
-        await tells(bridge, "select on migrations", "grant them", DATABASE_URL=narrow)
-        await tells(bridge, "nobody is in it", "budget-bridge run", DATABASE_URL=narrow)
+        await reports(bridge, "select on migrations", "grant them", DATABASE_URL=narrow)
+        await reports(bridge, "has no members", "budget-bridge run", DATABASE_URL=narrow)
         name = parts.path.strip("/")
         await connection.execute(f"revoke connect on database {name} from public")
-        await tells(bridge, "it does not answer", "mend DATABASE_URL", DATABASE_URL=narrow)
+        await reports(bridge, "it does not answer", "fix DATABASE_URL", DATABASE_URL=narrow)
     finally:
         await connection.execute(f"drop role {role}")
         await connection.close()
@@ -89,16 +88,16 @@ async def test_a_role_that_may_nothing(bridge: Bridge) -> None:
 async def test_settings_that_only_a_connection_shows_to_be_broken(bridge: Bridge) -> None:
     parts = urlsplit(bridge.database_url)
     no_port = urlunsplit(parts._replace(netloc="user:secret@localhost:port"))
-    await tells(bridge, "DATABASE_URL: its host and port", "the environment", DATABASE_URL=no_port)
+    await reports(bridge, "DATABASE_URL: its host and port", "the environment", DATABASE_URL=no_port)
     no_certificate = bridge.folder / "ca.pem"
     no_certificate.write_text("no certificate")
     secured = {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CAFILE": str(no_certificate)}
-    await tells(bridge, "KAFKA_SSL_CAFILE", "the environment", **secured)
+    await reports(bridge, "KAFKA_SSL_CAFILE", "the environment", **secured)
     shown = await asyncio.to_thread(bridge.command, "doctor", RULES_DIR="/nowhere/[/rules]")
     assert "there is no folder /nowhere/[/rules]" in shown.stdout, shown.stderr
 
 
-async def test_while_much_is_under_way_nothing_is_wrong(bridge: Bridge) -> None:
+async def test_a_busy_deployment_has_no_errors(bridge: Bridge) -> None:
     bridge.start()
     keys = [KEY._replace(project_id=project) for project in range(1, 401)]
     await bridge.send(lock(1, key=keys[0]))
@@ -113,8 +112,8 @@ async def test_while_much_is_under_way_nothing_is_wrong(bridge: Bridge) -> None:
     try:
         for _ in range(6):
             _, checks = await ask(bridge)
-            told = [check for check in checks if check["state"] != "ok" and check["about"] in {"lanes", "sources"}]
-            assert told == []
+            problems = [check for check in checks if check["state"] != "ok" and check["about"] in {"lanes", "sources"}]
+            assert problems == []
     finally:
         loading.cancel()
     await bridge.wait_until_carried()
@@ -130,7 +129,7 @@ async def test_an_inbox_that_is_another_one_of_the_same_length(bridge: Bridge) -
     connection = await asyncpg.connect(bridge.database_url)
     await connection.execute("update positions set last_hash = 'other' where last_hash is not null")
     await connection.close()
-    await tells(bridge, "is not the one that was read there", "budget-bridge recover --dry-run")
+    await reports(bridge, "is not the one that was read there", "budget-bridge recover --dry-run")
 
 
 async def test_what_kafka_does_not_permit(bridge: Bridge, guarded_kafka: tuple[str, str]) -> None:
@@ -141,16 +140,16 @@ async def test_what_kafka_does_not_permit(bridge: Bridge, guarded_kafka: tuple[s
         "KAFKA_SASL_USERNAME": "bridge",
         "KAFKA_SASL_PASSWORD": "secret",
     }
-    await tells(bridge, "SaslAuthenticationFailed", "security settings", **user | {"KAFKA_SASL_PASSWORD": "wrong"})
-    await tells(bridge, "group: Kafka does not permit", "the ACLs that docs/operations.md lists", **user)
+    await reports(bridge, "SaslAuthenticationFailed", "security settings", **user | {"KAFKA_SASL_PASSWORD": "wrong"})
+    await reports(bridge, "group: Kafka does not permit", "the ACLs that docs/operations.md lists", **user)
     await grant(direct, TOPIC, bridge.prefix, CREATE)
     done = await asyncio.to_thread(bridge.command, "topics", **user)
     assert done.returncode == 0, done.stderr
-    await tells(bridge, "bridge.inbox may not be described", "the ACLs that docs/operations.md lists", **user)
+    await reports(bridge, "bridge.inbox may not be described", "the ACLs that docs/operations.md lists", **user)
 
     await grant(direct, TOPIC, bridge.prefix, READ, WRITE)
     await grant(direct, GROUP, bridge.prefix, READ)
-    await tells(bridge, "the settings of", "DescribeConfigs", **user)
+    await reports(bridge, "the settings of", "DescribeConfigs", **user)
     await grant(direct, TOPIC, bridge.prefix, DESCRIBE_CONFIGS)
     await grant(direct, TRANSACTIONAL_ID, bridge.prefix, WRITE)
     bridge.settings |= user
@@ -171,7 +170,7 @@ async def test_what_kafka_does_not_permit(bridge: Bridge, guarded_kafka: tuple[s
 async def test_asking_for_topics_makes_none(bridge: Bridge, guarded_kafka: tuple[str, str]) -> None:
     direct, _ = guarded_kafka
     for _ in range(2):
-        await tells(bridge, "bridge.inbox is missing", "budget-bridge topics", KAFKA_BOOTSTRAP=direct)
+        await reports(bridge, "bridge.inbox is missing", "budget-bridge topics", KAFKA_BOOTSTRAP=direct)
         refused = await asyncio.to_thread(bridge.command, "run", KAFKA_BOOTSTRAP=direct)
         assert (refused.returncode, "topics are missing" in refused.stderr) == (2, True)
     admin = AIOKafkaAdminClient(bootstrap_servers=direct)

@@ -1,4 +1,4 @@
-"""What an operator says: with a name and a reason, with an answer, and in the history for good."""
+"""Operators' commands: each with a name and a reason, with a verdict, and kept in the history."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock
 WHO = ("--by", "olga", "--why", "the period is open again")
 
 
-async def say(bridge: Bridge, *arguments: str) -> subprocess.CompletedProcess[str]:
+async def run(bridge: Bridge, *arguments: str) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(bridge.command, *arguments)
 
 
@@ -18,19 +18,19 @@ async def test_retry_acknowledge_and_reset(bridge: Bridge) -> None:
     bridge.start()
     await bridge.send(lock())
     await bridge.wait_for("approval.requested.v1")
-    too_early = await say(bridge, "retry", str(KEY), *WHO)
+    too_early = await run(bridge, "retry", str(KEY), *WHO)
     assert (too_early.returncode, "refused: not_failed" in too_early.stdout) == (1, True)
-    none = await say(bridge, "acknowledge", str(KEY), *WHO, "--status", "success", "--yes")
+    none = await run(bridge, "acknowledge", str(KEY), *WHO, "--status", "success", "--yes")
     assert (none.returncode, "no export that could be acknowledged" in none.stderr) == (1, True)
     await bridge.send(accept())
     await bridge.wait_for("spectrum.export.v1")
     await bridge.send(acknowledge("failed"))
     await bridge.wait_for("budget.status.v1", status="EXPORT_FAILED")
 
-    again = await say(bridge, "retry", str(KEY), *WHO)
+    again = await run(bridge, "retry", str(KEY), *WHO)
     assert (again.returncode, "applied: sent again for olga: the period is open again" in again.stdout) == (0, True)
     await bridge.wait_for("spectrum.export.v1", attempt=2)
-    answered = await say(bridge, "acknowledge", str(KEY), *WHO, "--status", "success", "--yes")
+    answered = await run(bridge, "acknowledge", str(KEY), *WHO, "--status", "success", "--yes")
     assert answered.returncode == 0, answered.stdout + answered.stderr
     await bridge.wait_for("budget.status.v1", status="SYNCED")
 
@@ -41,17 +41,17 @@ async def test_retry_acknowledge_and_reset(bridge: Bridge) -> None:
         capture_output=True,
         text=True,
     )
-    assert (unsure.returncode, "Look there first" in unsure.stdout) == (1, True)
-    done = await say(bridge, "reset", str(KEY), *WHO, "--yes")
+    assert (unsure.returncode, "Check Spectrum first" in unsure.stdout) == (1, True)
+    done = await run(bridge, "reset", str(KEY), *WHO, "--yes")
     assert (done.returncode, "2 exports or attempts were sent" in done.stdout) == (0, True)
     await bridge.wait_for("budget.returned.v1", cause="reset", returned_by="olga")
     await bridge.send(lock(2, STEEL))
     await bridge.wait_for("approval.requested.v1", budget_version=2, kind="export")
-    told = json.loads((await say(bridge, "status", str(KEY), "--json")).stdout)
+    told = json.loads((await run(bridge, "status", str(KEY), "--json")).stdout)
     said = [entry["detail"] for entry in told["history"] if entry["source"] == "budget-bridge/operator"]
     assert [detail for detail in said if "olga: the period is open again" in detail] == [said[1], said[3]]
 
 
 async def test_nobody_answers_and_nothing_is_known(bridge: Bridge) -> None:
-    assert (await say(bridge, "release", "1/2/3", *WHO)).returncode == 1
-    assert (await say(bridge, "release", "nonsense", *WHO)).returncode == 2
+    assert (await run(bridge, "release", "1/2/3", *WHO)).returncode == 1
+    assert (await run(bridge, "release", "nonsense", *WHO)).returncode == 2

@@ -1,4 +1,4 @@
-"""All budgets on one screen, and one budget's story, as people and programs see them."""
+"""The overview of all budgets, and one budget's record, as text and as JSON."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, acknowledge, lock
 
 
-async def test_where_everything_stands(bridge: Bridge) -> None:
+async def test_the_overview_and_one_budget(bridge: Bridge) -> None:
     empty = await asyncio.to_thread(bridge.command, "status")
     assert (empty.returncode, "no budget is known yet" in empty.stdout) == (0, True)
     worker = bridge.start()
@@ -22,18 +22,17 @@ async def test_where_everything_stands(bridge: Bridge) -> None:
     await bridge.wait_until_carried()
 
     done = await asyncio.to_thread(bridge.command, "status", "--json")
-    told = json.loads(done.stdout)
-    assert {one["status"]: (one["budgets"], one["parked"]) for one in told["statuses"]} == {
+    found = json.loads(done.stdout)
+    assert {one["status"]: (one["budgets"], one["parked"]) for one in found["statuses"]} == {
         "EXPORT_FAILED": (1, 0),
         "PENDING_APPROVAL": (1, 1),
         "SYNCED": (1, 0),
     }
-    assert [(one["key"], one["why"]) for one in told["waiting"]] == [
+    assert [(one["key"], one["why"]) for one in found["waiting"]] == [
         ("4211/2/55210", "failed"),
         ("4211/3/55210", "pending approval"),
     ]
-    assert [(lane["undecided"], lane["unpublished"]) for lane in told["lanes"]] == [(0, 0), (0, 0)]
-    # What nobody carries is behind.
+    assert [(lane["undecided"], lane["unpublished"]) for lane in found["lanes"]] == [(0, 0), (0, 0)]
     await bridge.stop(worker)
     shown = (await asyncio.to_thread(bridge.command, "status")).stdout
     assert "waits for a person" in shown
@@ -41,15 +40,15 @@ async def test_where_everything_stands(bridge: Bridge) -> None:
     nobody = "http://127.0.0.1:1"
     asked = await asyncio.to_thread(bridge.command, "status", "--json", "--worker", nobody)
     assert [(one["url"], one["answers"]) for one in json.loads(asked.stdout)["workers"]] == [(nobody, False)]
-    story = (await asyncio.to_thread(bridge.command, "status", str(keys[1]))).stdout
-    assert "EXPORT_FAILED: version 1" in story
-    assert "accepted by ann" in story
-    assert "it waits for an operator, to send it again" in story
-    # Each thing sent, where it stands in Kafka.
+    record = (await asyncio.to_thread(bridge.command, "status", str(keys[1]))).stdout
+    assert "EXPORT_FAILED: version 1" in record
+    assert "accepted by ann" in record
+    assert "it waits for an operator, to send it again" in record
+    # Where in Kafka each message is.
     sent = json.loads((await asyncio.to_thread(bridge.command, "status", str(keys[1]), "--json")).stdout)["sent"]
     places = {(dict(record.headers).get("ce_id") or b"").decode(): record.place for record in bridge.seen}
     assert [(one["topic"], one["partition"], one["offset"]) for one in sent] == [places[one["id"]] for one in sent]
-    assert "/".join(map(str, places[sent[0]["id"]])) in story
+    assert "/".join(map(str, places[sent[0]["id"]])) in record
     alone = await asyncio.to_thread(bridge.command, "status", str(keys[1]), KAFKA_BOOTSTRAP="127.0.0.1:1")
     assert (alone.returncode, "accepted by ann" in alone.stdout) == (0, True)
-    assert "where in Kafka things stand is not known" in alone.stderr
+    assert "where the messages are in Kafka is not known" in alone.stderr

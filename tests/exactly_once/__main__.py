@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rich.console import Console
 from rich.table import Table
 
 from demo.kafka_server import run_kafka, run_kafka_cluster
@@ -19,9 +18,10 @@ from tests.exactly_once.crashes import Survived, crash_at_all
 from tests.exactly_once.deployment import create_database
 from tests.exactly_once.planted import POINTS
 from tests.exactly_once.proxy import Proxy
+from worker.console import Console
 from worker.reconcile.findings import DifferenceKind, show_findings
 
-SCREEN = Console(highlight=False, soft_wrap=True)
+SCREEN = Console()
 
 
 def run_crashes(page: Path | None) -> int:

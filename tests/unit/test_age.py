@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import typer
 
-from worker.commands.shared import read_age
+from worker.commands.arguments import read_age
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What people type: one file per command, laid out for a terminal or as JSON."""
+"""What people type: one file per command, and beside them what several commands share."""

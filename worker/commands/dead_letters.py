@@ -1,4 +1,4 @@
-"""The commands for what was set aside: list it, look at one, send one back to where it came from."""
+"""``budget-bridge dead-letters``: lists and shows records that were set aside, and sends them back to their topic."""
 
 import asyncio
 import json
@@ -8,8 +8,6 @@ from typing import Annotated, Final
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from contracts.fields import write_time
 from contracts.records import Outgoing
@@ -17,7 +15,9 @@ from outbox.audit import Snapshot
 from outbox.database import open_session
 from outbox.dead_letters import SetAside, Wanted, read_dead_letters
 from outbox.migrate import open_checked_session
-from worker.commands.shared import ANSWER_IS_NO, read_key, tell_problems
+from worker.commands.arguments import AsJson, read_key
+from worker.commands.problems import refuse, report_problems
+from worker.console import Console
 from worker.kafka.connection import connect_kafka
 from worker.kafka.producer import Appender
 from worker.settings import ServerSettings, read_settings
@@ -26,21 +26,21 @@ _SHOWN_BYTES: Final = 4000
 _WITHOUT_IDENTITY: Final = frozenset({"unreadable", "unknown_type"})
 """The reasons for which a record has not used up the id that it carries, so that it can be admitted later."""
 
-dead_letters_app: Final = typer.Typer(no_args_is_help=True, help="What could not be read or does not fit.")
+dead_letters_app: Final = typer.Typer(no_args_is_help=True, help="Records that could not be read or do not fit.")
 
-Id = Annotated[UUID, typer.Argument(metavar="ID", help="As `dead-letters list` shows it.")]
+Id = Annotated[UUID, typer.Argument(metavar="ID", help="As `dead-letters list` prints it.")]
 
 
 @dead_letters_app.command("list")
-def list_them(
+def list_dead_letters(
     *,
-    reason: Annotated[str | None, typer.Option(help="Only of this reason, such as unreadable.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Only of this budget: COMPANY/PROJECT/BUDGET.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Only what came in since, UTC.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Only those of this reason, such as unreadable.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Only those of this budget: COMPANY/PROJECT/BUDGET.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only those that came in since this time, UTC.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List what was set aside, latest first."""
-    with tell_problems():
+    """List dead letters, latest first."""
+    with report_problems():
         wanted = Wanted(
             since=since.replace(tzinfo=since.tzinfo or UTC) if since else None,
             budget=read_key(budget) if budget else None,
@@ -48,46 +48,44 @@ def list_them(
         found = [one for one in asyncio.run(_read(wanted)) if reason in {None, one.reason}]
         if as_json:
             typer.echo(json.dumps([_write(one) for one in found], indent=2))
-            return
-        table = Table("id", "at", "reason", "what is wrong", box=None)
-        for one in found:
-            table.add_row(str(one.id), write_time(one.at), one.reason, one.detail)
-        Console(highlight=False, soft_wrap=True).print(table if found else "nothing was set aside")
+        elif found:
+            rows = [(str(one.id), write_time(one.at), one.reason, one.detail) for one in found]
+            Console().print_table(("id", "at", "reason", "detail"), rows)
+        else:
+            Console().print_line("there are no dead letters")
 
 
 @dead_letters_app.command("show")
-def show_one(letter: Id) -> None:
-    """Show one: what is wrong, where it came in, and its bytes, decoded as far as possible."""
-    with tell_problems():
+def show_dead_letter(letter: Id) -> None:
+    """Show one dead letter: what is wrong, where it came in, and its bytes, decoded as far as possible."""
+    with report_problems():
         one = _find(letter)
-        console = Console(highlight=False, soft_wrap=True)
+        console = Console()
         topic, partition, offset = one.origin
-        console.print(f"{one.reason}: {one.detail}", style="bold", markup=False)
-        console.print(f"came in at {write_time(one.at)} on {topic}, partition {partition}, offset {offset}")
-        console.print(f"stands in the inbox at partition {one.inbox[0]}, offset {one.inbox[1]}")
+        console.print_line(f"{one.reason}: {one.detail}", style="bold")
+        console.print_line(f"came in at {write_time(one.at)} on {topic}, partition {partition}, offset {offset}")
+        console.print_line(f"in the inbox at partition {one.inbox[0]}, offset {one.inbox[1]}")
         if one.budget:
-            console.print(f"budget {one.budget}, message {one.message_id}")
-        console.print(f"key: {_decode(one.key)}", markup=False)
+            console.print_line(f"budget {one.budget}, message {one.message_id}")
+        console.print_line(f"key: {_decode(one.key)}")
         for name, value in one.headers:
-            console.print(f"header {name}: {_decode(value)}", markup=False)
-        console.print(f"value, {len(one.value or b'')} bytes:", markup=False)
-        console.print(_decode(one.value), markup=False)
+            console.print_line(f"header {name}: {_decode(value)}")
+        console.print_line(f"value, {len(one.value or b'')} bytes:")
+        console.print_text(_decode(one.value))
 
 
 @dead_letters_app.command("replay")
-def replay_one(letter: Id) -> None:
-    """Send one back to its topic as it came, once its cause is gone: it is admitted once, however often you do this."""
-    with tell_problems():
+def replay_dead_letter(letter: Id) -> None:
+    """Send a dead letter back to its topic once its cause is gone; it is admitted once, however often you do this."""
+    with report_problems():
         one = _find(letter)
         if one.reason not in _WITHOUT_IDENTITY:
-            typer.echo(
+            refuse(
                 f"message {one.message_id} was read and decided ({one.reason}): the same message again would be a "
-                f"repeat. Have it sent again under a new id.",
-                err=True,
+                f"repeat. Have it sent again under a new id."
             )
-            raise typer.Exit(ANSWER_IS_NO)
         asyncio.run(_append(Outgoing(one.origin.topic, one.key, one.value, one.headers)))
-        typer.echo(f"sent to {one.origin.topic}; if it still cannot be read, it becomes a new dead letter")
+        Console().print_line(f"sent to {one.origin.topic}; if it still cannot be read, it becomes a new dead letter")
 
 
 def _find(letter: UUID) -> SetAside:
@@ -95,8 +93,7 @@ def _find(letter: UUID) -> SetAside:
     if not found:
         before = asyncio.run(_read_pruned_before())
         pruned = f"; those that came in before {write_time(before)} are pruned" if before else ""
-        typer.echo(f"there is no dead letter {letter}{pruned}", err=True)
-        raise typer.Exit(ANSWER_IS_NO)
+        refuse(f"there is no dead letter {letter}{pruned}")
     return found[0]
 
 
@@ -120,7 +117,7 @@ async def _append(record: Outgoing) -> None:
 
 
 def _decode(value: bytes | None) -> str:
-    """Show bytes as JSON, as text, or as they are."""
+    """Decode bytes as JSON or as text, or write them in hexadecimal."""
     if value is None:
         return "null"
     try:

@@ -5,12 +5,14 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress
 
 from contracts.fields import write_time
 from outbox.prune import Pruned
-from worker.commands.shared import ANSWER_IS_NO, read_age, set_scene, tell_problems
+from worker.commands.arguments import read_age
+from worker.commands.problems import ANSWER_IS_NO, report_problems
+from worker.console import Console
+from worker.deployment import make_deployment
 from worker.prune import count_old, prune_old
 from worker.settings import ServerSettings, read_settings
 
@@ -19,18 +21,18 @@ def prune(
     *,
     older_than: Annotated[str, typer.Option(metavar="AGE", help="What came in longer ago, such as 400d or 12h.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Drop what is old: published messages from the outbox, and from history the bytes of what is decided.
 
     Workers may run meanwhile. What came in when, and what became of it, stays for good.
     """
     age = read_age(older_than)
-    with tell_problems():
-        scene = set_scene(read_settings(ServerSettings))
+    with report_problems():
+        scene = make_deployment(read_settings(ServerSettings))
         before, found = asyncio.run(count_old(scene, age))
-        errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        errors = Console(stderr=True)
         if not dry_run and found.total:
             errors.print(f"Of what came in before {write_time(before)} there go {_tell(found)}.")
             if not yes and not typer.confirm("It does not come back. Is it meant?", err=True):

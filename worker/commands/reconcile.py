@@ -5,12 +5,12 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from outbox.database import open_session
 from outbox.migrate import check_schema
-from worker.commands.shared import ANSWER_IS_NO, set_scene, tell_problems
-from worker.deployment import Deployment
+from worker.commands.problems import ANSWER_IS_NO, report_problems
+from worker.console import Console
+from worker.deployment import Deployment, make_deployment
 from worker.reconcile.findings import Findings, show_findings, write_findings
 from worker.reconcile.reconcile import reconcile
 from worker.settings import (
@@ -21,18 +21,18 @@ from worker.settings import (
 
 def reconcile_everything(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Prove that every message was carried exactly once: logs, database and rules side by side.
 
     Only reads, and the worker may run meanwhile. Exit code 1 when anything differs.
     """
-    with tell_problems():
-        findings = asyncio.run(_look(set_scene(read_settings(ServerSettings))))
+    with report_problems():
+        findings = asyncio.run(_look(make_deployment(read_settings(ServerSettings))))
         if as_json:
             typer.echo(json.dumps(write_findings(findings), indent=2))
         else:
-            show_findings(findings, Console(highlight=False, soft_wrap=True))
+            show_findings(findings, Console())
         if not findings.are_clean:
             raise typer.Exit(ANSWER_IS_NO)
 

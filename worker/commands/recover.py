@@ -4,10 +4,11 @@ import asyncio
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from worker.commands.problems import ANSWER_IS_NO, report_problems
 from worker.commands.run import read_worker_settings
-from worker.commands.shared import ANSWER_IS_NO, set_scene, tell_problems
+from worker.console import Console
+from worker.deployment import make_deployment
 from worker.recover.plan import Choices, Repair, TreatAs, open_recoverer
 
 
@@ -30,15 +31,15 @@ def recover_deployment(
 
     Says what it found and what it would do, then asks before each step. Exit code 1 while anything is left to do.
     """
-    with tell_problems():
+    with report_problems():
         settings, rules = read_worker_settings()
-        scene = set_scene(settings)
+        scene = make_deployment(settings)
 
         async def plan() -> list[Repair]:
             recoverer = await open_recoverer(scene, rules, Choices(adopt, treat_as, publish_again))
             return await recoverer.plan()
 
-        console = Console(highlight=False, soft_wrap=True)
+        console = Console()
         refused: set[str] = set()
         while steps := [step for step in asyncio.run(plan()) if step.found not in refused]:
             for number, step in enumerate(steps, 1):

@@ -8,7 +8,7 @@ import typer
 
 from outbox.deployment import find_held_jobs
 from outbox.migrate import open_checked_session
-from worker.commands.shared import tell_problems
+from worker.commands.problems import report_problems
 from worker.rules_files import check_held_jobs, read_rules
 from worker.settings import (
     ConfigurationError,
@@ -28,7 +28,7 @@ def check_rules() -> None:
         async with open_checked_session(settings.database_url.get_secret_value()) as connection:
             return check_held_jobs(rules, await find_held_jobs(connection))
 
-    with tell_problems():
+    with report_problems():
         rules = read_rules(read_settings(RulesSettings).rules_dir)
         counts = (
             f"{len(rules.jobs)} jobs, {len(rules.phases)} cost codes, {len(rules.cost_types)} cost types, "

@@ -1,4 +1,4 @@
-"""``budget-bridge status``: one budget, or all of them on one screen."""
+"""``budget-bridge status``: one budget, or an overview of all."""
 
 import asyncio
 import json
@@ -7,56 +7,68 @@ from uuid import UUID
 
 import typer
 
-from worker.commands.shared import find_story, make_console, read_key, set_scene, tell_problems
+from worker.commands.arguments import AsJson, read_key
+from worker.commands.budget_record import read_known_budget
+from worker.commands.problems import report_problems
+from worker.console import Console
+from worker.deployment import make_deployment
 from worker.kafka.errors import KafkaDown
-from worker.reports.budget_report import show_story, write_story
+from worker.reports.budget_report import print_budget, write_budget
 from worker.reports.message_locations import Location, find_locations
-from worker.reports.overview import look_over, show_overview, write_overview
-from worker.settings import (
-    ConfigurationError,
-    DatabaseSettings,
-    HttpSettings,
-    ServerSettings,
-    read_settings,
-)
+from worker.reports.overview import print_overview, read_overview, write_overview
+from worker.settings import ConfigurationError, DatabaseSettings, HttpSettings, ServerSettings, read_settings
 
 
-def show_status(
+def print_status(
     key: Annotated[
         str | None,
-        typer.Argument(metavar="COMPANY/PROJECT/BUDGET", help="Which budget, e.g. 4211/90071/55210; without it, all."),
+        typer.Argument(
+            metavar="[COMPANY/PROJECT/BUDGET]", help="The budget, such as 4211/90071/55210; without it, all budgets."
+        ),
     ] = None,
     *,
     worker: Annotated[
         list[str] | None,
-        typer.Option(help="The HTTP address of a worker to ask how it is; repeatable.", show_default="HTTP_PORT here"),
+        typer.Option(
+            metavar="HOST:PORT", help="The HTTP address of a worker to ask; repeatable.", show_default="HTTP_PORT here"
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Where is this budget, since when, and why; its history. Exit code 1 if nothing is known of it.
+    """Print the status of a budget, whom it waits for, and its history. Exit code 1 if nothing is known of it.
 
-    Without a budget: how many stand where, which wait longest for a person, and how far the lanes are behind.
+    Without a budget: how many budgets have which status, which wait longest for a person, and how far the lanes are
+    behind.
     """
-    console = make_console()
-    with tell_problems():
+    with report_problems():
         if key is None:
-            port = read_settings(HttpSettings).http_port
-            workers = worker or ([f"http://127.0.0.1:{port}"] if port else [])
-            overview = asyncio.run(look_over(set_scene(read_settings(ServerSettings)), workers))
-            if as_json:
-                typer.echo(json.dumps(write_overview(overview), indent=2))
-            else:
-                show_overview(overview, console)
-            return
-        budget = read_key(key)
-        story = asyncio.run(find_story(read_settings(DatabaseSettings), budget))
-        places: dict[UUID, Location] = {}
-        try:
-            places = asyncio.run(find_locations(set_scene(read_settings(ServerSettings)), story.sent))
-        except (ConfigurationError, KafkaDown) as why:
-            # The database has the story; Kafka only knows where things stand.
-            typer.echo(f"where in Kafka things stand is not known: {why}", err=True)
-        if as_json:
-            typer.echo(json.dumps(write_story(story, places), indent=2))
+            _print_overview(worker or _list_local_workers(), as_json=as_json)
         else:
-            show_story(story, places, console)
+            _print_budget(key, as_json=as_json)
+
+
+def _print_overview(workers: list[str], *, as_json: bool) -> None:
+    overview = asyncio.run(read_overview(make_deployment(read_settings(ServerSettings)), workers))
+    if as_json:
+        typer.echo(json.dumps(write_overview(overview), indent=2))
+    else:
+        print_overview(overview, Console())
+
+
+def _list_local_workers() -> list[str]:
+    port = read_settings(HttpSettings).http_port
+    return [f"127.0.0.1:{port}"] if port else []
+
+
+def _print_budget(key: str, *, as_json: bool) -> None:
+    record = asyncio.run(read_known_budget(read_settings(DatabaseSettings), read_key(key)))
+    locations: dict[UUID, Location] = {}
+    try:
+        locations = asyncio.run(find_locations(make_deployment(read_settings(ServerSettings)), record.sent))
+    except (ConfigurationError, KafkaDown) as why:
+        # The database has the record; Kafka only knows where its messages are.
+        Console(stderr=True).print_line(f"where the messages are in Kafka is not known: {why}")
+    if as_json:
+        typer.echo(json.dumps(write_budget(record, locations), indent=2))
+    else:
+        print_budget(record, locations, Console())

@@ -1,1 +1,1 @@
-"""Checks of everything a deployment stands on, each with what to do."""
+"""Checks of everything that a deployment depends on, each with what to do; none changes anything."""

@@ -1,66 +1,80 @@
-"""The doctor's look at one topic: its settings beside what its use needs, and its copies."""
+"""Checks of one topic: its settings against what the bridge needs of it, and its replicas."""
 
 from collections.abc import Iterator
 
 from contracts.topics import INBOX, TopicSetup
-from worker.doctor.checks import Check
+from worker.doctor.check import Check
 from worker.kafka.admin import TopicState
 
 
-def examine_topic(name: str, topic: TopicState, setup: TopicSetup, brokers: int) -> Iterator[Check]:
-    """Look at a topic; nothing is said of one that is as it must be."""
+def check_topic(name: str, topic: TopicState, setup: TopicSetup, brokers: int) -> Iterator[Check]:
+    """Check a topic; gives nothing for one that is set up as it must be.
+
+    Args:
+        name: its full name.
+        topic: how it is set up.
+        setup: what the bridge needs.
+        brokers: how many brokers the cluster has.
+
+    Yields:
+        Warnings and errors.
+    """
     if topic.settings:
-        yield from _examine_form(name, topic, setup)
-        yield from _examine_keeping(name, topic, setup)
-        yield from _examine_copies(name, topic, brokers)
+        yield from _check_messages(name, topic, setup)
+        yield from _check_retention(name, topic, setup)
+        yield from _check_replicas(name, topic, brokers)
     else:
         to_do = "give this user the ACL DescribeConfigs on it"
-        yield Check("permissions", "look", f"the settings of {name} may not be read", to_do)
+        yield Check("permissions", "warning", f"the settings of {name} may not be read", to_do)
 
 
-def find_small(topic: TopicState, setup: TopicSetup) -> tuple[int, int] | None:
-    """Find the largest message that a topic takes and the largest there may be, where it takes too little."""
+def find_size_shortfall(topic: TopicState, setup: TopicSetup) -> tuple[int, int] | None:
+    """Compare the largest message that a topic takes with the largest that there may be.
+
+    Returns:
+        Both in bytes where the topic takes too little, ``None`` where it takes enough or its settings are unknown.
+    """
     if "max.message.bytes" not in topic.settings:
         return None
     takes, needed = int(topic.settings["max.message.bytes"]), int(setup.settings["max.message.bytes"])
     return (takes, needed) if takes < needed else None
 
 
-def _examine_form(name: str, topic: TopicState, setup: TopicSetup) -> Iterator[Check]:
-    if small := find_small(topic, setup):
-        to_do = f"set it to {small[1]}: a larger budget would stop a lane"
-        yield Check("topics", "wrong", f"{name}: max.message.bytes is {small[0]}", to_do)
+def _check_messages(name: str, topic: TopicState, setup: TopicSetup) -> Iterator[Check]:
+    if shortfall := find_size_shortfall(topic, setup):
+        to_do = f"set it to {shortfall[1]}: a larger budget would stop a lane"
+        yield Check("topics", "error", f"{name}: max.message.bytes is {shortfall[0]}", to_do)
     setting = "message.timestamp.type"
     if setup.settings.get(setting, topic.settings.get(setting)) != topic.settings.get(setting):
-        says = f"{name}: {setting} is {topic.settings.get(setting)}"
-        yield Check("topics", "wrong", says, f"set it to {setup.settings[setting]}: no worker's clock must matter")
+        to_do = f"set it to {setup.settings[setting]}: the bridge must not depend on a worker's clock"
+        yield Check("topics", "error", f"{name}: {setting} is {topic.settings.get(setting)}", to_do)
 
 
-def _examine_keeping(name: str, topic: TopicState, setup: TopicSetup) -> Iterator[Check]:
+def _check_retention(name: str, topic: TopicState, setup: TopicSetup) -> Iterator[Check]:
     policy = topic.settings.get("cleanup.policy", "")
     if setup.settings.get("cleanup.policy") == "compact":
         if "compact" not in policy:
-            to_do = "set it to compact: the latest of each budget is its state"
-            yield Check("topics", "look", f"{name}: cleanup.policy is {policy}", to_do)
+            to_do = "set it to compact: the latest message of each budget is its status"
+            yield Check("topics", "warning", f"{name}: cleanup.policy is {policy}", to_do)
     elif "compact" in policy:
-        yield Check("topics", "wrong", f"{name}: cleanup.policy is {policy}: messages vanish", "set it to delete")
+        yield Check("topics", "error", f"{name}: cleanup.policy is {policy}: messages are removed", "set it to delete")
     for setting in ("retention.ms", "retention.bytes"):
         if setup.name == INBOX and topic.settings.get(setting) != "-1":
-            says = f"{name}: {setting} is {topic.settings.get(setting)}"
-            yield Check("topics", "look", says, "set it to -1: the database is a fold of the inbox")
+            found = f"{name}: {setting} is {topic.settings.get(setting)}"
+            yield Check("topics", "warning", found, "set it to -1: the database is rebuilt from the inbox")
 
 
-def _examine_copies(name: str, topic: TopicState, brokers: int) -> Iterator[Check]:
-    must_hold = int(topic.settings.get("min.insync.replicas", 1))
-    if topic.copies < must_hold:
-        says = f"{name}: min.insync.replicas is {must_hold}, and there are {topic.copies} copies"
-        yield Check("topics", "wrong", says, f"set it to {topic.copies} or add replicas: nothing can be written")
-    elif topic.in_sync < must_hold:
-        says = f"{name}: {topic.in_sync} copies are in step, min.insync.replicas is {must_hold}"
-        yield Check("topics", "wrong", says, "start the brokers that are missing: nothing can be written")
+def _check_replicas(name: str, topic: TopicState, brokers: int) -> Iterator[Check]:
+    needed = int(topic.settings.get("min.insync.replicas", 1))
+    if topic.copies < needed:
+        found = f"{name}: min.insync.replicas is {needed}, but it has {topic.copies} replicas: nothing can be written"
+        yield Check("topics", "error", found, f"set it to {topic.copies} or add replicas")
+    elif topic.in_sync < needed:
+        found = f"{name}: {topic.in_sync} replicas are in sync, min.insync.replicas is {needed}: nothing can be written"
+        yield Check("topics", "error", found, "start the brokers that are down")
     elif topic.in_sync < topic.copies:
-        says = f"{name}: {topic.in_sync} of {topic.copies} copies are in step"
-        yield Check("topics", "look", says, "see to the broker that is behind")
+        found = f"{name}: {topic.in_sync} of {topic.copies} replicas are in sync"
+        yield Check("topics", "warning", found, "check the broker that is behind")
     if topic.copies == 1 < brokers:
-        says = f"{name}: one copy, on a cluster of {brokers} brokers"
-        yield Check("topics", "look", says, "add replicas: with its broker it is gone")
+        found = f"{name}: one replica, on a cluster of {brokers} brokers"
+        yield Check("topics", "warning", found, "add replicas: the topic is lost with its broker")

@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from rich.console import Console
-from rich.table import Table
-
 from contracts.budget_key import BudgetKey
+from worker.console import Console
 
 SHOWN: Final = 20
 
@@ -107,22 +105,15 @@ def write_findings(findings: Findings) -> dict[str, object]:
 
 def show_findings(findings: Findings, console: Console) -> None:
     """Show findings to a person."""
-    table = Table("what must hold", "checked", "on its way", "differs", box=None, pad_edge=False)
-    table.columns[0].no_wrap = True
-    for column in table.columns[1:]:
-        column.justify = "right"
+    rows = []
     for claim in findings.claims.values():
-        differs = claim.differences.total()
-        table.add_row(
-            claim.says, str(claim.checked), str(claim.waiting or ""), f"[bold red]{differs}[/]" if differs else "0"
-        )
-        for note, number in claim.notes.items():
-            table.add_row(f"  [dim]{number} {note}[/]")
-    console.print(table)
+        rows.append([claim.says, str(claim.checked), str(claim.waiting or ""), str(claim.differences.total())])
+        rows.extend([f"  {number} {note}"] for note, number in claim.notes.items())
+    console.print_table(("what must hold", "checked", "on its way", "differs"), rows)
     if findings.are_clean:
         console.print("\nnothing differs")
         return
     counts = ", ".join(f"{number} {kind}" for kind, number in findings.count().items() if number)
     console.print(f"\n{counts}" + (f"; {len(findings.budgets)} budgets concerned" if findings.budgets else ""))
     for one in findings.first:
-        console.print(f"  {one.kind}: {f'budget {one.budget}: ' if one.budget else ''}{one.what}", markup=False)
+        console.print(f"  {one.kind}: {f'budget {one.budget}: ' if one.budget else ''}{one.what}")

@@ -1,1 +1,1 @@
-"""What is known of a budget, of all budgets and of the workers."""
+"""What is known of one budget, of all budgets and of the workers, for people and as JSON."""

@@ -1,6 +1,6 @@
-"""Where in Kafka that stands which was sent for one budget: found by time, since nobody writes offsets down.
+"""Finds where in Kafka the messages of one budget are: by time, since the database does not keep their offsets.
 
-It reads the topics beside whoever else reads them: it joins no group and moves nobody's offset.
+Reads the topics without joining a group, and so moves nobody's offset.
 """
 
 from collections.abc import Sequence
@@ -16,24 +16,24 @@ from worker.deployment import Deployment
 from worker.kafka.group_offsets import read_group_offsets
 from worker.kafka.topic_log import choose_partition, open_topic_log
 
-AT_MOST: Final = 50_000
-"""Records that are looked through for each topic."""
+MOST_RECORDS: Final = 50_000
+"""How many records of each topic are searched."""
 
-CLOCKS: Final = timedelta(seconds=5)
-"""So far the clocks of two brokers may be apart."""
+CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+"""How far the clocks of two brokers may differ."""
 
 NOT_PUBLISHED: Final = "not published yet"
-NOT_FOUND: Final = "no longer there"
+NOT_FOUND: Final = "not in the topic any more"
 
 Location = Place | str
-"""A place, or in words why there is none."""
+"""A place, or why there is none."""
 
 
-async def find_locations(scene: Deployment, sent: Sequence[SentMessage]) -> dict[UUID, Location]:
-    """Find where each message stands; raises ``KafkaDown``."""
-    inbox = scene.topics.inbox
+async def find_locations(deployment: Deployment, sent: Sequence[SentMessage]) -> dict[UUID, Location]:
+    """Find where each message is; raises ``KafkaDown``."""
+    inbox = deployment.topics.inbox
     lanes = [(inbox, number) for number in {message.inbox_partition for message in sent}]
-    offsets = await read_group_offsets(scene.kafka, scene.group_id, lanes)
+    offsets = await read_group_offsets(deployment.kafka, deployment.group_id, lanes)
     found: dict[UUID, Location] = {}
     visible = []
     for message in sent:
@@ -43,23 +43,23 @@ async def find_locations(scene: Deployment, sent: Sequence[SentMessage]) -> dict
         else:
             found[message.id] = NOT_PUBLISHED
     for topic, messages in groupby(sorted(visible, key=lambda one: (one.topic, one.at)), lambda one: one.topic):
-        found |= await _find_in(scene, topic, list(messages))
+        found |= await _find_in(deployment, topic, list(messages))
     return found
 
 
-async def _find_in(scene: Deployment, topic: str, messages: Sequence[SentMessage]) -> dict[UUID, Location]:
+async def _find_in(deployment: Deployment, topic: str, messages: Sequence[SentMessage]) -> dict[UUID, Location]:
     wanted: dict[tuple[bytes | None, Headers], UUID] = {(one.key, drop_trace(one.headers)): one.id for one in messages}
     found: dict[UUID, Location] = dict.fromkeys(wanted.values(), NOT_FOUND)
-    looked_at = 0
-    async with open_topic_log(scene.kafka, topic) as log:
+    searched = 0
+    async with open_topic_log(deployment.kafka, topic) as log:
         keys = {message.key for message in messages}
         some = {choose_partition(key, len(log.bounds)) for key in keys if key is not None}
-        starts = await log.find_offsets(log.bounds if None in keys else some, messages[0].at - CLOCKS)
+        starts = await log.find_offsets(log.bounds if None in keys else some, messages[0].at - CLOCK_TOLERANCE)
         async for records in log.read(starts):
             for record in records:
                 if message_id := wanted.pop((record.key, drop_trace(record.headers)), None):
                     found[message_id] = record.place
-            looked_at += len(records)
-            if not wanted or looked_at > AT_MOST:
+            searched += len(records)
+            if not wanted or searched > MOST_RECORDS:
                 break
     return found

@@ -1,27 +1,24 @@
-"""All budgets on one screen: how many stand where, who waits longest, and how far the lanes are behind."""
+"""All budgets: how many have which status, who waits longest, and how far the lanes are behind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
-
-from rich.console import Console
-from rich.table import Table
+from typing import Final, NamedTuple
 
 from contracts.fields import write_time
 from outbox.migrate import open_checked_session
 from outbox.overview import StatusCount, WaitingBudget, count_statuses, list_waiting, read_next_offsets
+from worker.console import Console
 from worker.deployment import Deployment
 from worker.kafka.group_offsets import read_group_offsets
 from worker.kafka.topic_log import open_topic_log
-from worker.reports.budget_report import show_time
+from worker.reports.budget_report import format_time
 from worker.reports.worker_status import WorkerState, ask_workers
 
-_SHOWN: Final = 20
-_PLAIN: Final[dict[str, Any]] = {"box": None, "pad_edge": False}
+_MOST_WAITING: Final = 20
 
 
 class LaneLag(NamedTuple):
-    """How far a lane is: what it has not decided yet, and what it has decided and not published yet."""
+    """How far a lane is behind: what it has not decided yet, and what it has decided and not published yet."""
 
     lane: int
     undecided: int
@@ -39,16 +36,28 @@ class Overview:
     workers: tuple[WorkerState, ...]
 
 
-async def look_over(scene: Deployment, workers: Sequence[str]) -> Overview:
-    """Look at the database and the lanes, and ask workers at these URLs; raises ``DatabaseDown`` or ``KafkaDown``."""
-    async with open_checked_session(scene.database_url) as connection:
+async def read_overview(deployment: Deployment, workers: Sequence[str]) -> Overview:
+    """Read the database and the lanes, and ask workers.
+
+    Args:
+        deployment: which one.
+        workers: the HTTP addresses of workers.
+
+    Returns:
+        The overview.
+
+    Raises:
+        DatabaseDown: Postgres does not answer.
+        KafkaDown: Kafka does not answer.
+    """
+    async with open_checked_session(deployment.database_url) as connection:
         statuses = await count_statuses(connection)
-        waiting = await list_waiting(connection, _SHOWN)
+        waiting = await list_waiting(connection, _MOST_WAITING)
         positions = await read_next_offsets(connection)
-    inbox = scene.topics.inbox
-    async with open_topic_log(scene.kafka, inbox) as log:
-        places = [(inbox, number) for number in log.bounds]
-        offsets = await read_group_offsets(scene.kafka, scene.group_id, places)
+    inbox = deployment.topics.inbox
+    async with open_topic_log(deployment.kafka, inbox) as log:
+        partitions = [(inbox, number) for number in log.bounds]
+        offsets = await read_group_offsets(deployment.kafka, deployment.group_id, partitions)
         lanes = []
         for number, (start, end) in log.bounds.items():
             position = positions.get(number, start)
@@ -59,7 +68,7 @@ async def look_over(scene: Deployment, workers: Sequence[str]) -> Overview:
 
 
 def write_overview(overview: Overview) -> dict[str, object]:
-    """Write an overview for programs."""
+    """Write an overview as JSON values."""
     return {
         "statuses": [
             {
@@ -78,29 +87,34 @@ def write_overview(overview: Overview) -> dict[str, object]:
     }
 
 
-def show_overview(overview: Overview, console: Console) -> None:
-    """Show an overview to a person."""
-    statuses = Table("status", "budgets", "overdue", "on hold", "parked", "waiting versions", "oldest since", **_PLAIN)
-    for one in overview.statuses:
-        counts = (one.budgets, one.overdue, one.on_hold, one.parked, one.waiting)
-        statuses.add_row(one.status, *map(str, counts), show_time(one.oldest) if one.oldest else "")
-    console.print(statuses if overview.statuses else "no budget is known yet")
+def print_overview(overview: Overview, console: Console) -> None:
+    """Print an overview."""
+    if overview.statuses:
+        rows = []
+        for one in overview.statuses:
+            counts = (one.budgets, one.overdue, one.on_hold, one.parked, one.waiting)
+            rows.append((one.status, *map(str, counts), format_time(one.oldest) if one.oldest else ""))
+        console.print_table(("status", "budgets", "overdue", "on hold", "parked", "waiting", "oldest since"), rows)
+    else:
+        console.print_line("no budget is known yet")
     if overview.waiting:
-        waiting = Table("waits for a person", "budget", "version", "since", **_PLAIN)
-        for budget in overview.waiting:
-            since = show_time(budget.since) if budget.since else ""
-            waiting.add_row(budget.why, str(budget.key), str(budget.version or ""), since)
-        console.print()
-        console.print(waiting)
-    lanes = Table("lane", "undecided", "unpublished", **_PLAIN)
-    for lane in overview.lanes:
-        lanes.add_row(*map(str, lane))
-    console.print()
-    console.print(lanes)
+        console.print_line()
+        console.print_table(
+            ("waits for a person", "budget", "version", "since"),
+            [
+                (one.why, str(one.key), str(one.version or ""), format_time(one.since) if one.since else "")
+                for one in overview.waiting
+            ],
+        )
+    console.print_line()
+    console.print_table(("lane", "undecided", "unpublished"), [tuple(map(str, lane)) for lane in overview.lanes])
     if overview.workers:
-        workers = Table("worker", "ready", "breaker of kafka", "of the database", "silent consumers", **_PLAIN)
-        for worker in overview.workers:
-            ready = "yes" if worker.ready else "no" if worker.answers else "does not answer"
-            workers.add_row(worker.url, ready, worker.kafka, worker.database, ", ".join(worker.silent))
-        console.print()
-        console.print(workers)
+        console.print_line()
+        console.print_table(
+            ("worker", "ready", "kafka", "database", "stalled consumers"), map(_format, overview.workers)
+        )
+
+
+def _format(worker: WorkerState) -> tuple[str, ...]:
+    ready = "yes" if worker.ready else "no" if worker.answers else "does not answer"
+    return worker.url, ready, worker.kafka, worker.database, ", ".join(worker.silent)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from worker.commands.shared import read_age, tell_problems
+from worker.commands.arguments import read_age
+from worker.commands.problems import report_problems
 from worker.kafka.connection import connect_kafka
 from worker.settings import ConfigurationError, WatcherSettings, read_settings
 from worker.telemetry.logs import configure_log
@@ -22,7 +23,7 @@ def watch(
     With HTTP_PORT: a page of its findings on /, the same as JSON on /findings.json, and /metrics.
     """
     limits = Limits(_measure(exported_within), _measure(acknowledged_within), _measure(pending_within))
-    with tell_problems():
+    with report_problems():
         settings = read_settings(WatcherSettings)
         try:
             from worker.watch.app import WatchSettings, run_watch  # noqa: PLC0415 - Faust is an extra

@@ -1,0 +1,68 @@
+"""What retry, release, reset and acknowledge share: each sends a message and waits for its verdict."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Annotated, Final
+
+import typer
+
+from contracts.budget_key import BudgetKey
+from outbox.deployment import BudgetRecord
+from worker.commands.arguments import read_key
+from worker.commands.budget_record import read_known_budget
+from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
+from worker.console import Console
+from worker.kafka.connection import connect_kafka
+from worker.operator_messages import OperatorMessage, send_operator_message
+from worker.settings import ServerSettings, read_settings
+
+VERDICT_SECONDS: Final = 15.0
+
+By = Annotated[str, typer.Option(prompt="Who are you", help="Your name; the history keeps it.")]
+Why = Annotated[str, typer.Option(prompt="Why", help="Your reason; the history keeps it.")]
+
+
+def send_and_report(key: str, write: Callable[[BudgetKey, BudgetRecord], OperatorMessage]) -> None:
+    """Send a message about a known budget and print its verdict; exit code 1 unless it is applied.
+
+    Args:
+        key: the budget, as on the command line.
+        write: makes the message from what is known of the budget; may ask for confirmation.
+    """
+    console = Console()
+    with report_problems():
+        settings = read_settings(ServerSettings)
+        budget = read_key(key)
+        message = write(budget, asyncio.run(read_known_budget(settings, budget)))
+        message_id = asyncio.run(send_operator_message(connect_kafka(settings), settings.topics, message))
+        console.print_line(f"sent {message.type} {message_id}")
+        found = asyncio.run(_wait_for_verdict(settings, budget, message_id))
+        if found is None:
+            refuse(f"no verdict within {VERDICT_SECONDS:.0f} s; is a worker running? `budget-bridge status {budget}`")
+        verdict, detail = found
+        console.print_line(f"{verdict}: {detail}")
+        if verdict != "applied":
+            raise typer.Exit(ANSWER_IS_NO)
+
+
+def find_current_version(record: BudgetRecord) -> int:
+    """Find the version that an operator means: the current one or, before there is one, that of the latest message."""
+    return record.status.budget_version if record.status else record.history[-1].budget_version
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask for confirmation unless it was given as an option; ends the command with exit code 1 on a no."""
+    if not yes and not typer.confirm(question):
+        raise typer.Exit(ANSWER_IS_NO)
+
+
+async def _wait_for_verdict(settings: ServerSettings, budget: BudgetKey, message_id: str) -> tuple[str, str] | None:
+    until = time.monotonic() + VERDICT_SECONDS
+    while time.monotonic() < until:
+        record = await read_known_budget(settings, budget)
+        for row in record.history:
+            if row.id == message_id:
+                return row.verdict, row.detail
+        await asyncio.sleep(0.2)
+    return None

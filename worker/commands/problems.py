@@ -1,0 +1,45 @@
+"""How a command ends when it cannot do what it was asked for: what it prints, and with which exit code."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+import typer
+
+from outbox.database import DatabaseBusy, DatabaseDown
+from outbox.migrate import SchemaMismatch
+from worker.console import Console
+from worker.kafka.errors import KafkaDown
+from worker.settings import ConfigurationError
+
+ANSWER_IS_NO: Final = 1
+"""The exit code when the command worked and the answer is no, such as an unknown budget."""
+BROKEN: Final = 2
+"""The exit code when the environment, the rules or a server keeps the command from working."""
+
+
+@contextmanager
+def report_problems() -> Iterator[None]:
+    """Print every problem to the error output and end with exit code 2."""
+    try:
+        yield
+    except ConfigurationError as broken:
+        _print_problems(broken.problems)
+    except (DatabaseBusy, SchemaMismatch) as unfit:
+        _print_problems((str(unfit),))
+    except (DatabaseDown, KafkaDown) as down:
+        _print_problems((f"{type(down).__name__}: {down}",))
+
+
+def refuse(answer: str) -> NoReturn:
+    """Print why the answer is no to the error output and end with exit code 1."""
+    Console(stderr=True).print_line(answer)
+    raise typer.Exit(ANSWER_IS_NO)
+
+
+def _print_problems(problems: tuple[str, ...]) -> NoReturn:
+    errors = Console(stderr=True)
+    errors.print_line("1 problem:" if len(problems) == 1 else f"{len(problems)} problems:")
+    for problem in problems:
+        errors.print_line(f"  - {problem}")
+    raise typer.Exit(BROKEN)

@@ -1,0 +1,10 @@
+"""``budget-bridge retry``: sends an export again."""
+
+from worker.commands.arguments import Key
+from worker.commands.operator_command import By, Why, find_current_version, send_and_report
+from worker.operator_messages import make_retry
+
+
+def retry(key: Key, by: By, why: Why) -> None:
+    """Send the last export of a budget again after it failed or was not acknowledged in time."""
+    send_and_report(key, lambda budget, record: make_retry(budget, find_current_version(record), by, why))

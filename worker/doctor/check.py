@@ -1,0 +1,43 @@
+"""One result of the doctor, and how a group of checks continues when a server fails."""
+
+from collections.abc import AsyncIterator
+from typing import Final, Literal, NamedTuple
+
+from outbox.database import DatabaseDown
+from worker.kafka.errors import KafkaDown
+
+CheckState = Literal["ok", "warning", "error"]
+
+GRANT_ACLS: Final = "give this user the ACLs that docs/operations.md lists"
+
+
+class Check(NamedTuple):
+    """What was found of one thing, and what to do about it."""
+
+    about: str
+    """The group it belongs to, such as ``topics``."""
+    state: CheckState
+    found: str
+    to_do: str = ""
+
+
+Checks = AsyncIterator[Check]
+
+
+async def continue_after_errors(about: str, checks: Checks) -> Checks:
+    """Give the results of a group of checks; where a server fails, its error is the last of them.
+
+    The doctor then continues with the next group.
+    """
+    try:
+        async for check in checks:
+            yield check
+    except KafkaDown as down:
+        if "Authorization" in str(down):
+            yield Check("permissions", "error", f"{about}: Kafka does not permit this check: {down}", GRANT_ACLS)
+        else:
+            yield Check(
+                about, "error", f"Kafka failed: {down}", "start it, or fix KAFKA_BOOTSTRAP and the security settings"
+            )
+    except DatabaseDown as down:
+        yield Check(about, "error", f"the database failed: {down}", "check the log of the database")

@@ -1,0 +1,53 @@
+"""Checks of the environment and of the rules files."""
+
+import os
+
+from handlers.rules import Rules
+from outbox.database import Connection
+from outbox.deployment import find_held_jobs
+from worker.doctor.check import Check, Checks
+from worker.rules_files import check_held_jobs, read_rules
+from worker.settings import ConfigurationError, RulesSettings, WorkerSettings, read_settings
+
+
+def check_settings() -> list[Check]:
+    """Check the environment of a worker: every problem at once."""
+    try:
+        read_settings(WorkerSettings)
+    except ConfigurationError as broken:
+        to_do = "fix it in the environment; the README lists the variables"
+        return [Check("configuration", "error", problem, to_do) for problem in broken.problems]
+    return [Check("configuration", "ok", "every setting that the worker needs is valid")]
+
+
+def check_rules_files() -> tuple[list[Check], Rules | None]:
+    """Check the files of RULES_DIR.
+
+    Returns:
+        The results, and the rules where they can be read.
+    """
+    try:
+        rules = read_rules(read_settings(RulesSettings).rules_dir)
+    except ConfigurationError as broken:
+        if not os.environ.get("RULES_DIR"):
+            # The settings report it.
+            return [], None
+        to_do = "fix it; `budget-bridge rules check` reads the files again"
+        return [Check("rules", "error", problem, to_do) for problem in broken.problems], None
+    counts = f"{len(rules.jobs)} jobs, {len(rules.phases)} cost codes, {len(rules.cost_types)} cost types"
+    checks = [Check("rules", "ok", f"RULES_DIR is valid: {counts}")]
+    lacking = [job for job in rules.jobs if not {job, (job[0], None)} & rules.approvers.keys()]
+    if lacking:
+        company, project = lacking[0]
+        found = f"{len(lacking)} projects with a job have no approver, such as {company}/{project}"
+        checks.append(Check("rules", "warning", found, "add approvers to approvers.csv; until then nobody can accept"))
+    return checks, rules
+
+
+async def check_jobs_in_use(connection: Connection, rules: Rules) -> Checks:
+    """Check that the rules keep every job in which Spectrum may hold something."""
+    problems = check_held_jobs(rules, await find_held_jobs(connection))
+    for problem in problems:
+        yield Check("rules", "error", problem, "restore the job of the project in jobs.csv")
+    if not problems:
+        yield Check("rules", "ok", "they keep every job in which Spectrum may hold something")

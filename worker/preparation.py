@@ -7,13 +7,14 @@ from contracts.topics import SOURCES, TopicNames, list_topics
 from handlers.rules import Rules
 from outbox.deployment import find_held_jobs, fix_inbox_partitions, keep_rules, read_deployment_id
 from outbox.migrate import open_checked_session
+from outbox.rules_codec import encode_rules
 from worker.doctor.topics import find_small
 from worker.kafka.admin import TopicState, count_partitions, describe_topics
 from worker.kafka.connection import KafkaConnection, connect_kafka
 from worker.kafka.group_offsets import read_group_offsets
 from worker.pipeline.lane import LaneContext
 from worker.resilience.breaker import Breakers
-from worker.rules_files import check_held_jobs, write_rules
+from worker.rules_files import check_held_jobs
 from worker.settings import ConfigurationError, WorkerSettings
 from worker.telemetry.tracing import Traces
 
@@ -59,7 +60,7 @@ async def prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, tr
             topics=topics,
             inbox_topic=topics.inbox,
             inbox_partitions=partitions,
-            rules=await keep_rules(connection, rules, *write_rules(rules)),
+            rules=await keep_rules(connection, rules, *encode_rules(rules)),
             breakers=breakers,
             traces=traces,
         )

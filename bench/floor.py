@@ -26,7 +26,7 @@ from worker.kafka.producer import Appender, Publisher
 from worker.pipeline.intake import Intake
 from worker.pipeline.lane import BATCH_RECORDS, POLL_SECONDS, PUBLISH_SECONDS
 from worker.pipeline.lanes import BATCH_BYTES
-from worker.pipeline.source_topics import check_sources, name_intake_group
+from worker.pipeline.source_topics import compare_sources, name_intake_group
 from worker.resilience.breaker import make_breakers
 from worker.telemetry.logs import configure_log
 
@@ -109,7 +109,7 @@ async def main() -> None:
         start="earliest",
         on_assigned=lambda assigned: intake.note_assigned(assigned),  # noqa: PLW0108 - it is made below
     )
-    check = partial(check_sources, KAFKA, GROUP, TOPICS)
+    check = partial(compare_sources, KAFKA, GROUP, TOPICS)
     intake = Intake(sources, appender, check, TOPICS, make_breakers(log).kafka, log)
     await sources.start()
     await reader.start()

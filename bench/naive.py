@@ -17,12 +17,13 @@ from contracts.records import Place, Record
 from contracts.topics import TopicNames
 from outbox.database import connect
 from outbox.deployment import keep_rules
+from outbox.rules_codec import encode_rules
 from outbox.store import start_position, store_batch
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.group_offsets import GroupOffset
 from worker.kafka.producer import Appender
-from worker.rules_files import read_rules, write_rules
+from worker.rules_files import read_rules
 
 
 async def main() -> None:
@@ -32,7 +33,7 @@ async def main() -> None:
     kafka, topics = KafkaConnection(os.environ["KAFKA_BOOTSTRAP"]), TopicNames(os.environ["TOPIC_PREFIX"])
     session = await connect(os.environ["DATABASE_URL"])
     rules = read_rules(Path(os.environ["RULES_DIR"]))
-    version = await keep_rules(session, rules, *write_rules(rules))
+    version = await keep_rules(session, rules, *encode_rules(rules))
     position = await start_position(session, 0, 0, uuid4())
     reader = Consumer(kafka, f"{topics.prefix}naive", topics.sources, start="earliest")
     appender = Appender(kafka)

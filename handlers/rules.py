@@ -1,14 +1,22 @@
-"""What accounting decides beforehand, as the core sees it: policies, maps and approvers.
+"""What accounting decides in advance, as the core sees it: policies, maps and approvers.
 
-Reading and checking the files is left to the worker; here everything is already in order.
+This class is the one description of the rules: ``RULES_DIR`` is read and the database is written by its fields, and a
+field's default is what both assume where a value is missing. The files are read and checked in the worker.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from contracts.fields import PriceMethod
+
+SECTION: Final = "section"
+"""The key under which a policy's metadata names its section of ``rules.toml``; maps and approvers have none."""
+
+_APPROVAL: Final = {SECTION: "approval"}
+_EXPORT: Final = {SECTION: "export"}
+_WAITING: Final = {SECTION: "waiting"}
 
 
 class Job(NamedTuple):
@@ -42,21 +50,23 @@ class Rules:
     """One version of the rules; every history row names the one that it was decided by."""
 
     jobs: Mapping[tuple[int, int], Job] = field(default_factory=dict)
+    """The job of each project, by company and project id."""
     phases: Mapping[str, Phase] = field(default_factory=dict)
+    """By cost code."""
     cost_types: Mapping[str, CostType] = field(default_factory=dict)
     approvers: Mapping[tuple[int, int | None], frozenset[str]] = field(default_factory=dict)
     """Folded users by company and project; no project means the whole company."""
 
-    four_eyes: bool = True
-    require_content_hash: bool = False
-    removed_lines: Literal["zero", "block"] = "zero"
-    long_descriptions: Literal["reject", "shorten"] = "reject"
-    quantities: bool = False
-    acknowledgement_deadline: timedelta = timedelta(hours=4)
-    parked_expiry: timedelta = timedelta(days=7)
-    parked_limit: int = 20
+    four_eyes: bool = field(default=True, metadata=_APPROVAL)
+    require_content_hash: bool = field(default=False, metadata=_APPROVAL)
+    removed_lines: Literal["zero", "block"] = field(default="zero", metadata=_EXPORT)
+    long_descriptions: Literal["reject", "shorten"] = field(default="reject", metadata=_EXPORT)
+    quantities: bool = field(default=False, metadata=_EXPORT)
+    acknowledgement_deadline: timedelta = field(default=timedelta(hours=4), metadata=_EXPORT)
+    parked_expiry: timedelta = field(default=timedelta(days=7), metadata=_WAITING)
+    parked_limit: int = field(default=20, metadata=_WAITING)
 
     def may_approve(self, user: str, company_id: int, project_id: int) -> bool:
-        """Tell whether the user is among the approvers of the project or of its company."""
+        """Return whether the user is among the approvers of the project or of its company."""
         folded = fold_user(user)
         return any(folded in self.approvers.get((company_id, project), frozenset()) for project in (project_id, None))

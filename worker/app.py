@@ -17,7 +17,7 @@ from worker.pipeline.deadlines import Deadlines, open_postgres_deadlines
 from worker.pipeline.intake import Intake
 from worker.pipeline.lane import LaneContext
 from worker.pipeline.lanes import Lanes
-from worker.pipeline.source_topics import check_sources, name_intake_group
+from worker.pipeline.source_topics import compare_sources, name_intake_group
 from worker.preparation import prepare
 from worker.resilience.backoff import run_unless, wait_unless
 from worker.resilience.breaker import Breaker, Breakers, make_breakers
@@ -132,7 +132,7 @@ async def _process(
         start="earliest",
         on_assigned=lambda assigned: intake.note_assigned(assigned),  # noqa: PLW0108 - the intake is made below
     )
-    check = partial(check_sources, context.kafka, context.group_id, topics)
+    check = partial(compare_sources, context.kafka, context.group_id, topics)
     intake = Intake(sources, appender, check, topics, breakers.kafka, log)
     consumers = {"intake": sources, "lanes": lanes.reader}
     try:

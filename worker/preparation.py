@@ -8,6 +8,7 @@ from contracts.topics import SOURCES, TopicNames, list_topics
 from handlers.rules import Rules
 from outbox.deployment import find_held_jobs, fix_inbox_partitions, keep_rules, read_deployment_id
 from outbox.migrate import open_checked_session
+from outbox.rules_codec import encode_rules
 from worker.doctor.topics import find_size_shortfall
 from worker.kafka.admin import TopicState, count_partitions, describe_topics
 from worker.kafka.connection import KafkaConnection, connect_kafka
@@ -15,7 +16,7 @@ from worker.kafka.group_offsets import read_group_offsets
 from worker.pipeline.lane import LaneContext
 from worker.pipeline.lane_store import LaneConnections
 from worker.resilience.breaker import Breakers
-from worker.rules_files import check_held_jobs, write_rules
+from worker.rules_files import check_held_jobs
 from worker.settings import ConfigurationError, WorkerSettings
 from worker.telemetry.tracing import Traces
 
@@ -54,7 +55,7 @@ async def prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, tr
         deployment_id = await read_deployment_id(connection)
         await _check_group(kafka, settings.kafka_group_id, topics.inbox, partitions, deployment_id)
         sys.audit("budget-bridge.worker.inbox-partitions-fixed")
-        version = await keep_rules(connection, rules, *write_rules(rules))
+        version = await keep_rules(connection, rules, *encode_rules(rules))
         sys.audit("budget-bridge.worker.rules-kept")
         return LaneContext(
             ports=LaneConnections(kafka, database_url, settings.kafka_group_id, topics, version),

@@ -1,25 +1,23 @@
 """Reads what accounting keeps in ``RULES_DIR``: policies, maps and approvers.
 
-Everything wrong is told at once, with its file and row. Spectrum's keys are checked here, where somebody can
-still mend them: Spectrum itself cuts what is too long without a word.
+Every problem is reported at once, with its file and row. The limits of Spectrum's keys are checked here, where somebody
+can still correct them: Spectrum cuts a key that is too long without an error.
 """
 
 import csv
-import hashlib
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final, Literal, cast
+from typing import Annotated, Any, Final, cast, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from contracts.fields import MAX_INT64, PriceMethod
-from handlers.rules import CostType, Job, Phase, Rules, fold_user
+from handlers.rules import SECTION, CostType, Job, Phase, Rules, fold_user
 from outbox.deployment import HeldJob
 from worker.durations import parse_duration
 from worker.settings import ConfigurationError
@@ -43,31 +41,24 @@ def _read_duration(value: object) -> object:
 Duration = Annotated[timedelta, BeforeValidator(_read_duration)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+_LIMITED: Final[Mapping[str, Any]] = {
+    # Every parked request is in the budget's state, which is read and written with each of its messages.
+    "parked_limit": Annotated[int, Field(ge=1, le=1000)],
+}
 
 
-class _Approval(_Section):
-    four_eyes: bool = True
-    require_content_hash: bool = False
+def _make_policy_readers() -> Mapping[str, Mapping[str, TypeAdapter[object]]]:
+    """Make what reads each policy's value, by section and key of ``rules.toml``."""
+    types = get_type_hints(Rules)
+    sections: dict[str, dict[str, TypeAdapter[object]]] = {}
+    for policy in fields(Rules):
+        if SECTION in policy.metadata:
+            of = _LIMITED.get(policy.name, Duration if types[policy.name] is timedelta else types[policy.name])
+            sections.setdefault(policy.metadata[SECTION], {})[policy.name] = TypeAdapter(of)
+    return sections
 
 
-class _Export(_Section):
-    removed_lines: Literal["zero", "block"] = "zero"
-    long_descriptions: Literal["reject", "shorten"] = "reject"
-    quantities: bool = False
-    acknowledgement_deadline: Duration = timedelta(hours=4)
-
-
-class _Waiting(_Section):
-    parked_expiry: Duration = timedelta(days=7)
-    parked_limit: Annotated[int, Field(ge=1, le=1000)] = 20
-
-
-class _Policies(_Section):
-    approval: _Approval = _Approval()
-    export: _Export = _Export()
-    waiting: _Waiting = _Waiting()
+_POLICIES: Final = _make_policy_readers()
 
 
 @dataclass(slots=True)
@@ -82,7 +73,11 @@ class _Reading:
 
 
 def read_rules(folder: Path) -> Rules:
-    """Read the rules; raises ``ConfigurationBroken`` with every problem."""
+    """Read the rules.
+
+    Raises:
+        ConfigurationError: at least one file is missing or has an error; it lists every problem.
+    """
     reading = _Reading(folder)
     policies = _read_policies(reading)
     rules = Rules(
@@ -90,9 +85,7 @@ def read_rules(folder: Path) -> Rules:
         phases=_read_phases(reading),
         cost_types=_read_cost_types(reading),
         approvers=_read_approvers(reading),
-        **dict(policies.approval),
-        **dict(policies.export),
-        **dict(policies.waiting),
+        **policies,
     )
     if reading.problems:
         raise ConfigurationError(tuple(reading.problems))
@@ -100,75 +93,46 @@ def read_rules(folder: Path) -> Rules:
 
 
 def check_held_jobs(rules: Rules, held: Iterable[HeldJob]) -> tuple[str, ...]:
-    """Find the rules that give a job to another project than the one whose budget Spectrum may hold there."""
+    """List the jobs that the rules give to another project than the one whose budget Spectrum may hold there."""
     projects = {job: project for project, job in rules.jobs.items()}
     return tuple(
         f"jobs.csv: job {found.job_number} of company {found.company_code} is given to project "
-        f"{'/'.join(map(str, taker))}, but Spectrum may hold budget {found.key} there; give the job back, or look in "
-        f"Spectrum and use `budget-bridge reset {found.key}`"
+        f"{'/'.join(map(str, taker))}, but Spectrum may hold budget {found.key} there; give the job back, or check "
+        f"Spectrum and then use `budget-bridge reset {found.key}`"
         for found in held
         if (taker := projects.get(Job(found.company_code, found.job_number), found.key[:2])) != found.key[:2]
     )
 
 
-def write_rules(rules: Rules) -> tuple[str, str]:
-    """Write rules as JSON for keeping, with the digest by which the same rules are known again."""
-    content = {
-        "jobs": sorted([*project, *job] for project, job in rules.jobs.items()),
-        "phases": sorted([code, *phase] for code, phase in rules.phases.items()),
-        "cost_types": sorted([kind, *mapped] for kind, mapped in rules.cost_types.items()),
-        "approvers": [
-            [company, project, sorted(users)]
-            for (company, project), users in sorted(
-                rules.approvers.items(), key=lambda item: (item[0][0], item[0][1] or 0)
-            )
-        ],
-        "four_eyes": rules.four_eyes,
-        "require_content_hash": rules.require_content_hash,
-        "removed_lines": rules.removed_lines,
-        "long_descriptions": rules.long_descriptions,
-        "quantities": rules.quantities,
-        "acknowledgement_deadline": rules.acknowledgement_deadline.total_seconds(),
-        "parked_expiry": rules.parked_expiry.total_seconds(),
-        "parked_limit": rules.parked_limit,
-    }
-    text = json.dumps(content, sort_keys=True)
-    return text, hashlib.sha256(text.encode()).hexdigest()
-
-
-def restore_rules(text: str) -> Rules:
-    """Read what ``write_rules`` wrote."""
-    content = json.loads(text)
-    return Rules(
-        jobs={(company, project): Job(*job) for company, project, *job in content["jobs"]},
-        phases={code: Phase(*phase) for code, *phase in content["phases"]},
-        cost_types={kind: CostType(*mapped) for kind, *mapped in content["cost_types"]},
-        approvers={(company, project): frozenset(users) for company, project, users in content["approvers"]},
-        four_eyes=content["four_eyes"],
-        require_content_hash=content["require_content_hash"],
-        removed_lines=content["removed_lines"],
-        long_descriptions=content["long_descriptions"],
-        quantities=content["quantities"],
-        acknowledgement_deadline=timedelta(seconds=content["acknowledgement_deadline"]),
-        parked_expiry=timedelta(seconds=content["parked_expiry"]),
-        parked_limit=content["parked_limit"],
-    )
-
-
-def _read_policies(reading: _Reading) -> _Policies:
+def _read_policies(reading: _Reading) -> dict[str, Any]:
     file = "rules.toml"
     try:
-        return _Policies.model_validate(tomllib.loads((reading.folder / file).read_text(encoding="utf-8")))
+        sections = tomllib.loads(_read_text(reading.folder / file))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reading.complain(file, None, _say(error))
+        reading.complain(file, None, _describe_error(error))
+        return {}
+    policies: dict[str, Any] = {}
+    for section, values in sections.items():
+        if section not in _POLICIES:
+            reading.complain(file, None, f"{section}: no such section; there are {', '.join(_POLICIES)}")
+        elif not isinstance(values, dict):
+            reading.complain(file, None, f"{section}: a section is expected: write it as [{section}]")
+        else:
+            for key, value in values.items():
+                _read_policy(reading, policies, section, key, value)
+    return policies
+
+
+def _read_policy(reading: _Reading, policies: dict[str, Any], section: str, key: str, value: object) -> None:
+    reader = _POLICIES[section].get(key)
+    if reader is None:
+        reading.complain("rules.toml", None, f"{section}.{key}: no such key")
+        return
+    try:
+        policies[key] = reader.validate_python(value, strict=True)
     except ValidationError as error:
         for problem in error.errors(include_url=False):
-            where = ".".join(map(str, problem["loc"]))
-            what = (
-                "no such key" if problem["type"] == "extra_forbidden" else problem["msg"].removeprefix("Value error, ")
-            )
-            reading.complain(file, None, f"{where}: {what}")
-    return _Policies()
+            reading.complain("rules.toml", None, f"{section}.{key}: {problem['msg'].removeprefix('Value error, ')}")
 
 
 def _read_jobs(reading: _Reading) -> Mapping[tuple[int, int], Job]:
@@ -225,7 +189,7 @@ def _read_approvers(reading: _Reading) -> Mapping[tuple[int, int | None], frozen
     for row, (company, project, user) in _read_rows(reading, file, ("company_id", "project_id", "user")):
         company_id = _read_id(reading, file, row, "company_id", company)
         project_id = _read_id(reading, file, row, "project_id", project) if project else None
-        if not user:
+        if not fold_user(user):
             reading.complain(file, row, "user: it is empty")
         key = (company_id, project_id)
         approvers[key] = approvers.get(key, frozenset()) | {fold_user(user)}
@@ -235,12 +199,10 @@ def _read_approvers(reading: _Reading) -> Mapping[tuple[int, int | None], frozen
 def _read_rows(reading: _Reading, file: str, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
     """Read the rows of a table with the line that each stands on; blank ones are passed over."""
     try:
-        # With a byte-order mark, as spreadsheets save it, or without.
-        text = (reading.folder / file).read_text(encoding="utf-8-sig")
-        table = csv.reader(text.splitlines(keepends=True), strict=True)
+        table = csv.reader(_read_text(reading.folder / file).splitlines(keepends=True), strict=True)
         rows = [(table.line_num, [cell.strip() for cell in row]) for row in table]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reading.complain(file, None, _say(error))
+        reading.complain(file, None, _describe_error(error))
         return
     filled = [(number, row) for number, row in rows if any(row)]
     if not filled or tuple(filled[0][1]) != columns:
@@ -276,7 +238,14 @@ def _check_key(reading: _Reading, file: str, row: int, column: str, cell: str, l
         reading.complain(file, row, f"{column}: {cell!r} has {found[0]!r}, which Spectrum does not take in a key")
 
 
-def _say(error: Exception) -> str:
+def _read_text(file: Path) -> str:
+    # With a byte-order mark, as spreadsheets and Windows editors save it, or without.
+    return file.read_text(encoding="utf-8-sig")
+
+
+def _describe_error(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "there is no such file"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not in UTF-8: save it as UTF-8"
     return f"it cannot be read: {error}"

@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from demo import kafka_server
+from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_doctor import ask, reports
 from tests.unit.builders import KEY, accept, lock

@@ -19,10 +19,10 @@ from outbox.database import Connection, DatabaseBusy, connect
 from outbox.deployment import keep_rules, read_story
 from outbox.prune import Old, Pruned, find_cutoff, lock_pruning, prune
 from outbox.recovery import open_recovery
+from outbox.rules_codec import encode_rules
 from outbox.store import Position, RulesVersion, start_position, store_batch
 from tests.integration.records import AT, TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
-from worker.rules_files import write_rules
 
 KEYS = [KEY._replace(project_id=project) for project in range(1, 31)]
 ITS_RULES = Rules(
@@ -36,7 +36,7 @@ EVERYTHING = datetime(2030, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 async def rules(connection: Connection) -> RulesVersion:
-    return await keep_rules(connection, ITS_RULES, *write_rules(ITS_RULES))
+    return await keep_rules(connection, ITS_RULES, *encode_rules(ITS_RULES))
 
 
 async def let_go(connection: Connection, old: Old, *, dry_run: bool = False) -> Pruned:

@@ -14,15 +14,15 @@ from outbox.batch import DecisionFailedError, Suspects, identify
 from outbox.database import Connection, DatabaseDown, connect, transaction
 from outbox.deployment import find_due, find_held_jobs, keep_rules, read_story
 from outbox.migrate import SchemaMismatch, check_schema, list_migrations, migrate
+from outbox.rules_codec import encode_rules
 from outbox.store import Position, PositionLost, RulesVersion, read_outbox, store_batch, take_position
 from tests.integration.records import TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
-from worker.rules_files import write_rules
 
 
 @pytest.fixture
 async def rules(connection: Connection) -> RulesVersion:
-    return await keep_rules(connection, RULES, *write_rules(RULES))
+    return await keep_rules(connection, RULES, *encode_rules(RULES))
 
 
 async def count(connection: Connection, table: str) -> int:

@@ -37,7 +37,7 @@ def sign_copied(record: Record) -> str:
     return f"{record.timestamp_ms} {digest_record(record).hex()}"
 
 
-async def check_sources(kafka: KafkaConnection, group_id: str, topics: TopicNames) -> SourcesSeen:
+async def compare_sources(kafka: KafkaConnection, group_id: str, topics: TopicNames) -> SourcesSeen:
     """Compare every source partition with what the intake's group remembers of it; raises ``KafkaDown``."""
     recreated: dict[Partition, int] = {}
     starts: dict[Partition, int] = {}

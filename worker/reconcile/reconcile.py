@@ -6,13 +6,13 @@ worker may run meanwhile: what is newer than the moment it looks at is told as o
 
 from outbox.audit import open_snapshot
 from outbox.refold import refold
+from outbox.rules_codec import decode_rules
 from worker.deployment import Deployment, read_lane_offsets
 from worker.kafka.topic_log import open_topic_log
 from worker.reconcile.context import Reconciliation
 from worker.reconcile.findings import DifferenceKind, Findings
 from worker.reconcile.inputs import check_inputs
 from worker.reconcile.outputs import check_outputs
-from worker.rules_files import restore_rules
 
 
 async def reconcile(scene: Deployment) -> Findings:
@@ -52,7 +52,7 @@ async def _check_fold(look: Reconciliation) -> None:
     """Decide everything once more."""
     findings, snapshot = look.findings, look.snapshot
     claim = findings.claim("fold", "deciding history again gives the stored states, verdicts and messages")
-    rules = {number: restore_rules(content) for number, content in (await snapshot.read_rules()).items()}
+    rules = {number: decode_rules(content) for number, content in (await snapshot.read_rules()).items()}
     pruned_before = await snapshot.read_pruned_before()
     for number, offset, topic in await snapshot.find_causeless():
         what = f"the outbox has a row for {topic} at record {offset} of inbox partition {number}, which history lacks"

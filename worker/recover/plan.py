@@ -24,6 +24,7 @@ from outbox.database import open_session
 from outbox.deployment import keep_rules, read_deployment_id
 from outbox.migrate import open_checked_session
 from outbox.recovery import Recovery, open_recovery, read_inbox_partitions
+from outbox.rules_codec import encode_rules
 from outbox.store import Position, describe_record, read_backlog
 from worker.deployment import Deployment
 from worker.kafka.admin import describe_group
@@ -34,7 +35,6 @@ from worker.pipeline.lane import PUBLISH_SECONDS, name_producer
 from worker.pipeline.lane_check import ANEW, LaneRefused, LaneState, Mismatch, check_lane, sign_offset
 from worker.pipeline.source_topics import look_at_sources, name_intake_group
 from worker.reconcile.topic_comparison import ExpectedRow, TopicComparison, read_topic
-from worker.rules_files import write_rules
 from worker.settings import ConfigurationError
 
 _STATUS: Final = "bridge.status"
@@ -276,7 +276,7 @@ class Recoverer:
 
     async def _fold(self, recovery: Recovery, lanes: Sequence[_Lane]) -> tuple[int, dict[BudgetKey, str]]:
         """Decide again what came in after the backup; gives how many, and the budgets that come out otherwise."""
-        rules = await keep_rules(recovery.connection, self.rules, *write_rules(self.rules))
+        rules = await keep_rules(recovery.connection, self.rules, *encode_rules(self.rules))
         folded, spans = 0, {}
         for lane in lanes:
             first = lane.position.next_offset if lane.position else lane.start

@@ -1,0 +1,144 @@
+"""The rules as files and as stored JSON: what is read, what is refused, and the defaults."""
+
+import json
+from dataclasses import fields, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from handlers.rules import SECTION, CostType, Job, Phase, Rules
+from outbox.rules_codec import NewerRulesError, decode_rules, encode_rules
+from tests.end_to_end.harness import RULES as FILES
+from worker.rules_files import read_rules
+from worker.settings import ConfigurationError
+
+RULES = Rules(
+    jobs={(4211, 2): Job("001", "J2"), (4211, 1): Job("001", "J1")},
+    phases={"b": Phase("2", None), "a": Phase("1", "Concrete")},
+    cost_types={"S": CostType("S", "T")},
+    approvers={(4211, None): frozenset({"ann", "bob"}), (4211, 2): frozenset({"eve"})},
+    four_eyes=False,
+    require_content_hash=True,
+    removed_lines="block",
+    long_descriptions="shorten",
+    quantities=True,
+    acknowledgement_deadline=timedelta(minutes=30),
+    parked_expiry=timedelta(seconds=1),
+    parked_limit=3,
+)
+OLDEST = """{"acknowledgement_deadline": 1800.0, "approvers": [[4211, null, ["ann", "bob"]], [4211, 2, ["eve"]]],
+"cost_types": [["S", "S", "T"]], "four_eyes": false, "jobs": [[4211, 1, "001", "J1"], [4211, 2, "001", "J2"]],
+"long_descriptions": "shorten", "parked_expiry": 1.0, "parked_limit": 3, "phases": [["a", "1", "Concrete"],
+["b", "2", null]], "quantities": true, "removed_lines": "block", "require_content_hash": true}"""
+"""How the first version wrote them: whatever is written later, this must stay readable."""
+
+
+def write(folder: Path, **files: bytes) -> Path:
+    for name, text in FILES.items():
+        (folder / name).write_bytes(files.get(name.replace(".", "_"), text.encode()))
+    return folder
+
+
+def problems(folder: Path) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as broken:
+        read_rules(folder)
+    return broken.value.problems
+
+
+def test_every_field_differs_from_its_default_in_the_example() -> None:
+    assert not [field.name for field in fields(Rules) if getattr(RULES, field.name) == getattr(Rules(), field.name)]
+
+
+def test_what_is_written_is_read() -> None:
+    assert decode_rules(encode_rules(RULES).content) == RULES
+    assert decode_rules(encode_rules(Rules()).content) == Rules()
+
+
+def test_rows_of_the_first_version_are_read_and_keep_their_digest() -> None:
+    assert decode_rules(OLDEST) == RULES
+    assert encode_rules(RULES).digest == encode_rules(decode_rules(OLDEST)).digest
+    assert json.loads(encode_rules(RULES).content) == json.loads(OLDEST)
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Rules)])
+def test_a_row_that_lacks_a_key_has_the_default(name: str) -> None:
+    content = json.loads(OLDEST)
+    del content[name]
+    assert decode_rules(json.dumps(content)) == replace(RULES, **{name: getattr(Rules(), name)})
+
+
+def test_a_row_of_a_newer_version_is_refused() -> None:
+    with pytest.raises(NewerRulesError, match="with dual_control: run that version"):
+        decode_rules(json.dumps(json.loads(OLDEST) | {"dual_control": True}))
+
+
+def test_the_same_rules_have_the_same_digest_in_any_order() -> None:
+    reordered = replace(
+        RULES, jobs=dict(reversed(tuple(RULES.jobs.items()))), phases=dict(reversed(tuple(RULES.phases.items())))
+    )
+    assert encode_rules(reordered) == encode_rules(RULES)
+    assert encode_rules(replace(RULES, four_eyes=True)).digest != encode_rules(RULES).digest
+
+
+def test_every_policy_is_read_from_its_section(tmp_path: Path) -> None:
+    values = {
+        "four_eyes": "false",
+        "require_content_hash": "true",
+        "removed_lines": '"block"',
+        "long_descriptions": '"shorten"',
+        "quantities": "true",
+        "acknowledgement_deadline": '"30m"',
+        "parked_expiry": '"1s"',
+        "parked_limit": "3",
+    }
+    policies = {field.name: field.metadata[SECTION] for field in fields(Rules) if SECTION in field.metadata}
+    assert values.keys() == policies.keys()
+    sections = dict.fromkeys(policies.values(), "")
+    for name, section in policies.items():
+        sections[section] += f"{name} = {values[name]}\n"
+    text = "".join(f"[{section}]\n{lines}" for section, lines in sections.items())
+    rules = read_rules(write(tmp_path, rules_toml=text.encode()))
+    assert {name: getattr(rules, name) for name in policies} == {name: getattr(RULES, name) for name in policies}
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    rules = read_rules(write(tmp_path))
+    policies = [field for field in fields(Rules) if SECTION in field.metadata]
+    assert [getattr(rules, field.name) for field in policies] == [field.default for field in policies]
+
+
+def test_a_byte_order_mark_is_accepted_in_every_file(tmp_path: Path) -> None:
+    plain = read_rules(write(tmp_path, rules_toml=b"[waiting]\nparked_limit = 3\n"))
+    marked = {name.replace(".", "_"): b"\xef\xbb\xbf" + text.encode() for name, text in FILES.items()}
+    marked["rules_toml"] = b"\xef\xbb\xbf[waiting]\nparked_limit = 3\n"
+    assert read_rules(write(tmp_path, **marked)) == plain
+    assert plain.parked_limit == 3
+
+
+def test_another_encoding_is_named(tmp_path: Path) -> None:
+    text = "company_id,project_id,user\n4211,,J\xf6rg\n"
+    write(tmp_path, rules_toml="[waiting]\n".encode("utf-16"), approvers_csv=text.encode("latin-1"))
+    assert problems(tmp_path) == (
+        "rules.toml: it is not in UTF-8: save it as UTF-8",
+        "approvers.csv: it is not in UTF-8: save it as UTF-8",
+    )
+
+
+@pytest.mark.parametrize(
+    ("toml", "problem"),
+    [
+        ("[aproval]\n", "aproval: no such section; there are approval, export, waiting"),
+        ("approval = true\n", "approval: a section is expected: write it as [approval]"),
+        ("[approval]\nfour_eyez = true\n", "approval.four_eyez: no such key"),
+        ('[approval]\nfour_eyes = "yes"\n', "approval.four_eyes: Input should be a valid boolean"),
+        ('[export]\nremoved_lines = "keep"\n', "export.removed_lines: Input should be 'zero' or 'block'"),
+        ('[waiting]\nparked_expiry = "soon"\n', "waiting.parked_expiry: a time such as"),
+        ('[waiting]\nparked_expiry = "0s"\n', "waiting.parked_expiry: a time such as"),
+        ("[waiting]\nparked_limit = 0\n", "waiting.parked_limit: Input should be greater than or equal to 1"),
+        ("[waiting\n", "it cannot be read: "),
+    ],
+)
+def test_each_mistake_in_the_policies_is_named(tmp_path: Path, toml: str, problem: str) -> None:
+    [found] = problems(write(tmp_path, rules_toml=toml.encode()))
+    assert found.startswith(f"rules.toml: {problem}")

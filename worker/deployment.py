@@ -26,10 +26,10 @@ def make_deployment(settings: ServerSettings) -> Deployment:
     )
 
 
-async def read_lane_offsets(scene: Deployment) -> dict[int, GroupOffset]:
+async def read_lane_offsets(deployment: Deployment) -> dict[int, GroupOffset]:
     """Read what the group has committed for each lane; lanes without an offset are left out. Raises ``KafkaDown``."""
-    inbox = scene.topics.inbox
-    partitions = (await count_partitions(scene.kafka, [inbox])).get(inbox, 0)
+    inbox = deployment.topics.inbox
+    partitions = (await count_partitions(deployment.kafka, [inbox])).get(inbox, 0)
     lanes = [(inbox, number) for number in range(partitions)]
-    offsets = await read_group_offsets(scene.kafka, scene.group_id, lanes)
+    offsets = await read_group_offsets(deployment.kafka, deployment.group_id, lanes)
     return {number: offset for (_, number), offset in offsets.items()}

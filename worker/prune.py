@@ -13,33 +13,33 @@ from outbox.prune import Old, Pruned, find_cutoff, lock_pruning, prune
 from worker.deployment import Deployment, read_lane_offsets
 
 
-async def count_old(scene: Deployment, age: timedelta) -> tuple[datetime, Pruned]:
+async def count_old(deployment: Deployment, age: timedelta) -> tuple[datetime, Pruned]:
     """Count what is older than an age, and tell since when it is; raises ``KafkaDown`` or ``DatabaseDown``."""
-    async with open_checked_session(scene.database_url) as connection:
+    async with open_checked_session(deployment.database_url) as connection:
         before = await find_cutoff(connection, age)
         found = Pruned(0, 0)
-        async for step in _go_through(connection, scene, before, dry_run=True):
+        async for step in _go_through(connection, deployment, before, dry_run=True):
             found = found.add(step)
         return before, found
 
 
-async def prune_old(scene: Deployment, before: datetime, tell: Callable[[Pruned], None]) -> Pruned:
+async def prune_old(deployment: Deployment, before: datetime, tell: Callable[[Pruned], None]) -> Pruned:
     """Drop what came in before a time, telling with each step how much is gone; raises also ``DatabaseBusy``."""
-    async with open_session(scene.database_url) as connection:
+    async with open_session(deployment.database_url) as connection:
         # Before the offsets are read: from here on nothing moves them back.
         await lock_pruning(connection)
         gone = Pruned(0, 0)
-        async for step in _go_through(connection, scene, before, dry_run=False):
+        async for step in _go_through(connection, deployment, before, dry_run=False):
             gone = gone.add(step)
             tell(gone)
         return gone
 
 
 async def _go_through(
-    connection: Connection, scene: Deployment, before: datetime, *, dry_run: bool
+    connection: Connection, deployment: Deployment, before: datetime, *, dry_run: bool
 ) -> AsyncIterator[Pruned]:
     deployment_id = str(await read_deployment_id(connection))
-    offsets = await read_lane_offsets(scene)
+    offsets = await read_lane_offsets(deployment)
     for number, offset in sorted(offsets.items()):
         if offset.metadata.startswith(deployment_id):
             async for step in prune(connection, Old(number, offset.offset, before), dry_run=dry_run):

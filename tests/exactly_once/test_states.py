@@ -153,7 +153,7 @@ async def test_a_database_restored_from_an_older_backup(deployment: RunningDeplo
     await restore(deployment, backup)
     await is_refused(deployment, "an older backup")
     told = await recovers(deployment, "no budget is held")
-    assert "decide the 20 messages again" in told
+    assert "decide again the 20 messages" in told
     await is_sound(deployment, 25)
 
 
@@ -163,7 +163,7 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: Ru
     await carry(deployment, 11, 13)
     await restore(deployment, backup)
     deployment.write_rules(cost_types_csv="cost_type,spectrum_cost_type,price_method_code\nS,X,T\nM,M,T\n")
-    told = await recovers(deployment, "3 budgets come to something else than Kafka holds and are put on hold")
+    told = await recovers(deployment, "3 budgets do not agree with what Kafka holds and are put on hold")
     assert "4211/12/55210" in told
     deployment.write_rules()
     worker = deployment.start()
@@ -210,7 +210,7 @@ async def test_a_backup_of_what_was_pruned_is_restored(deployment: RunningDeploy
     await carry(deployment, 11, 20)
     await restore(deployment, backup)
     told = await recovers(deployment, "no budget is held")
-    assert "decide the 20 messages again" in told
+    assert "decide again the 20 messages" in told
     await is_sound(deployment, 25)
 
 

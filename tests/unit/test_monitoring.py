@@ -201,7 +201,12 @@ def test_the_runbook_explains_every_event_that_is_a_warning(event: str) -> None:
 
 # --- what is said to people
 
-SAYING: Final = ("worker/pipeline/lane_check.py", "worker/app.py", "worker/recover/plan.py", "outbox/migrate.py")
+SAYING: Final = (
+    "worker/pipeline/lane_check.py",
+    "worker/app.py",
+    "outbox/migrate.py",
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "worker" / "recover").glob("*.py")),
+)
 
 
 def list_sentences() -> Iterator[str]:

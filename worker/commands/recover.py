@@ -1,4 +1,4 @@
-"""``budget-bridge recover``: plans and carries out repairs, each after asking."""
+"""``budget-bridge recover``: plans repairs and makes each one after asking."""
 
 import asyncio
 from typing import Annotated
@@ -9,55 +9,54 @@ from worker.commands.problems import ANSWER_IS_NO, report_problems
 from worker.commands.run import read_worker_settings
 from worker.console import Console
 from worker.deployment import make_deployment
-from worker.recover.plan import Choices, Repair, TreatAs, open_recoverer
+from worker.recover.plan import plan_repairs
+from worker.recover.repair import Choices, Repair, TreatAs
 
 
 def recover_deployment(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is wrong and what can be done.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do every step without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is wrong and what can be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Make every repair without asking.")] = False,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="This database takes the place of the one that carried the group before.")
+        bool, typer.Option("--adopt", help="This database replaces the one that the consumer group belonged to.")
     ] = False,
     publish_again: Annotated[
-        bool, typer.Option("--publish-again", help="Publish once more what an output topic has lost.")
+        bool, typer.Option("--publish-again", help="Publish again what an output topic has lost.")
     ] = False,
     treat_as: Annotated[
         TreatAs | None,
         typer.Option(help="What stored messages are, where Kafka holds none of them and the group has no offset."),
     ] = None,
 ) -> None:
-    """Find the way out when a lane refuses to publish: after a restore, a lost offset, a topic made anew.
+    """Repair what keeps a lane from publishing: a restored backup, lost offsets, a recreated topic.
 
-    Says what it found and what it would do, then asks before each step. Exit code 1 while anything is left to do.
+    Prints what it found and what it would do, then asks before each repair. Exit code 1 while anything is left to do.
     """
     with report_problems():
         settings, rules = read_worker_settings()
-        scene = make_deployment(settings)
-
-        async def plan() -> list[Repair]:
-            recoverer = await open_recoverer(scene, rules, Choices(adopt, treat_as, publish_again))
-            return await recoverer.plan()
-
+        deployment = make_deployment(settings)
+        choices = Choices(adopt, treat_as, publish_again)
         console = Console()
         refused: set[str] = set()
-        while steps := [step for step in asyncio.run(plan()) if step.found not in refused]:
-            for number, step in enumerate(steps, 1):
-                console.print(f"{number}. {step.found}", markup=False)
-                console.print(f"   Way out: {step.way_out}.", markup=False)
+        while repairs := [
+            repair for repair in asyncio.run(plan_repairs(deployment, rules, choices)) if repair.found not in refused
+        ]:
+            for number, repair in enumerate(repairs, 1):
+                console.print_line(f"{number}. {repair.found}")
+                console.print_line(f"   Way out: {repair.way_out}.")
             if dry_run:
                 raise typer.Exit(ANSWER_IS_NO)
-            for number, step in enumerate(steps, 1):
-                if step.act and (yes or typer.confirm(f"Do step {number}?")):
-                    asyncio.run(_act(step))
-                    console.print(f"   step {number} is done")
+            for number, repair in enumerate(repairs, 1):
+                if repair.act and (yes or typer.confirm(f"Make repair {number}?")):
+                    asyncio.run(_act(repair))
+                    console.print_line(f"   repair {number} is done")
                 else:
-                    refused.add(step.found)
+                    refused.add(repair.found)
         if refused:
             raise typer.Exit(ANSWER_IS_NO)
-        console.print("nothing is out of place; `budget-bridge reconcile` proves it")
+        console.print_line("nothing is out of place; `budget-bridge reconcile` proves it")
 
 
-async def _act(step: Repair) -> None:
-    if step.act:
-        await step.act()
+async def _act(repair: Repair) -> None:
+    if repair.act:
+        await repair.act()

@@ -26,7 +26,7 @@ from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
 from worker.kafka.group_offsets import GroupOffset, Partition
 from worker.pipeline.lane_check import NEW, LaneRefused, LaneState, check_lane, check_last_record, sign_offset
-from worker.pipeline.lane_ports import InboxReader, LanePorts, LanePublisher, LaneStore
+from worker.pipeline.lane_ports import InboxReader, LanePorts, LaneStore, TransactionalPublisher
 from worker.resilience.backoff import back_off, is_ending, wait_unless
 from worker.resilience.breaker import Breaker, Breakers
 from worker.resilience.outage import Outage
@@ -181,7 +181,7 @@ class Lane:
         self._log.info("lane.started", position=position.next_offset)
         await self._process(store, publisher, position)
 
-    async def _restart(self, store: LaneStore, publisher: LanePublisher) -> Position:
+    async def _restart(self, store: LaneStore, publisher: TransactionalPublisher) -> Position:
         """Take the position, check that everything fits, and publish what the database has and Kafka lacks."""
         owner = uuid4()
         position = await store.take_position(owner)
@@ -229,7 +229,7 @@ class Lane:
 
     # --- batch after batch
 
-    async def _process(self, store: LaneStore, publisher: LanePublisher, position: Position) -> None:
+    async def _process(self, store: LaneStore, publisher: TransactionalPublisher, position: Position) -> None:
         """Store batch after batch; each is published while the next is decided."""
         try:
             while not self._stopping.is_set():
@@ -264,7 +264,7 @@ class Lane:
     async def _store(
         self,
         store: LaneStore,
-        publisher: LanePublisher,
+        publisher: TransactionalPublisher,
         position: Position,
         arrivals: Sequence[Arrival],
         failing: frozenset[Identity] = frozenset(),
@@ -296,7 +296,7 @@ class Lane:
         return after
 
     async def _publish_batch(
-        self, publisher: LanePublisher, offset: int, decided: DecidedBatch, arrivals: Sequence[Arrival]
+        self, publisher: TransactionalPublisher, offset: int, decided: DecidedBatch, arrivals: Sequence[Arrival]
     ) -> None:
         unpublished = UNPUBLISHED.labels(str(self._number))
         unpublished.set(len(decided.rows))
@@ -312,7 +312,7 @@ class Lane:
             await publishing
 
     async def _publish(
-        self, publisher: LanePublisher, offset: int, records: Sequence[Outgoing], mark: str = ""
+        self, publisher: TransactionalPublisher, offset: int, records: Sequence[Outgoing], mark: str = ""
     ) -> None:
         committed, started_ns = GroupOffset(offset, sign_offset(self._context.deployment_id, mark)), time_ns()
         await publisher.publish(committed, records, within=PUBLISH_SECONDS)

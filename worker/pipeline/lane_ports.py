@@ -32,7 +32,7 @@ class InboxReader(Protocol):
         """Count the records from an offset on."""
 
 
-class LanePublisher(Protocol):
+class TransactionalPublisher(Protocol):
     """The lane's transactional producer: ``worker.kafka.producer.Publisher``."""
 
     async def start(self) -> None:
@@ -72,7 +72,7 @@ class LaneStore(Protocol):
 class LanePorts(Protocol):
     """Where a lane gets all of them: ``worker.pipeline.lane_store.LaneConnections``."""
 
-    def make_publisher(self, partition: Partition) -> LanePublisher:
+    def make_publisher(self, partition: Partition) -> TransactionalPublisher:
         """Make a producer for the lane; it is not started yet."""
 
     def open_store(self, inbox_partition: int) -> AbstractAsyncContextManager[LaneStore]:

@@ -14,8 +14,8 @@ from worker.deployment import Deployment
 from worker.kafka.group_offsets import Partition, read_group_offsets
 from worker.kafka.topic_log import open_topic_log
 from worker.pipeline.source_topics import name_intake_group
-from worker.reconcile.context import Reconciliation, tell_place
 from worker.reconcile.findings import Claim, DifferenceKind
+from worker.reconcile.reconciliation import Reconciliation, describe_place
 
 
 @dataclass(slots=True)
@@ -28,22 +28,24 @@ class _Sources:
     copied: set[tuple[Place, int]] = field(default_factory=set)
 
 
-async def check_inputs(look: Reconciliation) -> None:
+async def check_inputs(reconciliation: Reconciliation) -> None:
     """Read the sources and the inbox once, beside each other and beside history."""
-    copies = look.findings.claim("sources", "every source record is in the inbox, untouched")
-    verdicts = look.findings.claim("verdicts", "every inbox record below the position has one verdict in history")
-    sources = await _read_sources(look.scene)
-    places = {number: await look.snapshot.read_places(number) for number in look.positions}
-    async with open_topic_log(look.scene.kafka, look.scene.topics.inbox) as inbox:
+    copies = reconciliation.findings.claim("sources", "every source record is in the inbox, untouched")
+    verdicts = reconciliation.findings.claim(
+        "verdicts", "every inbox record below the position has one verdict in history"
+    )
+    sources = await _read_sources(reconciliation.deployment)
+    places = {number: await reconciliation.snapshot.read_places(number) for number in reconciliation.positions}
+    async with open_topic_log(reconciliation.deployment.kafka, reconciliation.deployment.topics.inbox) as inbox:
         async for records in inbox.read():
-            arrivals = [open_arrival(record, look.scene.topics) for record in records]
+            arrivals = [open_arrival(record, reconciliation.deployment.topics) for record in records]
             for arrival in arrivals:
-                _check_copy(look, copies, sources, arrival.original)
-            await _check_verdicts(look, verdicts, arrivals, places)
+                _check_copy(reconciliation, copies, sources, arrival.original)
+            await _check_verdicts(reconciliation, verdicts, arrivals, places)
     for key in sources.records.keys() - sources.copied:
         place = key[0]
         if place.offset < sources.committed.get((place.topic, place.partition), 0):
-            look.findings.differ(copies, DifferenceKind.LOST, f"{tell_place(place)} is not in the inbox")
+            reconciliation.findings.differ(copies, DifferenceKind.LOST, f"{describe_place(place)} is not in the inbox")
         else:
             copies.waiting += 1
     copies.checked = len(sources.records) - copies.waiting
@@ -53,29 +55,29 @@ async def check_inputs(look: Reconciliation) -> None:
                 verdicts.notes["verdicts on records that the inbox does not hold any more"] += 1
             else:
                 what = f"history has a verdict on record {offset} of inbox partition {number}, which is not there"
-                look.findings.differ(verdicts, DifferenceKind.UNEXPLAINED, what)
+                reconciliation.findings.differ(verdicts, DifferenceKind.UNEXPLAINED, what)
 
 
-async def _read_sources(scene: Deployment) -> _Sources:
+async def _read_sources(deployment: Deployment) -> _Sources:
     found = _Sources()
     for name in SOURCES:
-        async with open_topic_log(scene.kafka, scene.topics.full(name)) as log:
-            places = [(scene.topics.full(name), number) for number in log.bounds]
-            offsets = await read_group_offsets(scene.kafka, name_intake_group(scene.group_id), places)
+        async with open_topic_log(deployment.kafka, deployment.topics.full(name)) as log:
+            places = [(deployment.topics.full(name), number) for number in log.bounds]
+            offsets = await read_group_offsets(deployment.kafka, name_intake_group(deployment.group_id), places)
             found.committed |= {place: offset.offset for place, offset in offsets.items()}
             async for records in log.read():
                 found.records |= {(record.place, record.timestamp_ms): digest_record(record) for record in records}
     return found
 
 
-def _check_copy(look: Reconciliation, claim: Claim, sources: _Sources, original: Record) -> None:
+def _check_copy(reconciliation: Reconciliation, claim: Claim, sources: _Sources, original: Record) -> None:
     # With its time, because a topic that was made anew has other records at the same places.
     source = original.place, original.timestamp_ms
     if source not in sources.records:
         claim.notes["copies whose source record is not there (any more)"] += 1
     elif sources.records[source] != digest_record(original):
-        look.findings.differ(
-            claim, DifferenceKind.ALTERED, f"the inbox has other bytes of {tell_place(original.place)}"
+        reconciliation.findings.differ(
+            claim, DifferenceKind.ALTERED, f"the inbox has other bytes of {describe_place(original.place)}"
         )
     elif source in sources.copied:
         claim.notes["copied again after a crash (history drops repeats)"] += 1
@@ -83,19 +85,19 @@ def _check_copy(look: Reconciliation, claim: Claim, sources: _Sources, original:
 
 
 async def _check_verdicts(
-    look: Reconciliation, claim: Claim, arrivals: Sequence[Arrival], places: dict[int, set[int]]
+    reconciliation: Reconciliation, claim: Claim, arrivals: Sequence[Arrival], places: dict[int, set[int]]
 ) -> None:
-    positions = look.positions
+    positions = reconciliation.positions
     below = [one for one in arrivals if one.inbox.place.offset < positions.get(one.inbox.place.partition, 0)]
     claim.waiting += len(arrivals) - len(below)
-    stored = await look.snapshot.find_stored({identify(arrival) for arrival in below})
+    stored = await reconciliation.snapshot.find_stored({identify(arrival) for arrival in below})
     for arrival in below:
         claim.checked += 1
         _, number, offset = arrival.inbox.place
         place = f"record {offset} of inbox partition {number}"
         budget, found = _find_budget(arrival.message), stored.get(identify(arrival))
         if found is None:
-            look.findings.differ(claim, DifferenceKind.LOST, f"{place} has no verdict", budget)
+            reconciliation.findings.differ(claim, DifferenceKind.LOST, f"{place} has no verdict", budget)
         elif (found.inbox_partition, found.inbox_offset) == (number, offset):
             places[number].discard(offset)
             if found.pruned:
@@ -104,11 +106,13 @@ async def _check_verdicts(
             original = arrival.original
             digests = tuple(hashlib.sha256(part or b"").digest() for part in (original.key, original.value))
             if (found.key_digest, found.body_digest, found.headers) != (*digests, original.headers):
-                look.findings.differ(claim, DifferenceKind.ALTERED, f"history has other bytes of {place}", budget)
+                reconciliation.findings.differ(
+                    claim, DifferenceKind.ALTERED, f"history has other bytes of {place}", budget
+                )
         elif found.inbox_partition == number and found.inbox_offset < offset:
             claim.notes["repeats of a message"] += 1
         else:
-            look.findings.differ(
+            reconciliation.findings.differ(
                 claim, DifferenceKind.UNEXPLAINED, f"{place} is taken for a repeat of a later one", budget
             )
 

@@ -16,8 +16,8 @@ from contracts.records import Place, Record
 from contracts.topics import OUTPUTS, SOURCES
 from handlers.decision import describe_status
 from outbox.audit import Granted, open_snapshot
-from worker.reconcile.context import Reconciliation, tell_place
 from worker.reconcile.findings import Claim, DifferenceKind
+from worker.reconcile.reconciliation import Reconciliation, describe_place
 from worker.reconcile.topic_comparison import ExpectedRow, TopicComparison, read_topic
 
 _STATUS: Final = "bridge.status"
@@ -44,37 +44,41 @@ class _Outputs:
     """Budgets of which something is still to be published."""
 
 
-async def check_outputs(look: Reconciliation) -> None:
+async def check_outputs(reconciliation: Reconciliation) -> None:
     """Read every output topic once, beside the outbox."""
-    claim = look.findings.claim
+    claim = reconciliation.findings.claim
     once = claim("published", "every outbox row below the published offset is in Kafka once, byte for byte")
     known = claim("known", "nothing is in Kafka that the outbox does not know")
     order = claim("order", "each budget's messages are in order")
     outputs = _Outputs()
     for name in OUTPUTS:
-        topic = look.scene.topics.full(name)
-        ledger = await read_topic(look.scene.kafka, topic, look.snapshot, partial(_take_down, outputs, name))
-        await _explain_newer(look, ledger, topic)
-        once.checked += len(ledger.met)
-        order.checked += len(ledger.met)
-        known.checked += len(ledger.met) + len(ledger.unknown)
-        if ledger.pruned:
-            known.notes["messages so old that what the outbox had of them is pruned"] += len(ledger.pruned)
-        for budget, place in ledger.doubled:
-            look.findings.differ(once, DifferenceKind.DOUBLED, f"{tell_place(place)} is there a second time", budget)
-        for entry, place in ledger.reordered:
-            what = f"{tell_place(place)} comes after what it must come before"
-            look.findings.differ(order, DifferenceKind.REORDERED, what, entry.budget)
-        for unknown in ledger.unknown:
-            what = f"{tell_place(unknown.place)} (id {unknown.id or 'none'}) is not in the outbox with these bytes"
-            look.findings.differ(known, DifferenceKind.UNEXPLAINED, what)
-        for entry in ledger.list_missing():
-            _judge_missing(look, once, entry, ledger, name, outputs)
-    await _check_statuses(look, outputs)
-    await _check_exports(look, outputs)
+        topic = reconciliation.deployment.topics.full(name)
+        comparison = await read_topic(
+            reconciliation.deployment.kafka, topic, reconciliation.snapshot, partial(_note_record, outputs, name)
+        )
+        await _explain_newer(reconciliation, comparison, topic)
+        once.checked += len(comparison.met)
+        order.checked += len(comparison.met)
+        known.checked += len(comparison.met) + len(comparison.unknown)
+        if comparison.pruned:
+            known.notes["messages so old that what the outbox had of them is pruned"] += len(comparison.pruned)
+        for budget, place in comparison.doubled:
+            reconciliation.findings.differ(
+                once, DifferenceKind.DOUBLED, f"{describe_place(place)} is there a second time", budget
+            )
+        for entry, place in comparison.reordered:
+            what = f"{describe_place(place)} comes after what it must come before"
+            reconciliation.findings.differ(order, DifferenceKind.REORDERED, what, entry.budget)
+        for unknown in comparison.unknown:
+            what = f"{describe_place(unknown.place)} (id {unknown.id or 'none'}) is not in the outbox with these bytes"
+            reconciliation.findings.differ(known, DifferenceKind.UNEXPLAINED, what)
+        for entry in comparison.list_missing():
+            _judge_missing(reconciliation, once, entry, comparison, name, outputs)
+    await _check_statuses(reconciliation, outputs)
+    await _check_exports(reconciliation, outputs)
 
 
-def _take_down(outputs: _Outputs, name: str, record: Record) -> None:
+def _note_record(outputs: _Outputs, name: str, record: Record) -> None:
     if name not in {_STATUS, _EXPORTS}:
         return
     data = json.loads(record.value or b"")
@@ -88,37 +92,42 @@ def _take_down(outputs: _Outputs, name: str, record: Record) -> None:
     found.approved.add((data["approved_by"], datetime.fromisoformat(data["approved_at"])))
 
 
-async def _explain_newer(look: Reconciliation, ledger: TopicComparison, topic: str) -> None:
+async def _explain_newer(reconciliation: Reconciliation, comparison: TopicComparison, topic: str) -> None:
     """Strike out what the lanes have sent since the moment that is looked at."""
-    if not ledger.unknown:
+    if not comparison.unknown:
         return
-    async with open_snapshot(look.scene.database_url) as later:
+    async with open_snapshot(reconciliation.deployment.database_url) as later:
         for number in await later.read_positions():
-            ledger.meet_again(await later.read_rows_since(topic, number, look.positions.get(number, 0)))
-        await ledger.explain_pruned(later)
+            comparison.meet_again(await later.read_rows_since(topic, number, reconciliation.positions.get(number, 0)))
+        await comparison.explain_pruned(later)
 
 
 def _judge_missing(
-    look: Reconciliation, claim: Claim, entry: ExpectedRow, ledger: TopicComparison, name: str, outputs: _Outputs
+    reconciliation: Reconciliation,
+    claim: Claim,
+    entry: ExpectedRow,
+    comparison: TopicComparison,
+    name: str,
+    outputs: _Outputs,
 ) -> None:
     """Tell what was lost from what is on its way, or went the way of all records."""
     number, offset, _ = entry.place
-    if offset >= look.published.get(number, 0):
+    if offset >= reconciliation.published.get(number, 0):
         claim.waiting += 1
         if entry.budget:
             outputs.ahead.add(entry.budget)
-    elif name == _STATUS and ledger.is_outdated(entry):
+    elif name == _STATUS and comparison.is_outdated(entry):
         claim.notes["statuses that compaction may have removed: a later one of the budget is there"] += 1
-    elif ledger.is_gone(entry):
+    elif comparison.is_gone(entry):
         claim.notes[f"messages older than what {name} still holds"] += 1
     else:
         what = f"what record {offset} of inbox partition {number} caused is not in {name}"
-        look.findings.differ(claim, DifferenceKind.LOST, what, entry.budget)
+        reconciliation.findings.differ(claim, DifferenceKind.LOST, what, entry.budget)
 
 
-async def _check_statuses(look: Reconciliation, outputs: _Outputs) -> None:
-    claim = look.findings.claim("status", "the latest status of each budget is its state in the database")
-    async for budget in look.snapshot.read_budgets():
+async def _check_statuses(reconciliation: Reconciliation, outputs: _Outputs) -> None:
+    claim = reconciliation.findings.claim("status", "the latest status of each budget is its state in the database")
+    async for budget in reconciliation.snapshot.read_budgets():
         shown = describe_status(budget)
         if shown is None:
             continue
@@ -130,15 +139,17 @@ async def _check_statuses(look: Reconciliation, outputs: _Outputs) -> None:
         if found != json.loads(shown.model_dump_json()):
             said = f"{found['status']}, sequence {found['sequence']}" if found else "missing"
             what = f"it is {shown.status}, sequence {shown.sequence}, but its latest status in Kafka is {said}"
-            look.findings.differ(claim, DifferenceKind.ALTERED, what, budget.key)
+            reconciliation.findings.differ(claim, DifferenceKind.ALTERED, what, budget.key)
 
 
-async def _check_exports(look: Reconciliation, outputs: _Outputs) -> None:
+async def _check_exports(reconciliation: Reconciliation, outputs: _Outputs) -> None:
     """Hold every export against what people asked for, without asking the rules."""
-    claim = look.findings.claim("exports", "every export answers to one acceptance, each further attempt to one retry")
+    claim = reconciliation.findings.claim(
+        "exports", "every export answers to one acceptance, each further attempt to one retry"
+    )
     accepted: dict[tuple[BudgetKey, int], set[tuple[str, datetime]]] = defaultdict(set)
     retries: Counter[tuple[BudgetKey, int]] = Counter()
-    async for granted in look.snapshot.read_granted():
+    async for granted in reconciliation.snapshot.read_granted():
         decision = _read_decision(granted)
         if decision is None:
             retries[granted.budget, granted.version] += 1
@@ -147,7 +158,7 @@ async def _check_exports(look: Reconciliation, outputs: _Outputs) -> None:
     for (budget, version), found in outputs.exported.items():
         claim.checked += 1
         for what in _find_unasked(found, accepted[budget, version], retries[budget, version]):
-            look.findings.differ(claim, DifferenceKind.DOUBLED, f"version {version}: {what}", budget)
+            reconciliation.findings.differ(claim, DifferenceKind.DOUBLED, f"version {version}: {what}", budget)
 
 
 def _find_unasked(found: _Exported, accepted: set[tuple[str, datetime]], retries: int) -> Iterator[str]:

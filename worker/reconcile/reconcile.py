@@ -9,33 +9,33 @@ from outbox.refold import refold
 from outbox.rules_codec import decode_rules
 from worker.deployment import Deployment, read_lane_offsets
 from worker.kafka.topic_log import open_topic_log
-from worker.reconcile.context import Reconciliation
 from worker.reconcile.findings import DifferenceKind, Findings
 from worker.reconcile.inputs import check_inputs
 from worker.reconcile.outputs import check_outputs
+from worker.reconcile.reconciliation import Reconciliation
 
 
-async def reconcile(scene: Deployment) -> Findings:
+async def reconcile(deployment: Deployment) -> Findings:
     """Compare everything with everything; raises ``KafkaDown`` or ``DatabaseDown``."""
     # First of all: what these say is done must be found in what is read after them.
-    published = {number: offset.offset for number, offset in (await read_lane_offsets(scene)).items()}
-    async with open_snapshot(scene.database_url) as snapshot:
-        look = Reconciliation(Findings(), scene, snapshot, await snapshot.read_positions(), published)
-        await _check_lanes(look)
-        await check_inputs(look)
-        await check_outputs(look)
-        await _check_fold(look)
-    return look.findings
+    published = {number: offset.offset for number, offset in (await read_lane_offsets(deployment)).items()}
+    async with open_snapshot(deployment.database_url) as snapshot:
+        reconciliation = Reconciliation(Findings(), deployment, snapshot, await snapshot.read_positions(), published)
+        await _check_lanes(reconciliation)
+        await check_inputs(reconciliation)
+        await check_outputs(reconciliation)
+        await _check_fold(reconciliation)
+    return reconciliation.findings
 
 
-async def _check_lanes(look: Reconciliation) -> None:
-    findings = look.findings
+async def _check_lanes(reconciliation: Reconciliation) -> None:
+    findings = reconciliation.findings
     claim = findings.claim("lanes", "in every lane, offset ≤ position ≤ end of the inbox")
-    async with open_topic_log(look.scene.kafka, look.scene.topics.inbox) as inbox:
+    async with open_topic_log(reconciliation.deployment.kafka, reconciliation.deployment.topics.inbox) as inbox:
         ends = {number: end for number, (_, end) in inbox.bounds.items()}
-    for number, position in look.positions.items():
+    for number, position in reconciliation.positions.items():
         claim.checked += 1
-        offset, end = look.published.get(number), ends.get(number, 0)
+        offset, end = reconciliation.published.get(number), ends.get(number, 0)
         if offset is None:
             findings.differ(
                 claim, DifferenceKind.LOST, f"lane {number} is at {position}, but the group has no offset for it"
@@ -48,9 +48,9 @@ async def _check_lanes(look: Reconciliation) -> None:
             findings.differ(claim, DifferenceKind.LOST, f"lane {number} is at {position}, but the inbox ends at {end}")
 
 
-async def _check_fold(look: Reconciliation) -> None:
+async def _check_fold(reconciliation: Reconciliation) -> None:
     """Decide everything once more."""
-    findings, snapshot = look.findings, look.snapshot
+    findings, snapshot = reconciliation.findings, reconciliation.snapshot
     claim = findings.claim("fold", "deciding history again gives the stored states, verdicts and messages")
     rules = {number: decode_rules(content) for number, content in (await snapshot.read_rules()).items()}
     pruned_before = await snapshot.read_pruned_before()
@@ -69,5 +69,5 @@ async def _check_fold(look: Reconciliation) -> None:
             claim.notes["unreadable records that are pruned"] += old
             project = project._replace(messages=young)
         claim.checked += len(project.messages)
-        for deviation in refold(project, rules, look.scene.topics):
+        for deviation in refold(project, rules, reconciliation.deployment.topics):
             findings.differ(claim, DifferenceKind.ALTERED, deviation.what, deviation.budget)

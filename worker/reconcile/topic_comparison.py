@@ -124,23 +124,23 @@ async def read_topic(
     kafka: KafkaConnection, topic: str, snapshot: Snapshot, take: Callable[[Record], None] | None = None
 ) -> TopicComparison:
     """Read a topic through beside the rows that were to be sent to it; records of ours are also given to ``take``."""
-    ledger = TopicComparison(pruned_before=await snapshot.read_pruned_before())
+    comparison = TopicComparison(pruned_before=await snapshot.read_pruned_before())
     async for row in snapshot.read_rows(topic):
-        ledger.add(row)
+        comparison.add(row)
     first: dict[int, int] = {}
     async with open_topic_log(kafka, topic) as log:
         async for records in log.read():
             for record in records:
                 first.setdefault(record.place.partition, record.timestamp_ms)
-                if ledger.meet(record) and take:
+                if comparison.meet(record) and take:
                     take(record)
     cut = [number for number, (start, _) in log.bounds.items() if start > 0]
     if any(number not in first for number in cut):
-        ledger.gone_before = datetime.max.replace(tzinfo=UTC)
+        comparison.gone_before = datetime.max.replace(tzinfo=UTC)
     elif cut:
-        ledger.gone_before = _EPOCH + timedelta(milliseconds=max(first[number] for number in cut))
-    await ledger.explain_pruned(snapshot)
-    return ledger
+        comparison.gone_before = _EPOCH + timedelta(milliseconds=max(first[number] for number in cut))
+    await comparison.explain_pruned(snapshot)
+    return comparison
 
 
 def _sign(record: Record | Outgoing) -> bytes:

@@ -1,1 +1,1 @@
-"""Repairs what keeps a lane from publishing, one file per repair."""
+"""Repairs whatever keeps a lane from publishing, one file per repair; ``plan`` puts them in order."""

@@ -1,4 +1,4 @@
-"""What one reconciliation works on: the findings so far, the database as of one moment, and how far the lanes are."""
+"""What every check of one reconciliation shares: its findings, the database as of one moment, how far the lanes are."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +11,17 @@ from worker.reconcile.findings import Findings
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """One look at everything: the database as of one moment, and how far the lanes say that they are."""
+    """One reconciliation at work."""
 
     findings: Findings
-    scene: Deployment
+    deployment: Deployment
     snapshot: Snapshot
     positions: Mapping[int, int]
+    """The position of each lane, in the snapshot."""
     published: Mapping[int, int]
+    """The group's offset for each lane, read before the snapshot was taken."""
 
 
-def tell_place(place: Place) -> str:
-    """Tell a person where a record stands."""
+def describe_place(place: Place) -> str:
+    """Describe where a record is, as the start of a sentence."""
     return f"record {place.offset} of {place.topic}, partition {place.partition},"

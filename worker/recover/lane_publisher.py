@@ -1,0 +1,59 @@
+"""Publishes for a lane while no worker runs: through the lane's own producer, so that any other one is fenced."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from contracts.records import Outgoing
+from outbox.database import open_session
+from outbox.store import read_backlog
+from worker.kafka.group_offsets import GroupOffset
+from worker.kafka.producer import Publisher
+from worker.pipeline.lane import PUBLISH_SECONDS
+from worker.pipeline.lane_check import sign_offset
+from worker.pipeline.lane_store import name_producer
+from worker.recover.repair import RecoveryInputs
+
+_CLOSE_SECONDS: Final = 2.0
+
+
+class LanePublisher:
+    """The only producer of one lane, from its start on."""
+
+    def __init__(self, inputs: RecoveryInputs, number: int, producer: Publisher) -> None:
+        self._inputs = inputs
+        self._number = number
+        self._producer = producer
+
+    async def publish(self, offset: int, records: Sequence[Outgoing] = (), mark: str = "") -> None:
+        """Publish records and the lane's offset in one transaction.
+
+        Args:
+            offset: The offset of the inbox partition to commit for the group.
+            records: What to publish, in order.
+            mark: What was just done with the lane, for the offset's metadata.
+
+        Raises:
+            LaneLost: It is not known whether the transaction was committed, or another producer has fenced this one.
+            MessageTooLarge: A topic does not take a record; nothing was published.
+        """
+        signed = GroupOffset(offset, sign_offset(self._inputs.deployment_id, mark))
+        await self._producer.publish(signed, records, within=PUBLISH_SECONDS)
+
+    async def publish_backlog(self, start: int, stop: int) -> None:
+        """Publish from the outbox what records from ``start`` to below ``stop`` caused, piece by piece."""
+        async with open_session(self._inputs.deployment.database_url) as connection:
+            async for following, rows in read_backlog(connection, self._number, start, stop):
+                await self.publish(following, [row.record for row in rows])
+
+
+@asynccontextmanager
+async def open_lane_publisher(inputs: RecoveryInputs, number: int) -> AsyncIterator[LanePublisher]:
+    """Become the only producer of a lane; a transaction that an earlier one left open is over then."""
+    deployment, place = inputs.deployment, (inputs.deployment.topics.inbox, number)
+    producer = Publisher(deployment.kafka, name_producer(deployment.group_id, *place), deployment.group_id, place)
+    try:
+        await producer.start()
+        yield LanePublisher(inputs, number, producer)
+    finally:
+        await producer.close(_CLOSE_SECONDS)

@@ -1,0 +1,116 @@
+"""The database is older than what was published: what it has lost is decided again from the inbox.
+
+Nothing is published by it. Budgets for which deciding again gives other messages than Kafka holds are put on hold, for
+a person to compare.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from typing import Final
+
+from contracts.budget_key import BudgetKey, parse_budget_key, write_project_key
+from contracts.inbox import open_arrival
+from contracts.topics import OUTPUTS
+from outbox.audit import Snapshot
+from outbox.deployment import keep_rules
+from outbox.recovery import Recovery, open_recovery
+from outbox.rules_codec import encode_rules
+from worker.deployment import Deployment
+from worker.kafka.topic_log import choose_partition, open_topic_log
+from worker.reconcile.topic_comparison import read_topic
+from worker.recover.lane_publisher import open_lane_publisher
+from worker.recover.lane_state import RecoveredLane
+from worker.recover.missing_outputs import is_explained
+from worker.recover.repair import RecoveryInputs, Repair
+
+_SHOWN: Final = 20
+
+
+async def plan_older_backup(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> Repair:
+    """Plan to decide again what these lanes have lost; it is tried out in a transaction that is rolled back."""
+    found = "; ".join(lane.describe() for lane in lanes)
+    for lane in lanes:
+        if lane.offset is None or not lane.start <= lane.first <= lane.offset.offset <= lane.end:
+            way_out = (
+                f"the inbox holds records {lane.start} to {lane.end - 1} of lane {lane.number}, not all from "
+                f"{lane.first} on, so what is missing cannot be decided again. Restore a newer backup"
+            )
+            return Repair(found, way_out, None)
+    async with open_recovery(inputs.deployment.database_url) as recovery:
+        folded, differing = await _decide_again(inputs, recovery, lanes)
+    way_out = (
+        f"decide again the {folded} messages that the database has lost, by the rules in RULES_DIR, without publishing "
+        f"anything; {_describe_holds(differing)}"
+    )
+    return Repair(found, way_out, partial(_act, inputs, lanes))
+
+
+async def _act(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> None:
+    async with AsyncExitStack() as stack:
+        publishers = {
+            lane.number: await stack.enter_async_context(open_lane_publisher(inputs, lane.number)) for lane in lanes
+        }
+        async with open_recovery(inputs.deployment.database_url) as recovery:
+            await _decide_again(inputs, recovery, lanes)
+            await recovery.keep()
+        for lane in lanes:
+            if lane.offset:
+                await publishers[lane.number].publish(lane.offset.offset)
+
+
+async def _decide_again(
+    inputs: RecoveryInputs, recovery: Recovery, lanes: Sequence[RecoveredLane]
+) -> tuple[int, dict[BudgetKey, str]]:
+    """Decide again what arrived after the backup; returns how many messages, and the budgets that come out otherwise.
+
+    Those budgets are put on hold.
+    """
+    deployment = inputs.deployment
+    rules = await keep_rules(recovery.connection, inputs.rules, *encode_rules(inputs.rules))
+    folded, spans = 0, {}
+    for lane in lanes:
+        after = lane.offset.offset if lane.offset else lane.first
+        spans[lane.number] = range(lane.first, after)
+        position = await recovery.put_position(lane.number, lane.first)
+        async with open_topic_log(deployment.kafka, deployment.topics.inbox) as log:
+            async for records in log.read({lane.number: lane.first}):
+                arrivals = [
+                    open_arrival(record, deployment.topics) for record in records if record.place.offset < after
+                ]
+                if arrivals:
+                    position = await recovery.fold(position, arrivals, rules, deployment.topics)
+                    folded += len(arrivals)
+    differing = await _compare(deployment, recovery.snapshot, spans)
+    partitions = {key: choose_partition(write_project_key(*key.project), inputs.partitions) for key in differing}
+    await recovery.hold(differing, partitions)
+    return folded, differing
+
+
+async def _compare(deployment: Deployment, snapshot: Snapshot, spans: Mapping[int, range]) -> dict[BudgetKey, str]:
+    """Compare what was decided again with what Kafka holds, by id and bytes."""
+    differing: dict[BudgetKey, str] = {}
+    for name in OUTPUTS:
+        comparison = await read_topic(deployment.kafka, deployment.topics.full(name), snapshot)
+        for unknown in comparison.unknown:
+            if key := _read_key(unknown.key):
+                differing.setdefault(key, f"recovery: {name} holds message {unknown.id}, which history does not give")
+        for row in comparison.list_missing():
+            number, offset, _ = row.place
+            if row.budget and offset in spans.get(number, ()) and not is_explained(comparison, row, name):
+                differing.setdefault(row.budget, f"recovery: history gives a message that {name} does not hold")
+    return differing
+
+
+def _read_key(key: bytes | None) -> BudgetKey | None:
+    with suppress(ValueError):
+        return parse_budget_key((key or b"").decode())
+    return None
+
+
+def _describe_holds(differing: Mapping[BudgetKey, str]) -> str:
+    if not differing:
+        return "all of it agrees with what Kafka holds, so no budget is held"
+    shown = "; ".join(f"{key} ({reason})" for key, reason in sorted(differing.items())[:_SHOWN])
+    more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+    return f"{len(differing)} budgets do not agree with what Kafka holds and are put on hold: {shown}{more}"

@@ -1,0 +1,44 @@
+"""What all repairs share: a planned step, what only a person can decide, and what a plan is made from."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+from uuid import UUID
+
+from handlers.rules import Rules
+from worker.deployment import Deployment
+
+TreatAs = Literal["published", "unpublished"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What only a person can decide."""
+
+    adopt: bool = False
+    """This database replaces the one that the group belonged to."""
+    treat_as: TreatAs | None = None
+    """What stored messages are where Kafka holds none of them: published and removed since, or never published."""
+    publish_again: bool = False
+    """Publish again what an output topic has lost; its readers must drop repeats by id."""
+
+
+class Repair(NamedTuple):
+    """One planned step: what is out of place, what can be done about it, and doing it."""
+
+    found: str
+    way_out: str
+    act: Callable[[], Awaitable[None]] | None
+    """``None`` where only a person can do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryInputs:
+    """What every repair is planned from."""
+
+    deployment: Deployment
+    deployment_id: UUID
+    partitions: int
+    """How many partitions the inbox was made with."""
+    rules: Rules
+    choices: Choices

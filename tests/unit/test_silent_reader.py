@@ -25,6 +25,9 @@ class AiokafkaConsumer:
     def paused(self) -> set[TopicPartition]:
         return self.resting
 
+    async def topics(self) -> set[str]:
+        return {"inbox"}
+
     async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(places, self.end)
 

@@ -1,0 +1,101 @@
+"""The law: whatever one record is, the next one of its partition is decided within 5 s and 300 MB."""
+
+import asyncio
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from aiokafka.client import AIOKafkaClient
+
+from tests.end_to_end.harness import Bridge
+from tests.end_to_end.odd_records import OddRecord, list_odd_records, produce
+from tests.unit.builders import KEY, lock
+
+WITHIN_SECONDS = 5.0
+WITHIN_KB = 300 * 1024
+SPOILT = json.loads(json.dumps(lock(1, key=KEY._replace(budget_id=9)).model_dump(mode="json")))
+
+
+def measure_memory(worker: subprocess.Popen[bytes]) -> int:
+    """Measure the most memory that the worker has had so far, in kB."""
+    status = Path(f"/proc/{worker.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+
+
+def test_the_corpus_is_large_and_its_names_are_unique() -> None:
+    names = [record.name for record in list_odd_records(SPOILT)]
+    assert len(names) == len(set(names)) >= 100
+
+
+@pytest.mark.timeout(900)
+async def test_whatever_one_record_is_the_next_is_decided(bridge: Bridge) -> None:
+    worker = bridge.start()
+    client = AIOKafkaClient(bootstrap_servers=bridge.kafka, request_timeout_ms=30_000)
+    await client.bootstrap()
+    topic = f"{bridge.prefix}procore.budgets"
+    client.add_topic(topic)
+    slow: dict[str, float] = {}
+    taken: dict[int, OddRecord] = {}
+    try:
+        for number, odd in enumerate(list_odd_records(SPOILT), 1):
+            offset = await produce(client, topic, odd.write())
+            if offset < 0:
+                # What a broker takes from nobody can hurt nobody.
+                continue
+            taken[offset] = odd
+            key = KEY._replace(project_id=number)
+            await bridge.send(lock(1, key=key))
+            began = time.monotonic()
+            await bridge.wait_for("approval.requested.v1", 1, **key._asdict())
+            slow[odd.name] = time.monotonic() - began
+            memory = measure_memory(worker)
+            assert memory < WITHIN_KB, f"{memory // 1024} MB after {odd.name}"
+    finally:
+        await client.close()
+    assert len(taken) >= 100
+    assert not {name: seconds for name, seconds in slow.items() if seconds > WITHIN_SECONDS}
+    assert worker.poll() is None
+    await check_dead_letters(bridge, taken)
+    await check_commands(bridge)
+
+
+async def check_dead_letters(bridge: Bridge, taken: dict[int, OddRecord]) -> None:
+    """What is a dead letter is byte for byte what came in, or says that it was cut."""
+    letters = 0
+    for record in bridge.dead_letters():
+        headers = dict(record.headers)
+        odd = taken.get(int(headers["dead_letter_offset"] or b""))
+        if odd is None or (headers["dead_letter_topic"] or b"").decode() != f"{bridge.prefix}procore.budgets":
+            continue
+        letters += 1
+        if "bridge_unreadable" in headers or "dead_letter_cut_from_bytes" in headers:
+            assert (odd.value or b"").startswith((record.value or b"")[:1000]), odd.name
+            continue
+        assert (record.key, record.value) == (odd.key, odd.value), odd.name
+        own = [header for header in record.headers if not header[0].startswith("dead_letter")]
+        if not odd.names:
+            assert own == list(odd.headers) or odd.name == "a dead letter", odd.name
+    assert letters >= 60
+
+
+async def check_commands(bridge: Bridge) -> None:
+    """No command ends in a traceback, whatever it is to show."""
+    [letter, *_] = json.loads((await run(bridge, "dead-letters", "list", "--json", "--limit", "5")).stdout)["letters"]
+    for command in (
+        ["status"],
+        ["status", str(KEY._replace(budget_id=9))],
+        ["dead-letters", "list"],
+        ["dead-letters", "show", letter["id"]],
+        ["doctor"],
+        ["reconcile"],
+    ):
+        done = await run(bridge, *command)
+        assert "Traceback" not in done.stdout + done.stderr, (command, done.stderr[-2000:])
+        assert done.returncode in {0, 1}, (command, done.stdout, done.stderr)
+        assert "\x1b" not in done.stdout, command
+
+
+async def run(bridge: Bridge, *command: str) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(bridge.command, *command)

@@ -19,10 +19,11 @@ _HEADER_BYTES: Final = 61
 _CODEC_AT: Final = 22
 MIB: Final = 1024 * 1024
 
-GZIP: Final = 1, gzip.compress
-SNAPPY: Final = 2, cramjam.snappy.compress_raw
-LZ4: Final = 3, cramjam.lz4.compress
-ZSTD: Final = 4, cramjam.zstd.compress
+Codec = tuple[int, Callable[[bytes], Any]]
+GZIP: Final[Codec] = 1, gzip.compress
+SNAPPY: Final[Codec] = 2, cramjam.snappy.compress_raw
+LZ4: Final[Codec] = 3, cramjam.lz4.compress
+ZSTD: Final[Codec] = 4, cramjam.zstd.compress
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class OddRecord:
     key: bytes | None = b"k"
     headers: tuple[tuple[str, bytes | None], ...] = ()
     timestamp_ms: int = 1_790_000_000_000
-    codec: tuple[int, Callable[[bytes], Any]] | None = None
+    codec: Codec | None = None
     names: Mapping[bytes, bytes] = field(default_factory=dict)
 
     def write(self) -> bytes:
@@ -216,7 +217,7 @@ def _list_codecs(whole: bytes) -> Iterator[OddRecord]:
 
 async def produce(client: AIOKafkaClient, topic: str, batch: bytes) -> int:
     """Append a batch as it is, as no client would; gives its offset, or -1 where the broker does not take it."""
-    request = ProduceRequest(required_acks=-1, timeout=20_000, topics=[(topic, [(0, batch)])])
+    request = ProduceRequest(transactional_id=None, required_acks=-1, timeout=20_000, topics=[(topic, [(0, batch)])])
     answer = await client.send(0 if client.cluster.broker_metadata(0) else client.get_random_node(), request)
     [(_, [(_, error, offset, *_)])] = answer.topics
     return -1 if error else int(offset)

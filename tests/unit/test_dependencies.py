@@ -1,20 +1,29 @@
-"""Servers that cannot be reached are down, within a time limit, however they fail: names, refusals, silence."""
+"""What servers, outputs and signals do to a worker, as far as it shows without servers: docs/operations.md lists it."""
 
 import asyncio
 import io
+import os
+import signal
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from outbox import database
 from outbox.database import DatabaseDown, connect
+from tests.unit.fakes import Log
+from worker.app import _listen_for_signals
 from worker.kafka import connection
 from worker.kafka.admin import count_partitions
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
-from worker.kafka.group_offsets import read_group_offsets
+from worker.kafka.group_offsets import Partition, read_group_offsets
 from worker.kafka.producer import Publisher
+from worker.resilience import stalled_consumers
+from worker.resilience.backoff import run_unless
+from worker.resilience.breaker import Breaker
+from worker.resilience.stalled_consumers import StalledConsumers
 from worker.telemetry.logs import LOST_LINES, ToleratedStream
 
 NO_NAME = "no-such-host.invalid"
@@ -84,6 +93,50 @@ async def test_the_first_broker_that_answers_is_used(silent: str, monkeypatch: p
     kafka = KafkaConnection(f"{silent},127.0.0.1:9,good:9092")
     async with asyncio.timeout(connection.SERVER_SECONDS / 2):
         assert (await kafka.find_server()).servers == ["good:9092"]
+
+
+async def test_kafka_that_is_down_is_noticed_while_nothing_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stalled_consumers, "CHECK_SECONDS", 0)
+    log: Any = Log()
+    breaker, stopping = Breaker("kafka", log), asyncio.Event()
+
+    class Idle:
+        async def find_stalled(self, _: float) -> list[Partition]:
+            raise KafkaDown("no answer")
+
+        async def rejoin(self) -> None:
+            raise AssertionError("Kafka is down for everybody: joining again does not help")
+
+    async def ask_kafka() -> None:
+        asyncio.get_running_loop().call_soon(stopping.set)
+        raise KafkaDown("no answer")
+
+    async with asyncio.timeout(5):
+        await StalledConsumers({"lanes": Idle()}, ask_kafka, breaker, log).run(stopping)
+    assert log.list_names() == ["kafka.lost"]
+
+
+async def test_the_stop_does_not_wait_for_a_silent_server(silent: str) -> None:
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.1, stopping.set)
+    async with asyncio.timeout(connection.SERVER_SECONDS / 2):
+        assert await run_unless(stopping, KafkaConnection(silent).find_server()) is None
+
+
+async def test_sighup_is_ignored_and_logged() -> None:
+    log: Any = Log()
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    _listen_for_signals(stopping, log)
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(5):
+            while not log.events:
+                await asyncio.sleep(0)
+        assert log.list_names() == ["signal.ignored"]
+        assert not stopping.is_set()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
 
 
 def test_an_output_that_is_gone_stops_nothing() -> None:

@@ -1,0 +1,153 @@
+"""What servers, outputs and signals do to a worker, as far as it shows without servers: docs/operations.md lists it."""
+
+import asyncio
+import io
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from outbox import database
+from outbox.database import DatabaseDown, connect
+from tests.unit.fakes import Log
+from worker.app import _listen_for_signals
+from worker.kafka import connection
+from worker.kafka.admin import count_partitions
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
+from worker.kafka.errors import KafkaDown
+from worker.kafka.group_offsets import Partition, read_group_offsets
+from worker.kafka.producer import Publisher
+from worker.resilience import stalled_consumers
+from worker.resilience.backoff import run_unless
+from worker.resilience.breaker import Breaker
+from worker.resilience.stalled_consumers import StalledConsumers
+from worker.telemetry.logs import LOST_LINES, ToleratedStream
+
+NO_NAME = "no-such-host.invalid"
+"""Reserved by RFC 2606: it never resolves."""
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[str]:
+    """A server that accepts connections and never answers."""
+
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+
+
+@pytest.mark.parametrize("server", [NO_NAME, "127.0.0.1:9"])
+async def test_a_database_that_is_not_found_or_refuses_is_down(server: str) -> None:
+    with pytest.raises(DatabaseDown):
+        await connect(f"postgresql://user:secret@{server}/name")
+
+
+async def test_a_silent_database_is_down_within_the_time_limit(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "CONNECT_SECONDS", 0.2)
+    with pytest.raises(DatabaseDown, match="TimeoutError"):
+        async with asyncio.timeout(5):
+            await connect(f"postgresql://user:secret@{silent}/name")
+
+
+async def test_the_next_host_is_tried_when_one_refuses(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the silent second host can run into the time limit, so it was tried."""
+    monkeypatch.setattr(database, "CONNECT_SECONDS", 0.2)
+    with pytest.raises(DatabaseDown, match="TimeoutError"):
+        await connect(f"postgresql://user:secret@127.0.0.1:9,{silent}/name")
+
+
+async def test_a_broker_whose_name_does_not_resolve_is_down() -> None:
+    with pytest.raises(KafkaDown, match=NO_NAME):
+        await count_partitions(KafkaConnection(f"{NO_NAME}:9092"), ["any"])
+
+
+async def test_a_silent_broker_is_down_within_the_time_limit(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "SERVER_SECONDS", 0.2)
+    kafka = KafkaConnection(silent)
+    async with asyncio.timeout(5):
+        for asking in (
+            count_partitions(kafka, ["any"]),
+            read_group_offsets(kafka, "group", [("any", 0)]),
+            Publisher(kafka, "lane", "group", ("any", 0)).start(),
+            Consumer(kafka, "group", ["any"], start="none").start(),
+        ):
+            with pytest.raises(KafkaDown, match=silent):
+                await asking
+
+
+async def test_the_first_broker_that_answers_is_used(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither one that is silent nor one that refuses is waited for."""
+    ask = KafkaConnection.ask_server
+
+    async def answer(kafka: KafkaConnection, server: str) -> list[int]:
+        return [] if server == "good:9092" else await ask(kafka, server)
+
+    monkeypatch.setattr(KafkaConnection, "ask_server", answer)
+    kafka = KafkaConnection(f"{silent},127.0.0.1:9,good:9092")
+    async with asyncio.timeout(connection.SERVER_SECONDS / 2):
+        assert (await kafka.find_server()).servers == ["good:9092"]
+
+
+async def test_kafka_that_is_down_is_noticed_while_nothing_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stalled_consumers, "CHECK_SECONDS", 0)
+    log: Any = Log()
+    breaker, stopping = Breaker("kafka", log), asyncio.Event()
+
+    class Idle:
+        async def find_stalled(self, _: float) -> list[Partition]:
+            raise KafkaDown("no answer")
+
+        async def rejoin(self) -> None:
+            raise AssertionError("Kafka is down for everybody: joining again does not help")
+
+    async def ask_kafka() -> None:
+        asyncio.get_running_loop().call_soon(stopping.set)
+        raise KafkaDown("no answer")
+
+    async with asyncio.timeout(5):
+        await StalledConsumers({"lanes": Idle()}, ask_kafka, breaker, log).run(stopping)
+    assert log.list_names() == ["kafka.lost"]
+
+
+async def test_the_stop_does_not_wait_for_a_silent_server(silent: str) -> None:
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.1, stopping.set)
+    async with asyncio.timeout(connection.SERVER_SECONDS / 2):
+        assert await run_unless(stopping, KafkaConnection(silent).find_server()) is None
+
+
+async def test_sighup_is_ignored_and_logged() -> None:
+    logged: asyncio.Queue[str] = asyncio.Queue()
+
+    class Queued:
+        def info(self, event: str, **_: object) -> None:
+            logged.put_nowait(event)
+
+    log: Any = Queued()
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    _listen_for_signals(stopping, log)
+    try:
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(5):
+            assert await logged.get() == "signal.ignored"
+        assert not stopping.is_set()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+def test_an_output_that_is_gone_stops_nothing() -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError
+
+    before = LOST_LINES._value.get()
+    print("a line", file=ToleratedStream(Gone()))
+    assert LOST_LINES._value.get() > before

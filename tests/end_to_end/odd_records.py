@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import cramjam
+from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -218,6 +219,7 @@ def _list_codecs(whole: bytes) -> Iterator[OddRecord]:
 async def produce(client: AIOKafkaClient, topic: str, batch: bytes) -> int:
     """Append a batch as it is, as no client would; gives its offset, or -1 where the broker does not take it."""
     request = ProduceRequest(transactional_id=None, required_acks=-1, timeout=20_000, topics=[(topic, [(0, batch)])])
-    answer = await client.send(0 if client.cluster.broker_metadata(0) else client.get_random_node(), request)
+    await client.set_topics([topic])
+    answer = await client.send(client.cluster.leader_for_partition(TopicPartition(topic, 0)), request)
     [(_, [(_, error, offset, *_)])] = answer.topics
     return -1 if error else int(offset)

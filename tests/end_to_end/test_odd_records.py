@@ -35,7 +35,6 @@ async def test_whatever_one_record_is_the_next_is_decided(bridge: Bridge) -> Non
     client = AIOKafkaClient(bootstrap_servers=bridge.kafka, request_timeout_ms=30_000)
     await client.bootstrap()
     topic = f"{bridge.prefix}procore.budgets"
-    client.add_topic(topic)
     slow: dict[str, float] = {}
     taken: dict[int, OddRecord] = {}
     try:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rich.console import Console
 from rich.table import Table
 
 from demo.kafka_server import run_kafka, run_kafka_cluster
@@ -18,10 +19,10 @@ from tests.exactly_once.crashes import Survived, crash_at_all
 from tests.exactly_once.deployment import create_database
 from tests.exactly_once.planted import POINTS
 from tests.exactly_once.proxy import Proxy
-from worker.console import Console
+from worker.console import Console as TextConsole
 from worker.reconcile.findings import DifferenceKind, show_findings
 
-SCREEN = Console()
+SCREEN = Console(highlight=False, soft_wrap=True)
 
 
 def run_crashes(page: Path | None) -> int:
@@ -83,7 +84,7 @@ def run_chaos(seconds: float, seed: int, page: Path | None) -> int:
     with tempfile.TemporaryDirectory() as name:
         report = asyncio.run(play_chaos(Path(name), seconds, seed))
     SCREEN.print(show_chaos(report))
-    show_findings(report.findings, SCREEN)
+    show_findings(report.findings, TextConsole())
     for wrong in report.wrong_figures:
         SCREEN.print(f"Spectrum holds other figures: {wrong}", markup=False)
     if page:

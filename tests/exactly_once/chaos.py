@@ -5,9 +5,11 @@ be cut. What breaks next is chosen by a seed.
 """
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,18 +20,23 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 
 from demo.kafka_server import Kafka, start_all
 from demo.postgres_server import Postgres
+from tests.end_to_end.odd_records import list_odd_records, produce
 from tests.exactly_once.deployment import RunningDeployment
 from tests.exactly_once.people import People
 from tests.exactly_once.proxy import Proxy
+from tests.unit.builders import KEY, lock
 from worker.reconcile.findings import Findings
 
 BUDGETS: Final = 24
 PARTITIONS: Final = 4
 MOST_WORKERS: Final = 4
 QUIET_SECONDS: Final = 150.0
+ODD_PROJECT: Final = 399
 FROZEN_SECONDS: Final = 13.0
 """Longer than the group's session, so that another worker takes over before it wakes."""
 
@@ -167,6 +174,11 @@ class Chaos:
             ("the database is slow", self._slow_postgres),
             ("the database is read-only", self._make_read_only),
             ("the database's disk is full", self._fill_disk),
+            ("a table is locked for longer than statements wait", self._lock_table),
+            ("a broker accepts and never answers", self._mute_broker),
+            ("a broker is frozen", self._freeze_broker),
+            ("nobody reads a worker's log any more", self._close_log),
+            ("odd records come in", self._send_odd_records),
         ]
 
     async def _some_time(self, least: float, most: float) -> None:
@@ -274,6 +286,59 @@ class Chaos:
         )
         await self._some_time(1.0, 4.0)
         await self._tell_postgres("drop trigger full_disk on outbox")
+
+    async def _lock_table(self) -> None:
+        name = urlsplit(self._deployment.database_url).path[1:]
+        await self._tell_postgres(f"alter database {name} set lock_timeout = '300ms'")
+        # Sessions that are there already keep their settings.
+        self._database_wire.cut()
+        connection = await asyncpg.connect(self._deployment.database_url)
+        try:
+            async with connection.transaction():
+                await connection.execute("set local lock_timeout = 0")
+                await connection.execute("lock table outbox in access exclusive mode")
+                await self._some_time(1.0, 4.0)
+        finally:
+            await connection.close()
+            await self._tell_postgres(f"alter database {name} reset lock_timeout")
+
+    async def _mute_broker(self) -> None:
+        await self._block([self._chance.choice(self._wires)], to_server=True, to_client=True)
+
+    async def _freeze_broker(self) -> None:
+        broker = self._chance.choice(self._brokers)
+        if broker.pid:
+            os.kill(broker.pid, signal.SIGSTOP)
+            await self._some_time(3.0, 12.0)
+            os.kill(broker.pid, signal.SIGCONT)
+
+    async def _close_log(self) -> None:
+        reading, writing = os.pipe()
+        worker = await asyncio.to_thread(
+            subprocess.Popen,
+            [sys.executable, "-m", "worker", "run"],
+            env=self._deployment.environment,
+            stdout=writing,
+            stderr=writing,
+        )
+        os.close(writing)
+        await self._some_time(0.0, 3.0)
+        os.close(reading)
+        self._workers.append(worker)
+        self._deployment.workers.append(worker)
+
+    async def _send_odd_records(self) -> None:
+        client = AIOKafkaClient(bootstrap_servers=self._deployment.kafka)
+        await client.bootstrap()
+        spoilt = lock(1, key=KEY._replace(project_id=ODD_PROJECT)).model_dump(mode="json")
+        odd = [record for record in list_odd_records(spoilt) if "MiB" not in record.name]
+        topic = f"{self._deployment.prefix}procore.budgets"
+        try:
+            for record in self._chance.sample(odd, 10):
+                with suppress(KafkaError):
+                    await produce(client, topic, record.write())
+        finally:
+            await client.close()
 
     async def _tell_postgres(self, *statements: str) -> None:
         connection = await asyncpg.connect(

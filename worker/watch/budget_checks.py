@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final, Literal, NamedTuple, TypeVar, cast, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast, get_args
 
 from worker.watch.observations import (
     ForgottenUntil,
@@ -79,7 +79,7 @@ class ObservedBudget:
     Observing a record again changes nothing.
     """
 
-    _observations: dict[type[Observation], dict[str, Observation]] = field(default_factory=lambda: defaultdict(dict))
+    _observations: dict[type[Any], dict[str, Observation]] = field(default_factory=lambda: defaultdict(dict))
     last_ms: int = 0
     """Time of the newest observation."""
 
@@ -126,7 +126,7 @@ class ObservedBudget:
     def list_acceptances(self) -> Iterator[ObservedDecision]:
         """List the acceptances that the bridge did not refuse."""
         for decision in self.list(ObservedDecision):
-            if decision.accepts and self.find(ObservedRefusal, decision.message) is None:
+            if decision.decision == "accept" and self.find(ObservedRefusal, decision.message) is None:
                 yield decision
 
 

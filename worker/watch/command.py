@@ -16,9 +16,15 @@ HTTP_BIND = "0.0.0.0"  # noqa: S104 - as the worker's health
 
 
 def watch(
-    exported_within: Annotated[str, typer.Option(metavar="AGE", help="Longest time from acceptance to export.")] = "60s",
-    acknowledged_within: Annotated[str, typer.Option(metavar="AGE", help="Longest time from export to Spectrum's answer.")] = "4h",
-    pending_within: Annotated[str, typer.Option(metavar="AGE", help="Longest time that a budget waits for approval.")] = "7d",
+    exported_within: Annotated[
+        str, typer.Option(metavar="AGE", help="Longest time from acceptance to export.")
+    ] = "60s",
+    acknowledged_within: Annotated[
+        str, typer.Option(metavar="AGE", help="Longest time from export to Spectrum's answer.")
+    ] = "4h",
+    pending_within: Annotated[
+        str, typer.Option(metavar="AGE", help="Longest time that a budget waits for approval.")
+    ] = "7d",
 ) -> None:
     """Watch the topics from outside and report what is not as it should be; one process is enough.
 
@@ -34,9 +40,7 @@ def watch(
             raise ConfigurationError((problem,)) from missing
         kafka = connect_kafka(settings)
         run_watch(
-            WatchSettings(
-                kafka, settings.kafka_group_id, settings.topics, HTTP_BIND, settings.http_port, limits
-            ),
+            WatchSettings(kafka, settings.kafka_group_id, settings.topics, HTTP_BIND, settings.http_port, limits),
             configure_log(settings.log_format),
         )
 

@@ -55,7 +55,7 @@ class _ReadCommittedTransport(driver.Transport):
     Consumer = _ReadCommittedConsumer
 
 
-class _DisklessApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
+class _DisklessApp(faust.App):
     """Tables are in memory and in Kafka, so it needs no folder and runs on a read-only file system."""
 
     def _create_directories(self) -> None:

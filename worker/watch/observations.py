@@ -5,7 +5,7 @@ It reads the contract alone. A record that cannot be read raises ``UnreadableErr
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -32,7 +32,8 @@ class ObservedDecision(NamedTuple):
     """An approver accepted or rejected a version."""
 
     version: int
-    accepts: bool
+    decision: str
+    """``accept`` or ``reject``."""
     message: str
     """Its type, source and id."""
     at_ms: int
@@ -158,7 +159,7 @@ Observation = (
     | ObservedStatus
     | ForgottenUntil
 )
-_KINDS: Final[dict[str, type[Observation]]] = {
+_KINDS: Final[dict[str, type[Any]]] = {
     "decision": ObservedDecision,
     "retry": ObservedRetry,
     "answer": ObservedAnswer,
@@ -198,7 +199,8 @@ def write_value(observation: Observation) -> list[object]:
 def read_value(stored: list[object]) -> Observation:
     """Read a stored observation."""
     name, *fields = stored
-    return _KINDS[str(name)](*fields)
+    observation: Observation = _KINDS[str(name)](*fields)
+    return observation
 
 
 _Id = Annotated[int, Field(ge=0, lt=2**63)]
@@ -264,7 +266,7 @@ def _observe_input(topic: str, record: Record) -> ObservedRecord:
     name = name_message(body.type, message.source, message.id)
     observation: Observation | None = None
     if isinstance(body, ApprovalDecision):
-        observation = ObservedDecision(body.budget_version, body.decision == "accept", name, at_ms)
+        observation = ObservedDecision(body.budget_version, body.decision, name, at_ms)
     elif isinstance(body, ExportRetry):
         observation = ObservedRetry(body.budget_version, name, at_ms)
     elif isinstance(body, ErpAcknowledgement):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.cloudevents import write_attributes
+from contracts.cloudevents.writing import write_attributes
 from contracts.records import Place, Record
 from contracts.stubs import make_stub_header
 from contracts.topics import TopicNames

@@ -1,8 +1,8 @@
 """The second yardstick: the same I/O as the worker, and nothing else.
 
-The same intake, batches, decoding and transactional publishing, and one upsert per key, but no history, no decisions
-and no outbox: no design with these parts can be faster than this by much.
-What it publishes for each message has the number and the size of what the worker publishes.
+It has the same intake, batches, decoding and transactional publishing, and one upsert per key, but no history, no
+decisions and no outbox: no design with these parts can be much faster than this. What it publishes for each message
+has the number and the size of what the worker publishes.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ STATE = json.dumps("x" * 2500)
 
 
 def answer(arrival: Arrival) -> list[Outgoing]:
-    """Give what is published for one message."""
+    """Make what is published for one message."""
     message = arrival.message
     if not isinstance(message, Message):
         return []
@@ -87,7 +87,7 @@ async def carry(reader: Consumer, place: Partition, stopping: asyncio.Event) -> 
 
 
 async def main() -> None:
-    """Carry until told to stop."""
+    """Carry everything until SIGTERM."""
     collect_less_often()
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)

@@ -1,6 +1,7 @@
-"""What the benchmark sends, and where it is sent: a deployment of its own for every run."""
+"""What the benchmark sends, and the deployment of its own that each run sends it to."""
 
 import asyncio
+import hashlib
 import json
 import os
 import subprocess
@@ -50,9 +51,24 @@ def write_lock(project: int, version: int = 1) -> bytes:
 
 
 def write_acceptance(project: int) -> bytes:
-    """Write an acceptance."""
-    decision = {"decision": "accept", "decided_by": "ann@example.org", "decided_at": "2026-11-24T09:00:00Z"}
+    """Write an acceptance of version 1; it may overtake its lock, so it names the content that it is for."""
+    decision = {
+        "decision": "accept",
+        "decided_by": "ann@example.org",
+        "decided_at": "2026-11-24T09:00:00Z",
+        "content_hash": hash_content(project),
+    }
     return json.dumps({**_key(project), **decision}).encode()
+
+
+def hash_content(project: int) -> str:
+    """Hash what version 1 would leave in Spectrum, as docs/messages.md describes ``content_hash``."""
+    lines = [
+        (f"033{number:02d}", "L", f"Concrete work {number}", (project * 7 + number) * 100 + 25, 0, "T", None, None)
+        for number in range(LINES)
+    ]
+    content = ["001", f"J{project}", "USD", lines]
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
 def _key(project: int, version: int = 1) -> dict[str, int]:
@@ -60,7 +76,7 @@ def _key(project: int, version: int = 1) -> dict[str, int]:
 
 
 @dataclass
-class Deployment:
+class BenchDeployment:
     """Topics, a database and rules that nothing else uses."""
 
     folder: Path
@@ -86,7 +102,7 @@ class Deployment:
         }
 
     async def prepare(self) -> None:
-        """Make the database, the topics and the rules."""
+        """Create the database, the topics and the rules."""
         connection = await asyncpg.connect(self.admin_url)
         await connection.execute(f"create database {self.prefix.rstrip('.')}")
         await connection.close()
@@ -118,12 +134,12 @@ class Deployment:
             ):
                 for start in range(projects.start, projects.stop, 500):
                     some = range(start, min(start + 500, projects.stop))
-                    await appender.append([self._record(topic, kind, project, write(project)) for project in some])
+                    await appender.append([self.make_record(topic, kind, project, write(project)) for project in some])
         finally:
             await appender.close(2.0)
 
     async def send_versions(self, count: int) -> None:
-        """Lock version after version of every budget, until so many messages wait."""
+        """Lock version after version of every budget, until ``count`` messages wait."""
         appender = Appender(KafkaConnection(self.kafka))
         try:
             for version in range(1, count // self.budgets + 1):
@@ -131,7 +147,7 @@ class Deployment:
                     some = range(start, min(start + 500, self.budgets + 1))
                     await appender.append(
                         [
-                            self._record(
+                            self.make_record(
                                 "procore.budgets", "budget.locked.v1", project, write_lock(project, version), version
                             )
                             for project in some
@@ -140,12 +156,12 @@ class Deployment:
         finally:
             await appender.close(2.0)
 
-    def _record(self, topic: str, kind: str, project: int, value: bytes, version: int = 1) -> Outgoing:
+    def make_record(self, topic: str, kind: str, project: int, value: bytes, version: int = 1) -> Outgoing:
         headers = write_attributes(kind, "bench", f"{kind}/{project}/{version}")
         return Outgoing(self.prefix + topic, f"{COMPANY}/{project}/1".encode(), value, headers)
 
     def start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a program on this deployment."""
+        """Start a module as a program on this deployment."""
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             env=self.environment,
@@ -154,6 +170,6 @@ class Deployment:
 
 
 async def stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop a program."""
+    """Stop a program and wait for its end."""
     process.terminate()
     await asyncio.to_thread(process.wait)

@@ -1,4 +1,4 @@
-"""The first yardstick: what one would otherwise write.
+"""The first yardstick: the program that one would otherwise write.
 
 One message at a time: parse, one transaction with the same tables, publish and wait, commit.
 It decides by the same core, so that only the way of carrying differs; it reads the source topics directly.
@@ -27,7 +27,7 @@ from worker.rules_files import read_rules
 
 
 async def main() -> None:
-    """Carry until told to stop."""
+    """Carry everything until SIGTERM."""
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     kafka, topics = KafkaConnection(os.environ["KAFKA_BOOTSTRAP"]), TopicNames(os.environ["TOPIC_PREFIX"])
@@ -41,7 +41,7 @@ async def main() -> None:
     places = count()
     while not stopping.is_set():
         for record in await reader.fetch_any(500, 0.2):
-            # The same tables want a place in one log; here it is the order of reading.
+            # The tables want the record's place in one log; here it is the order of reading.
             copy = copy_to_inbox(record, topics.inbox)
             place = Place(copy.topic, 0, next(places))
             inbox = Record(place, record.timestamp_ms, copy.key, copy.value, copy.headers)

@@ -209,11 +209,11 @@ class Bridge:
         while not holds():
             if time.monotonic() > until:
                 log = (self.folder / "worker.log").read_text()[-3000:]
-                raise AssertionError(f"did not see {what}; the worker said:\n{log}")
+                raise AssertionError(f"did not see {what}; the worker's log ends with:\n{log}")
             await self.read(0.05)
 
     async def read(self, within: float) -> bool:
-        """Read what there is; tells whether there was anything. A reader put out of its group begins again."""
+        """Read what there is; returns whether there was any. A reader removed from its group starts again."""
         found = await self.reader.fetch_any(500, within)
         new = [record for record in found if (record.place, record.timestamp_ms) not in self._places]
         self._places.update((record.place, record.timestamp_ms) for record in new)

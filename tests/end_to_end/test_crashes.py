@@ -114,7 +114,9 @@ def own_postgres(tmp_path: Path) -> Iterator[Postgres]:
         yield started
 
 
-async def test_outages_are_waited_out_and_told_once(tmp_path: Path, own_kafka: Kafka, own_postgres: Postgres) -> None:
+async def test_outages_are_waited_out_and_reported_once(
+    tmp_path: Path, own_kafka: Kafka, own_postgres: Postgres
+) -> None:
     bridge = Bridge(tmp_path, own_kafka.bootstrap, own_postgres.url)
     try:
         await bridge.prepare()
@@ -125,7 +127,7 @@ async def test_outages_are_waited_out_and_told_once(tmp_path: Path, own_kafka: K
         await burst(bridge, 200, 151)
         await wait_for_event(bridge, "database.lost")
         own_postgres.start()
-        await bridge.wait_until(lambda: len(bridge.messages("spectrum.export.v1")) >= 180, "it goes on")
+        await bridge.wait_until(lambda: len(bridge.messages("spectrum.export.v1")) >= 180, "it continues")
         own_kafka.stop()
         own_kafka.start()
         await burst(bridge, 300, 201)

@@ -1,4 +1,4 @@
-"""What the worker tells over HTTP, from the real process."""
+"""What the worker reports over HTTP, from the real process."""
 
 import asyncio
 import json
@@ -29,14 +29,14 @@ async def ask(port: int, path: str) -> tuple[int, str]:
 async def wait_for_answer(bridge: Bridge, port: int, path: str, status: int) -> str:
     answers: list[str] = []
 
-    async def look() -> bool:
+    async def has_answered() -> bool:
         code, text = await ask(port, path)
         if code == status:
             answers.append(text)
         return code == status
 
     for _ in range(600):
-        if await look():
+        if await has_answered():
             return answers[0]
         await bridge.read(0.1)
     raise AssertionError(f"{path} did not answer {status}")
@@ -76,17 +76,17 @@ async def test_health_and_metrics(bridge: Bridge) -> None:
     assert (taken.returncode, f"port {port} cannot be used" in taken.stderr) == (2, True)
 
 
-async def test_not_ready_while_something_is_away(bridge: Bridge) -> None:
+async def test_not_ready_while_something_is_unavailable(bridge: Bridge) -> None:
     [port, nothing] = choose_ports(2)
     bridge.settings |= {"HTTP_PORT": str(port), "KAFKA_BOOTSTRAP": f"127.0.0.1:{nothing}"}
     bridge.is_sound = False
     bridge.start()
-    told = json.loads(await wait_for_answer(bridge, port, "/health/ready", 503))
-    assert told["started"] is False
+    answer = json.loads(await wait_for_answer(bridge, port, "/health/ready", 503))
+    assert answer["started"] is False
     for _ in range(100):
         if "kafka" in json.loads((await ask(port, "/health/ready"))[1])["away"]:
             break
         await bridge.read(0.1)
     else:
-        raise AssertionError("it does not say that Kafka is away")
+        raise AssertionError("it does not report that Kafka is unavailable")
     assert (await ask(port, "/health/live"))[0] == 200

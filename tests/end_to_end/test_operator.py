@@ -47,9 +47,9 @@ async def test_retry_acknowledge_and_reset(bridge: Bridge) -> None:
     await bridge.wait_for("budget.returned.v1", cause="reset", returned_by="olga")
     await bridge.send(lock(2, STEEL))
     await bridge.wait_for("approval.requested.v1", budget_version=2, kind="export")
-    told = json.loads((await run(bridge, "status", str(KEY), "--json")).stdout)
-    said = [entry["detail"] for entry in told["history"] if entry["source"] == "budget-bridge/operator"]
-    assert [detail for detail in said if "olga: the period is open again" in detail] == [said[1], said[3]]
+    status = json.loads((await run(bridge, "status", str(KEY), "--json")).stdout)
+    details = [entry["detail"] for entry in status["history"] if entry["source"] == "budget-bridge/operator"]
+    assert [detail for detail in details if "olga: the period is open again" in detail] == [details[1], details[3]]
 
 
 async def test_nobody_answers_and_nothing_is_known(bridge: Bridge) -> None:

@@ -55,21 +55,21 @@ async def test_from_a_lock_to_spectrum_and_back(bridge: Bridge) -> None:
     synced = await bridge.wait_for("budget.status.v1", status="SYNCED", budget_version=3)
     assert (synced["synced_version"], synced["export_id"]) == (3, resync["export_id"])
 
-    # Everything came once, in order, under our key, as CloudEvents; and `status` tells the same.
+    # Everything came once, in order, under our key, as CloudEvents; and `status` prints the same.
     ids = [dict(record.headers)["ce_id"] for record in bridge.seen]
     assert len(ids) == len(set(ids))
     assert {record.key for record in bridge.seen} == {KEY.encode()}
     statuses = bridge.messages("budget.status.v1")
     assert [shown["sequence"] for shown in statuses] == list(range(1, len(statuses) + 1))
-    told = status(bridge)
-    assert set(told) == {"budget", "status", "history", "sent"}
-    assert told["budget"] == {"company_id": 4211, "project_id": 90071, "budget_id": 55210}
-    assert told["status"] == statuses[-1]
-    assert set(told["history"][0]) == {"at", "source", "id", "type", "budget_version", "verdict", "detail"}
-    assert {entry["verdict"] for entry in told["history"]} == {"applied"}
-    assert [(entry["id"].encode(), entry["topic"]) for entry in told["sent"]] == sorted(
+    printed = status(bridge)
+    assert set(printed) == {"budget", "status", "history", "sent"}
+    assert printed["budget"] == {"company_id": 4211, "project_id": 90071, "budget_id": 55210}
+    assert printed["status"] == statuses[-1]
+    assert set(printed["history"][0]) == {"at", "source", "id", "type", "budget_version", "verdict", "detail"}
+    assert {entry["verdict"] for entry in printed["history"]} == {"applied"}
+    assert [(entry["id"].encode(), entry["topic"]) for entry in printed["sent"]] == sorted(
         ((dict(record.headers)["ce_id"], record.place.topic) for record in bridge.seen),
-        key=lambda sent: [entry["id"].encode() for entry in told["sent"]].index(sent[0]),
+        key=lambda sent: [entry["id"].encode() for entry in printed["sent"]].index(sent[0]),
     )
     unknown = bridge.command("status", "1/2/3")
     assert (unknown.returncode, "nothing is known" in unknown.stderr) == (1, True)
@@ -123,13 +123,13 @@ async def test_duplicates_change_nothing(bridge: Bridge) -> None:
     value = json.dumps(lock().model_dump(mode="json")).encode()
     for key in (b"a", b"b", b"c"):  # the same id on whatever partition
         await bridge.send_raw("procore.budgets", value, bridge.head(lock(), "one"), key)
-    await bridge.send(lock(), accept(), accept(1, "ann", reason="said again"))
+    await bridge.send(lock(), accept(), accept(1, "ann", reason="sent again"))
     await bridge.send(lock(1, STEEL | {"original_amount": "1.00"}))
     await bridge.send(acknowledge("success"), acknowledge("success"))
     await bridge.wait_for("budget.status.v1", status="SYNCED")
     await bridge.wait_until(lambda: bool(bridge.dead_letters()), "the conflicting lock")
     await bridge.wait_until(
-        lambda: sum(told["verdict"] == "duplicate" for told in status(bridge)["history"]) == 4, "four duplicates"
+        lambda: sum(entry["verdict"] == "duplicate" for entry in status(bridge)["history"]) == 4, "four duplicates"
     )
     assert len(bridge.seen) == before + 2 or len(bridge.messages("budget.status.v1")) == 3
     assert len(bridge.messages("spectrum.export.v1")) == 1

@@ -18,15 +18,15 @@ CHANGED = STEEL | {"original_amount": "7.00"}
 async def prune(bridge: Bridge, *options: str, age: str = "0s") -> dict[str, Any]:
     done = await asyncio.to_thread(bridge.command, "prune", "--older-than", age, "--json", *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    told: dict[str, Any] = json.loads(done.stdout)
-    return told
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
 
 
-def answer(bridge: Bridge, said: str) -> subprocess.CompletedProcess[str]:
+def answer(bridge: Bridge, typed: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "worker", "prune", "--older-than", "0s"],
         env=bridge.environment,
-        input=said,
+        input=typed,
         capture_output=True,
         text=True,
         check=False,
@@ -70,10 +70,10 @@ async def test_a_deployment_that_works_on(bridge: Bridge) -> None:
     assert findings.claims["verdicts"].notes.total() == 6
     assert findings.claims["fold"].notes.total() == 4 + 1
 
-    # The record still tells everything but what was sent; the dead letter is gone, and it is said why.
-    told = json.loads((await asyncio.to_thread(bridge.command, "status", str(synced), "--json")).stdout)
-    assert (told["status"], told["history"], told["sent"]) == (story["status"], story["history"], [])
-    assert told["sent_pruned_before"] > told["history"][-1]["at"]
+    # The record still has everything but what was sent; the dead letter is gone, and the output says why.
+    printed = json.loads((await asyncio.to_thread(bridge.command, "status", str(synced), "--json")).stdout)
+    assert (printed["status"], printed["history"], printed["sent"]) == (story["status"], story["history"], [])
+    assert printed["sent_pruned_before"] > printed["history"][-1]["at"]
     shown = (await asyncio.to_thread(bridge.command, "status", str(synced))).stdout
     assert "accepted by ann" in shown
     assert "is pruned" in shown
@@ -86,7 +86,7 @@ async def test_a_deployment_that_works_on(bridge: Bridge) -> None:
 
 
 async def go_on(bridge: Bridge) -> None:
-    """What was pruned and comes again is a repeat; every budget goes on from where it was."""
+    """What was pruned and comes again is a repeat; every budget continues from where it was."""
     synced, exporting, parked, pending = KEYS
     await bridge.send(lock(key=synced), message_id="the lock")
     await bridge.send(lock(2, CHANGED, key=synced), lock(2, key=parked), accept(key=pending))
@@ -99,8 +99,8 @@ async def go_on(bridge: Bridge) -> None:
     await bridge.wait_for("budget.status.v1", project_id=synced.project_id, status="SYNCED", synced_version=2)
     await bridge.wait_for("budget.status.v1", status="EXPORT_FAILED")
     # A retry answers to an export that is pruned.
-    said = ("retry", str(exporting), "--by", "olga", "--why", "open again")
-    retried = await asyncio.to_thread(bridge.command, *said)
+    command = ("retry", str(exporting), "--by", "olga", "--why", "open again")
+    retried = await asyncio.to_thread(bridge.command, *command)
     assert retried.returncode == 0, retried.stderr
     await bridge.wait_for("spectrum.export.v1", project_id=exporting.project_id, attempt=2)
     findings = await bridge.wait_until_carried()

@@ -1,4 +1,4 @@
-"""A consumer that hands out nothing although more is there: it says so, joins anew, and carries on."""
+"""A consumer that stalls although there is more to read: the worker reports it, joins the group again and continues."""
 
 import json
 
@@ -11,7 +11,9 @@ from tests.unit.builders import accept, lock
 
 
 @pytest.mark.parametrize("planted", [{}, {"IS_DEAF": "1"}], ids=["silent", "deaf"])
-async def test_a_silent_consumer_says_so_and_joins_anew(deployment: RunningDeployment, planted: dict[str, str]) -> None:
+async def test_a_silent_consumer_is_reported_and_joins_again(
+    deployment: RunningDeployment, planted: dict[str, str]
+) -> None:
     [port] = choose_ports(1)
     deployment.settings["HTTP_PORT"] = str(port)
     sign = deployment.folder / "silence"
@@ -22,10 +24,10 @@ async def test_a_silent_consumer_says_so_and_joins_anew(deployment: RunningDeplo
     sign.write_text("0")
     await deployment.wait_until(lambda: sign.read_text() == "2", "both readers, of the sources and the inbox, silenced")
     await deployment.send(accept())
-    told = json.loads(await wait_for_answer(deployment, port, "/health/ready", 503))
-    assert {*told["silent"]} <= {"intake", "lanes"}
-    assert told["silent"]
-    assert told["breakers"] == {"kafka": "closed", "database": "closed"}
+    answer = json.loads(await wait_for_answer(deployment, port, "/health/ready", 503))
+    assert {*answer["silent"]} <= {"intake", "lanes"}
+    assert answer["silent"]
+    assert answer["breakers"] == {"kafka": "closed", "database": "closed"}
     await deployment.wait_for("spectrum.export.v1")
     await wait_for_answer(deployment, port, "/health/ready", 200)
     log = deployment.read_log()

@@ -95,10 +95,10 @@ async def test_a_trace_runs_from_what_came_in_to_what_is_sent(bridge: Bridge, co
     [process] = [span for span in spans if span.span_id.hex() == decided]
     assert (process.name, process.kind) == (f"process {topic}", Span.SPAN_KIND_CONSUMER)
     assert (process.trace_id.hex(), process.parent_span_id.hex()) == (TRACE, PARENT)
-    told = describe(process)
-    assert told["messaging.system"] == "kafka"
-    assert told["messaging.message.id"] == "lock-1"
-    assert told["budget_bridge.verdict"] == "applied"
+    attributes = describe(process)
+    assert attributes["messaging.system"] == "kafka"
+    assert attributes["messaging.message.id"] == "lock-1"
+    assert attributes["budget_bridge.verdict"] == "applied"
     sends = [span for span in spans if span.name.startswith("send ") and span.trace_id.hex() == TRACE]
     assert {span.name.removeprefix(f"send {bridge.prefix}") for span in sends} == {
         "bridge.approval-requests",

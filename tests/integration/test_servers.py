@@ -1,4 +1,4 @@
-"""The embedded servers are the real thing, and they come and go as told."""
+"""The embedded servers are the real ones, and they start and stop on request."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_kafka_carries_a_transaction(kafka: str) -> None:
     assert await _consume(kafka, topic, 2) == [b"one", b"two"]
 
 
-async def test_postgres_is_version_18_and_honest_about_commits(postgres: str) -> None:
+async def test_postgres_is_version_18_and_commits_durably(postgres: str) -> None:
     assert str(await _fetch(postgres, "SHOW server_version")).startswith("18.")
     assert await _fetch(postgres, "SHOW fsync") == "on"
     assert await _fetch(postgres, "SHOW synchronous_commit") == "on"
@@ -93,7 +93,7 @@ async def test_kafka_comes_back_with_its_data(tmp_path: Path) -> None:
         kafka.stop()
         pids.append(kafka.pid)
         kafka.start()
-        kafka.start()  # no harm in asking twice
+        kafka.start()  # starting twice does no harm
         pids.append(kafka.pid)
         kafka.kill()
         kafka.start()
@@ -122,19 +122,19 @@ async def test_postgres_comes_back_with_its_data(tmp_path: Path) -> None:
         assert await _fetch(postgres.url, "SELECT count(*) FROM kept") == 2
 
 
-async def test_postgres_wants_its_password(postgres: str) -> None:
+async def test_postgres_requires_its_password(postgres: str) -> None:
     if "TEST_DATABASE_URL" in os.environ:
         pytest.skip("another server, other rules")
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(postgres, password="a guess")
 
 
-def test_a_path_longer_than_a_socket_may_have_is_no_trouble(tmp_path: Path) -> None:
+def test_a_path_longer_than_a_socket_may_have_is_allowed(tmp_path: Path) -> None:
     with run_postgres(tmp_path / ("long" * 40)) as postgres:
         assert asyncio.run(_fetch(postgres.url, "SELECT 1")) == 1
 
 
-def test_a_server_that_dies_on_start_tells_why(tmp_path: Path) -> None:
+def test_a_server_that_fails_to_start_reports_why(tmp_path: Path) -> None:
     with run_postgres(tmp_path) as postgres:
         postgres.stop()
         settings = tmp_path / "data" / "postgresql.conf"
@@ -146,7 +146,7 @@ def test_a_server_that_dies_on_start_tells_why(tmp_path: Path) -> None:
 
 def test_a_server_dies_with_the_process_that_started_it(tmp_path: Path) -> None:
     if sys.platform != "linux":
-        pytest.skip("asked of the Linux kernel")
+        pytest.skip("only the Linux kernel offers it")
     program = (
         "import sys, time, pathlib\n"
         "from demo.postgres_server import run_postgres\n"

@@ -26,7 +26,7 @@ def play_many(seeds: range) -> tuple[Counter[str], str | None]:
 
 
 def main() -> int:
-    """Play and tell; 1 if a law is broken."""
+    """Play histories and print the result; the exit code is 1 if a law is broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.laws", description=__doc__)
     parser.add_argument("--histories", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)

@@ -61,7 +61,7 @@ def believe_failures(budget: Budget, message: Message, situation: Situation) -> 
 
 
 def export_twice(budget: Budget, message: Message, situation: Situation) -> Outcome:
-    """A fault: an acceptance said again sends the export again, with other content."""
+    """A fault: an acceptance sent again under another id sends the export again, with other content."""
     outcome = decide(budget, message, situation)
     if outcome.verdict.value == "duplicate" and budget.unanswered and message.body.type == "approval.decision.v1":
         again = replace(budget, status=Status.EXPORT_FAILED)

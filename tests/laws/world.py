@@ -1,6 +1,6 @@
 """A random world around the core: people, delays, duplicates, and an ERP side as nasty as its four rules allow.
 
-One history is one seed. What must hold at every step is checked at every step; ``LawBrokenError`` says which law.
+One history is one seed. What must hold at every step is checked at every step; ``LawBrokenError`` names the law.
 """
 
 import random
@@ -84,7 +84,7 @@ class World:
     log: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
     _mail: list[tuple[str, InboundMessage, str]] = field(default_factory=list)
-    _told: list[tuple[InboundMessage, str]] = field(default_factory=list)
+    _sent_messages: list[tuple[InboundMessage, str]] = field(default_factory=list)
     _orders: dict[BudgetKey, list[ReceivedExport]] = field(default_factory=dict)
     _working: tuple[ReceivedExport, Generator[LineKey, None, ApplyResult]] | None = None
     _void: dict[BudgetKey, int] = field(default_factory=dict)
@@ -212,7 +212,7 @@ class World:
         if choice < 0.5:
             self._post(ExportRetry(**fields, requested_by="olga", reason="again"))
         elif choice < 0.6:
-            self._post(BudgetReset(**fields, requested_by="olga", reason="looked"))
+            self._post(BudgetReset(**fields, requested_by="olga", reason="checked in Spectrum"))
         else:
             kind = self.chance.choice(["acknowledgement", "parked"])
             self._post(DeadlinePassed(**fields, deadline=kind, due_at=self.now))
@@ -233,9 +233,9 @@ class World:
         self.deliver(message_id, body, first)
         if self.chance.random() < 0.1:
             self._mail.append((message_id, body, first))  # the same again
-        if self.chance.random() < 0.1 and self._told:
-            said, verdict = self.chance.choice(self._told[-20:])
-            self._post(said, first=verdict)  # said again under another id
+        if self.chance.random() < 0.1 and self._sent_messages:
+            body, verdict = self.chance.choice(self._sent_messages[-20:])
+            self._post(body, first=verdict)  # sent again under another id
 
     # The bridge
 
@@ -261,7 +261,7 @@ class World:
             self._note_answer(key, body)
         exported = [send for send in outcome.step.sends if isinstance(send, SpectrumExport)]
         if first == "exported" or (first and not isinstance(body, ApprovalDecision)):
-            hold("law 2: what is said again exports nothing", holds=not exported or isinstance(body, ExportRetry))
+            hold("law 2: what is sent again exports nothing", holds=not exported or isinstance(body, ExportRetry))
         for send in outcome.step.sends:
             if isinstance(send, SpectrumExport):
                 self._take_export(key, send)
@@ -271,7 +271,7 @@ class World:
             elif isinstance(send, DeadLetter):
                 self.counts["dead letters"] += 1
         if not isinstance(body, BudgetReset | ExportRetry | DeadlinePassed):
-            self._told.append((body, "exported" if exported else outcome.verdict.value))
+            self._sent_messages.append((body, "exported" if exported else outcome.verdict.value))
         self.check()
         return outcome
 
@@ -295,7 +295,7 @@ class World:
             inflight.answered |= answer.status == "success" or last
 
     def _do_operators_duty(self, key: BudgetKey, before: Budget) -> None:
-        """The ERP side applies nothing more of this budget's earlier exports, and what stands there is cleared."""
+        """The ERP side applies nothing more of this budget's earlier exports, and what it holds there is cleared."""
         self._void[key] = len(before.tries)
         self._inflight.pop(key, None)
         if self._working and self._working[0].budget == key:
@@ -365,7 +365,7 @@ class World:
     # What must hold
 
     def check(self) -> None:
-        """Law 4, at every moment: what is SYNCED stands in Spectrum, to the cent."""
+        """Law 4, at every moment: Spectrum holds what is SYNCED, to the cent."""
         for key, budget in self.budgets.items():
             if budget.status is Status.SYNCED and budget.version and budget.spectrum_target:
                 self.counts["synced moments checked"] += 1
@@ -380,9 +380,10 @@ class World:
         for line in self._ever_sent.get((key, job), set()) | set(wanted):
             held = self.spectrum.jobs.get(job, {}).get(line)
             original, revision, description = wanted.get(line, (0, 0, None))
-            stands = (held.original, held.booked_by_bridge) if held else (0, 0)
+            holds_now = (held.original, held.booked_by_bridge) if held else (0, 0)
             hold(
-                f"law 4: {key} {line} holds {stands}, not {(original, revision)}", holds=stands == (original, revision)
+                f"law 4: {key} {line} holds {holds_now}, not {(original, revision)}",
+                holds=holds_now == (original, revision),
             )
             if held and description is not None:
                 hold(f"law 4: {key} {line} is called {held.description}", holds=held.description == description)
@@ -390,7 +391,7 @@ class World:
     # Laws 3 and 5
 
     def drain(self) -> None:
-        """Deliver everything; then, from wherever that leads, find the way to SYNCED, and look at Spectrum."""
+        """Deliver everything; then, from wherever that leads, find the way to SYNCED, and check Spectrum."""
         self.rules = replace(self.rules, jobs={PROJECT: RulesJob("001", "J1")}, removed_lines="zero")
         while self._mail or self._working or any(self._orders.values()):
             self._settle()
@@ -421,7 +422,7 @@ class World:
         while self._mail or self._working or any(self._orders.values()):
             self._settle()
 
-    def _tell(self, body: InboundMessage) -> None:
+    def _send(self, body: InboundMessage) -> None:
         self._ids += 1
         self.deliver(f"d{self._ids}", body)
         self._settle_all()
@@ -433,8 +434,8 @@ class World:
             if budget.status is not Status.EXPORTING or budget.version is None:
                 return
             fields = {**key._asdict(), "budget_version": budget.version.number}
-            self._tell(DeadlinePassed(**fields, deadline="acknowledgement", due_at=self.now + timedelta(days=9)))
-            self._tell(ExportRetry(**fields, requested_by="olga", reason="no answer"))
+            self._send(DeadlinePassed(**fields, deadline="acknowledgement", due_at=self.now + timedelta(days=9)))
+            self._send(ExportRetry(**fields, requested_by="olga", reason="no answer"))
         hold("law 5: an export comes to its end", holds=False)
 
     def _give_free(self, key: BudgetKey) -> None:
@@ -443,7 +444,7 @@ class World:
         hold("a budget that claims a job has a version", holds=version is not None)
         if version:
             fields = {**key._asdict(), "budget_version": version.number}
-            self._tell(BudgetReset(**fields, requested_by="olga", reason="looked"))
+            self._send(BudgetReset(**fields, requested_by="olga", reason="checked in Spectrum"))
         hold("a reset gives the job free", holds=not self.budgets[key].claims_job)
 
     def _sync(self, key: BudgetKey) -> None:
@@ -465,11 +466,11 @@ class World:
         }
         self._locks[key, version] = self._write_lock(key, version, [line])
         self._locks[key, version] = self._locks[key, version].model_copy(update={"sent_by": "sam"})
-        self._tell(self._locks[key, version])
+        self._send(self._locks[key, version])
         decision = ApprovalDecision(
             **key._asdict(), budget_version=version, decision="accept", decided_by="ann", decided_at=self.now
         )
-        self._tell(decision)
+        self._send(decision)
         self._finish_export(key)
         budget = self.budgets[key]
         reached = budget.status is Status.SYNCED and budget.synced_version == version
@@ -478,7 +479,7 @@ class World:
 
 
 def expect(lock: BudgetLocked) -> Expected:
-    """Say what Spectrum must hold of a lock: its own simple mapping, independent of the core's."""
+    """Return what Spectrum must hold of a lock, by a simple mapping that is independent of the core's."""
     return {
         LineKey(line.cost_code, line.cost_type): (
             int(line.original_amount * 100),

@@ -1,1 +1,1 @@
-"""An independent witness on Faust that reads topics only."""
+"""An independent watch over the bridge, on Faust, that reads topics only."""

@@ -1,0 +1,289 @@
+"""What the watch concludes from its observations of one budget: pure, and without any of the bridge's own rules.
+
+Topics are read side by side, so an effect may be observed before its cause. Everything is therefore judged as of a
+moment before which all topics have been read; the caller knows that moment.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final, Literal, NamedTuple, TypeVar, cast, get_args
+
+from worker.watch.observations import (
+    ForgottenUntil,
+    Observation,
+    ObservedAnswer,
+    ObservedDecision,
+    ObservedExport,
+    ObservedRefusal,
+    ObservedRequest,
+    ObservedRetry,
+    ObservedReturn,
+    ObservedStatus,
+)
+
+FindingKind = Literal[
+    "accepted_not_exported",
+    "exported_without_acceptance",
+    "two_exports_in_flight",
+    "repeated_export",
+    "reordered_export",
+    "unacknowledged",
+    "pending_too_long",
+]
+KINDS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
+_ENDING: Final = frozenset({"accepted_not_exported", "unacknowledged", "pending_too_long"})
+"""What ends by itself once the missing message arrives."""
+
+CLOCK_SKEW_MS: Final = 5_000
+"""How far the clocks of those who write to the topics may differ."""
+SHOWN_MS: Final = 7 * 24 * 3600 * 1000
+"""How long a finding is shown that cannot end by itself."""
+MAX_PER_KIND: Final = 100
+"""Observations of one kind that are kept of a budget: the bridge parks 20 messages of a version at most, and a budget
+has a few versions. When there are more, the oldest is dropped, and nothing that old is judged any more."""
+
+_T = TypeVar("_T", bound=Observation)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """How long things may take, in milliseconds."""
+
+    exported_within: int
+    acknowledged_within: int
+    pending_within: int
+
+
+class Finding(NamedTuple):
+    """Something about a budget that is not as it should be."""
+
+    kind: FindingKind
+    budget: str
+    since_ms: int
+    text: str
+
+
+class Changes(NamedTuple):
+    """What has to be stored after an observation was added, and what is no longer kept."""
+
+    stored: tuple[Observation, ...] = ()
+    dropped: tuple[Observation, ...] = ()
+
+
+@dataclass(slots=True)
+class ObservedBudget:
+    """What was observed of one budget, each topic in its order, the topics in any order.
+
+    Observing a record again changes nothing.
+    """
+
+    _observations: dict[type[Any], dict[str, Observation]] = field(default_factory=lambda: defaultdict(dict))
+    last_ms: int = 0
+    """Time of the newest observation."""
+
+    def add(self, observation: Observation) -> Changes:
+        """Add an observation.
+
+        Returns:
+            What changed by it, of bounded size; empty where it was known already.
+        """
+        same_kind = self._observations[type(observation)]
+        known = same_kind.get(observation.id)
+        if known is not None and not _replaces(observation, known):
+            return Changes()
+        same_kind[observation.id] = observation
+        self.last_ms = max(self.last_ms, observation.at_ms)
+        if len(same_kind) <= MAX_PER_KIND:
+            return Changes((observation,))
+        oldest = min(same_kind.values(), key=lambda one: one.at_ms)
+        del same_kind[oldest.id]
+        forgotten = ForgottenUntil(max(oldest.at_ms, self.forgotten_ms))
+        self._observations[ForgottenUntil][forgotten.id] = forgotten
+        stored: tuple[Observation, ...] = (forgotten,) if oldest == observation else (observation, forgotten)
+        return Changes(stored, () if oldest == observation else (oldest,))
+
+    def list_all(self) -> Iterator[Observation]:
+        """List every observation."""
+        for same_kind in self._observations.values():
+            yield from same_kind.values()
+
+    def list(self, kind: type[_T]) -> Iterable[_T]:
+        """List the observations of one kind."""
+        return cast("Iterable[_T]", self._observations.get(kind, {}).values())
+
+    def find(self, kind: type[_T], observation_id: object = "") -> _T | None:
+        """Find the observation of a kind that has this id."""
+        return cast("_T | None", self._observations.get(kind, {}).get(str(observation_id)))
+
+    @property
+    def forgotten_ms(self) -> int:
+        """Time of the newest observation that was dropped; 0 if none was."""
+        forgotten = self.find(ForgottenUntil)
+        return forgotten.at_ms if forgotten else 0
+
+    def list_acceptances(self) -> Iterator[ObservedDecision]:
+        """List the acceptances that the bridge did not refuse."""
+        for decision in self.list(ObservedDecision):
+            if decision.decision == "accept" and self.find(ObservedRefusal, decision.message) is None:
+                yield decision
+
+
+def _replaces(observation: Observation, known: Observation) -> bool:
+    """Check whether an observation replaces the known one with its id: of some kinds the latest counts."""
+    if isinstance(observation, ObservedStatus):
+        return observation != known
+    is_latest = isinstance(observation, ObservedRequest | ObservedReturn) or (
+        isinstance(observation, ObservedAnswer) and observation.status == "in_progress"
+    )
+    return is_latest and observation.at_ms > known.at_ms
+
+
+def find_faults(
+    budget: str, observed: ObservedBudget, as_of_ms: int, limits: TimeLimits, horizon_ms: int
+) -> Iterator[Finding]:
+    """Find what is not as it should be.
+
+    Args:
+        budget: its key.
+        observed: what was observed of it.
+        as_of_ms: a moment before which all topics have been read.
+        limits: how long things may take.
+        horizon_ms: causes before it may be missing, because no topic has kept them.
+    """
+    exports = sorted(observed.list(ObservedExport), key=lambda export: (export.at_ms, _split(export.place)))
+    horizon_ms = max(horizon_ms, observed.forgotten_ms)
+    for kind, since_ms, text in (
+        *_find_unexported(observed, as_of_ms - limits.exported_within),
+        *_find_disorder(exports),
+        *_find_causeless(observed, exports, as_of_ms, horizon_ms),
+        *_find_two_in_flight(observed, exports, as_of_ms),
+        *_find_waiting(observed, exports, as_of_ms, limits),
+    ):
+        if kind in _ENDING or as_of_ms - since_ms < SHOWN_MS:
+            yield Finding(kind, budget, since_ms, text)
+
+
+def is_settled(observed: ObservedBudget, as_of_ms: int, horizon_ms: int) -> bool:
+    """Check that nothing is expected of a budget any more: no fault will be found just because time passes.
+
+    An export that failed may be retried at any time, so its acceptance is still needed.
+    """
+    status = observed.find(ObservedStatus)
+    if observed.last_ms >= as_of_ms or (status is not None and status.status == "EXPORT_FAILED"):
+        return False
+    return not any(find_faults("", observed, _END_MS, TimeLimits(0, 0, 0), horizon_ms))
+
+
+_END_MS: Final = 2**62
+Fault = tuple[FindingKind, int, str]
+
+
+def _split(place: str) -> tuple[str, int, int]:
+    topic, partition, offset = place.rsplit("/", 2)
+    return topic, int(partition), int(offset)
+
+
+def _find_unexported(observed: ObservedBudget, before_ms: int) -> Iterator[Fault]:
+    exported = {export.version for export in observed.list(ObservedExport)}
+    for acceptance in observed.list_acceptances():
+        version = acceptance.version
+        request = observed.find(ObservedRequest, version)
+        returned = observed.find(ObservedReturn, version)
+        if request is None or version in exported or (returned and returned.at_ms >= request.at_ms):
+            continue
+        since_ms = max(request.at_ms, acceptance.at_ms)
+        if observed.forgotten_ms < since_ms < before_ms:
+            text = f"version {version} was accepted ({acceptance.message}), and is neither exported nor refused"
+            yield "accepted_not_exported", since_ms, text
+
+
+def _find_disorder(exports: list[ObservedExport]) -> Iterator[Fault]:
+    seen: dict[tuple[int, int], ObservedExport] = {}
+    for export in exports:
+        what, order = f"export {export.number}, attempt {export.attempt}", (export.number, export.attempt)
+        if order in seen:
+            yield "repeated_export", export.at_ms, f"{what} is at {seen[order].place} and again at {export.place}"
+        elif seen and order < max(seen):
+            last = max(seen)
+            text = f"{what} at {export.place} comes after export {last[0]}, attempt {last[1]}"
+            yield "reordered_export", export.at_ms, text
+        seen.setdefault(order, export)
+
+
+def _find_causeless(
+    observed: ObservedBudget, exports: list[ObservedExport], before_ms: int, horizon_ms: int
+) -> Iterator[Fault]:
+    refused = {refusal.message for refusal in observed.list(ObservedRefusal)}
+    for export in exports:
+        if not horizon_ms < export.at_ms < before_ms:
+            continue
+        version = export.version
+        retries = sum(
+            retry.version == version and retry.message not in refused for retry in observed.list(ObservedRetry)
+        )
+        if not _is_accepted(observed, export):
+            text = f"version {version} is exported at {export.place}, and nobody accepted it"
+            yield "exported_without_acceptance", export.at_ms, text
+        elif export.attempt > 1 + retries:
+            text = f"attempt {export.attempt} of version {version} at {export.place}, and nobody asked for it"
+            yield "exported_without_acceptance", export.at_ms, text
+
+
+def _is_accepted(observed: ObservedBudget, export: ObservedExport) -> bool:
+    """Check that there is an acceptance of the version that was neither refused nor used up by a return."""
+    returned = observed.find(ObservedReturn, export.version)
+    after_ms = returned.at_ms - CLOCK_SKEW_MS if returned and returned.at_ms < export.at_ms else 0
+    return any(one.version == export.version and one.at_ms >= after_ms for one in observed.list_acceptances())
+
+
+def _find_two_in_flight(observed: ObservedBudget, exports: list[ObservedExport], before_ms: int) -> Iterator[Fault]:
+    for earlier, later in pairwise(exports):
+        is_judged = observed.forgotten_ms < earlier.at_ms and later.at_ms < before_ms
+        if earlier.number >= later.number or not is_judged:
+            continue
+        answered_ms = _find_final_answer(observed, earlier)
+        if answered_ms is None or answered_ms > later.at_ms + CLOCK_SKEW_MS:
+            text = f"export {later.number} at {later.place} was sent before export {earlier.number} was answered"
+            yield "two_exports_in_flight", later.at_ms, text
+
+
+def _find_final_answer(observed: ObservedBudget, export: ObservedExport) -> int | None:
+    """Find when an export was answered for good: by a success, or by anything final for this attempt."""
+    return min(
+        (
+            answer.at_ms
+            for answer in observed.list(ObservedAnswer)
+            if answer.export_id == export.export_id
+            and (
+                answer.status == "success"
+                or (answer.attempt == export.attempt and answer.status in {"partial", "failed"})
+            )
+        ),
+        default=None,
+    )
+
+
+def _find_waiting(
+    observed: ObservedBudget, exports: list[ObservedExport], as_of_ms: int, limits: TimeLimits
+) -> Iterator[Fault]:
+    last = max(exports, key=lambda export: (export.number, export.attempt), default=None)
+    if last is not None and last.at_ms > observed.forgotten_ms:
+        answers = [answer.at_ms for answer in observed.list(ObservedAnswer) if answer.export_id == last.export_id]
+        since_ms = max([last.at_ms, *answers])
+        if _find_final_answer(observed, last) is None and as_of_ms - since_ms > limits.acknowledged_within:
+            text = f"export {last.number}, attempt {last.attempt}, at {last.place} has no answer"
+            yield "unacknowledged", since_ms, text
+    status = observed.find(ObservedStatus)
+    if status and status.status == "PENDING_APPROVAL" and as_of_ms - status.at_ms > limits.pending_within:
+        yield "pending_too_long", status.at_ms, f"version {status.version} waits for its approval"
+
+
+def count_kinds(findings: Mapping[str, tuple[Finding, ...]]) -> dict[FindingKind, int]:
+    """Count the findings of each kind, by budget."""
+    counts: dict[FindingKind, int] = dict.fromkeys(KINDS, 0)
+    for found in findings.values():
+        for finding in found:
+            counts[finding.kind] += 1
+    return counts

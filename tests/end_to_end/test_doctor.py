@@ -65,11 +65,11 @@ async def test_whatever_is_broken_the_rest_is_checked(bridge: Bridge) -> None:
     wrong = {check["found"]: check["about"] for check in checks if check["state"] == "error"}
     assert any("HTTP_PORT" in found for found in wrong)
     assert any("jobs.csv, row 2" in found for found in wrong)
-    assert any("127.0.0.1:1 does not answer" in found for found in wrong)
+    assert any("127.0.0.1:1 refuses the connection" in found for found in wrong)
     assert "database" not in wrong.values()
     await reports(bridge, "DATABASE_URL: it is not set", "the README", DATABASE_URL=None)
     away = urlunsplit(urlsplit(bridge.database_url)._replace(netloc="127.0.0.1:1"))
-    await reports(bridge, "it does not answer", "fix DATABASE_URL", DATABASE_URL=away)
+    await reports(bridge, "127.0.0.1:1 refuses the connection", "fix DATABASE_URL", DATABASE_URL=away)
     await reports(bridge, "has no members", "budget-bridge run", DATABASE_URL=away)
 
 

@@ -9,16 +9,14 @@ from worker.kafka.admin import TopicState
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import read_group_offsets
 from worker.kafka.topic_log import open_topic_log
-from worker.pipeline.source_topics import check_sources, name_intake_group
+from worker.pipeline.source_topics import compare_sources, name_intake_group
 from worker.settings import KafkaSettings
 
 _NEVER: Final = 2**63 - 1
 _MS_PER_HOUR: Final = 3_600_000
 
 
-async def check_source_topics(
-    kafka: KafkaConnection, settings: KafkaSettings, topics: Mapping[str, TopicState]
-) -> Checks:
+async def check_sources(kafka: KafkaConnection, settings: KafkaSettings, topics: Mapping[str, TopicState]) -> Checks:
     """Check the source topics; raises ``KafkaDown``.
 
     Args:
@@ -29,7 +27,7 @@ async def check_source_topics(
     Yields:
         The results.
     """
-    seen = await check_sources(kafka, settings.kafka_group_id, settings.topics)
+    seen = await compare_sources(kafka, settings.kafka_group_id, settings.topics)
     for (topic, number), (first, after) in seen.removed.items():
         found = f"{topic}/{number}: records {first} to {after - 1} were removed before they were read"
         yield Check("sources", "error", found, "have them sent again, and raise the retention of the topic")

@@ -14,7 +14,7 @@ from worker.console import Console
 from worker.database_errors import describe_database_error
 from worker.doctor.brokers import check_kafka
 from worker.doctor.check import Check, Checks, continue_after_errors
-from worker.doctor.configuration import check_jobs_in_use, check_rules_files, check_settings
+from worker.doctor.configuration import check_encryption, check_jobs_in_use, check_rules_files, check_settings
 from worker.doctor.database import check_database, has_our_schema
 from worker.doctor.report import print_checks
 from worker.settings import ConfigurationError, DatabaseSettings, KafkaSettings, read_settings
@@ -35,7 +35,7 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 
 async def _check_everything() -> list[Check]:
-    checks = check_settings()
+    checks = check_settings() + check_encryption()
     of_rules, rules = check_rules_files()
     checks += of_rules
     connection = None

@@ -6,7 +6,7 @@ from contracts.inbound import ApprovalDecision
 from contracts.outbound import SpectrumExport, SpectrumResync
 from handlers.budget import Budget, Export, ExportTry, Proposal, Status, Version
 from handlers.decision import Situation, Step
-from handlers.ids import name_export
+from handlers.ids import name_change, name_export
 from handlers.spectrum_lines import compare_with_base, complete_lines, record_sent
 
 
@@ -67,7 +67,7 @@ def _write_export(budget: Budget, export: Export) -> SpectrumExport:
         export_number=export.number,
         base_export_id=base.id if base else None,
         base_version=base.version if base else None,
-        change_reference=f"B{export.number:07d}",
+        change_reference=name_change(export.number),
         content_hash=export.content_hash,
         company_code=export.target.company_code,
         job_number=export.target.job_number,

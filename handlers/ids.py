@@ -16,6 +16,11 @@ def name_export(key: BudgetKey, version: int) -> UUID:
     return uuid5(_EXPORTS, f"{key}/{version}")
 
 
+def name_change(export_number: int) -> str:
+    """Give the change reference under which Spectrum has an export: B and seven digits."""
+    return f"B{export_number:07d}"
+
+
 def name_effect(cause: tuple[int | str, ...], ordinal: int) -> UUID:
     """Give the id of a message that we send.
 

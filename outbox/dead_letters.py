@@ -1,18 +1,33 @@
-"""Reads what was set aside, with the reason that was told and the bytes as they came in."""
+"""Reads records that were set aside: lists and counts them without their bytes, and reads one whole."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, get_args
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
 from contracts.records import Headers, Place
+from handlers.decision import DeadLetter
 from outbox.batch import unpack_headers
 from outbox.database import Connection, tell_outages
 from outbox.queries import QUERIES
 
+REASONS: Final[tuple[str, ...]] = get_args(DeadLetter.__annotations__["reason"])
 
-class SetAside(NamedTuple):
-    """One record that was set aside."""
+
+class DeadLetterFilter(NamedTuple):
+    """Which dead letters: of one reason, since a time, of one budget; all where nothing is set.
+
+    Unreadable ones are of a budget where their key or the start of their body names it.
+    """
+
+    reason: str | None = None
+    since: datetime | None = None
+    budget: BudgetKey | None = None
+
+
+class ListedDeadLetter(NamedTuple):
+    """One dead letter as a list has it."""
 
     id: UUID
     at: datetime
@@ -25,41 +40,98 @@ class SetAside(NamedTuple):
     origin: Place
     inbox: tuple[int, int]
     """Its partition and offset in the inbox."""
+
+
+class DeadLetterCount(NamedTuple):
+    """How many dead letters have one reason."""
+
+    reason: str
+    letters: int
+    first_at: datetime
+    last_at: datetime
+
+
+class StoredDeadLetter(NamedTuple):
+    """One dead letter whole."""
+
+    listed: ListedDeadLetter
     key: bytes | None
     value: bytes | None
     headers: Headers
 
 
-class Wanted(NamedTuple):
-    """Which of them: one by its id, what came since a time, what is of one budget; all where nothing is said."""
+async def list_dead_letters(
+    connection: Connection, topic: str, wanted: DeadLetterFilter, at_most: int | None
+) -> Sequence[ListedDeadLetter]:
+    """List dead letters, latest first.
 
-    id: UUID | None = None
-    since: datetime | None = None
-    budget: BudgetKey | None = None
+    Args:
+        connection: a session on a database with our schema.
+        topic: the full name of the topic of dead letters.
+        wanted: which.
+        at_most: how many; ``None`` for all.
 
-
-async def read_dead_letters(connection: Connection, topic: str, wanted: Wanted) -> list[SetAside]:
-    """Read what was set aside, latest first."""
-    which = (wanted.id, wanted.since, *(wanted.budget or (None, None, None)))
+    Returns:
+        The letters without their bytes.
+    """
+    which = (wanted.since, *(wanted.budget or (None, None, None)), wanted.reason)
     async with tell_outages():
-        return [_read(row) for row in await connection.fetch(QUERIES["list_dead_letters"], topic, *which)]
+        rows = await connection.fetch(QUERIES["list_dead_letters"], topic, *which, at_most)
+    return [_list(row, row["reason"], row["detail"].removeprefix(f"{row['reason']}: ")) for row in rows]
 
 
-def _read(row: Any) -> SetAside:
-    told = {name: (value or b"").decode(errors="replace") for name, value in unpack_headers(row["told"])}
+async def count_dead_letters(connection: Connection, topic: str, wanted: DeadLetterFilter) -> Sequence[DeadLetterCount]:
+    """Count dead letters by reason; takes what ``list_dead_letters`` takes."""
+    which = (wanted.since, *(wanted.budget or (None, None, None)), wanted.reason)
+    async with tell_outages():
+        return [DeadLetterCount(*row) for row in await connection.fetch(QUERIES["count_dead_letters"], topic, *which)]
+
+
+async def find_dead_letter(connection: Connection, topic: str, letter: UUID) -> tuple[int, int] | None:
+    """Find the inbox partition and offset of a dead letter; ``None`` where there is none with this id."""
+    async with tell_outages():
+        row = await connection.fetchrow(QUERIES["find_dead_letter"], topic, letter)
+    return (row[0], row[1]) if row else None
+
+
+async def read_dead_letter(
+    connection: Connection, topic: str, letter: UUID, inbox: tuple[int, int]
+) -> StoredDeadLetter | None:
+    """Read one dead letter with its bytes.
+
+    Args:
+        connection: a session on a database with our schema.
+        topic: the full name of the topic of dead letters.
+        letter: its id.
+        inbox: its partition and offset in the inbox.
+
+    Returns:
+        The letter, or ``None`` where it is not there.
+    """
+    async with tell_outages():
+        row = await connection.fetchrow(QUERIES["show_dead_letter"], topic, letter, *inbox)
+    if row is None:
+        return None
+    ours = {name: (value or b"").decode(errors="replace") for name, value in unpack_headers(row["told"])}
+    return StoredDeadLetter(
+        _list(row, ours["dead_letter_reason"], ours["dead_letter_detail"]),
+        row["key"],
+        row["body"],
+        unpack_headers(row["headers"]),
+    )
+
+
+def _list(row: Any, reason: str, detail: str) -> ListedDeadLetter:
     budget = None
     if row["budget_id"] is not None:
         budget = BudgetKey(row["company_id"], row["project_id"], row["budget_id"])
-    return SetAside(
+    return ListedDeadLetter(
         row["id"],
         row["at"],
-        told["dead_letter_reason"],
-        told["dead_letter_detail"],
+        reason,
+        detail,
         budget,
         row["message_id"] if budget else None,
         Place(row["origin_topic"], row["origin_partition"], row["origin_offset"]),
         (row["inbox_partition"], row["inbox_offset"]),
-        row["key"],
-        row["body"],
-        unpack_headers(row["headers"]),
     )

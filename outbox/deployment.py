@@ -1,20 +1,15 @@
 """What belongs to the deployment as a whole: which database this is, its rules, its deadlines, its budgets' stories."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
-from contracts.outbound import BudgetStatus
-from contracts.records import Headers
-from handlers.decision import describe_status
 from handlers.rules import Rules
-from outbox.batch import unpack_headers
 from outbox.database import Connection, tell_outages
 from outbox.queries import QUERIES
-from outbox.store import BUDGETS, RulesVersion
+from outbox.store import RulesVersion
 
 
 class Due(NamedTuple):
@@ -32,52 +27,6 @@ class HeldJob(NamedTuple):
     key: BudgetKey
     company_code: str
     job_number: str
-
-
-class HistoryRow(NamedTuple):
-    """One message of a budget's history, and what became of it."""
-
-    at: datetime
-    source: str
-    id: str
-    type: str
-    budget_version: int
-    verdict: str
-    detail: str
-
-
-class HoldReason(NamedTuple):
-    """Why a budget was put on hold, or will be with its next message."""
-
-    reason: str
-    to_come: bool
-
-
-class SentMessage(NamedTuple):
-    """One message that was sent for a budget."""
-
-    at: datetime
-    id: UUID
-    type: str | None
-    topic: str
-    inbox_partition: int
-    inbox_offset: int
-    key: bytes | None
-    headers: Headers
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetRecord:
-    """Everything that one budget's record holds for people."""
-
-    key: BudgetKey
-    status: BudgetStatus | None
-    history: tuple[HistoryRow, ...]
-    sent: tuple[SentMessage, ...]
-    holds: tuple[HoldReason, ...] = ()
-    """Latest first."""
-    pruned_before: datetime | None = None
-    """What was sent before this time may be kept no more; ``None`` where all of it is."""
 
 
 async def read_deployment_id(connection: Connection) -> UUID:
@@ -113,24 +62,3 @@ async def find_held_jobs(connection: Connection) -> list[HeldJob]:
     async with tell_outages():
         rows = await connection.fetch(QUERIES["find_held_jobs"])
     return [HeldJob(BudgetKey(*row[:3]), row[3], row[4]) for row in rows]
-
-
-async def read_story(connection: Connection, key: BudgetKey) -> BudgetRecord | None:
-    """Read a budget's story; ``None`` for one that no message ever spoke of."""
-    async with tell_outages():
-        state = await connection.fetchrow(QUERIES["show_budget"], *key)
-        history = await connection.fetch(QUERIES["show_history"], *key)
-        sent = await connection.fetch(QUERIES["show_sent"], *key)
-        holds = await connection.fetch(QUERIES["show_holds"], *key)
-        pruned_before = await connection.fetchval(QUERIES["read_pruned_before"])
-    if state is None and not history:
-        return None
-    status = describe_status(BUDGETS.read(state["state"])) if state else None
-    return BudgetRecord(
-        key,
-        status,
-        tuple(HistoryRow(*row) for row in history),
-        tuple(SentMessage(**{**dict(row), "headers": unpack_headers(row["headers"])}) for row in sent),
-        tuple(HoldReason(*row) for row in holds),
-        pruned_before if pruned_before and any(row["at"] < pruned_before for row in history) else None,
-    )

@@ -3,7 +3,7 @@
 Exit codes: 0 done; 1 the answer is no, such as an unknown budget; 2 the environment, the rules or a server is broken.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
@@ -21,6 +21,7 @@ from worker.commands.rules import rules_app
 from worker.commands.run import run
 from worker.commands.status import print_status
 from worker.commands.topics import create_missing_topics
+from worker.commands.version import print_version
 from worker.console import never_fail_to_encode
 from worker.watch.command import watch
 
@@ -32,6 +33,18 @@ app: Final = typer.Typer(
     help="Carries approved construction budgets from the project system into Spectrum, each exactly once.",
     epilog="Configured by environment variables; the README lists them.",
 )
+
+
+@app.callback()
+def _take_options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
 app.command("migrate")(migrate_database)
 app.command("topics")(create_missing_topics)
 app.command("run")(run)

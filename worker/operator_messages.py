@@ -13,6 +13,9 @@ from contracts.topics import COMMANDS, TopicNames
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
 
+OPERATOR_SOURCE: Final = f"{SOURCE}/operator"
+"""The CloudEvents source of what operators send."""
+
 _ACKNOWLEDGEMENTS: Final = "spectrum.acknowledgements"
 
 OperatorMessage = ExportRetry | BudgetRelease | BudgetReset | ErpAcknowledgement
@@ -74,7 +77,7 @@ async def send_operator_message(kafka: KafkaConnection, topics: TopicNames, mess
     """
     message_id = str(uuid4())
     data: dict[str, Any] = message.model_dump(mode="json")
-    headers = write_attributes(message.type, f"{SOURCE}/operator", message_id)
+    headers = write_attributes(message.type, OPERATOR_SOURCE, message_id)
     topic = _ACKNOWLEDGEMENTS if isinstance(message, ErpAcknowledgement) else COMMANDS
     key = str(message.key).encode()
     appender = Appender(kafka)

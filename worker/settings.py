@@ -3,16 +3,21 @@
 Every problem is reported at once, each with the variable that causes it.
 """
 
+import os
 import re
 import ssl
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Annotated, Final, Literal, NamedTuple, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.topics import TopicNames
+
+_SECRETS: Final = frozenset({"database_url", "kafka_sasl_password"})
+"""The settings that can be given as a file, by a variable with ``_FILE`` at its end."""
 
 _TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
 _SERVER: Final = re.compile(r"[^\s:,]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
@@ -31,10 +36,53 @@ class ConfigurationError(Exception):
         self.problems = problems
 
 
-class KafkaSettings(BaseSettings):
-    """How to reach Kafka, and the names of the group and the topics."""
+class _UnreadableFile(NamedTuple):
+    """A file that a variable such as ``DATABASE_URL_FILE`` names and that has no value for it."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
+    problem: str
+
+
+class _EnvironmentSettings(BaseSettings):
+    """Settings from the environment; a variable that is set to nothing counts as not set, as ``${X:-}`` leaves it."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: dict[str, object]) -> dict[str, object]:
+        """Take secrets from the files that ``…_FILE`` variables name, as orchestrators mount them."""
+        for name in _SECRETS & cls.model_fields.keys():
+            if file := os.environ.get(f"{name}_file".upper()):
+                values[name] = (
+                    _read_secret(name.upper(), Path(file)) if name not in values else _describe_conflict(name)
+                )
+        return values
+
+
+def _read_secret(variable: str, file: Path) -> str | _UnreadableFile:
+    try:
+        secret = file.read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        return _UnreadableFile(f"{file} of {variable}_FILE cannot be read: {reason}")
+    return secret or _UnreadableFile(f"{file} of {variable}_FILE is empty")
+
+
+def _describe_conflict(name: str) -> _UnreadableFile:
+    return _UnreadableFile(f"it and {name.upper()}_FILE are both set; unset one of them")
+
+
+def _refuse_unreadable_file(value: object) -> object:
+    if isinstance(value, _UnreadableFile):
+        raise ValueError(value.problem)  # noqa: TRY004 - pydantic collects ValueErrors
+    return value
+
+
+_Secret = Annotated[SecretStr, BeforeValidator(_refuse_unreadable_file)]
+
+
+class KafkaSettings(_EnvironmentSettings):
+    """How to reach Kafka, and the names of the group and the topics."""
 
     kafka_bootstrap: str
     kafka_group_id: Annotated[str, Field(min_length=1)] = "budget-bridge"
@@ -42,7 +90,7 @@ class KafkaSettings(BaseSettings):
     kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
     kafka_sasl_mechanism: SaslMechanism = "PLAIN"
     kafka_sasl_username: str | None = None
-    kafka_sasl_password: SecretStr | None = None
+    kafka_sasl_password: Annotated[SecretStr | None, BeforeValidator(_refuse_unreadable_file)] = None
     kafka_ssl_cafile: Path | None = None
     kafka_ssl_certfile: Path | None = None
     kafka_ssl_keyfile: Path | None = None
@@ -99,12 +147,10 @@ class KafkaSettings(BaseSettings):
         return self
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(_EnvironmentSettings):
     """How to reach Postgres."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
-
-    database_url: SecretStr
+    database_url: _Secret
 
     @field_validator("database_url")
     @classmethod
@@ -123,10 +169,8 @@ class DatabaseSettings(BaseSettings):
         return value
 
 
-class RulesSettings(BaseSettings):
+class RulesSettings(_EnvironmentSettings):
     """Where accounting keeps its rules."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
 
     rules_dir: Path
 
@@ -143,22 +187,31 @@ class ServerSettings(KafkaSettings, DatabaseSettings):
     """Both servers."""
 
 
-class HttpSettings(BaseSettings):
+class HttpSettings(_EnvironmentSettings):
     """Where a process serves its health and its metrics."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
-
     http_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    http_bind: str = "0.0.0.0"  # noqa: S104 - see below
+    """Where it listens. Probes, Prometheus and published ports reach a container from another address, so it is every
+    IPv4 interface unless set; without HTTP_PORT it listens nowhere."""
+
+    @field_validator("http_bind")
+    @classmethod
+    def _check_address(cls, value: str) -> str:
+        try:
+            ip_address(value)
+        except ValueError:
+            message = f'an IP address such as "127.0.0.1", "0.0.0.0" or "::" is expected, not {value!r}'
+            raise ValueError(message) from None
+        return value
 
 
 class WatcherSettings(KafkaSettings, HttpSettings):
     """Everything that the watch needs."""
 
 
-class TracesSettings(BaseSettings):
+class TracesSettings(_EnvironmentSettings):
     """Where traces go, in OpenTelemetry's own variables; it reads its other variables itself."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
 
     otel_exporter_otlp_endpoint: str = ""
     otel_exporter_otlp_traces_endpoint: str = ""
@@ -196,8 +249,8 @@ def read_settings(kind: type[Settings]) -> Settings:
 
 
 def _describe(where: tuple[int | str, ...], what: str) -> str:
-    said = what.removeprefix("Value error, ")
+    problem = what.removeprefix("Value error, ")
     if not where:
-        return said
+        return problem
     variable = str(where[0]).upper()
-    return f"{variable}: it is not set" if said == "Field required" else f"{variable}: {said}"
+    return f"{variable}: it is not set" if problem == "Field required" else f"{variable}: {problem}"

@@ -131,4 +131,11 @@ def test_help_and_keys() -> None:
         "dead-letters",
     ):
         assert command in said
+    for words in ((), ("status",), ("dead-letters", "list"), ("doctor",), ("prune",)):
+        code, said = run(*words, "--help")
+        assert (code, "For programs" in said) == (0, False)
     assert run("status", "nonsense")[0] == 2
+    code, said = run("--version")
+    assert (code, said.startswith("budget-bridge ")) == (0, True)
+    code, said = run("demo")
+    assert (code, "No such command 'demo'" in said, "Traceback" in said) == (2, True, False)

@@ -24,27 +24,39 @@ async def test_list_show_and_replay(bridge: Bridge) -> None:
     await bridge.send(lock(1, STEEL | {"original_amount": "1.00"}), message_id="m3")
     await bridge.wait_until(lambda: len(bridge.dead_letters()) == 3, "the dead letters")
 
-    found = {one["reason"]: one for one in json.loads((await run(bridge, "list", "--json")).stdout)}
-    assert set(found) == {"unreadable", "conflicting_content"}
-    [conflicting] = json.loads((await run(bridge, "list", "--json", "--budget", str(KEY))).stdout)
-    assert (conflicting["message_id"], conflicting["reason"]) == ("m3", "conflicting_content")
-    unreadable = json.loads((await run(bridge, "list", "--json", "--reason", "unreadable")).stdout)
+    listed = json.loads((await run(bridge, "list", "--json")).stdout)
+    assert (listed["total"], listed["reasons"]) == (3, {"conflicting_content": 1, "unreadable": 2})
+    of_budget = json.loads((await run(bridge, "list", "--json", "--budget", str(KEY))).stdout)["dead_letters"]
+    assert [(one["message_id"], one["reason"]) for one in of_budget] == [
+        ("m3", "conflicting_content"),
+        (None, "unreadable"),
+    ]
+    unreadable = json.loads((await run(bridge, "list", "--json", "--reason", "unreadable")).stdout)["dead_letters"]
     assert len(unreadable) == 2
-    assert json.loads((await run(bridge, "list", "--json", "--since", "2099-01-01")).stdout) == []
+    assert json.loads((await run(bridge, "list", "--json", "--since", "2099-01-01")).stdout)["total"] == 0
+    unknown = await run(bridge, "list", "--reason", "nosuch")
+    assert (unknown.returncode, "the reasons are" in " ".join(unknown.stderr.split())) == (2, True)
+    text = (await run(bridge, "list", "--limit", "1")).stdout
+    assert of_budget[0]["id"] in text
+    assert "3 in all; the latest 1 are listed" in text
 
     shown = {one["id"]: (await run(bridge, "show", one["id"])).stdout for one in unreadable}
-    assert any("data.total_amount" in told and '"total_amount": "much"' in told for told in shown.values())
-    assert any("ff 00" in told for told in shown.values())
+    assert any("data.total_amount" in text and '"total_amount": "much"' in text for text in shown.values())
+    assert any("ff 00" in text for text in shown.values())
     assert (await run(bridge, "show", "00000000-0000-0000-0000-000000000000")).returncode == 1
 
-    refused = await run(bridge, "replay", conflicting["id"])
+    refused = await run(bridge, "replay", of_budget[0]["id"])
     assert (refused.returncode, "under a new id" in refused.stderr) == (1, True)
-    [much] = [letter for letter, told in shown.items() if "much" in told]
+    [much] = [letter for letter, text in shown.items() if "much" in text]
     assert (await run(bridge, "replay", much)).returncode == 0
-    # Its cause is not gone: it is set aside once more, from its new place.
+    # Its cause is not gone: it is set aside again, from its new place.
     await bridge.wait_until(lambda: len(bridge.dead_letters()) == 4, "another dead letter")
     values = [record.value for record in bridge.dead_letters()]
     assert values.count(broken) == 2
+    both = await run(bridge, "replay", "--reason", "unreadable", "--budget", str(KEY), "--yes")
+    assert (both.returncode, "sent 2 of 2 back" in both.stdout) == (0, True)
+    await bridge.wait_until(lambda: len(bridge.dead_letters()) == 6, "two more dead letters")
+    assert (await run(bridge, "replay")).returncode == 2
 
 
 async def test_a_record_that_can_be_read_now_is_admitted_once(deployment: RunningDeployment) -> None:
@@ -53,7 +65,7 @@ async def test_a_record_that_can_be_read_now_is_admitted_once(deployment: Runnin
     await deployment.send(lock(), message_id="m1")
     await deployment.wait_until(lambda: len(deployment.dead_letters()) == 1, "the dead letter")
     await deployment.stop(older)
-    [letter] = json.loads((await run(deployment, "list", "--json")).stdout)
+    [letter] = json.loads((await run(deployment, "list", "--json")).stdout)["dead_letters"]
     assert letter["reason"] == "unknown_type"
     deployment.start()
     for _ in range(3):

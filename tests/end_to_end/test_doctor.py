@@ -45,6 +45,7 @@ async def test_a_healthy_deployment_has_only_ok_checks(bridge: Bridge) -> None:
         "clock",
         "configuration",
         "database",
+        "encryption",
         "group",
         "kafka",
         "lanes",
@@ -65,11 +66,11 @@ async def test_whatever_is_broken_the_rest_is_checked(bridge: Bridge) -> None:
     wrong = {check["found"]: check["about"] for check in checks if check["state"] == "error"}
     assert any("HTTP_PORT" in found for found in wrong)
     assert any("jobs.csv, row 2" in found for found in wrong)
-    assert any("127.0.0.1:1 does not answer" in found for found in wrong)
+    assert any("127.0.0.1:1 refuses the connection" in found for found in wrong)
     assert "database" not in wrong.values()
     await reports(bridge, "DATABASE_URL: it is not set", "the README", DATABASE_URL=None)
     away = urlunsplit(urlsplit(bridge.database_url)._replace(netloc="127.0.0.1:1"))
-    await reports(bridge, "it does not answer", "fix DATABASE_URL", DATABASE_URL=away)
+    await reports(bridge, "127.0.0.1:1 refuses the connection", "fix DATABASE_URL", DATABASE_URL=away)
     await reports(bridge, "has no members", "budget-bridge run", DATABASE_URL=away)
 
 
@@ -128,6 +129,10 @@ async def test_lanes_sources_and_rights(bridge: Bridge) -> None:
     connection = await asyncpg.connect(bridge.database_url)
     await connection.execute("update deployment set id = gen_random_uuid()")
     await reports(bridge, "committed by another database", "budget-bridge recover --dry-run")
+    shown = await asyncio.to_thread(bridge.command, "status")
+    assert "refuses: the group's offset was committed by another database" in shown.stdout
+    lanes = json.loads((await asyncio.to_thread(bridge.command, "status", "--json")).stdout)["lanes"]
+    assert any(lane["refuses"] and lane["unpublished"] is None for lane in lanes)
     role = f"narrow_{bridge.prefix.strip('.')}"
     await connection.execute(f"create role {role} login password 'narrow'")
     await connection.execute(f"grant select on all tables in schema public to {role}")
@@ -139,3 +144,15 @@ async def test_lanes_sources_and_rights(bridge: Bridge) -> None:
     await connection.execute(f"drop owned by {role}")
     await connection.execute(f"drop role {role}")
     await connection.close()
+
+
+async def test_a_writer_that_never_ends_its_transaction(bridge: Bridge) -> None:
+    an_hour_ago_ms = int(time.time() * 1000) - 3_600_000
+    writer = AIOKafkaProducer(bootstrap_servers=bridge.kafka, transactional_id=f"{bridge.prefix}writer")
+    await writer.start()
+    await writer.begin_transaction()
+    topic = f"{bridge.prefix}procore.approvals"
+    await writer.send_and_wait(topic, b"{}", partition=0, timestamp_ms=an_hour_ago_ms)
+    await reports(bridge, "procore.approvals/0: a writer has not ended its transaction", "restart or stop that writer")
+    await writer.abort_transaction()
+    await writer.stop()

@@ -80,7 +80,7 @@ async def test_a_role_without_rights(bridge: Bridge) -> None:
         await reports(bridge, "has no members", "budget-bridge run", DATABASE_URL=narrow)
         name = parts.path.strip("/")
         await connection.execute(f"revoke connect on database {name} from public")
-        await reports(bridge, "it does not answer", "fix DATABASE_URL", DATABASE_URL=narrow)
+        await reports(bridge, "does not permit this", "grant it to role", DATABASE_URL=narrow)
     finally:
         await connection.execute(f"drop role {role}")
         await connection.close()
@@ -141,7 +141,12 @@ async def test_what_kafka_does_not_permit(bridge: Bridge, guarded_kafka: tuple[s
         "KAFKA_SASL_USERNAME": "bridge",
         "KAFKA_SASL_PASSWORD": "secret",
     }
-    await reports(bridge, "SaslAuthenticationFailed", "security settings", **user | {"KAFKA_SASL_PASSWORD": "wrong"})
+    await reports(
+        bridge,
+        "refuses the user name or password of bridge",
+        "KAFKA_SASL_PASSWORD",
+        **user | {"KAFKA_SASL_PASSWORD": "wrong"},
+    )
     await reports(bridge, "group: Kafka does not permit", "the ACLs that docs/operations.md lists", **user)
     await grant(direct, TOPIC, bridge.prefix, CREATE)
     done = await asyncio.to_thread(bridge.command, "topics", **user)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from urllib.parse import urlsplit, urlunsplit
 
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, acknowledge, lock
@@ -37,9 +38,16 @@ async def test_the_overview_and_one_budget(bridge: Bridge) -> None:
     shown = (await asyncio.to_thread(bridge.command, "status")).stdout
     assert "waits for a person" in shown
     assert "4211/2/55210" in shown
-    nobody = "http://127.0.0.1:1"
-    asked = await asyncio.to_thread(bridge.command, "status", "--json", "--worker", nobody)
-    assert [(one["url"], one["answers"]) for one in json.loads(asked.stdout)["workers"]] == [(nobody, False)]
+    asked = await asyncio.to_thread(
+        bridge.command, "status", "--json", "--worker", "127.0.0.1:1", "--worker", "http://127.0.0.1:2/"
+    )
+    workers = [(one["url"], one["answers"]) for one in json.loads(asked.stdout)["workers"]]
+    assert workers == [("http://127.0.0.1:1", False), ("http://127.0.0.1:2", False)]
+    failed = json.loads(
+        (await asyncio.to_thread(bridge.command, "status", "--status", "export_failed", "--json")).stdout
+    )
+    assert ([one["key"] for one in failed["budgets"]], failed["total"]) == (["4211/2/55210"], 1)
+    assert (await asyncio.to_thread(bridge.command, "status", "--status", "nosuch")).returncode == 2
     record = (await asyncio.to_thread(bridge.command, "status", str(keys[1]))).stdout
     assert "EXPORT_FAILED: version 1" in record
     assert "accepted by ann" in record
@@ -51,4 +59,11 @@ async def test_the_overview_and_one_budget(bridge: Bridge) -> None:
     assert "/".join(map(str, places[sent[0]["id"]])) in record
     alone = await asyncio.to_thread(bridge.command, "status", str(keys[1]), KAFKA_BOOTSTRAP="127.0.0.1:1")
     assert (alone.returncode, "accepted by ann" in alone.stdout) == (0, True)
-    assert "where the messages are in Kafka is not known" in alone.stderr
+    assert "where the messages are in Kafka is not known: 127.0.0.1:1 refuses the connection" in alone.stderr
+    for command in ("status", "topics", "reconcile"):
+        nowhere = await asyncio.to_thread(bridge.command, command, KAFKA_BOOTSTRAP="127.0.0.1:1")
+        assert (nowhere.returncode, "127.0.0.1:1 refuses the connection" in nowhere.stderr) == (2, True)
+    parts = urlsplit(bridge.database_url)
+    url = urlunsplit(parts._replace(netloc="127.0.0.1:1"))
+    nowhere = await asyncio.to_thread(bridge.command, "status", DATABASE_URL=url)
+    assert (nowhere.returncode, "database at 127.0.0.1:1 refuses" in nowhere.stderr) == (2, True)

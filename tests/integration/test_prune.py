@@ -15,8 +15,9 @@ from handlers.rules import Job, Rules
 from outbox import prune as pruning
 from outbox.audit import open_snapshot
 from outbox.batch import Suspects, identify
+from outbox.budget_record import read_budget_record
 from outbox.database import Connection, DatabaseBusy, connect
-from outbox.deployment import keep_rules, read_story
+from outbox.deployment import keep_rules
 from outbox.prune import Old, Pruned, find_cutoff, lock_pruning, prune
 from outbox.recovery import open_recovery
 from outbox.rules_codec import encode_rules
@@ -100,14 +101,14 @@ async def test_history_keeps_all_but_the_bytes(connection: Connection, position:
     batch = arrive_all(bodies)
     position, _ = await store_batch(connection, position, batch, rules, TOPICS)
     before_it = await connection.fetch("select * from history order by inbox_offset")
-    story = await read_story(connection, KEY)
+    story = await read_budget_record(connection, KEY)
     assert await let_go(connection, Old(0, 4, EVERYTHING)) == (6, 3)
     after_it = await connection.fetch("select * from history order by inbox_offset")
     for was, is_now in zip(before_it, after_it, strict=True):
         bulk = {"pruned": True, "key": None, "headers": "[]", "body": None}
         # What a person said stays as it is: every later export is held against it.
         assert dict(is_now) == dict(was) | ({} if was["type"] == "approval.decision.v1" else bulk)
-    told = await read_story(connection, KEY)
+    told = await read_budget_record(connection, KEY)
     assert story
     assert told
     assert (told.status, told.history, told.sent) == (story.status, story.history, ())

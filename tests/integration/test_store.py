@@ -11,8 +11,9 @@ from contracts.inbound import BudgetLocked, InboundMessage
 from contracts.inbox import Arrival
 from handlers.rules import Rules
 from outbox.batch import DecisionFailedError, Suspects, identify
+from outbox.budget_record import read_budget_record
 from outbox.database import Connection, DatabaseDown, connect, transaction
-from outbox.deployment import find_due, find_held_jobs, keep_rules, read_story
+from outbox.deployment import find_due, find_held_jobs, keep_rules
 from outbox.migrate import SchemaMismatch, check_schema, list_migrations, migrate
 from outbox.rules_codec import encode_rules
 from outbox.store import Position, PositionLost, RulesVersion, read_outbox, store_batch, take_position
@@ -50,7 +51,7 @@ async def test_what_decide_sends_is_what_the_outbox_holds(
     ]
     assert [row.inbox_offset for row in await read_outbox(connection, 0, 1, 2, 100)] == [1, 1]
     assert await take_position(connection, 0, position.owner) == after
-    story = await read_story(connection, KEY)
+    story = await read_budget_record(connection, KEY)
     assert story
     assert story.status
     assert (story.status.status, len(story.history), len(story.sent)) == ("EXPORTING", 2, 4)
@@ -272,7 +273,7 @@ async def test_what_is_held_is_taken_up_again_in_order(
     sent = [row.type for row in decided.rows if row.inbox_offset >= 4]
     assert sent.count("spectrum.export.v1") == 1
     assert sent.count("spectrum.resync.v1") == 1
-    story = await read_story(connection, KEY)
+    story = await read_budget_record(connection, KEY)
     assert story
     assert story.status
     assert (story.status.status, story.status.budget_version, story.status.on_hold) == ("EXPORTING", 2, False)
@@ -336,7 +337,7 @@ async def test_a_bug_holds_its_budget_and_nothing_else(
     other = arrive(3, lock(1, key=KEY._replace(project_id=5)))
     await store_batch(connection, position, [*batch, other], broken, TOPICS, Suspects(frozenset({identify(batch[1])})))
     assert await verdicts(connection) == ["applied", "held", "held", "applied"]
-    story = await read_story(connection, KEY)
+    story = await read_budget_record(connection, KEY)
     assert story
     assert story.status
     assert (story.status.status, story.status.on_hold) == ("PENDING_APPROVAL", True)

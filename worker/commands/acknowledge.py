@@ -7,7 +7,7 @@ import typer
 
 from contracts.budget_key import BudgetKey
 from contracts.fields import write_time
-from outbox.deployment import BudgetRecord
+from outbox.budget_record import BudgetRecord
 from worker.commands.arguments import Key, Yes
 from worker.commands.operator_command import By, Why, confirm, send_and_report
 from worker.commands.problems import refuse

@@ -1,16 +1,25 @@
 """Reads what is known of the budget that a command names."""
 
 from contracts.budget_key import BudgetKey
-from outbox.deployment import BudgetRecord, read_story
+from outbox.budget_record import BudgetRecord, read_budget_record
 from outbox.migrate import open_checked_session
 from worker.commands.problems import refuse
 from worker.settings import DatabaseSettings
 
 
-async def read_known_budget(settings: DatabaseSettings, key: BudgetKey) -> BudgetRecord:
-    """Read a budget's record; ends the command with exit code 1 where no message ever named the budget."""
+async def read_known_budget(settings: DatabaseSettings, key: BudgetKey, at_most: int | None = None) -> BudgetRecord:
+    """Read a budget's record; ends the command with exit code 1 where no message ever named the budget.
+
+    Args:
+        settings: where the database is.
+        key: which budget.
+        at_most: how many of its latest messages, and of those sent last; ``None`` for all.
+
+    Returns:
+        The record.
+    """
     async with open_checked_session(settings.database_url.get_secret_value()) as connection:
-        record = await read_story(connection, key)
+        record = await read_budget_record(connection, key, at_most)
     if record is None:
         refuse(f"nothing is known of budget {key}")
     return record

@@ -2,141 +2,209 @@
 
 import asyncio
 import json
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 from uuid import UUID
 
 import typer
 
 from contracts.fields import write_time
 from contracts.records import Outgoing
+from contracts.stubs import read_stub
 from outbox.audit import Snapshot
-from outbox.database import open_session
-from outbox.dead_letters import SetAside, Wanted, read_dead_letters
+from outbox.database import Connection
+from outbox.dead_letters import (
+    REASONS,
+    DeadLetterCount,
+    DeadLetterFilter,
+    ListedDeadLetter,
+    StoredDeadLetter,
+    count_dead_letters,
+    find_dead_letter,
+    list_dead_letters,
+    read_dead_letter,
+)
 from outbox.migrate import open_checked_session
-from worker.commands.arguments import AsJson, read_key
-from worker.commands.problems import refuse, report_problems
+from worker.commands.arguments import AsJson, Yes, read_key
+from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
 from worker.console import Console
 from worker.kafka.connection import connect_kafka
 from worker.kafka.producer import Appender
+from worker.reports.dead_letter_report import print_dead_letter, print_dead_letters, write_dead_letters
 from worker.settings import ServerSettings, read_settings
 
-_SHOWN_BYTES: Final = 4000
-_WITHOUT_IDENTITY: Final = frozenset({"unreadable", "unknown_type"})
+_REPLAYABLE: Final = frozenset({"unreadable", "unknown_type"})
 """The reasons for which a record has not used up the id that it carries, so that it can be admitted later."""
+_REPORT_EVERY: Final = 100
 
 dead_letters_app: Final = typer.Typer(no_args_is_help=True, help="Records that could not be read or do not fit.")
 
 Id = Annotated[UUID, typer.Argument(metavar="ID", help="As `dead-letters list` prints it.")]
+Reason = Annotated[str | None, typer.Option(help=f"Only those of this reason: {', '.join(REASONS)}.")]
+Budget = Annotated[str | None, typer.Option(help="Only those of this budget: COMPANY/PROJECT/BUDGET.")]
+Since = Annotated[datetime | None, typer.Option(help="Only those that came in since this time, UTC.")]
+
+
+class Replayed(NamedTuple):
+    """What became of the dead letters that were to be sent back."""
+
+    sent: int
+    refused: tuple[str, ...]
+    """One sentence for each that was not."""
 
 
 @dead_letters_app.command("list")
-def list_dead_letters(
+def print_list(
     *,
-    reason: Annotated[str | None, typer.Option(help="Only those of this reason, such as unreadable.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Only those of this budget: COMPANY/PROJECT/BUDGET.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Only those that came in since this time, UTC.")] = None,
+    reason: Reason = None,
+    budget: Budget = None,
+    since: Since = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List dead letters, latest first."""
+    """List dead letters, latest first, with the number of each reason."""
+    wanted = _read_filter(reason, budget, since)
     with report_problems():
-        wanted = Wanted(
-            since=since.replace(tzinfo=since.tzinfo or UTC) if since else None,
-            budget=read_key(budget) if budget else None,
-        )
-        found = [one for one in asyncio.run(_read(wanted)) if reason in {None, one.reason}]
+        letters, counts = asyncio.run(_list(wanted, limit))
         if as_json:
-            typer.echo(json.dumps([_write(one) for one in found], indent=2))
-        elif found:
-            rows = [(str(one.id), write_time(one.at), one.reason, one.detail) for one in found]
-            Console().print_table(("id", "at", "reason", "detail"), rows)
+            typer.echo(json.dumps(write_dead_letters(letters, counts), indent=2))
         else:
-            Console().print_line("there are no dead letters")
+            print_dead_letters(letters, counts, Console())
 
 
 @dead_letters_app.command("show")
-def show_dead_letter(letter: Id) -> None:
-    """Show one dead letter: what is wrong, where it came in, and its bytes, decoded as far as possible."""
+def print_one(letter: Id, *, full: Annotated[bool, typer.Option("--full", help="Print every byte.")] = False) -> None:
+    """Print one dead letter: what is wrong, where it came in, and its bytes, decoded as far as possible."""
     with report_problems():
-        one = _find(letter)
-        console = Console()
-        topic, partition, offset = one.origin
-        console.print_line(f"{one.reason}: {one.detail}", style="bold")
-        console.print_line(f"came in at {write_time(one.at)} on {topic}, partition {partition}, offset {offset}")
-        console.print_line(f"in the inbox at partition {one.inbox[0]}, offset {one.inbox[1]}")
-        if one.budget:
-            console.print_line(f"budget {one.budget}, message {one.message_id}")
-        console.print_line(f"key: {_decode(one.key)}")
-        for name, value in one.headers:
-            console.print_line(f"header {name}: {_decode(value)}")
-        console.print_line(f"value, {len(one.value or b'')} bytes:")
-        console.print_text(_decode(one.value))
+        found = asyncio.run(_read(letter))
+        if isinstance(found, str):
+            refuse(found)
+        print_dead_letter(found, Console(), full=full)
 
 
 @dead_letters_app.command("replay")
-def replay_dead_letter(letter: Id) -> None:
-    """Send a dead letter back to its topic once its cause is gone; it is admitted once, however often you do this."""
+def replay(
+    letters: Annotated[
+        list[UUID] | None, typer.Argument(metavar="[ID]...", help="As `dead-letters list` prints them.")
+    ] = None,
+    *,
+    reason: Reason = None,
+    budget: Budget = None,
+    since: Since = None,
+    yes: Yes = False,
+) -> None:
+    """Send dead letters back to their topics once the cause is gone; each is admitted once, however often you do this.
+
+    Takes ids, or every dead letter that the options select.
+    """
+    wanted = _read_filter(reason, budget, since)
+    if bool(letters) == (wanted != DeadLetterFilter()):
+        raise typer.BadParameter("give either ids, or --reason, --budget or --since")
     with report_problems():
-        one = _find(letter)
-        if one.reason not in _WITHOUT_IDENTITY:
-            refuse(
-                f"message {one.message_id} was read and decided ({one.reason}): the same message again would be a "
-                f"repeat. Have it sent again under a new id."
-            )
-        asyncio.run(_append(Outgoing(one.origin.topic, one.key, one.value, one.headers)))
-        Console().print_line(f"sent to {one.origin.topic}; if it still cannot be read, it becomes a new dead letter")
+        places: dict[UUID, tuple[int, int] | None] = dict.fromkeys(letters or ())
+        if not letters:
+            places = {one.id: one.inbox for one in asyncio.run(_list(wanted, None))[0] if one.reason in _REPLAYABLE}
+            if places and not yes and not typer.confirm(f"Send {len(places)} dead letters back?", err=True):
+                raise typer.Exit(ANSWER_IS_NO)
+        replayed = asyncio.run(_replay(places))
+        errors = Console(stderr=True)
+        for why in replayed.refused:
+            errors.print_line(why)
+        Console().print_line(
+            f"sent {replayed.sent} of {len(places)} back; those that still cannot be read become new dead letters"
+        )
+        if replayed.refused or not places:
+            raise typer.Exit(ANSWER_IS_NO)
 
 
-def _find(letter: UUID) -> SetAside:
-    found = asyncio.run(_read(Wanted(id=letter)))
-    if not found:
-        before = asyncio.run(_read_pruned_before())
-        pruned = f"; those that came in before {write_time(before)} are pruned" if before else ""
-        refuse(f"there is no dead letter {letter}{pruned}")
-    return found[0]
+def _read_filter(reason: str | None, budget: str | None, since: datetime | None) -> DeadLetterFilter:
+    if reason is not None and reason not in REASONS:
+        raise typer.BadParameter(f"{reason!r} is not a reason; the reasons are {', '.join(REASONS)}")
+    return DeadLetterFilter(
+        reason, since.replace(tzinfo=since.tzinfo or UTC) if since else None, read_key(budget) if budget else None
+    )
 
 
-async def _read(wanted: Wanted) -> list[SetAside]:
+async def _list(
+    wanted: DeadLetterFilter, limit: int | None
+) -> tuple[Sequence[ListedDeadLetter], Sequence[DeadLetterCount]]:
+    settings = read_settings(ServerSettings)
+    topic = settings.topics.dead_letters
+    async with open_checked_session(settings.database_url.get_secret_value()) as connection:
+        counts = await count_dead_letters(connection, topic, wanted)
+        return await list_dead_letters(connection, topic, wanted, limit), counts
+
+
+async def _read(letter: UUID) -> StoredDeadLetter | str:
     settings = read_settings(ServerSettings)
     async with open_checked_session(settings.database_url.get_secret_value()) as connection:
-        return await read_dead_letters(connection, settings.topics.dead_letters, wanted)
+        return await _read_one(connection, settings.topics.dead_letters, letter, None)
 
 
-async def _read_pruned_before() -> datetime | None:
-    async with open_session(read_settings(ServerSettings).database_url.get_secret_value()) as connection:
-        return await Snapshot(connection).read_pruned_before()
+async def _read_one(
+    connection: Connection, topic: str, letter: UUID, inbox: tuple[int, int] | None
+) -> StoredDeadLetter | str:
+    """Read a dead letter, or describe why there is none."""
+    place = inbox or await find_dead_letter(connection, topic, letter)
+    if place and (found := await read_dead_letter(connection, topic, letter, place)):
+        return found
+    before = await Snapshot(connection).read_pruned_before()
+    return f"there is no dead letter {letter}" + (
+        f"; those that came in before {write_time(before)} are pruned" if before else ""
+    )
 
 
-async def _append(record: Outgoing) -> None:
-    appender = Appender(connect_kafka(read_settings(ServerSettings)))
+async def _replay(places: Mapping[UUID, tuple[int, int] | None]) -> Replayed:
+    """Send dead letters back one by one, so that however many there are, one is in memory.
+
+    Args:
+        places: their ids, each with its place in the inbox where that is known.
+
+    Returns:
+        What became of them.
+    """
+    settings = read_settings(ServerSettings)
+    appender = Appender(connect_kafka(settings))
+    errors, sent, refused = Console(stderr=True), 0, []
     try:
-        await appender.append([record])
+        async with open_checked_session(settings.database_url.get_secret_value()) as connection:
+            for letter, inbox in places.items():
+                found = await _read_one(connection, settings.topics.dead_letters, letter, inbox)
+                if isinstance(found, str):
+                    refused.append(found)
+                elif why := find_obstacle(found, settings.topics.sources):
+                    refused.append(f"{letter}: {why}")
+                else:
+                    topic = found.listed.origin.topic
+                    await appender.append([Outgoing(topic, found.key, found.value, found.headers)])
+                    sent += 1
+                    if sent % _REPORT_EVERY == 0:
+                        errors.print_line(f"sent {sent} of {len(places)}")
     finally:
         await appender.close(2.0)
+    return Replayed(sent, tuple(refused))
 
 
-def _decode(value: bytes | None) -> str:
-    """Decode bytes as JSON or as text, or write them in hexadecimal."""
-    if value is None:
-        return "null"
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        return value[:_SHOWN_BYTES].hex(" ") + (" …" if len(value) > _SHOWN_BYTES else "")
-    with suppress(ValueError, RecursionError):
-        text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    more = len(text) - _SHOWN_BYTES
-    return text[:_SHOWN_BYTES] + (f"\n… and {more} more characters" if more > 0 else "")
+def find_obstacle(letter: StoredDeadLetter, sources: Sequence[str]) -> str | None:
+    """Find out why a dead letter must not be sent back; ``None`` where it may.
 
+    Args:
+        letter: the dead letter.
+        sources: the full names of the source topics. A record forged into the inbox may name any other topic as its
+            origin, and nothing but a source topic may be written on its word.
 
-def _write(one: SetAside) -> dict[str, object]:
-    return {
-        "id": str(one.id),
-        "at": write_time(one.at),
-        "reason": one.reason,
-        "detail": one.detail,
-        "budget": one.budget._asdict() if one.budget else None,
-        "message_id": one.message_id,
-        "origin": one.origin._asdict(),
-    }
+    Returns:
+        The reason, in words.
+    """
+    one = letter.listed
+    if one.reason not in _REPLAYABLE:
+        return (
+            f"message {one.message_id} was read and decided ({one.reason}): the same message again would be a "
+            f"repeat; have it sent again under a new id"
+        )
+    if one.origin.topic not in sources:
+        return f"{one.origin.topic} is not a source topic"
+    if read_stub(letter.headers) is not None:
+        return "the record could not be carried whole; have it sent again"
+    return None

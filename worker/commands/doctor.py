@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 
 import typer
 
@@ -10,9 +11,10 @@ from outbox.database import Connection, DatabaseDown, close, connect
 from worker.commands.arguments import AsJson
 from worker.commands.problems import ANSWER_IS_NO
 from worker.console import Console
+from worker.database_errors import describe_database_error
 from worker.doctor.brokers import check_kafka
 from worker.doctor.check import Check, Checks, continue_after_errors
-from worker.doctor.configuration import check_jobs_in_use, check_rules_files, check_settings
+from worker.doctor.configuration import check_encryption, check_jobs_in_use, check_rules_files, check_settings
 from worker.doctor.database import check_database, has_our_schema
 from worker.doctor.report import print_checks
 from worker.settings import ConfigurationError, DatabaseSettings, KafkaSettings, read_settings
@@ -33,16 +35,17 @@ def doctor(*, as_json: AsJson = False) -> None:
 
 
 async def _check_everything() -> list[Check]:
-    checks = check_settings()
+    checks = check_settings() + check_encryption()
     of_rules, rules = check_rules_files()
     checks += of_rules
     connection = None
-    try:
-        connection = await connect(read_settings(DatabaseSettings).database_url.get_secret_value())
-    except ConfigurationError:
-        pass  # reported with the other settings
-    except DatabaseDown as down:
-        checks.append(Check("database", "error", f"it does not answer: {down}", "start it, or fix DATABASE_URL"))
+    with suppress(ConfigurationError):  # reported with the other settings
+        url = read_settings(DatabaseSettings).database_url.get_secret_value()
+        try:
+            connection = await connect(url)
+        except DatabaseDown as down:
+            problem = describe_database_error(url, down)
+            checks.append(Check("database", "error", problem.found, problem.to_do))
     try:
         checks += await _check_servers(connection, rules)
     finally:

@@ -8,13 +8,14 @@ from typing import Annotated, Final
 import typer
 
 from contracts.budget_key import BudgetKey
-from outbox.deployment import BudgetRecord
+from outbox.budget_record import BudgetRecord, read_verdict
+from outbox.migrate import open_checked_session
 from worker.commands.arguments import read_key
 from worker.commands.budget_record import read_known_budget
 from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
 from worker.console import Console
 from worker.kafka.connection import connect_kafka
-from worker.operator_messages import OperatorMessage, send_operator_message
+from worker.operator_messages import OPERATOR_SOURCE, OperatorMessage, send_operator_message
 from worker.settings import ServerSettings, read_settings
 
 VERDICT_SECONDS: Final = 15.0
@@ -59,10 +60,9 @@ def confirm(question: str, *, yes: bool) -> None:
 
 async def _wait_for_verdict(settings: ServerSettings, budget: BudgetKey, message_id: str) -> tuple[str, str] | None:
     until = time.monotonic() + VERDICT_SECONDS
-    while time.monotonic() < until:
-        record = await read_known_budget(settings, budget)
-        for row in record.history:
-            if row.id == message_id:
-                return row.verdict, row.detail
-        await asyncio.sleep(0.2)
+    async with open_checked_session(settings.database_url.get_secret_value()) as connection:
+        while time.monotonic() < until:
+            if found := await read_verdict(connection, budget, OPERATOR_SOURCE, message_id):
+                return found
+            await asyncio.sleep(0.2)
     return None

@@ -9,8 +9,11 @@ import typer
 from outbox.database import DatabaseBusy, DatabaseDown
 from outbox.migrate import SchemaMismatch
 from worker.console import Console
+from worker.database_errors import describe_database_error
+from worker.doctor.check import GRANT_ACLS
 from worker.kafka.errors import KafkaDown
-from worker.settings import ConfigurationError
+from worker.kafka.server_errors import ServerDown
+from worker.settings import ConfigurationError, DatabaseSettings, read_settings
 
 ANSWER_IS_NO: Final = 1
 """The exit code when the command worked and the answer is no, such as an unknown budget."""
@@ -20,15 +23,23 @@ BROKEN: Final = 2
 
 @contextmanager
 def report_problems() -> Iterator[None]:
-    """Print every problem to the error output and end with exit code 2."""
+    """Print every problem to the error output, in the words of ``doctor``, and end with exit code 2."""
     try:
         yield
     except ConfigurationError as broken:
         _print_problems(broken.problems)
     except (DatabaseBusy, SchemaMismatch) as unfit:
         _print_problems((str(unfit),))
-    except (DatabaseDown, KafkaDown) as down:
-        _print_problems((f"{type(down).__name__}: {down}",))
+    except DatabaseDown as down:
+        url = read_settings(DatabaseSettings).database_url.get_secret_value()
+        _print_problems((str(describe_database_error(url, down)),))
+    except ServerDown as down:
+        _print_problems(tuple(map(str, down.problems)))
+    except KafkaDown as down:
+        is_refused = "Authorization" in str(down)
+        _print_problems(
+            (f"Kafka does not permit this ({down}): {GRANT_ACLS}" if is_refused else f"Kafka failed: {down}",)
+        )
 
 
 def refuse(answer: str) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from contracts.budget_key import BudgetKey
 from contracts.fields import write_time
-from outbox.deployment import BudgetRecord
+from outbox.budget_record import BudgetRecord
 from worker.commands.arguments import Key, Yes
 from worker.commands.operator_command import By, Why, confirm, find_current_version, send_and_report
 from worker.console import Console

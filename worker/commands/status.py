@@ -2,24 +2,36 @@
 
 import asyncio
 import json
-from typing import Annotated
+from typing import Annotated, Final, get_args
 from uuid import UUID
 
 import typer
 
+from contracts.budget_key import BudgetKey
+from contracts.outbound import StatusName
+from outbox.migrate import open_checked_session
 from worker.commands.arguments import AsJson, read_key
 from worker.commands.budget_record import read_known_budget
 from worker.commands.problems import report_problems
 from worker.console import Console
 from worker.deployment import make_deployment
 from worker.kafka.errors import KafkaDown
-from worker.reports.budget_report import print_budget, write_budget
+from worker.reports.budget_list import (
+    BEFORE_ALL,
+    BudgetPage,
+    print_budget_page,
+    read_budget_page,
+    write_budget_page,
+)
+from worker.reports.budget_report import MOST_MESSAGES, print_budget, write_budget
 from worker.reports.message_locations import Location, find_locations
 from worker.reports.overview import print_overview, read_overview, write_overview
 from worker.settings import ConfigurationError, DatabaseSettings, HttpSettings, ServerSettings, read_settings
 
+_STATUSES: Final = (*get_args(StatusName), "ON_HOLD")
 
-def print_status(
+
+def print_status(  # noqa: PLR0913 - each is an option
     key: Annotated[
         str | None,
         typer.Argument(
@@ -27,6 +39,16 @@ def print_status(
         ),
     ] = None,
     *,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help=f"List the budgets of a status: {', '.join(_STATUSES)}.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="With --status: how many budgets to list.")] = 50,
+    after: Annotated[
+        str | None, typer.Option(metavar="KEY", help="With --status: only budgets behind this one.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help=f"Print every message of the budget, not only the latest {MOST_MESSAGES}.")
+    ] = False,
     worker: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,13 +60,31 @@ def print_status(
     """Print the status of a budget, whom it waits for, and its history. Exit code 1 if nothing is known of it.
 
     Without a budget: how many budgets have which status, which wait longest for a person, and how far the lanes are
-    behind.
+    behind. With --status: the budgets of that status and, for INVALID, what is wrong with them.
     """
+    if status is not None and status.upper() not in _STATUSES:
+        raise typer.BadParameter(f"{status!r} is not a status; the statuses are {', '.join(_STATUSES)}")
+    if status is not None and key is not None:
+        raise typer.BadParameter("give either a budget or --status")
     with report_problems():
-        if key is None:
+        if status is not None:
+            _print_page(status.upper(), read_key(after) if after else BEFORE_ALL, limit, as_json=as_json)
+        elif key is None:
             _print_overview(worker or _list_local_workers(), as_json=as_json)
         else:
-            _print_budget(key, as_json=as_json)
+            _print_budget(key, None if everything else MOST_MESSAGES, as_json=as_json)
+
+
+def _print_page(status: str, after: BudgetKey, limit: int, *, as_json: bool) -> None:
+    async def read() -> BudgetPage:
+        async with open_checked_session(read_settings(DatabaseSettings).database_url.get_secret_value()) as connection:
+            return await read_budget_page(connection, status, after, limit)
+
+    page = asyncio.run(read())
+    if as_json:
+        typer.echo(json.dumps(write_budget_page(page), indent=2))
+    else:
+        print_budget_page(page, Console())
 
 
 def _print_overview(workers: list[str], *, as_json: bool) -> None:
@@ -60,8 +100,8 @@ def _list_local_workers() -> list[str]:
     return [f"127.0.0.1:{port}"] if port else []
 
 
-def _print_budget(key: str, *, as_json: bool) -> None:
-    record = asyncio.run(read_known_budget(read_settings(DatabaseSettings), read_key(key)))
+def _print_budget(key: str, at_most: int | None, *, as_json: bool) -> None:
+    record = asyncio.run(read_known_budget(read_settings(DatabaseSettings), read_key(key), at_most))
     locations: dict[UUID, Location] = {}
     try:
         locations = asyncio.run(find_locations(make_deployment(read_settings(ServerSettings)), record.sent))

@@ -11,7 +11,7 @@ from worker.doctor.sources import check_sources
 from worker.doctor.topics import check_topic
 from worker.kafka.admin import TopicState, describe_topics, list_brokers, list_missing_requests
 from worker.kafka.connection import KafkaConnection, connect_kafka
-from worker.kafka.errors import KafkaDown
+from worker.kafka.server_errors import ServerDown
 from worker.pipeline.source_topics import name_intake_group
 from worker.settings import KafkaSettings
 
@@ -27,7 +27,7 @@ async def check_kafka(settings: KafkaSettings, database: Connection | None) -> C
         The results.
     """
     kafka, names = connect_kafka(settings), settings.topics
-    servers = kafka.bootstrap_servers.split(",")
+    servers = kafka.servers
     for server in servers:
         yield await _check_server(kafka, server)
     brokers = await list_brokers(kafka)
@@ -53,9 +53,9 @@ async def check_kafka(settings: KafkaSettings, database: Connection | None) -> C
 async def _check_server(kafka: KafkaConnection, server: str) -> Check:
     try:
         missing = await list_missing_requests(kafka, server)
-    except KafkaDown as down:
-        to_do = "start it, or fix KAFKA_BOOTSTRAP and the security settings"
-        return Check("kafka", "error", f"{server} does not answer: {down}", to_do)
+    except ServerDown as down:
+        [problem] = down.problems
+        return Check("kafka", "error", problem.found, problem.to_do)
     if missing:
         found = f"{server} does not support {', '.join(missing)}"
         return Check("kafka", "error", found, "use Apache Kafka 2.5 or later, or a broker with transactions")

@@ -5,6 +5,7 @@ from typing import Final, Literal, NamedTuple
 
 from outbox.database import DatabaseDown
 from worker.kafka.errors import KafkaDown
+from worker.kafka.server_errors import ServerDown
 
 CheckState = Literal["ok", "warning", "error"]
 
@@ -32,12 +33,13 @@ async def continue_after_errors(about: str, checks: Checks) -> Checks:
     try:
         async for check in checks:
             yield check
+    except ServerDown as down:
+        for problem in down.problems:
+            yield Check(about, "error", problem.found, problem.to_do)
     except KafkaDown as down:
         if "Authorization" in str(down):
             yield Check("permissions", "error", f"{about}: Kafka does not permit this check: {down}", GRANT_ACLS)
         else:
-            yield Check(
-                about, "error", f"Kafka failed: {down}", "start it, or fix KAFKA_BOOTSTRAP and the security settings"
-            )
+            yield Check(about, "error", f"Kafka failed: {down}", "check the log of the broker")
     except DatabaseDown as down:
         yield Check(about, "error", f"the database failed: {down}", "check the log of the database")

@@ -1,13 +1,23 @@
 """Checks of the environment and of the rules files."""
 
 import os
+from contextlib import suppress
+from ipaddress import ip_address
+from urllib.parse import parse_qs, urlsplit
 
 from handlers.rules import Rules
 from outbox.database import Connection
 from outbox.deployment import find_held_jobs
 from worker.doctor.check import Check, Checks
 from worker.rules_files import check_held_jobs, read_rules
-from worker.settings import ConfigurationError, RulesSettings, WorkerSettings, read_settings
+from worker.settings import (
+    ConfigurationError,
+    DatabaseSettings,
+    KafkaSettings,
+    RulesSettings,
+    WorkerSettings,
+    read_settings,
+)
 
 
 def check_settings() -> list[Check]:
@@ -18,6 +28,44 @@ def check_settings() -> list[Check]:
         to_do = "fix it in the environment; the README lists the variables"
         return [Check("configuration", "error", problem, to_do) for problem in broken.problems]
     return [Check("configuration", "ok", "every setting that the worker needs is valid")]
+
+
+def check_encryption() -> list[Check]:
+    """Warn of servers on other machines that are reached without TLS, or without checking who they are."""
+    checks = []
+    with suppress(ConfigurationError):
+        kafka = read_settings(KafkaSettings)
+        remote = [server for server in kafka.kafka_bootstrap.split(",") if not _is_local(server.rpartition(":")[0])]
+        if remote and not kafka.kafka_security_protocol.endswith("SSL"):
+            found = f"Kafka at {', '.join(remote)} is reached without TLS"
+            checks.append(Check("encryption", "warning", found, "set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL"))
+    with suppress(ConfigurationError):
+        url = urlsplit(read_settings(DatabaseSettings).database_url.get_secret_value())
+        options = parse_qs(url.query)
+        hosts = [_strip_port(server) for server in url.netloc.rpartition("@")[2].split(",")]
+        hosts = [host for host in (*hosts, *options.get("host", [])) if host and not _is_local(host)]
+        mode = options.get("sslmode", [os.environ.get("PGSSLMODE") or "prefer"])[-1]
+        if hosts and mode != "verify-full":
+            found = (
+                f"the database at {', '.join(hosts)} is reached with sslmode {mode}, which does not check the server"
+            )
+            to_do = "add sslmode=verify-full and sslrootcert to DATABASE_URL"
+            checks.append(Check("encryption", "warning", found, to_do))
+    return checks or [Check("encryption", "ok", "every server is local, or is reached by TLS that checks it")]
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost" or host.startswith("/"):
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _strip_port(server: str) -> str:
+    host, _, port = server.rpartition(":")
+    return host if host and port.isdigit() else server
 
 
 def check_rules_files() -> tuple[list[Check], Rules | None]:

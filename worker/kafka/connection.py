@@ -12,7 +12,8 @@ from aiokafka.conn import create_conn
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.admin import ApiVersionRequest
 
-from worker.kafka.errors import FAULTS, KafkaDown, describe_error
+from worker.kafka.errors import FAULTS
+from worker.kafka.server_errors import Login, ServerDown, ServerProblem, describe_server_error
 from worker.settings import KafkaSettings
 
 SERVER_SECONDS: Final = 5.0
@@ -66,22 +67,26 @@ class KafkaConnection:
             This connection with that server alone.
 
         Raises:
-            KafkaDown: none answers within ``SERVER_SECONDS``; the message says why, server by server.
+            ServerDown: none answers within ``SERVER_SECONDS``; the message says why, server by server.
         """
         tasks = {asyncio.create_task(self.ask_server(server)): server for server in self.servers}
-        waiting, reasons = set(tasks), []
+        waiting = set(tasks)
+        problems: list[ServerProblem] = []
         try:
             while waiting:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    if task.exception() is None:
+                    error = task.exception()
+                    if error is None:
                         return replace(self, bootstrap_servers=tasks[task])
-                    reasons.append(str(task.exception()))
+                    if not isinstance(error, ServerDown):
+                        raise error
+                    problems.extend(error.problems)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        raise KafkaDown("; ".join(sorted(reasons)))
+        raise ServerDown(sorted(problems))
 
     async def ask_server(self, server: str) -> list[int]:
         """Ask one server which requests it takes.
@@ -92,7 +97,7 @@ class KafkaConnection:
             The numbers of the requests in Kafka's protocol.
 
         Raises:
-            KafkaDown: it does not answer within ``SERVER_SECONDS``; the message names it and says why.
+            ServerDown: it does not answer within ``SERVER_SECONDS``; the message says why, and what to do.
         """
         options = self.list_options()
         del options["bootstrap_servers"]
@@ -105,8 +110,8 @@ class KafkaConnection:
                 finally:
                     connection.close()
         except FAULTS as error:
-            message = f"{server}: {describe_error(error)}"
-            raise KafkaDown(message) from error
+            login = Login(self.security_protocol, self.sasl_mechanism, self.sasl_username, bool(self.ssl_certfile))
+            raise ServerDown([describe_server_error(server, login, error)]) from error
         return [key for key, _, _ in answer.api_versions]
 
 

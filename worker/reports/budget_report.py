@@ -6,21 +6,61 @@ from typing import Final
 from uuid import UUID
 
 from contracts.fields import write_time
-from contracts.outbound import BudgetStatus, StatusName
+from contracts.outbound import BudgetError, BudgetStatus, StatusName
 from contracts.records import Place
-from outbox.deployment import BudgetRecord, SentMessage
+from handlers.budget import Budget, Target
+from handlers.ids import name_change
+from outbox.budget_record import BudgetRecord, SentMessage
 from worker.console import Console
 from worker.reports.message_locations import Location
+
+MOST_MESSAGES: Final = 20
+"""How many of the latest messages, and of those sent last, are shown unless all are wanted."""
+_MOST_ERRORS: Final = 20
 
 
 def write_budget(record: BudgetRecord, locations: Mapping[UUID, Location]) -> dict[str, object]:
     """Write a budget's record as JSON values."""
+    version = record.budget.version if record.budget else None
     return {
         "budget": record.key._asdict(),
         "status": record.status.model_dump(mode="json") if record.status else None,
+        "on_hold": is_on_hold(record),
+        "errors": [error.model_dump(mode="json") for error in version.errors] if version else [],
+        "spectrum": _write_spectrum(record),
+        "history_total": record.history_total,
         "history": [{**row._asdict(), "at": write_time(row.at)} for row in record.history],
+        "sent_total": record.sent_total,
         "sent": [_write_sent(sent, locations.get(sent.id)) for sent in record.sent],
     } | ({"sent_pruned_before": write_time(record.pruned_before)} if record.pruned_before else {})
+
+
+def is_on_hold(record: BudgetRecord) -> bool:
+    """Whether a budget is on hold, or will be with its next message."""
+    return bool(record.budget and record.budget.on_hold) or any(hold.to_come for hold in record.holds)
+
+
+def find_target(budget: Budget) -> Target | None:
+    """Find the job in Spectrum: where lines of the budget may be, or else where they are proposed to go."""
+    proposal = budget.version.proposal if budget.version else None
+    return budget.spectrum_target or (proposal.target if proposal else None)
+
+
+def _write_spectrum(record: BudgetRecord) -> dict[str, object] | None:
+    """Write what one needs to find a budget in Spectrum: its job, and its last export."""
+    if record.budget is None or (target := find_target(record.budget)) is None:
+        return None
+    export = record.budget.unanswered or record.budget.base
+    return {
+        "company_code": target.company_code,
+        "job_number": target.job_number,
+        "currency": target.currency,
+        "export_id": str(export.id) if export else None,
+        "change_reference": name_change(export.number) if export else None,
+        "version": export.version if export else None,
+        "attempt": export.attempt if export else None,
+        "erp_reference": record.erp_reference,
+    }
 
 
 def _write_sent(sent: SentMessage, location: Location | None) -> dict[str, object]:
@@ -41,10 +81,12 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
     if record.status:
         _print_status(record.status, console)
     else:
-        console.print_line("No version of it was locked yet.")
+        console.print_line("ON HOLD" if is_on_hold(record) else "no version of it was locked yet")
     _print_hold(record, console)
+    _print_spectrum(record, console)
+    _print_errors(record, console)
     console.print_line()
-    console.print_line("What came in", style="bold")
+    console.print_line("What came in" + _count_older(record.history_total, len(record.history)), style="bold")
     console.print_table(
         ("at", "verdict", "version", "message", "id", "detail"),
         [
@@ -53,7 +95,7 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
         ],
     )
     console.print_line()
-    console.print_line("What was sent", style="bold")
+    console.print_line("What was sent" + _count_older(record.sent_total, len(record.sent)), style="bold")
     console.print_table(
         ("at", "message", "id", "topic/partition/offset"),
         [
@@ -68,6 +110,39 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
     )
     if record.pruned_before:
         console.print_line(f"What was sent because of messages before {format_time(record.pruned_before)} is pruned.")
+
+
+def _count_older(total: int, shown: int) -> str:
+    return f" (the latest {shown} of {total}; --all prints all)" if total > shown else ""
+
+
+def _print_spectrum(record: BudgetRecord, console: Console) -> None:
+    if found := _write_spectrum(record):
+        console.print_line(
+            f"  Spectrum: company {found['company_code']}, job {found['job_number']}, currency {found['currency']}"
+        )
+        if found["export_id"]:
+            reference = f", Spectrum's reference {found['erp_reference']}" if found["erp_reference"] else ""
+            console.print_line(
+                f"  last export: {found['change_reference']} (version {found['version']}, attempt {found['attempt']}), "
+                f"export id {found['export_id']}{reference}"
+            )
+
+
+def _print_errors(record: BudgetRecord, console: Console) -> None:
+    version = record.budget.version if record.budget else None
+    errors = version.errors if version else ()
+    for error in errors[:_MOST_ERRORS]:
+        console.print_line(f"  error: {describe_error(error)}")
+    if len(errors) > _MOST_ERRORS:
+        console.print_line(f"  … and {len(errors) - _MOST_ERRORS} more errors (--json prints all)")
+
+
+def describe_error(error: BudgetError) -> str:
+    """Describe one thing that is wrong with a version: the line, the field, the code and the message."""
+    line = f"line {error.budget_line_item_id}" if error.budget_line_item_id is not None else None
+    where = ", ".join(filter(None, (line, error.field)))
+    return ": ".join(filter(None, (where, error.code, error.message)))
 
 
 def format_time(at: datetime) -> str:
@@ -101,11 +176,10 @@ def _describe_location(sent: SentMessage, location: Location | None) -> str:
 
 
 def _print_hold(record: BudgetRecord, console: Console) -> None:
-    on_hold = bool(record.status and record.status.on_hold)
     for hold in record.holds[:1]:
         if hold.to_come:
             console.print_line(f"  on hold from its next message on: {hold.reason}")
-        elif on_hold:
+        elif is_on_hold(record):
             console.print_line(f"  on hold: {hold.reason}; `budget-bridge release {record.key}` releases it")
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from contracts.cloudevents.trace_context import drop_trace
 from contracts.records import Headers, Place
-from outbox.deployment import SentMessage
+from outbox.budget_record import SentMessage
 from worker.deployment import Deployment
 from worker.kafka.group_offsets import read_group_offsets
 from worker.kafka.topic_log import choose_partition, open_topic_log

@@ -2,28 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from contracts.fields import write_time
 from outbox.migrate import open_checked_session
-from outbox.overview import StatusCount, WaitingBudget, count_statuses, list_waiting, read_next_offsets
+from outbox.overview import StatusCount, WaitingBudget, count_statuses, list_waiting
 from worker.console import Console
 from worker.deployment import Deployment
-from worker.kafka.group_offsets import read_group_offsets
-from worker.kafka.topic_log import open_topic_log
 from worker.reports.budget_report import format_time
+from worker.reports.lane_report import LaneReport, read_lanes
 from worker.reports.worker_status import WorkerState, ask_workers
 
 _MOST_WAITING: Final = 20
-
-
-class LaneLag(NamedTuple):
-    """How far a lane is behind: what it has not decided yet, and what it has decided and not published yet."""
-
-    lane: int
-    undecided: int
-    unpublished: int
-    """Records of the inbox whose effects are stored, but not all in Kafka."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +22,7 @@ class Overview:
 
     statuses: tuple[StatusCount, ...]
     waiting: tuple[WaitingBudget, ...]
-    lanes: tuple[LaneLag, ...]
+    lanes: tuple[LaneReport, ...]
     workers: tuple[WorkerState, ...]
 
 
@@ -53,17 +43,7 @@ async def read_overview(deployment: Deployment, workers: Sequence[str]) -> Overv
     async with open_checked_session(deployment.database_url) as connection:
         statuses = await count_statuses(connection)
         waiting = await list_waiting(connection, _MOST_WAITING)
-        positions = await read_next_offsets(connection)
-    inbox = deployment.topics.inbox
-    async with open_topic_log(deployment.kafka, inbox) as log:
-        partitions = [(inbox, number) for number in log.bounds]
-        offsets = await read_group_offsets(deployment.kafka, deployment.group_id, partitions)
-        lanes = []
-        for number, (start, end) in log.bounds.items():
-            position = positions.get(number, start)
-            offset = offsets.get((inbox, number))
-            published = offset.offset if offset else start
-            lanes.append(LaneLag(number, max(end - position, 0), max(position - published, 0)))
+        lanes = await read_lanes(deployment.kafka, deployment.group_id, deployment.topics.inbox, connection)
     return Overview(tuple(statuses), tuple(waiting), tuple(lanes), await ask_workers(workers))
 
 
@@ -107,7 +87,16 @@ def print_overview(overview: Overview, console: Console) -> None:
             ],
         )
     console.print_line()
-    console.print_table(("lane", "undecided", "unpublished"), [tuple(map(str, lane)) for lane in overview.lanes])
+    console.print_table(
+        ("lane", "undecided", "unpublished"),
+        [
+            (str(lane.lane), str(lane.undecided), "refuses" if lane.unpublished is None else str(lane.unpublished))
+            for lane in overview.lanes
+        ],
+    )
+    for lane in overview.lanes:
+        if lane.refuses:
+            console.print_line(f"lane {lane.lane} refuses: {lane.refuses}; see `budget-bridge recover --dry-run`")
     if overview.workers:
         console.print_line()
         console.print_table(

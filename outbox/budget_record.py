@@ -1,0 +1,152 @@
+"""Reads what the database holds of one budget, and which budgets have a status, for people."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from contracts.budget_key import BudgetKey
+from contracts.inbound import ErpAcknowledgement
+from contracts.outbound import BudgetStatus
+from contracts.records import Headers
+from handlers.budget import Budget
+from handlers.decision import describe_status
+from outbox.batch import unpack_headers
+from outbox.database import Connection, tell_outages
+from outbox.queries import QUERIES
+from outbox.store import BUDGETS
+
+
+class HistoryRow(NamedTuple):
+    """One message of a budget, and what became of it."""
+
+    at: datetime
+    source: str
+    id: str
+    type: str
+    budget_version: int
+    verdict: str
+    detail: str
+
+
+class HoldReason(NamedTuple):
+    """Why a budget was put on hold, or will be with its next message."""
+
+    reason: str
+    to_come: bool
+
+
+class SentMessage(NamedTuple):
+    """One message that was sent for a budget."""
+
+    at: datetime
+    id: UUID
+    type: str | None
+    topic: str
+    inbox_partition: int
+    inbox_offset: int
+    key: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRecord:
+    """What the database holds of one budget."""
+
+    key: BudgetKey
+    budget: Budget | None
+    """Its state; ``None`` where it has none yet."""
+    status: BudgetStatus | None
+    history: tuple[HistoryRow, ...]
+    """The latest messages, in the order of the log."""
+    sent: tuple[SentMessage, ...]
+    """What was sent last, in the order in which it was sent."""
+    history_total: int
+    sent_total: int
+    erp_reference: str | None = None
+    """Spectrum's own reference for the last export that it acknowledged."""
+    holds: tuple[HoldReason, ...] = ()
+    """Latest first."""
+    pruned_before: datetime | None = None
+    """What was sent before this time may have been pruned; ``None`` where all of it is there."""
+
+
+async def read_budget_record(connection: Connection, key: BudgetKey, at_most: int | None = None) -> BudgetRecord | None:
+    """Read a budget's record.
+
+    Args:
+        connection: a session on a database with our schema.
+        key: which budget.
+        at_most: how many of the latest messages, and of those sent last; ``None`` for all.
+
+    Returns:
+        The record, or ``None`` for a budget that no message ever named.
+
+    Raises:
+        DatabaseDown: Postgres does not answer.
+    """
+    async with tell_outages():
+        state = await connection.fetchrow(QUERIES["show_budget"], *key)
+        history = await connection.fetch(QUERIES["show_history"], *key, at_most)
+        sent = await connection.fetch(QUERIES["show_sent"], *key, at_most)
+        [(messages, sent_in_all)] = await connection.fetch(QUERIES["count_shown"], *key)
+        holds = await connection.fetch(QUERIES["show_holds"], *key)
+        answer = await connection.fetchval(QUERIES["show_acknowledgement"], *key, ErpAcknowledgement.type)
+        pruned_before = await connection.fetchval(QUERIES["read_pruned_before"])
+    if state is None and not history:
+        return None
+    budget = BUDGETS.read(state["state"]) if state else None
+    return BudgetRecord(
+        key,
+        budget,
+        describe_status(budget) if budget else None,
+        tuple(HistoryRow(*row) for row in history),
+        tuple(SentMessage(**{**dict(row), "headers": unpack_headers(row["headers"])}) for row in sent),
+        messages,
+        sent_in_all,
+        _read_reference(answer),
+        tuple(HoldReason(*row) for row in holds),
+        pruned_before if pruned_before and any(row["at"] < pruned_before for row in history) else None,
+    )
+
+
+def _read_reference(body: bytes | None) -> str | None:
+    with suppress(ValueError, RecursionError):
+        answer = json.loads(body or b"{}")
+        if isinstance(answer, dict) and isinstance(answer.get("erp_reference"), str):
+            return str(answer["erp_reference"])
+    return None
+
+
+async def read_verdict(connection: Connection, key: BudgetKey, source: str, message_id: str) -> tuple[str, str] | None:
+    """Read what became of one message of a budget's project: verdict and detail; ``None`` before it is decided."""
+    async with tell_outages():
+        row = await connection.fetchrow(QUERIES["show_verdict"], *key.project, source, message_id)
+    return (row["verdict"], row["detail"]) if row else None
+
+
+async def list_budgets(connection: Connection, status: str, after: BudgetKey, at_most: int) -> Sequence[Budget]:
+    """List budgets by key.
+
+    Args:
+        connection: a session on a database with our schema.
+        status: a status, or ``ON_HOLD`` for the budgets that are on hold or will be with their next message.
+        after: only those behind this key.
+        at_most: how many.
+
+    Returns:
+        Their states.
+    """
+    async with tell_outages():
+        rows = await connection.fetch(QUERIES["list_budgets"], status, *after, at_most)
+    return [BUDGETS.read(row["state"]) for row in rows]
+
+
+async def count_budgets(connection: Connection, status: str) -> int:
+    """Count the budgets of a status, or those ``ON_HOLD``."""
+    async with tell_outages():
+        found: int = await connection.fetchval(QUERIES["count_budgets"], status)
+    return found

@@ -1,0 +1,47 @@
+"""Finds transactions that somebody began on a topic and neither commits nor aborts: nobody reads past them."""
+
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer
+
+from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
+from worker.kafka.consumer import read_raw
+from worker.kafka.errors import stop_within, translate_errors
+from worker.kafka.topic_log import open_topic_log
+
+
+class OpenTransaction(NamedTuple):
+    """The oldest open transaction of a partition."""
+
+    partition: int
+    offset: int
+    """Its first record: the partition's last stable offset."""
+    waiting: int
+    """How many offsets nobody reads because of it."""
+    since_ms: int
+    """The time of its first record, in milliseconds since 1970."""
+
+
+async def find_open_transactions(connection: KafkaConnection, topic: str) -> list[OpenTransaction]:
+    """Find the partitions of a topic whose last stable offset is below their end; raises ``KafkaDown``."""
+    async with open_topic_log(connection, topic) as log:
+        stable = {number: end for number, (_, end) in log.bounds.items()}
+    connection = await connection.find_server()
+    consumer = AIOKafkaConsumer(
+        topic, **connection.list_options(), isolation_level="read_uncommitted", enable_auto_commit=False
+    )
+    found = []
+    try:
+        async with translate_errors(REQUEST_SECONDS):
+            await consumer.start()
+            for place, end in (await consumer.end_offsets(sorted(consumer.assignment()))).items():
+                first = stable.get(place.partition, end)
+                if first >= end:
+                    continue
+                consumer.seek(place, first)
+                raws = (await consumer.getmany(place, timeout_ms=1000, max_records=1)).get(place)
+                if raws:
+                    found.append(OpenTransaction(place.partition, first, end - first, read_raw(raws[0]).timestamp_ms))
+    finally:
+        await stop_within(consumer.stop(), 1.0)
+    return found

@@ -93,6 +93,9 @@ def test_a_distribution_that_uses_a_name_of_a_room_is_found(tmp_path: Path) -> N
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: celery-worker\nVersion: 1.0\n")
     (info / "RECORD").write_text("worker/__init__.py,,\noutbox.py,,\n")
+    (tmp_path / "worker").mkdir()
+    for file in ("worker/__init__.py", "outbox.py"):
+        (tmp_path / file).touch()
     planted: Distribution = PathDistribution(info)
     assert find_owners([planted]) == {
         "contracts": set(),

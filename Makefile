@@ -44,7 +44,7 @@ test: $(READY) ## run every test, on real Kafka and Postgres (PYTHON=/path/to/py
 
 .PHONY: test-unit
 test-unit: $(READY) ## run the tests that need no server: about half a minute
-	@$(BIN)/python -m pytest -n 2 tests/unit
+	@$(BIN)/python -m pytest -n 2 tests/unit tests/packaging/test_wheel.py
 
 .PHONY: wheel
 wheel: $(READY) ## build the wheel and the sdist into dist/

@@ -51,7 +51,7 @@ async def run_worker(settings: WorkerSettings, rules: Rules, log: Logger) -> Non
     collect_less_often()
     breakers, traces = make_breakers(log), open_traces(settings, settings.kafka_group_id)
     supervisor = Supervisor(stopping, log)
-    async with serve_health(settings.http_port) as health:
+    async with serve_health(settings.http_port, settings.http_bind) as health:
         health.look = partial(_look, supervisor, breakers, None, None)
         supervisor.start("health", health.run)
         try:

@@ -12,8 +12,6 @@ from worker.settings import ConfigurationError, WatcherSettings, read_settings
 from worker.telemetry.logs import configure_log
 from worker.watch.budget_checks import TimeLimits
 
-HTTP_BIND = "0.0.0.0"  # noqa: S104 - as the worker's health
-
 
 def watch(
     exported_within: Annotated[
@@ -40,7 +38,9 @@ def watch(
             raise ConfigurationError((problem,)) from missing
         kafka = connect_kafka(settings)
         run_watch(
-            WatchSettings(kafka, settings.kafka_group_id, settings.topics, HTTP_BIND, settings.http_port, limits),
+            WatchSettings(
+                kafka, settings.kafka_group_id, settings.topics, settings.http_bind, settings.http_port, limits
+            ),
             configure_log(settings.log_format),
         )
 

@@ -52,7 +52,7 @@ async def run_worker(settings: WorkerSettings, rules: Rules, log: Logger) -> Non
     breakers, traces = make_breakers(log), open_traces(settings, settings.kafka_group_id)
     supervisor = Supervisor(stopping, log)
     async with serve_health(settings.http_port, settings.http_bind) as health:
-        health.look = partial(_look, supervisor, breakers, None, None)
+        health.look = partial(_find_readiness, supervisor, breakers, None, None)
         supervisor.start("health", health.run)
         try:
             context = await _prepare_when_there(settings, rules, stopping, breakers, traces)
@@ -81,7 +81,7 @@ def collect_less_often() -> None:
     gc.set_threshold(100_000, 20, 20)
 
 
-def _look(
+def _find_readiness(
     supervisor: Supervisor, breakers: Breakers, stalled: StalledConsumers | None, lanes: Lanes | None
 ) -> Readiness:
     """Find out whether the worker is ready: it has joined its groups, misses nothing, and none of its tasks fails."""
@@ -143,7 +143,7 @@ async def _process(
         stalled = StalledConsumers(consumers, partial(count_brokers, context.kafka), breakers.kafka, log)
         due = partial(open_postgres_deadlines, context.database_url)
         timer = Deadlines(due, appender, topics.commands, lanes.list_partitions, breakers, log)
-        health.look = partial(_look, supervisor, breakers, stalled, lanes)
+        health.look = partial(_find_readiness, supervisor, breakers, stalled, lanes)
         log.info("worker.started", group=context.group_id, inbox=topics.inbox)
         supervisor.start("intake", intake.run)
         supervisor.start("deadlines", timer.run)

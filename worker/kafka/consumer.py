@@ -13,6 +13,7 @@ from worker.kafka import record_decoding
 from worker.kafka.connection import REQUEST_SECONDS, SERVER_SECONDS, KafkaConnection
 from worker.kafka.errors import KafkaDown, stop_within, translate_errors
 from worker.kafka.group_offsets import GroupOffset, Partition, write_offsets
+from worker.kafka.stall_detector import StallDetector
 
 SESSION_MS: Final = 10_000
 """A member that Kafka has not heard of for so long is put out of its group."""
@@ -65,8 +66,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._on_revoked = on_revoked
         self._broken: Exception | None = None
         self._fetching: dict[Partition | None, asyncio.Task[list[Record]]] = {}
-        self._nothing_since: dict[TopicPartition, float] = {}
-        self._behind: dict[TopicPartition, tuple[int, float]] = {}
+        self._stalls = StallDetector()
         self._joined = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
         self._options = {
@@ -124,8 +124,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         """
         await self._call(self._on_revoked, self._assignment)
         await self.close(CLOSE_SECONDS)
-        self._nothing_since.clear()
-        self._behind.clear()
+        self._stalls.forget()
         await self.start()
 
     async def fetch(self, partition: Partition, at_most: int, within: float) -> list[Record]:
@@ -179,7 +178,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         place = TopicPartition(*partition)
         if self._consumer and place in self._assignment:
             self._consumer.resume(place)
-            self._nothing_since.pop(place, None)
+            self._stalls.forget(place)
 
     async def poll(self, within: float) -> None:
         """Stay a member of the group while nothing is wanted, for ``within`` seconds."""
@@ -227,10 +226,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
     async def find_stalled(self, seconds: float) -> list[Partition]:
         """Find the partitions that have more, are asked for it, and hand out nothing.
 
-        What has just come in is no sign: it counts from the first call that finds the partition behind.
-
         Args:
-            seconds: for how long they must have handed out nothing. To be called more often than that.
+            seconds: for how long; to be called more often than that.
 
         Returns:
             Those partitions, in order.
@@ -240,20 +237,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         """
         consumer = self._get_consumer()
         asked = consumer.assignment() - consumer.paused()
-        places = [place for place in self._nothing_since if place in asked]
+        places = [place for place in self._stalls.list_quiet() if place in asked]
         async with translate_errors(SERVER_SECONDS):
             ends = await consumer.end_offsets(places) if places else await consumer.topics() and {}
         behind = {place: at for place in places if (at := await self._find_position(consumer, place)) < ends[place]}
-        now = asyncio.get_running_loop().time()
-        before, self._behind = self._behind, {}
-        for place, position in behind.items():
-            stood, since = before.get(place, (position, now))
-            self._behind[place] = (position, since if stood == position else now)
-        return sorted(
-            (place.topic, place.partition)
-            for place, (_, since) in self._behind.items()
-            if place in self._nothing_since and now - max(since, self._nothing_since[place]) >= seconds
-        )
+        return [(place.topic, place.partition) for place in self._stalls.find(behind, seconds)]
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Be called by aiokafka."""
@@ -317,24 +305,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             raise
         if not task.done():
             self._fetching[name] = task
-            self._note(places, (), full=False)
+            self._stalls.note(places or self._assignment, (), full=False)
             return []
         if task.cancelled():
             # By a rejoin meanwhile.
             return []
         async with translate_errors():
             found = task.result()
-        self._note(places, found, full=len(found) >= at_most)
+        self._stalls.note(places or self._assignment, found, full=len(found) >= at_most)
         return found
-
-    def _note(self, places: Iterable[TopicPartition], found: Sequence[Record], *, full: bool) -> None:
-        """Note since when each partition has handed out nothing; a full answer says nothing of those not in it."""
-        now = asyncio.get_running_loop().time()
-        if not full:
-            for place in places or self._assignment:
-                self._nothing_since.setdefault(place, now)
-        for record in found:
-            self._nothing_since.pop(TopicPartition(record.place.topic, record.place.partition), None)
 
     async def _get(
         self, consumer: AIOKafkaConsumer, places: tuple[TopicPartition, ...], at_most: int, within: float

@@ -1,7 +1,7 @@
-"""The check at the start of a lane: do the group's offset, the position and the log fit one another?
+"""The check at the start of a lane: do the group's offset, the position and the inbox agree?
 
-Pure. What does not fit (a restored backup, an expired or foreign group, a recreated or truncated topic, two
-databases on one group) is said in one sentence that names the way out; the lane then publishes nothing.
+Pure. If they do not (a restored backup, an expired or foreign group, a recreated or truncated topic, two databases on
+one group), one sentence says what was found and names the command that resolves it; the lane then publishes nothing.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from contracts.records import Record
 from outbox.store import Position, describe_record
 
 NEW: Final = "new"
-ANEW: Final = "anew"
-_WAY_OUT: Final = "nothing is published from this lane; `budget-bridge recover --dry-run` shows what can be done"
+ANOTHER_LOG: Final = "another log"
+_ADVICE: Final = "nothing is published from this lane; `budget-bridge recover --dry-run` shows what can be done"
 
 
 class Mismatch(StrEnum):
-    """In which way a lane's parts do not fit; each has a way out of its own."""
+    """In which way a lane's parts do not agree; each is repaired in a way of its own."""
 
     NO_OFFSET = "no offset"
     FOREIGN = "foreign group"
@@ -26,12 +26,12 @@ class Mismatch(StrEnum):
     INBOX_CHANGED = "inbox changed"
 
 
-class LaneRefused(Exception):  # noqa: N818 - what was found, told to a person
-    """The lane must not publish; the message says what was found and names the way out."""
+class LaneRefused(Exception):  # noqa: N818 - what was found, reported to a person
+    """The lane must not publish; the message says what was found and names the command that resolves it."""
 
-    def __init__(self, trouble: Mismatch, found: str) -> None:
-        super().__init__(f"{found}: {_WAY_OUT}")
-        self.trouble = trouble
+    def __init__(self, mismatch: Mismatch, found: str) -> None:
+        super().__init__(f"{found}: {_ADVICE}")
+        self.mismatch = mismatch
         self.found = found
 
 
@@ -51,14 +51,14 @@ class LaneState:
 def sign_offset(deployment_id: UUID, mark: str = "") -> str:
     """Write the metadata that an offset is committed with: whose it is, and what was just done with its lane.
 
-    ``NEW``: the lane has been made, its position not yet written. ``ANEW``: everything stored is published and the
-    lane begins again at the start of another log, its position not yet moved there.
+    ``NEW``: the lane is new, its position not yet written. ``ANOTHER_LOG``: everything stored is published and the lane
+    starts again at the beginning of another log, its position not yet moved there.
     """
     return f"{deployment_id} {mark}".rstrip()
 
 
 def check_lane(found: LaneState) -> None:
-    """Check what needs no reading of the log; raises ``LaneUnsafe``."""
+    """Check what needs no reading of the log; raises ``LaneRefused``."""
     position, offset = found.position, found.offset
     if offset is None:
         if position is not None:
@@ -88,7 +88,7 @@ def check_lane(found: LaneState) -> None:
 
 
 def check_last_record(position: Position, found: Record | None) -> None:
-    """Check that the record before the position is the one that it remembers; raises ``LaneUnsafe``."""
+    """Check that the record before the position is the one that it remembers; raises ``LaneRefused``."""
     if position.last is None or (found is not None and describe_record(found) == position.last):
         return
     message = f"record {position.last.offset} of the inbox is not the one that was read there (it was recreated)"

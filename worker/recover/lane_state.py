@@ -27,7 +27,7 @@ class RecoveredLane:
     @property
     def mismatch(self) -> Mismatch | None:
         """In which way the lane does not fit."""
-        return self.refusal.trouble if self.refusal else None
+        return self.refusal.mismatch if self.refusal else None
 
     @property
     def first(self) -> int:
@@ -73,7 +73,7 @@ async def _read_lane(
         check_lane(LaneState(inputs.deployment_id, committed, metadata, start, end, position))
     except LaneRefused as refused:
         refusal = refused
-    if (refusal is None or refusal.trouble is Mismatch.OLDER_BACKUP) and not await _remembers(position, start, log):
+    if (refusal is None or refusal.mismatch is Mismatch.OLDER_BACKUP) and not await _remembers(position, start, log):
         found = f"record {position.next_offset - 1 if position else 0} of the inbox is not the one that was read there"
         refusal = LaneRefused(Mismatch.INBOX_CHANGED, found)
     return RecoveredLane(number, position, offset, start, end, refusal)

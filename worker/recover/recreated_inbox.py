@@ -5,7 +5,7 @@ from functools import partial
 
 from outbox.recovery import open_recovery
 from worker.kafka.group_offsets import GroupOffset, commit_group_offsets
-from worker.pipeline.lane_check import ANEW, sign_offset
+from worker.pipeline.lane_check import ANOTHER_LOG, sign_offset
 from worker.pipeline.source_topics import compare_sources, name_intake_group
 from worker.recover.lane_publisher import open_lane_publisher
 from worker.recover.lane_state import RecoveredLane
@@ -33,10 +33,10 @@ async def _start_again(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -
         if lane.position is None:
             continue
         async with open_lane_publisher(inputs, lane.number) as publisher:
-            if lane.offset and lane.offset.metadata != sign_offset(inputs.deployment_id, ANEW):
+            if lane.offset and lane.offset.metadata != sign_offset(inputs.deployment_id, ANOTHER_LOG):
                 await publisher.publish_backlog(lane.offset.offset, lane.position.next_offset)
             # Before the position moves: a second run must not take the new beginning for the old offset.
-            await publisher.publish(lane.start, mark=ANEW)
+            await publisher.publish(lane.start, mark=ANOTHER_LOG)
             async with open_recovery(deployment.database_url) as recovery:
                 if lane.start < lane.position.next_offset:
                     await recovery.forget_log(lane.number)

@@ -53,7 +53,7 @@ async def open_reader(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[An
     reader: Any = Consumer(KafkaConnection("127.0.0.1:1"), "group", ["inbox"], start="none")
     reader._consumer = AiokafkaConsumer()
     monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time)
-    reader._note((PLACE,), (), full=False)
+    reader._stalls.note((PLACE,), (), full=False)
     return reader, reader._consumer
 
 
@@ -62,7 +62,7 @@ async def look(reader: Any, clock: Clock, seconds: float) -> list[tuple[str, int
     found: list[tuple[str, int]] = []
     for _ in range(int(seconds / 5)):
         clock.now += 5
-        reader._note((PLACE,), (), full=False)
+        reader._stalls.note((PLACE,), (), full=False)
         found = await reader.find_stalled(15)
     return found
 

@@ -9,8 +9,8 @@ import pytest
 from contracts.inbound import InboundMessage
 from handlers.rules import Rules
 from outbox import rules as outbox_rules
-from outbox.database import Connection, connect, transaction
 from outbox.budget_record import read_budget_record
+from outbox.database import Connection, connect, transaction
 from outbox.invalid_budgets import CheckedBudget, check_invalid_budgets
 from outbox.rules import (
     RulesUnavailable,

@@ -16,8 +16,7 @@ from contracts.inbox import copy_to_inbox, open_arrival
 from contracts.records import Place, Record
 from contracts.topics import TopicNames
 from outbox.database import connect
-from outbox.deployment import keep_rules
-from outbox.rules_codec import encode_rules
+from outbox.rules import put_in_force
 from outbox.store import start_position, store_batch
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
@@ -32,8 +31,7 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     kafka, topics = KafkaConnection(os.environ["KAFKA_BOOTSTRAP"]), TopicNames(os.environ["TOPIC_PREFIX"])
     session = await connect(os.environ["DATABASE_URL"])
-    rules = read_rules(Path(os.environ["RULES_DIR"]))
-    version = await keep_rules(session, rules, *encode_rules(rules))
+    await put_in_force(session, read_rules(Path(os.environ["RULES_DIR"])), "bench", "the yardstick")
     position = await start_position(session, 0, 0, uuid4())
     reader = Consumer(kafka, f"{topics.prefix}naive", topics.sources, start="earliest")
     appender = Appender(kafka)
@@ -46,7 +44,7 @@ async def main() -> None:
             place = Place(copy.topic, 0, next(places))
             inbox = Record(place, record.timestamp_ms, copy.key, copy.value, copy.headers)
             arrival = replace(open_arrival(inbox, topics), original=record)
-            position, decided = await store_batch(session, position, [arrival], version, topics)
+            position, decided = await store_batch(session, position, [arrival], topics)
             for row in decided.rows:
                 await appender.append([row.record])
             await reader.commit(

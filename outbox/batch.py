@@ -23,7 +23,7 @@ from handlers.budget import Budget
 from handlers.decide import decide, hold
 from handlers.decision import DeadLetter, Outcome, Situation, Verdict
 from handlers.ids import name_effect
-from handlers.rules import Rules
+from outbox.rules import RulesVersion
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DEAD_LETTER_BYTES: Final = MAX_MESSAGE_BYTES + 512 * 1024
@@ -98,6 +98,8 @@ class OutboxRow:
 class DecidedBatch:
     """What a batch comes to, filled record by record."""
 
+    rules: RulesVersion
+    """The version that it was decided by."""
     entries: list[HistoryEntry] = field(default_factory=list)
     repeats: list[Arrival] = field(default_factory=list)
     resolved: list[tuple[Identity, Verdict, str]] = field(default_factory=list)
@@ -133,7 +135,7 @@ def tell_time(record: Record) -> datetime:
 
 
 def decide_batch(
-    arrivals: Iterable[Arrival], held: Loaded, rules: Rules, topics: TopicNames, suspects: Suspects
+    arrivals: Iterable[Arrival], held: Loaded, rules: RulesVersion, topics: TopicNames, suspects: Suspects
 ) -> DecidedBatch:
     """Decide a batch in the order of the log; what is suspect is put on hold.
 
@@ -156,10 +158,10 @@ def decide_batch(
 class _Batch:
     """A batch while it is decided: what the database holds, as the messages so far have changed it."""
 
-    def __init__(self, held: Loaded, rules: Rules, topics: TopicNames, suspects: Suspects) -> None:
-        self.done = DecidedBatch()
+    def __init__(self, held: Loaded, rules: RulesVersion, topics: TopicNames, suspects: Suspects) -> None:
+        self.done = DecidedBatch(rules)
         self.seen = set(held.known)
-        self._rules = rules
+        self._rules = rules.rules
         self._topics = topics
         self._stumbling = suspects.messages
         self._to_hold = dict(suspects.budgets)

@@ -30,6 +30,8 @@ class HistoryRow(NamedTuple):
     budget_version: int
     verdict: str
     detail: str
+    rules_id: int
+    """The version of the rules that it was decided by."""
 
 
 class HoldReason(NamedTuple):

@@ -6,10 +6,8 @@ from typing import NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
-from handlers.rules import Rules
 from outbox.database import Connection, tell_outages
 from outbox.queries import QUERIES
-from outbox.store import RulesVersion
 
 
 class Due(NamedTuple):
@@ -41,13 +39,6 @@ async def fix_inbox_partitions(connection: Connection, partitions: int) -> int:
     async with tell_outages():
         written: int = await connection.fetchval(QUERIES["fix_inbox_partitions"], partitions)
     return written
-
-
-async def keep_rules(connection: Connection, rules: Rules, content: str, digest: str) -> RulesVersion:
-    """Keep the rules that this worker decides by; the same rules keep their id."""
-    async with tell_outages():
-        rules_id: int = await connection.fetchval(QUERIES["keep_rules"], digest, content)
-    return RulesVersion(rules_id, rules)
 
 
 async def find_due(connection: Connection, inbox_partitions: Sequence[int]) -> list[Due]:

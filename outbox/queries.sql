@@ -7,12 +7,6 @@ select id from deployment;
 -- The number is written once; whoever comes later reads what was written.
 update deployment set inbox_partitions = coalesce(inbox_partitions, $1) returning inbox_partitions;
 
--- name: keep_rules
--- The same rules get the same id, also when two workers start at once.
-insert into rules (digest, content) values ($1, $2)
-on conflict (digest) do update set digest = excluded.digest
-returning id;
-
 -- name: take_position
 -- Waits out whoever is still inside a transaction on it, and fences him from then on.
 update positions set owner = $2 where inbox_partition = $1
@@ -171,7 +165,7 @@ select state, on_hold from budgets where (company_id, project_id, budget_id) = (
 
 -- name: show_history
 -- The latest messages of a budget, in the order of the log.
-select at, source, id, type, budget_version, verdict, detail
+select at, source, id, type, budget_version, verdict, detail, rules_id
 from (
     select * from history
     where (company_id, project_id, budget_id) = ($1, $2, $3)
@@ -536,9 +530,10 @@ with needed (relation, permission, columns) as (
     values
         ('migrations', 'select', null), ('deployment', 'select', null), ('rules', 'select', null),
         ('positions', 'select', null), ('history', 'select', null), ('budgets', 'select', null),
-        ('outbox', 'select', null), ('holds', 'select', null),
+        ('outbox', 'select', null), ('holds', 'select', null), ('rule_applications', 'select', null),
         ('deployment', 'update', array['inbox_partitions']),
         ('rules', 'insert', array['digest', 'content']), ('rules', 'update', array['digest']),
+        ('rule_applications', 'insert', array['rules_id', 'applied_by', 'why']),
         ('positions', 'insert', null),
         ('positions', 'update', array['owner', 'next_offset', 'last_offset', 'last_timestamp_ms', 'last_hash']),
         ('history', 'insert', null), ('history', 'update', array['verdict', 'detail']),
@@ -554,3 +549,65 @@ where to_regclass(relation) is not null and case
     )
 end
 order by 1;
+
+-- What follows is for the rules in force.
+
+-- name: share_rules_in_force
+-- One round trip of every batch: the lock and what is read under it.
+select rules_id, digest from share_rules_in_force();
+
+-- name: lock_rules
+-- The other side of the lock in share_rules_in_force.
+select pg_advisory_xact_lock(421190072);
+
+-- name: read_rules
+select content from rules where id = $1;
+
+-- name: keep_rules
+-- The same rules get the same id, also when two workers start at once.
+insert into rules (digest, content) values ($1, $2)
+on conflict (digest) do update set digest = excluded.digest
+returning id;
+
+-- name: put_rules_in_force
+insert into rule_applications (rules_id, applied_by, why) values ($1, $2, $3) returning at;
+
+-- name: list_rule_applications
+select rules_id, digest, applied_by, why, at
+from rule_applications
+join rules on rules.id = rules_id
+order by rule_applications.id desc
+limit $1;
+
+-- name: find_rule_application
+select rules_id, digest, applied_by, why, at
+from rule_applications
+join rules on rules.id = rules_id
+where $1::bigint is null or rules_id = $1
+order by rule_applications.id desc
+limit 1;
+
+-- name: count_rule_applications
+select count(*) from rule_applications;
+
+-- name: list_invalid_budgets
+-- INVALID budgets in the order of their keys, each with the lock of its version as it came in.
+select company_id, project_id, budget_id, state, lock.*,
+    (
+        select other.budget_id from budgets as other
+        where (other.company_id, other.project_id) = (budgets.company_id, budgets.project_id)
+        and other.claims_job and other.budget_id <> budgets.budget_id
+    ) as job_taken_by
+from budgets
+left join lateral (
+    select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body, pruned
+    from history
+    where (history.company_id, history.project_id, history.budget_id)
+        = (budgets.company_id, budgets.project_id, budgets.budget_id)
+    and type = 'budget.locked.v1' and budget_version = budgets.version and verdict = 'applied'
+    order by inbox_offset desc
+    limit 1
+) as lock on true
+where status = 'INVALID' and (company_id, project_id, budget_id) > ($1, $2, $3)
+order by company_id, project_id, budget_id
+limit $4;

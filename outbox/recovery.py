@@ -11,7 +11,7 @@ from outbox.audit import Snapshot
 from outbox.batch import DecisionFailedError, Identity, Suspects, identify
 from outbox.database import Connection, DatabaseBusy, open_session, tell_outages
 from outbox.queries import QUERIES
-from outbox.store import LastRecord, Position, RulesVersion, find_holds_to_come, write_batch
+from outbox.store import LastRecord, Position, find_holds_to_come, write_batch
 
 
 async def read_positions(connection: Connection) -> dict[int, Position]:
@@ -40,9 +40,7 @@ class Recovery:
             await self.connection.execute(QUERIES["put_position"], inbox_partition, next_offset, owner)
         return Position(inbox_partition, next_offset, owner)
 
-    async def fold(
-        self, position: Position, arrivals: Sequence[Arrival], rules: RulesVersion, topics: TopicNames
-    ) -> Position:
+    async def fold(self, position: Position, arrivals: Sequence[Arrival], topics: TopicNames) -> Position:
         """Decide and store what came in after the backup once more; what deciding fails on is held, as it was."""
         to_hold = await find_holds_to_come(self.connection, position.inbox_partition)
         stumbling: frozenset[Identity] = frozenset()
@@ -51,7 +49,7 @@ class Recovery:
                 await self.connection.execute("savepoint batch")
                 try:
                     suspects = Suspects(stumbling, to_hold)
-                    after, _ = await write_batch(self.connection, position, arrivals, rules, topics, suspects)
+                    after, _ = await write_batch(self.connection, position, arrivals, topics, suspects)
                 except DecisionFailedError as stumbled:
                     await self.connection.execute("rollback to savepoint batch")
                     stumbling |= {identify(stumbled.arrival)}

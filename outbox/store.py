@@ -15,7 +15,6 @@ from contracts.records import Outgoing, Place, Record, digest_record
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from handlers.ids import name_export
-from handlers.rules import Rules
 from outbox.batch import (
     DecidedBatch,
     HistoryEntry,
@@ -30,6 +29,7 @@ from outbox.batch import (
 )
 from outbox.database import Connection, tell_outages, transaction
 from outbox.queries import QUERIES
+from outbox.rules import read_rules_in_force
 
 BUDGETS: Final = JsonCodec(Budget)
 """How a budget is written into ``budgets.state``."""
@@ -68,14 +68,6 @@ class StoredRow(NamedTuple):
     record: Outgoing
 
 
-@dataclass(frozen=True, slots=True)
-class RulesVersion:
-    """The rules of this worker, and their id in the database."""
-
-    id: int
-    rules: Rules
-
-
 def describe_record(record: Record) -> LastRecord:
     """Describe a record so that another one at its offset is told from it."""
     return LastRecord(record.place.offset, record.timestamp_ms, digest_record(record))
@@ -105,7 +97,6 @@ async def store_batch(
     connection: Connection,
     position: Position,
     arrivals: Sequence[Arrival],
-    version: RulesVersion,
     topics: TopicNames,
     suspects: Suspects = NOTHING_SUSPECT,
 ) -> tuple[Position, DecidedBatch]:
@@ -115,24 +106,25 @@ async def store_batch(
     stored is not known.
     """
     async with tell_outages(), transaction(connection):
-        return await write_batch(connection, position, arrivals, version, topics, suspects)
+        return await write_batch(connection, position, arrivals, topics, suspects)
 
 
 async def write_batch(
     connection: Connection,
     position: Position,
     arrivals: Sequence[Arrival],
-    version: RulesVersion,
     topics: TopicNames,
     suspects: Suspects,
 ) -> tuple[Position, DecidedBatch]:
     """Do what ``store_batch`` does, within a transaction of the caller's."""
     last = arrivals[-1].inbox
     after = replace(position, next_offset=last.place.offset + 1, last=describe_record(last))
+    # First of all: which rules are in force must not change between here and the commit.
+    rules = await read_rules_in_force(connection)
     await _move_position(connection, position, after)
     held = await _load(connection, arrivals, topics)
-    decided = decide_batch(arrivals, held, version.rules, topics, suspects)
-    await _write(connection, after, held, decided, version.id)
+    decided = decide_batch(arrivals, held, rules, topics, suspects)
+    await _write(connection, after, held, decided)
     return after, decided
 
 
@@ -233,9 +225,9 @@ def _read_message(row: Any, topics: TopicNames) -> Message | Unreadable:
     return read_message(topics.short(place.topic), record)
 
 
-async def _write(connection: Connection, after: Position, held: Loaded, decided: DecidedBatch, rules_id: int) -> None:
+async def _write(connection: Connection, after: Position, held: Loaded, decided: DecidedBatch) -> None:
     if decided.entries:
-        history = [_write_history(entry, rules_id) for entry in decided.entries]
+        history = [_write_history(entry, decided.rules.id) for entry in decided.entries]
         await connection.execute(QUERIES["add_history"], *_turn(sorted(history), len(history[0])))
     if decided.resolved:
         # What a message came to last is what it came to.

@@ -6,7 +6,6 @@ import signal
 from functools import partial
 from typing import Final
 
-from handlers.rules import Rules
 from outbox.database import DatabaseDown
 from outbox.migrate import SchemaMismatch
 from worker.kafka.admin import count_brokers
@@ -23,6 +22,7 @@ from worker.resilience.backoff import run_unless, wait_unless
 from worker.resilience.breaker import Breaker, Breakers, make_breakers
 from worker.resilience.outage import list_away
 from worker.resilience.stalled_consumers import StalledConsumers
+from worker.rules_in_force import RulesFolder
 from worker.settings import ConfigurationError, WorkerSettings
 from worker.supervise import Supervisor
 from worker.telemetry.census import take_census
@@ -40,7 +40,7 @@ CLOSE_SECONDS: Final = 1.0
 _START: Final = "the start of the worker"
 
 
-async def run_worker(settings: WorkerSettings, rules: Rules, log: Logger) -> None:
+async def run_worker(settings: WorkerSettings, folder: RulesFolder, log: Logger) -> None:
     """Run until SIGTERM or SIGINT, and be gone within 10 s of it, whatever Kafka and Postgres do.
 
     Raises:
@@ -55,7 +55,7 @@ async def run_worker(settings: WorkerSettings, rules: Rules, log: Logger) -> Non
         health.look = partial(_find_readiness, supervisor, breakers, None, None)
         supervisor.start("health", health.run)
         try:
-            context = await _prepare_when_there(settings, rules, stopping, breakers, traces)
+            context = await _prepare_when_there(settings, folder, stopping, breakers, traces, log)
             if context:
                 await _process(context, supervisor, health, stopping, log)
         finally:
@@ -97,7 +97,12 @@ def _find_readiness(
 
 
 async def _prepare_when_there(
-    settings: WorkerSettings, rules: Rules, stopping: asyncio.Event, breakers: Breakers, traces: Traces
+    settings: WorkerSettings,
+    folder: RulesFolder,
+    stopping: asyncio.Event,
+    breakers: Breakers,
+    traces: Traces,
+    log: Logger,
 ) -> LaneContext | None:
     """Wait until Kafka and Postgres are there, then check that everything fits; ``None`` where the stop comes first."""
     while not stopping.is_set():
@@ -105,7 +110,7 @@ async def _prepare_when_there(
             await wait_unless(stopping, POLL_SECONDS)
             continue
         try:
-            context = await run_unless(stopping, prepare(settings, rules, breakers, traces))
+            context = await run_unless(stopping, prepare(settings, folder, breakers, traces, log))
         except KafkaDown as down:
             breakers.kafka.trip(_START, down)
         except DatabaseDown as down:

@@ -27,3 +27,12 @@ def parse_duration(text: str) -> timedelta:
         )
         raise ValueError(message)
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def format_duration(duration: timedelta) -> str:
+    """Write a duration of whole seconds as ``parse_duration`` reads it, in the largest unit that fits."""
+    seconds = round(duration.total_seconds())
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

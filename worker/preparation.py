@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Mapping
+from typing import Final
 from uuid import UUID
 
 from contracts.topics import SOURCES, TopicNames, list_topics
-from handlers.rules import Rules
-from outbox.deployment import find_held_jobs, fix_inbox_partitions, keep_rules, read_deployment_id
+from outbox.database import Connection
+from outbox.deployment import fix_inbox_partitions, read_deployment_id
 from outbox.migrate import open_checked_session
-from outbox.rules_codec import encode_rules
 from worker.doctor.topics import find_size_shortfall
 from worker.kafka.admin import TopicState, count_partitions, describe_topics
 from worker.kafka.connection import KafkaConnection, connect_kafka
@@ -16,12 +16,21 @@ from worker.kafka.group_offsets import read_group_offsets
 from worker.pipeline.lane import LaneContext
 from worker.pipeline.lane_store import LaneConnections
 from worker.resilience.breaker import Breakers
-from worker.rules_files import check_held_jobs
+from worker.rules_in_force import RulesFolder, apply_first_rules, is_in_force
 from worker.settings import ConfigurationError, WorkerSettings
+from worker.telemetry.logs import Logger
 from worker.telemetry.tracing import Traces
 
+FIRST_START_BY: Final = "budget-bridge run"
+_IN_FORCE: Final = (
+    "the version in force is used; `budget-bridge rules diff` shows the difference, `budget-bridge rules apply` puts "
+    "RULES_DIR in force"
+)
 
-async def prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, traces: Traces) -> LaneContext:
+
+async def prepare(
+    settings: WorkerSettings, folder: RulesFolder, breakers: Breakers, traces: Traces, log: Logger
+) -> LaneContext:
     """Check that topics, schema, rules, inbox and group fit one another, and gather what the lanes share.
 
     Raises:
@@ -41,8 +50,6 @@ async def prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, tr
     if too_small := list_too_small(await describe_topics(kafka, needed), topics):
         raise ConfigurationError(too_small)
     async with open_checked_session(database_url) as connection:
-        if problems := check_held_jobs(rules, await find_held_jobs(connection)):
-            raise ConfigurationError(problems)
         partitions = there[topics.inbox]
         fixed = await fix_inbox_partitions(connection, partitions)
         if fixed != partitions:
@@ -55,10 +62,10 @@ async def prepare(settings: WorkerSettings, rules: Rules, breakers: Breakers, tr
         deployment_id = await read_deployment_id(connection)
         await _check_group(kafka, settings.kafka_group_id, topics.inbox, partitions, deployment_id)
         sys.audit("budget-bridge.worker.inbox-partitions-fixed")
-        version = await keep_rules(connection, rules, *encode_rules(rules))
+        await _settle_rules(connection, folder, log)
         sys.audit("budget-bridge.worker.rules-kept")
         return LaneContext(
-            ports=LaneConnections(kafka, database_url, settings.kafka_group_id, topics, version),
+            ports=LaneConnections(kafka, database_url, settings.kafka_group_id, topics),
             kafka=kafka,
             database_url=database_url,
             deployment_id=deployment_id,
@@ -81,6 +88,21 @@ def list_too_small(described: Mapping[str, TopicState | None], topics: TopicName
                 f"max.message.bytes to {small[1]}, as `budget-bridge topics` does for topics that it makes"
             )
     return tuple(problems)
+
+
+async def _settle_rules(connection: Connection, folder: RulesFolder, log: Logger) -> None:
+    """Put the folder's rules in force where no version is; otherwise log where the folder differs from what is."""
+    application, is_new = await apply_first_rules(connection, folder, FIRST_START_BY)
+    if is_new:
+        log.info("rules.applied", rules=str(application), by=FIRST_START_BY, why=application.why)
+        return
+    if folder.problems:
+        why = f"RULES_DIR cannot be read: {'; '.join(folder.problems)}"
+    elif folder.rules and not await is_in_force(connection, folder.rules):
+        why = "RULES_DIR differs from the version in force"
+    else:
+        return
+    log.warning("rules.folder_ignored", why=why, rules=str(application), next=_IN_FORCE)
 
 
 async def _check_group(kafka: KafkaConnection, group_id: str, inbox: str, partitions: int, deployment_id: UUID) -> None:

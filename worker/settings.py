@@ -225,7 +225,7 @@ class TracesSettings(_EnvironmentSettings):
         return bool(named) and not self.otel_sdk_disabled
 
 
-class WorkerSettings(ServerSettings, RulesSettings, HttpSettings, TracesSettings):
+class WorkerSettings(ServerSettings, HttpSettings, TracesSettings):
     """Everything that the worker needs."""
 
 

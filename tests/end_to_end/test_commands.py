@@ -54,7 +54,7 @@ async def test_rules_are_checked_against_what_is_exported(bridge: Bridge) -> Non
     await bridge.wait_for("budget.status.v1", status="EXPORT_FAILED")
     await bridge.stop(worker)
     bridge.write_rules(jobs_csv="company_id,project_id,company_code,job_number\n4211,1,001,J90071\n")
-    for command in (["rules", "check"], ["run"]):
+    for command in (["rules", "check"], ["rules", "apply", "--by", "ann", "--why", "test"]):
         done = bridge.command(*command)
         assert done.returncode == 2
         assert "Spectrum may hold budget 4211/90071/55210" in done.stderr

@@ -163,9 +163,12 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: Ru
     await carry(deployment, 11, 13)
     await restore(deployment, backup)
     deployment.write_rules(cost_types_csv="cost_type,spectrum_cost_type,price_method_code\nS,X,T\nM,M,T\n")
+    assert (await command(deployment, "rules", "apply", "--by", "ann", "--why", "S is X now")).returncode == 0
     told = await recovers(deployment, "3 budgets do not agree with what Kafka holds and are put on hold")
     assert "4211/12/55210" in told
+    assert "by version 2 (" in told
     deployment.write_rules()
+    assert (await command(deployment, "rules", "apply", "--by", "ann", "--why", "as it was")).returncode == 0
     worker = deployment.start()
     exports = len(deployment.messages("spectrum.export.v1"))
     await deployment.send(acknowledge("success", key=KEY._replace(project_id=12)))

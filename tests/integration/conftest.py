@@ -5,7 +5,9 @@ import pytest
 
 from outbox.database import Connection, connect
 from outbox.migrate import migrate
+from outbox.rules import put_in_force
 from outbox.store import Position, start_position
+from tests.unit.builders import RULES
 
 
 @pytest.fixture
@@ -18,6 +20,12 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
 
 
 @pytest.fixture
-async def position(connection: Connection) -> Position:
+async def rules(connection: Connection) -> None:
+    """The rules of the unit tests are in force; a module may put others in force."""
+    await put_in_force(connection, RULES, "test", "test")
+
+
+@pytest.fixture
+async def position(connection: Connection, rules: None) -> Position:  # noqa: ARG001
     """A lane that begins."""
     return await start_position(connection, 0, 0, uuid4())

@@ -17,11 +17,10 @@ from outbox.audit import open_snapshot
 from outbox.batch import Suspects, identify
 from outbox.budget_record import read_budget_record
 from outbox.database import Connection, DatabaseBusy, connect
-from outbox.deployment import keep_rules
 from outbox.prune import Old, Pruned, find_cutoff, lock_pruning, prune
 from outbox.recovery import open_recovery
-from outbox.rules_codec import encode_rules
-from outbox.store import Position, RulesVersion, start_position, store_batch
+from outbox.rules import put_in_force
+from outbox.store import Position, start_position, store_batch
 from tests.integration.records import AT, TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
 
@@ -36,8 +35,8 @@ EVERYTHING = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-async def rules(connection: Connection) -> RulesVersion:
-    return await keep_rules(connection, ITS_RULES, *encode_rules(ITS_RULES))
+async def rules(connection: Connection) -> None:
+    await put_in_force(connection, ITS_RULES, "test", "test")
 
 
 async def let_go(connection: Connection, old: Old, *, dry_run: bool = False) -> Pruned:
@@ -68,14 +67,12 @@ def before(offset: int) -> datetime:
     return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=AT + offset)
 
 
-async def test_what_is_old_and_published_goes_and_all_else_stays(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_what_is_old_and_published_goes_and_all_else_stays(connection: Connection, position: Position) -> None:
     bodies = [lock(key=KEYS[0]), lock(key=KEYS[1]), lock(key=KEYS[2]), lock(key=KEYS[3])]
-    await store_batch(connection, position, arrive_all(bodies), rules, TOPICS)
+    await store_batch(connection, position, arrive_all(bodies), TOPICS)
     # Of another lane nothing is published.
     other = await start_position(connection, 1, 0, uuid4())
-    await store_batch(connection, other, [move(arrive(0, lock(key=KEYS[4])), 1)], rules, TOPICS)
+    await store_batch(connection, other, [move(arrive(0, lock(key=KEYS[4])), 1)], TOPICS)
     rows = await connection.fetch("select * from outbox order by 1, 2, 3")
 
     assert await let_go(connection, Old(0, 3, before(2)), dry_run=True) == (4, 2)
@@ -96,10 +93,10 @@ async def test_what_is_old_and_published_goes_and_all_else_stays(
     assert await connection.fetchval("select pruned_before from deployment") == EVERYTHING
 
 
-async def test_history_keeps_all_but_the_bytes(connection: Connection, position: Position, rules: RulesVersion) -> None:
+async def test_history_keeps_all_but_the_bytes(connection: Connection, position: Position) -> None:
     bodies: list[InboundMessage | bytes] = [lock(), accept(), acknowledge("success"), b"no message"]
     batch = arrive_all(bodies)
-    position, _ = await store_batch(connection, position, batch, rules, TOPICS)
+    position, _ = await store_batch(connection, position, batch, TOPICS)
     before_it = await connection.fetch("select * from history order by inbox_offset")
     story = await read_budget_record(connection, KEY)
     assert await let_go(connection, Old(0, 4, EVERYTHING)) == (6, 3)
@@ -116,26 +113,26 @@ async def test_history_keeps_all_but_the_bytes(connection: Connection, position:
 
     # The same again, under new places: all are repeats, also what never could be read.
     again = [arrive(10 + number, body, f"m{number}", came_from=number) for number, body in enumerate(bodies)]
-    position, decided = await store_batch(connection, position, again, rules, TOPICS)
+    position, decided = await store_batch(connection, position, again, TOPICS)
     assert (len(decided.repeats), decided.entries, decided.rows) == (4, [], [])
     # And what is new goes on from the state.
     next_lock = lock(2, STEEL | {"original_amount": "1"})
-    _, decided = await store_batch(connection, position, [arrive(20, next_lock)], rules, TOPICS)
+    _, decided = await store_batch(connection, position, [arrive(20, next_lock)], TOPICS)
     assert [row.type for row in decided.rows] == ["approval.requested.v1", "budget.status.v1"]
 
 
-async def test_what_people_said_stays(connection: Connection, position: Position, rules: RulesVersion) -> None:
+async def test_what_people_said_stays(connection: Connection, position: Position) -> None:
     said: list[InboundMessage] = [accept(), retrieve(), release(), reset(), reject()]
-    await store_batch(connection, position, arrive_all([lock(), *said]), rules, TOPICS)
+    await store_batch(connection, position, arrive_all([lock(), *said]), TOPICS)
     await let_go(connection, Old(0, 100, EVERYTHING))
     assert await read_pruned(connection) == [0]
 
 
-async def test_what_is_to_be_decided_stays(connection: Connection, position: Position, rules: RulesVersion) -> None:
+async def test_what_is_to_be_decided_stays(connection: Connection, position: Position) -> None:
     parked, waits = KEYS[:2]
     changed = lock(2, STEEL | {"original_amount": "1"}, key=waits)
     bodies: list[InboundMessage] = [accept(2, key=parked), lock(1, key=waits), accept(1, key=waits), changed]
-    position, _ = await store_batch(connection, position, arrive_all(bodies), rules, TOPICS)
+    position, _ = await store_batch(connection, position, arrive_all(bodies), TOPICS)
     verdicts = await connection.fetch("select verdict from history order by inbox_offset")
     assert [row[0] for row in verdicts] == ["parked", "applied", "applied", "waiting"]
     # A type that pruning takes could be parked one day.
@@ -143,30 +140,28 @@ async def test_what_is_to_be_decided_stays(connection: Connection, position: Pos
     await let_go(connection, Old(0, 100, EVERYTHING))
     assert await read_pruned(connection) == [1]
     # The one that waited goes on from its own bytes, and may go once it is decided.
-    position, decided = await store_batch(
-        connection, position, [arrive(10, acknowledge("success", key=waits))], rules, TOPICS
-    )
+    position, decided = await store_batch(connection, position, [arrive(10, acknowledge("success", key=waits))], TOPICS)
     assert "approval.requested.v1" in {row.type for row in decided.rows}
     await let_go(connection, Old(0, 100, EVERYTHING))
     assert await read_pruned(connection) == [1, 3, 10]
 
 
 async def test_a_budget_on_hold_keeps_everything_until_it_is_released(
-    connection: Connection, position: Position, rules: RulesVersion
+    connection: Connection, position: Position
 ) -> None:
     held, to_come, free = KEYS[:3]
     batch = arrive_all([lock(key=held), lock(key=to_come), lock(key=free)])
-    position, _ = await store_batch(connection, position, batch, rules, TOPICS)
+    position, _ = await store_batch(connection, position, batch, TOPICS)
     stumbling = [arrive(3, accept(key=held)), arrive(4, lock(2, key=held))]
     suspects = Suspects(frozenset({identify(stumbling[0])}))
-    position, _ = await store_batch(connection, position, stumbling, rules, TOPICS, suspects)
+    position, _ = await store_batch(connection, position, stumbling, TOPICS, suspects)
     await connection.execute(
         "insert into holds (company_id, project_id, budget_id, reason, inbox_partition) values ($1, $2, $3, 'a', 0)",
         *to_come,
     )
     await let_go(connection, Old(0, 100, EVERYTHING))
     assert await read_pruned(connection) == [2]
-    _, decided = await store_batch(connection, position, [arrive(5, release(key=held))], rules, TOPICS)
+    _, decided = await store_batch(connection, position, [arrive(5, release(key=held))], TOPICS)
     assert "spectrum.export.v1" in {row.type for row in decided.rows}
     await connection.execute("delete from holds where inbox_offset is null")
     await let_go(connection, Old(0, 100, EVERYTHING))
@@ -174,10 +169,8 @@ async def test_a_budget_on_hold_keeps_everything_until_it_is_released(
     assert await read_pruned(connection) == [0, 1, 2]
 
 
-async def test_the_database_itself_keeps_what_is_to_be_decided(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
-    await store_batch(connection, position, [arrive(0, accept())], rules, TOPICS)
+async def test_the_database_itself_keeps_what_is_to_be_decided(connection: Connection, position: Position) -> None:
+    await store_batch(connection, position, [arrive(0, accept())], TOPICS)
     with pytest.raises(asyncpg.CheckViolationError, match="history_keeps_what_is_to_be_decided"):
         await connection.execute("update history set pruned = true, key = null, headers = '[]', body = null")
 
@@ -186,12 +179,11 @@ async def test_it_goes_in_small_steps_each_kept_by_itself(
     connection: Connection,
     database_url: str,
     position: Position,
-    rules: RulesVersion,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pruning, "AT_ONCE", 7)
     bodies = [lock(key=key) for key in KEYS]
-    await store_batch(connection, position, arrive_all(bodies), rules, TOPICS)
+    await store_batch(connection, position, arrive_all(bodies), TOPICS)
     other = await connect(database_url)
     steps = []
     async for step in prune(connection, Old(0, 100, EVERYTHING), dry_run=False):
@@ -208,7 +200,6 @@ async def test_beside_a_lane_that_writes(
     connection: Connection,
     database_url: str,
     position: Position,
-    rules: RulesVersion,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Again and again, up to where the lane is: what comes of it is what comes without."""
@@ -228,7 +219,7 @@ async def test_beside_a_lane_that_writes(
         nonlocal stored
         lane = await connect(database_url)
         for first in range(0, len(told), 6):
-            stored, _ = await store_batch(lane, stored, arrive_all(told[first : first + 6], first), rules, TOPICS)
+            stored, _ = await store_batch(lane, stored, arrive_all(told[first : first + 6], first), TOPICS)
         await lane.close()
 
     writing = asyncio.create_task(write())
@@ -246,11 +237,9 @@ async def test_beside_a_lane_that_writes(
     assert {tuple(row) for row in statuses} == {("SYNCED", 2, statuses[0]["sequence"])}
 
 
-async def test_it_stops_at_the_first_that_is_young(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_it_stops_at_the_first_that_is_young(connection: Connection, position: Position) -> None:
     """A broker's clock was put back: what stands behind a young record stays, so that nothing has a gap."""
-    await store_batch(connection, position, arrive_all([lock(key=key) for key in KEYS[:4]]), rules, TOPICS)
+    await store_batch(connection, position, arrive_all([lock(key=key) for key in KEYS[:4]]), TOPICS)
     for table in ("outbox", "history"):
         await connection.execute(f"update {table} set at = $1 where inbox_offset = 1", EVERYTHING)
     assert await let_go(connection, Old(0, 100, before(10))) == (2, 1)
@@ -259,15 +248,15 @@ async def test_it_stops_at_the_first_that_is_young(
 
 
 async def test_a_log_that_is_gone_counts_as_published(
-    connection: Connection, database_url: str, position: Position, rules: RulesVersion
+    connection: Connection, database_url: str, position: Position
 ) -> None:
     """Its lane has an offset in the new log; what the old one caused is never published from here again."""
-    await store_batch(connection, position, arrive_all([lock(key=KEYS[0])]), rules, TOPICS)
+    await store_batch(connection, position, arrive_all([lock(key=KEYS[0])]), TOPICS)
     async with open_recovery(database_url) as recovery:
         await recovery.forget_log(0)
         position = await recovery.put_position(0, 0)
         await recovery.keep()
-    await store_batch(connection, position, arrive_all([lock(key=KEYS[1])], 5), rules, TOPICS)
+    await store_batch(connection, position, arrive_all([lock(key=KEYS[1])], 5), TOPICS)
     assert await let_go(connection, Old(0, 5, EVERYTHING)) == (2, 1)
     assert await read_rows(connection) == [5, 5]
 
@@ -292,9 +281,9 @@ async def test_age_goes_by_the_clock_of_the_database(connection: Connection) -> 
 
 
 async def test_a_snapshot_from_before_a_prune_sees_all_of_it(
-    connection: Connection, database_url: str, position: Position, rules: RulesVersion
+    connection: Connection, database_url: str, position: Position
 ) -> None:
-    await store_batch(connection, position, arrive_all([lock()]), rules, TOPICS)
+    await store_batch(connection, position, arrive_all([lock()]), TOPICS)
     async with open_snapshot(database_url) as snapshot:
         assert await snapshot.read_pruned_before() is None
         await let_go(connection, Old(0, 100, EVERYTHING))

@@ -24,9 +24,8 @@ from outbox.dead_letters import (
     list_dead_letters,
     read_dead_letter,
 )
-from outbox.deployment import keep_rules
-from outbox.rules_codec import encode_rules
-from outbox.store import Position, RulesVersion, store_batch
+from outbox.rules import put_in_force
+from outbox.store import Position, store_batch
 from tests.integration.records import AT, TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock
 from worker.commands.dead_letters import find_obstacle
@@ -46,8 +45,8 @@ UNKNOWN_CODE = STEEL | {"cost_code": "[/b]99-999"}
 
 
 @pytest.fixture
-async def rules(connection: Connection) -> RulesVersion:
-    return await keep_rules(connection, ITS_RULES, *encode_rules(ITS_RULES))
+async def rules(connection: Connection) -> None:
+    await put_in_force(connection, ITS_RULES, "test", "test")
 
 
 def print_to_text() -> tuple[Console, io.StringIO]:
@@ -62,11 +61,9 @@ async def read_record(connection: Connection, key: BudgetKey = KEY, at_most: int
     return record
 
 
-async def test_invalid_budgets_are_listed_with_what_is_wrong(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_invalid_budgets_are_listed_with_what_is_wrong(connection: Connection, position: Position) -> None:
     locks = [arrive(number, lock(1, UNKNOWN_CODE, key=key)) for number, key in enumerate(KEYS[:5])]
-    await store_batch(connection, position, [*locks, arrive(5, lock(key=KEYS[5]))], rules, TOPICS)
+    await store_batch(connection, position, [*locks, arrive(5, lock(key=KEYS[5]))], TOPICS)
     first = await read_budget_page(connection, "INVALID", BEFORE_ALL, 3)
     assert ([budget.key for budget in first.budgets], first.total, first.more) == (KEYS[:3], 5, True)
     second = await read_budget_page(connection, "INVALID", first.budgets[-1].key, 3)
@@ -83,9 +80,9 @@ async def test_invalid_budgets_are_listed_with_what_is_wrong(
 
 
 async def test_budgets_on_hold_are_listed_also_before_their_next_message(
-    connection: Connection, position: Position, rules: RulesVersion
+    connection: Connection, position: Position
 ) -> None:
-    await store_batch(connection, position, [arrive(0, lock(key=KEYS[0])), arrive(1, lock(key=KEYS[1]))], rules, TOPICS)
+    await store_batch(connection, position, [arrive(0, lock(key=KEYS[0])), arrive(1, lock(key=KEYS[1]))], TOPICS)
     await connection.execute(
         "insert into holds (company_id, project_id, budget_id, reason, inbox_partition) values ($1, $2, $3, 'odd', 0)",
         *KEYS[1],
@@ -99,12 +96,10 @@ async def test_budgets_on_hold_are_listed_also_before_their_next_message(
     assert write_budget(record, {})["on_hold"] is True
 
 
-async def test_a_budget_says_what_to_search_in_spectrum(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_a_budget_says_what_to_search_in_spectrum(connection: Connection, position: Position) -> None:
     answer = acknowledge("success", erp_reference="BE-7/[x]")
     arrivals = [arrive(0, lock()), arrive(1, accept()), arrive(2, answer)]
-    await store_batch(connection, position, arrivals, rules, TOPICS)
+    await store_batch(connection, position, arrivals, TOPICS)
     record = await read_record(connection)
     assert write_budget(record, {})["spectrum"] == {
         "company_code": "001",
@@ -124,19 +119,17 @@ async def test_a_budget_says_what_to_search_in_spectrum(
     assert await read_verdict(connection, KEY, "test", "m99") is None
 
 
-async def test_an_invalid_budget_says_why(connection: Connection, position: Position, rules: RulesVersion) -> None:
-    await store_batch(connection, position, [arrive(0, lock(1, UNKNOWN_CODE))], rules, TOPICS)
+async def test_an_invalid_budget_says_why(connection: Connection, position: Position) -> None:
+    await store_batch(connection, position, [arrive(0, lock(1, UNKNOWN_CODE))], TOPICS)
     console, out = print_to_text()
     print_budget(await read_record(connection), {}, console)
     assert "error: line 1" in out.getvalue()
     assert "[/b]99-999" in out.getvalue()
 
 
-async def test_a_long_history_is_cut_with_a_count(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_a_long_history_is_cut_with_a_count(connection: Connection, position: Position) -> None:
     arrivals = [arrive(number, lock(number + 1)) for number in range(30)]
-    await store_batch(connection, position, arrivals, rules, TOPICS)
+    await store_batch(connection, position, arrivals, TOPICS)
     cut = await read_record(connection)
     assert [row.budget_version for row in cut.history] == list(range(11, 31))
     assert (cut.history_total, len(cut.sent), cut.sent_total > 20) == (30, 20, True)
@@ -148,9 +141,7 @@ async def test_a_long_history_is_cut_with_a_count(
     assert whole.sent[-20:] == cut.sent
 
 
-async def test_dead_letters_are_listed_counted_and_found_by_budget(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_dead_letters_are_listed_counted_and_found_by_budget(connection: Connection, position: Position) -> None:
     named = json.dumps(lock().model_dump(mode="json") | {"total_amount": "[/b]\x1b[2J much"}).encode()
     changed = lock(1, STEEL | {"original_amount": "1.00"})
     arrivals = [
@@ -160,7 +151,7 @@ async def test_dead_letters_are_listed_counted_and_found_by_budget(
         arrive(3, changed),
         arrive(4, b'{"company_id": 4211, "project_id": 90071, "budget_id": 552101}'),
     ]
-    await store_batch(connection, position, arrivals, rules, TOPICS)
+    await store_batch(connection, position, arrivals, TOPICS)
     topic = TOPICS.dead_letters
     everything = await list_dead_letters(connection, topic, DeadLetterFilter(), None)
     assert [one.inbox[1] for one in everything] == [4, 3, 1, 0]
@@ -207,9 +198,10 @@ async def test_a_role_with_the_rights_of_a_worker_lacks_nothing(connection: Conn
     role = f"worker_{secrets.token_hex(4)}"
     grants = (
         "usage on schema public",
-        "select on migrations, deployment, rules, positions, history, budgets, outbox, holds",
+        "select on migrations, deployment, rules, positions, history, budgets, outbox, holds, rule_applications",
         "update (inbox_partitions) on deployment",
         "insert (digest, content), update (digest) on rules",
+        "insert (rules_id, applied_by, why) on rule_applications",
         "insert, update (owner, next_offset, last_offset, last_timestamp_ms, last_hash) on positions",
         "insert, update (verdict, detail) on history",
         "insert, update on budgets",

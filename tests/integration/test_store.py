@@ -13,17 +13,12 @@ from handlers.rules import Rules
 from outbox.batch import DecisionFailedError, Suspects, identify
 from outbox.budget_record import read_budget_record
 from outbox.database import Connection, DatabaseDown, connect, transaction
-from outbox.deployment import find_due, find_held_jobs, keep_rules
+from outbox.deployment import find_due, find_held_jobs
 from outbox.migrate import SchemaMismatch, check_schema, list_migrations, migrate
-from outbox.rules_codec import encode_rules
-from outbox.store import Position, PositionLost, RulesVersion, read_outbox, store_batch, take_position
+from outbox.rules import put_in_force
+from outbox.store import Position, PositionLost, read_outbox, store_batch, take_position
 from tests.integration.records import TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
-
-
-@pytest.fixture
-async def rules(connection: Connection) -> RulesVersion:
-    return await keep_rules(connection, RULES, *encode_rules(RULES))
 
 
 async def count(connection: Connection, table: str) -> int:
@@ -35,11 +30,9 @@ async def verdicts(connection: Connection) -> list[str]:
     return [row[0] for row in await connection.fetch("select verdict from history order by inbox_offset")]
 
 
-async def test_what_decide_sends_is_what_the_outbox_holds(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_what_decide_sends_is_what_the_outbox_holds(connection: Connection, position: Position) -> None:
     batch = [arrive(0, lock()), arrive(1, accept())]
-    after, decided = await store_batch(connection, position, batch, rules, TOPICS)
+    after, decided = await store_batch(connection, position, batch, TOPICS)
     assert after.next_offset == 2
     stored = await read_outbox(connection, 0, 0, 2, 100)
     assert [row.record for row in stored] == [row.record for row in decided.rows]
@@ -57,7 +50,7 @@ async def test_what_decide_sends_is_what_the_outbox_holds(
     assert (story.status.status, len(story.history), len(story.sent)) == ("EXPORTING", 2, 4)
 
 
-async def test_the_state_survives_the_database(connection: Connection, position: Position, rules: RulesVersion) -> None:
+async def test_the_state_survives_the_database(connection: Connection, position: Position) -> None:
     told: list[InboundMessage] = [
         lock(),
         retrieve(2),
@@ -66,33 +59,29 @@ async def test_the_state_survives_the_database(connection: Connection, position:
         acknowledge("success"),
     ]
     for offset, body in enumerate(told):
-        position, decided = await store_batch(connection, position, [arrive(offset, body)], rules, TOPICS)
+        position, decided = await store_batch(connection, position, [arrive(offset, body)], TOPICS)
     assert await verdicts(connection) == ["applied"] * 5
     assert [row.type for row in decided.rows][-2:] == ["budget.returned.v1", "budget.status.v1"]
 
 
-async def test_the_same_id_counts_once_in_a_batch_and_in_two(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_the_same_id_counts_once_in_a_batch_and_in_two(connection: Connection, position: Position) -> None:
     batch = [arrive(0, lock(), "one"), arrive(1, lock(), "one"), arrive(2, accept(), "two")]
-    position, decided = await store_batch(connection, position, batch, rules, TOPICS)
+    position, decided = await store_batch(connection, position, batch, TOPICS)
     assert [repeat.inbox.place.offset for repeat in decided.repeats] == [1]
     position, decided = await store_batch(
-        connection, position, [arrive(3, accept(), "two", partition=9), arrive(4, lock(), "one")], rules, TOPICS
+        connection, position, [arrive(3, accept(), "two", partition=9), arrive(4, lock(), "one")], TOPICS
     )
     assert (decided.rows, len(decided.repeats)) == ([], 2)
     assert await count(connection, "history") == 2
     assert position.next_offset == 5
 
 
-async def test_two_workers_on_one_position(
-    connection: Connection, database_url: str, position: Position, rules: RulesVersion
-) -> None:
+async def test_two_workers_on_one_position(connection: Connection, database_url: str, position: Position) -> None:
     other = await connect(database_url)
     batch = [arrive(0, lock()), arrive(1, accept())]
     results = await asyncio.gather(
-        store_batch(connection, position, batch, rules, TOPICS),
-        store_batch(other, position, batch, rules, TOPICS),
+        store_batch(connection, position, batch, TOPICS),
+        store_batch(other, position, batch, TOPICS),
         return_exceptions=True,
     )
     assert sorted(type(result).__name__ for result in results) == ["PositionLost", "tuple"]
@@ -101,15 +90,15 @@ async def test_two_workers_on_one_position(
 
 
 async def test_a_zombie_that_wakes_stores_nothing(
-    connection: Connection, database_url: str, position: Position, rules: RulesVersion
+    connection: Connection, database_url: str, position: Position
 ) -> None:
     successor = await connect(database_url)
     taken = await take_position(successor, 0, uuid4())
     assert taken
     with pytest.raises(PositionLost):
-        await store_batch(connection, position, [arrive(0, lock())], rules, TOPICS)
+        await store_batch(connection, position, [arrive(0, lock())], TOPICS)
     assert await count(connection, "history") == 0
-    await store_batch(successor, taken, [arrive(0, lock())], rules, TOPICS)
+    await store_batch(successor, taken, [arrive(0, lock())], TOPICS)
     await successor.close()
 
 
@@ -130,14 +119,14 @@ async def test_taking_a_position_waits_for_the_transaction_of_its_owner(
 
 
 async def test_a_session_that_dies_stores_nothing(
-    connection: Connection, database_url: str, position: Position, rules: RulesVersion
+    connection: Connection, database_url: str, position: Position
 ) -> None:
     victim = await connect(database_url)
     pid = await victim.fetchval("select pg_backend_pid()")
     async with transaction(connection):
         # The victim waits here with its transaction open, and is killed.
         await connection.execute("select 1 from positions for update")
-        storing = asyncio.create_task(store_batch(victim, position, [arrive(0, lock())], rules, TOPICS))
+        storing = asyncio.create_task(store_batch(victim, position, [arrive(0, lock())], TOPICS))
         await asyncio.wait({storing}, timeout=0.3)
         await connection.execute("select pg_terminate_backend($1)", pid)
         with pytest.raises(DatabaseDown):
@@ -157,26 +146,22 @@ async def test_a_failed_commit_is_not_a_success(connection: Connection) -> None:
     assert await count(connection, "t") == 0
 
 
-async def test_a_budget_changed_by_somebody_else_is_noticed(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
-    position, _ = await store_batch(connection, position, [arrive(0, lock())], rules, TOPICS)
+async def test_a_budget_changed_by_somebody_else_is_noticed(connection: Connection, position: Position) -> None:
+    position, _ = await store_batch(connection, position, [arrive(0, lock())], TOPICS)
     await connection.execute(
         "create function other() returns trigger language plpgsql as "
         "$$ begin update budgets set revision = revision + 1; return new; end $$;"
         "create trigger other after insert on history execute function other()"
     )
     with pytest.raises(PositionLost):
-        await store_batch(connection, position, [arrive(1, accept())], rules, TOPICS)
+        await store_batch(connection, position, [arrive(1, accept())], TOPICS)
     assert await verdicts(connection) == ["applied"]
 
 
-async def test_what_cannot_be_read_is_kept_and_set_aside_untouched(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_what_cannot_be_read_is_kept_and_set_aside_untouched(connection: Connection, position: Position) -> None:
     junk = b"\x00\xff junk"
     batch = [arrive(0, junk), arrive(1, junk, came_from=0), arrive(2, None), arrive(3, lock())]
-    _, decided = await store_batch(connection, position, batch, rules, TOPICS)
+    _, decided = await store_batch(connection, position, batch, TOPICS)
     assert len(decided.repeats) == 1
     [letter, null, *_] = [row.record for row in await read_outbox(connection, 0, 0, 9, 100)]
     assert (letter.topic, letter.key, letter.value) == ("x.bridge.dead-letters", b"key", junk)
@@ -188,17 +173,13 @@ async def test_what_cannot_be_read_is_kept_and_set_aside_untouched(
     assert await connection.fetchval("select body from history where inbox_offset = 0") == junk
 
 
-async def test_words_of_people_may_hold_anything(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_words_of_people_may_hold_anything(connection: Connection, position: Position) -> None:
     batch = [arrive(0, lock(created_by="a\x00b")), arrive(1, accept(1, "x\x00y")), arrive(2, accept(1, "Ann"))]
-    await store_batch(connection, position, batch, rules, TOPICS)
+    await store_batch(connection, position, batch, TOPICS)
     assert await verdicts(connection) == ["applied", "refused", "applied"]
 
 
-async def test_a_job_passes_from_one_budget_to_another_in_one_batch(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_a_job_passes_from_one_budget_to_another_in_one_batch(connection: Connection, position: Position) -> None:
     second = KEY._replace(budget_id=2)
     batch = [
         arrive(0, lock()),
@@ -207,7 +188,7 @@ async def test_a_job_passes_from_one_budget_to_another_in_one_batch(
         arrive(3, lock(2, key=second)),
         arrive(4, lock(2)),
     ]
-    _, decided = await store_batch(connection, position, batch, rules, TOPICS)
+    _, decided = await store_batch(connection, position, batch, TOPICS)
     assert [row.type for row in decided.rows if row.type != "budget.status.v1"] == [
         "approval.requested.v1",
         "budget.returned.v1",
@@ -217,17 +198,15 @@ async def test_a_job_passes_from_one_budget_to_another_in_one_batch(
     ]
 
 
-async def test_verdicts_give_way(connection: Connection, position: Position, rules: RulesVersion) -> None:
-    position, _ = await store_batch(connection, position, [arrive(0, accept()), arrive(1, retrieve())], rules, TOPICS)
+async def test_verdicts_give_way(connection: Connection, position: Position) -> None:
+    position, _ = await store_batch(connection, position, [arrive(0, accept()), arrive(1, retrieve())], TOPICS)
     assert await verdicts(connection) == ["parked", "parked"]
-    await store_batch(connection, position, [arrive(2, lock())], rules, TOPICS)
+    await store_batch(connection, position, [arrive(2, lock())], TOPICS)
     assert await verdicts(connection) == ["applied", "refused", "applied"]
 
 
-async def test_what_is_due_is_found_by_lane(connection: Connection, position: Position, rules: RulesVersion) -> None:
-    await store_batch(
-        connection, position, [arrive(0, lock()), arrive(1, accept()), arrive(2, accept(9))], rules, TOPICS
-    )
+async def test_what_is_due_is_found_by_lane(connection: Connection, position: Position) -> None:
+    await store_batch(connection, position, [arrive(0, lock()), arrive(1, accept()), arrive(2, accept(9))], TOPICS)
     await connection.execute(
         "update budgets set acknowledgement_due_at = now() + '1 minute', parked_due_at = now() + '1 minute'"
     )
@@ -240,12 +219,10 @@ async def test_what_is_due_is_found_by_lane(connection: Connection, position: Po
     assert await find_due(connection, [1]) == []
 
 
-async def hold_at(
-    connection: Connection, position: Position, rules: RulesVersion, batch: list[Arrival], number: int
-) -> Position:
+async def hold_at(connection: Connection, position: Position, batch: list[Arrival], number: int) -> Position:
     """Store a batch on one message of which deciding fails."""
     suspects = Suspects(frozenset({identify(batch[number])}))
-    after, decided = await store_batch(connection, position, batch, rules, TOPICS, suspects)
+    after, decided = await store_batch(connection, position, batch, TOPICS, suspects)
     assert decided.holds
     return after
 
@@ -254,7 +231,6 @@ async def hold_at(
 async def test_what_is_held_is_taken_up_again_in_order(
     connection: Connection,
     position: Position,
-    rules: RulesVersion,
     at_once: bool,  # noqa: FBT001
 ) -> None:
     """Also when the release comes in the same batch."""
@@ -262,12 +238,12 @@ async def test_what_is_held_is_taken_up_again_in_order(
     later = [arrive(4, release()), arrive(5, lock(2, STEEL | {"original_amount": "1.00"}))]
     if at_once:
         _, decided = await store_batch(
-            connection, position, batch + later, rules, TOPICS, Suspects(frozenset({identify(batch[1])}))
+            connection, position, batch + later, TOPICS, Suspects(frozenset({identify(batch[1])}))
         )
     else:
-        position = await hold_at(connection, position, rules, batch, 1)
+        position = await hold_at(connection, position, batch, 1)
         assert await verdicts(connection) == ["applied", "held", "held", "held"]
-        _, decided = await store_batch(connection, position, later, rules, TOPICS)
+        _, decided = await store_batch(connection, position, later, TOPICS)
     # The second acceptance, held and then parked, was decided when its version was taken up.
     assert await verdicts(connection) == ["applied", "applied", "applied", "applied", "applied", "applied"]
     sent = [row.type for row in decided.rows if row.inbox_offset >= 4]
@@ -279,63 +255,56 @@ async def test_what_is_held_is_taken_up_again_in_order(
     assert (story.status.status, story.status.budget_version, story.status.on_hold) == ("EXPORTING", 2, False)
 
 
-async def test_a_skipped_message_is_passed_over(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_a_skipped_message_is_passed_over(connection: Connection, position: Position) -> None:
     batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, reject())]
-    position = await hold_at(connection, position, rules, batch, 1)
-    await store_batch(connection, position, [arrive(3, release("skip"))], rules, TOPICS)
+    position = await hold_at(connection, position, batch, 1)
+    await store_batch(connection, position, [arrive(3, release("skip"))], TOPICS)
     assert await verdicts(connection) == ["applied", "ignored", "applied", "applied"]
 
 
 async def test_a_release_that_fails_leaves_all_as_it_was(
-    connection: Connection, position: Position, rules: RulesVersion
+    connection: Connection, position: Position, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bug is still there: nothing is lost, and a later release can still take it up."""
     batch = [arrive(0, lock()), arrive(1, accept())]
-    position = await hold_at(connection, position, rules, batch, 1)
-    broken = replace(rules, rules=Trap(**{name: getattr(RULES, name) for name in RULES.__slots__}))
+    position = await hold_at(connection, position, batch, 1)
     too_early = [arrive(2, release())]
-    with pytest.raises(DecisionFailedError) as stumbled:
-        await store_batch(connection, position, too_early, broken, TOPICS)
-    assert stumbled.value.arrival is too_early[0]
-    position = await hold_at(connection, position, broken, too_early, 0)
+    with monkeypatch.context() as planted:
+        planted.setattr(Rules, "may_approve", fail)
+        with pytest.raises(DecisionFailedError) as stumbled:
+            await store_batch(connection, position, too_early, TOPICS)
+        assert stumbled.value.arrival is too_early[0]
+        position = await hold_at(connection, position, too_early, 0)
     assert await verdicts(connection) == ["applied", "held", "ignored"]
-    await store_batch(connection, position, [arrive(3, release())], rules, TOPICS)
+    await store_batch(connection, position, [arrive(3, release())], TOPICS)
     assert await verdicts(connection) == ["applied", "applied", "ignored", "applied"]
 
 
-async def test_where_spectrum_may_hold_something(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_where_spectrum_may_hold_something(connection: Connection, position: Position) -> None:
     told: list[InboundMessage] = [lock(), accept(), acknowledge("failed")]
-    position, _ = await store_batch(
-        connection, position, [arrive(n, body) for n, body in enumerate(told)], rules, TOPICS
-    )
+    position, _ = await store_batch(connection, position, [arrive(n, body) for n, body in enumerate(told)], TOPICS)
     [held] = await find_held_jobs(connection)
     assert (held.key, held.job_number) == (KEY, "26-1001")
-    await store_batch(connection, position, [arrive(3, reset())], rules, TOPICS)
+    await store_batch(connection, position, [arrive(3, reset())], TOPICS)
     assert await find_held_jobs(connection) == []
 
 
-class Trap(Rules):
-    """Rules on which deciding fails for one project: a bug of ours, planted."""
-
-    def may_approve(self, user: str, company_id: int, project_id: int) -> bool:
-        raise RuntimeError("planted")
+def fail(*_: object) -> bool:
+    """In place of ``Rules.may_approve``: a bug of ours, planted."""
+    raise RuntimeError("planted")
 
 
 async def test_a_bug_holds_its_budget_and_nothing_else(
-    connection: Connection, position: Position, rules: RulesVersion
+    connection: Connection, position: Position, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = replace(rules, rules=Trap(**{name: getattr(RULES, name) for name in RULES.__slots__}))
+    monkeypatch.setattr(Rules, "may_approve", fail)
     batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, retrieve())]
     with pytest.raises(DecisionFailedError) as stumbled:
-        await store_batch(connection, position, batch, broken, TOPICS)
+        await store_batch(connection, position, batch, TOPICS)
     assert stumbled.value.arrival is batch[1]
     assert await count(connection, "history") == 0
     other = arrive(3, lock(1, key=KEY._replace(project_id=5)))
-    await store_batch(connection, position, [*batch, other], broken, TOPICS, Suspects(frozenset({identify(batch[1])})))
+    await store_batch(connection, position, [*batch, other], TOPICS, Suspects(frozenset({identify(batch[1])})))
     assert await verdicts(connection) == ["applied", "held", "held", "applied"]
     story = await read_budget_record(connection, KEY)
     assert story
@@ -360,33 +329,29 @@ async def test_a_bug_holds_its_budget_and_nothing_else(
         "status = 'EXPORT_FAILED'",
     ],
 )
-async def test_the_database_refuses_what_cannot_be(
-    connection: Connection, position: Position, rules: RulesVersion, change: str
-) -> None:
-    await store_batch(connection, position, [arrive(0, lock()), arrive(1, accept())], rules, TOPICS)
+async def test_the_database_refuses_what_cannot_be(connection: Connection, position: Position, change: str) -> None:
+    await store_batch(connection, position, [arrive(0, lock()), arrive(1, accept())], TOPICS)
     with pytest.raises(asyncpg.CheckViolationError):
         await connection.execute(f"update budgets set {change}")
 
 
-async def test_two_budgets_cannot_claim_one_job(
-    connection: Connection, position: Position, rules: RulesVersion
-) -> None:
+async def test_two_budgets_cannot_claim_one_job(connection: Connection, position: Position) -> None:
     await store_batch(
-        connection, position, [arrive(0, lock()), arrive(1, lock(1, key=KEY._replace(budget_id=2)))], rules, TOPICS
+        connection, position, [arrive(0, lock()), arrive(1, lock(1, key=KEY._replace(budget_id=2)))], TOPICS
     )
     with pytest.raises(asyncpg.ExclusionViolationError):
         await connection.execute("update budgets set claims_job = true")
 
 
-async def test_the_largest_budget_is_stored(connection: Connection, position: Position, rules: RulesVersion) -> None:
+async def test_the_largest_budget_is_stored(connection: Connection, position: Position) -> None:
     phases = {f"c{number}": RULES.phases["05-120"]._replace(phase_code=f"{number:05d}") for number in range(2000)}
-    large = replace(rules, rules=replace(RULES, phases=phases))
+    await put_in_force(connection, replace(RULES, phases=phases), "test", "test")
     lines = [
         STEEL | {"budget_line_item_id": number, "cost_code": f"c{number}", "original_amount": "1.00"}
         for number in range(2000)
     ]
     body: BudgetLocked = lock(1, *lines)
-    _, decided = await store_batch(connection, position, [arrive(0, body), arrive(1, accept())], large, TOPICS)
+    _, decided = await store_batch(connection, position, [arrive(0, body), arrive(1, accept())], TOPICS)
     assert [len(row.record.value or b"") > 300_000 for row in decided.rows] == [True, False, True, False]
 
 

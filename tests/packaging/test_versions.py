@@ -14,7 +14,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 CI = (ROOT / ".ci" / "run").read_text()
-OURS = ("migrate", "topics", "worker", "watch")
+OURS = ("migrate", "rules", "topics", "worker", "watch")
 
 
 def find_newest_python() -> str:
@@ -69,7 +69,7 @@ def test_what_keeps_running_has_a_health_check_on_its_own_port(name: str) -> Non
 
 def test_each_target_of_the_image_is_used_and_only_the_watch_has_faust() -> None:
     built = {name: COMPOSE["services"][name]["build"]["target"] for name in OURS}
-    assert built == {"migrate": "worker", "topics": "worker", "worker": "worker", "watch": "watch"}
+    assert built == {"migrate": "worker", "rules": "worker", "topics": "worker", "worker": "worker", "watch": "watch"}
     installed = dict(re.findall(r"FROM build AS build-(\w+)\nRUN .*'\.\[(.*)\]'", DOCKERFILE))
     assert installed == {"worker": "traces", "watch": "watch"}
     assert set(re.findall(r"FROM base AS (\w+)\nCOPY --from=build-(\w+) ", DOCKERFILE)) == {

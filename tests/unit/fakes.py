@@ -10,14 +10,17 @@ from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival, copy_to_inbox
 from contracts.records import Outgoing, Place, Record
 from contracts.topics import TopicNames
+from handlers.rules import Rules
 from outbox.batch import DecidedBatch, Suspects
 from outbox.deployment import Due
+from outbox.rules import RulesVersion
 from outbox.store import Position, StoredRow
 from worker.kafka.group_offsets import GroupOffset, Partition
 
 TOPICS = TopicNames("x.")
 INBOX: Partition = ("x.bridge.inbox", 0)
 DEPLOYMENT = UUID(int=7)
+RULES_VERSION = RulesVersion(1, "1f2e3d4c" * 8, Rules())
 
 
 class Log:
@@ -189,6 +192,10 @@ class FakeStore:
     async def start_position(self, next_offset: int, owner: UUID) -> Position:
         return Position(0, next_offset, owner)
 
+    async def read_rules(self) -> RulesVersion:
+        found: RulesVersion = self._ports.rules.answer()
+        return found
+
     async def find_holds_to_come(self) -> dict[BudgetKey, str]:
         return {}
 
@@ -215,11 +222,12 @@ class FakePorts:
         self.publishes = Script(None)
         self.opens = Script(None)
         self.offsets = Script(GroupOffset(0, str(DEPLOYMENT)))
+        self.rules = Script(RULES_VERSION)
         self.positions = Script(Position(0, 0, UUID(int=1)))
         self.backlog: list[StoredRow] = []
         self.batches: list[list[int]] = []
         self.suspects: list[Suspects] = []
-        self.store: Callable[[Sequence[Arrival], Suspects], DecidedBatch] = lambda *_: DecidedBatch()
+        self.store: Callable[[Sequence[Arrival], Suspects], DecidedBatch] = lambda *_: DecidedBatch(RULES_VERSION)
         self.publishers: list[FakePublisher] = []
         self.published: list[tuple[int, str, int]] = []
 

@@ -16,6 +16,7 @@ from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record
 from contracts.topics import SOURCES, TopicNames
 from outbox.batch import Loaded, OutboxRow, Suspects, decide_batch
+from outbox.rules import RulesVersion
 from tests.unit.builders import (
     CONCRETE,
     NOON,
@@ -107,7 +108,7 @@ def describe(row: OutboxRow) -> Iterator[str]:
 def play(history: str) -> str:
     """Play a history and describe every verdict and every record that it causes."""
     loaded = Loaded(frozenset(), {}, {})
-    batch = decide_batch(list(carry(HISTORIES[history])), loaded, RULES, TOPICS, Suspects())
+    batch = decide_batch(list(carry(HISTORIES[history])), loaded, RulesVersion(1, "", RULES), TOPICS, Suspects())
     lines: list[str] = []
     for entry in batch.entries:
         offset = entry.arrival.inbox.place.offset

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from contracts.inbox import Arrival
 from contracts.records import Outgoing
 from outbox.batch import DecidedBatch, DecisionFailedError, Suspects, identify
 from outbox.database import DatabaseDown
+from outbox.rules import RulesUnavailable
 from outbox.store import LastRecord, Position, PositionLost, StoredRow, describe_record
-from tests.unit.fakes import DEPLOYMENT, TOPICS, FakeInbox, FakePorts, Log, make_inbox_record, wait_for
+from tests.unit.fakes import DEPLOYMENT, RULES_VERSION, TOPICS, FakeInbox, FakePorts, Log, make_inbox_record, wait_for
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
 from worker.kafka.group_offsets import GroupOffset
@@ -21,7 +23,7 @@ from worker.pipeline.lane import Lane, LaneContext
 from worker.resilience import breaker as breaker_module
 from worker.resilience.breaker import make_breakers
 from worker.resilience.outage import list_away
-from worker.telemetry.metrics import LANE_LOSSES
+from worker.telemetry.metrics import LANE_LOSSES, RULES_IN_FORCE
 from worker.telemetry.tracing import Traces
 
 OURS = str(DEPLOYMENT)
@@ -121,7 +123,7 @@ async def test_what_is_not_known_to_have_happened_restarts_the_lane(failure: Bas
     def store(*_: object) -> DecidedBatch:
         if failures and isinstance(failure, PositionLost):
             raise failures.pop()
-        return DecidedBatch()
+        return DecidedBatch(RULES_VERSION)
 
     ports.store = store
     if not isinstance(failure, PositionLost):
@@ -222,6 +224,51 @@ async def test_a_gap_right_behind_the_position_is_real() -> None:
     await running.stop()
 
 
+async def test_the_lane_names_the_rules_it_starts_with_and_those_that_take_their_place() -> None:
+    ports, reader = FakePorts(), FakeInbox(0)
+    applied = replace(RULES_VERSION, id=2, digest="abcdef01" * 8)
+    ports.store = lambda *_: DecidedBatch(RULES_VERSION if len(ports.batches) == 1 else applied)
+    running = Running(ports, reader)
+    await running.until(lambda: ports.published)
+    for offset in (1, 2):
+        reader.records[offset] = make_inbox_record(offset)
+        await running.until(lambda offset=offset: ports.published[-1][0] == offset + 1)
+    [started] = [fields for _, name, fields in running.log.events if name == "lane.started"]
+    assert started["rules"] == "1 (1f2e3d4c)"
+    changed = [fields for _, name, fields in running.log.events if name == "rules.changed"]
+    assert changed == [{"rules": "2 (abcdef01)", "before": "1 (1f2e3d4c)"}]
+    [shown] = [sample for metric in RULES_IN_FORCE.collect() for sample in metric.samples]
+    assert (shown.labels, shown.value) == ({"id": "2", "digest": "abcdef01"}, 1)
+    await running.stop()
+
+
+@pytest.mark.parametrize("at_start", [True, False])
+async def test_rules_that_cannot_be_read_are_no_bug_of_a_message(
+    at_start: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lane_module, "RECHECK_SECONDS", 0.01)
+    ports, reader = FakePorts(), FakeInbox(0, 1)
+    unavailable = RulesUnavailable("no version of the rules is in force: run `budget-bridge rules apply`")
+    failures: list[Exception] = [] if at_start else [unavailable]
+
+    def store(*_: object) -> DecidedBatch:
+        if failures:
+            raise failures.pop()
+        return DecidedBatch(RULES_VERSION)
+
+    ports.store = store
+    if at_start:
+        ports.rules._answers.insert(0, unavailable)
+    running = Running(ports, reader)
+    await running.until(lambda: running.lane.refusal)
+    assert "`budget-bridge rules apply`" in running.lane.refusal
+    await running.until(lambda: ports.published)
+    assert all(not suspects.messages for suspects in ports.suspects)
+    assert (ports.published, "batch.failed" in running.log.list_names()) == ([(2, OURS, 0)], False)
+    await running.stop()
+
+
 class Bug:
     """Storing that fails on one record, in deciding or later."""
 
@@ -237,7 +284,7 @@ class Bug:
             elif offset == self._offset:
                 bug = ValueError("a bug")
                 raise DecisionFailedError(arrival, bug) if self._in_deciding else bug
-        return DecidedBatch()
+        return DecidedBatch(RULES_VERSION)
 
 
 @pytest.mark.parametrize("in_deciding", [True, False])

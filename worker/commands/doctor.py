@@ -14,7 +14,13 @@ from worker.console import Console
 from worker.database_errors import describe_database_error
 from worker.doctor.brokers import check_kafka
 from worker.doctor.check import Check, Checks, continue_after_errors
-from worker.doctor.configuration import check_encryption, check_jobs_in_use, check_rules_files, check_settings
+from worker.doctor.configuration import (
+    check_encryption,
+    check_jobs_in_use,
+    check_rules_files,
+    check_rules_in_force,
+    check_settings,
+)
 from worker.doctor.database import check_database, has_our_schema
 from worker.doctor.report import print_checks
 from worker.settings import ConfigurationError, DatabaseSettings, KafkaSettings, read_settings
@@ -60,6 +66,8 @@ async def _check_servers(connection: Connection | None, rules: Rules | None) -> 
     database = connection if connection and await has_our_schema(connection) else None
     if connection:
         checks += await _collect("database", check_database(connection))
+    if database:
+        checks += await _collect("rules", check_rules_in_force(database, rules))
     if database and rules:
         checks += await _collect("rules", check_jobs_in_use(database, rules))
     try:

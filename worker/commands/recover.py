@@ -33,13 +33,13 @@ def recover_deployment(
     Prints what it found and what it would do, then asks before each repair. Exit code 1 while anything is left to do.
     """
     with report_problems():
-        settings, rules = read_worker_settings()
+        settings, folder = read_worker_settings()
         deployment = make_deployment(settings)
         choices = Choices(adopt, treat_as, publish_again)
         console = Console()
         refused: set[str] = set()
         while repairs := [
-            repair for repair in asyncio.run(plan_repairs(deployment, rules, choices)) if repair.found not in refused
+            repair for repair in asyncio.run(plan_repairs(deployment, folder, choices)) if repair.found not in refused
         ]:
             for number, repair in enumerate(repairs, 1):
                 console.print_line(f"{number}. {repair.found}")

@@ -2,37 +2,31 @@
 
 import asyncio
 
-from handlers.rules import Rules
 from worker.app import run_worker
 from worker.commands.problems import report_problems
-from worker.rules_files import read_rules
-from worker.settings import ConfigurationError, RulesSettings, WorkerSettings, read_settings
+from worker.rules_in_force import RulesFolder, read_rules_folder
+from worker.settings import ConfigurationError, WorkerSettings, read_settings
 from worker.telemetry.logs import configure_log
 
 
 def run() -> None:
-    """Run the worker until SIGTERM or SIGINT."""
+    """Run the worker until SIGTERM or SIGINT.
+
+    It decides by the rules in force. RULES_DIR is needed only while none are: the first start puts them in force.
+    """
     with report_problems():
-        settings, rules = read_worker_settings()
-        asyncio.run(run_worker(settings, rules, configure_log(settings.log_format)))
+        settings, folder = read_worker_settings()
+        asyncio.run(run_worker(settings, folder, configure_log(settings.log_format)))
 
 
-def read_worker_settings() -> tuple[WorkerSettings, Rules]:
-    """Read environment and rules.
+def read_worker_settings() -> tuple[WorkerSettings, RulesFolder]:
+    """Read the environment and RULES_DIR.
 
     Raises:
-        ConfigurationError: the problems of both.
+        ConfigurationError: the environment has problems; those of RULES_DIR, which may not be needed, are added.
     """
-    problems: list[str] = []
+    folder = read_rules_folder()
     try:
-        settings = read_settings(WorkerSettings)
-    except ConfigurationError as broken:
-        problems.extend(broken.problems)
-    try:
-        rules = read_rules(read_settings(RulesSettings).rules_dir)
-    except ConfigurationError as broken:
-        # A missing folder is among the problems of the settings already.
-        problems.extend(problem for problem in broken.problems if problem not in problems)
-    if problems:
-        raise ConfigurationError(tuple(problems))
-    return settings, rules
+        return read_settings(WorkerSettings), folder
+    except ConfigurationError as error:
+        raise ConfigurationError((*error.problems, *folder.problems)) from None

@@ -8,8 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 from handlers.rules import Rules
 from outbox.database import Connection
 from outbox.deployment import find_held_jobs
+from outbox.rules import find_application
 from worker.doctor.check import Check, Checks
 from worker.rules_files import check_held_jobs, read_rules
+from worker.rules_in_force import is_in_force
 from worker.settings import (
     ConfigurationError,
     DatabaseSettings,
@@ -78,7 +80,7 @@ def check_rules_files() -> tuple[list[Check], Rules | None]:
         rules = read_rules(read_settings(RulesSettings).rules_dir)
     except ConfigurationError as broken:
         if not os.environ.get("RULES_DIR"):
-            # The settings report it.
+            # It is needed only while no rules are in force, which is checked in the database.
             return [], None
         to_do = "fix it; `budget-bridge rules check` reads the files again"
         return [Check("rules", "error", problem, to_do) for problem in broken.problems], None
@@ -90,6 +92,20 @@ def check_rules_files() -> tuple[list[Check], Rules | None]:
         found = f"{len(lacking)} projects with a job have no approver, such as {company}/{project}"
         checks.append(Check("rules", "warning", found, "add approvers to approvers.csv; until then nobody can accept"))
     return checks, rules
+
+
+async def check_rules_in_force(connection: Connection, rules: Rules | None) -> Checks:
+    """Check that a version of the rules is in force, and that it is what RULES_DIR holds, if that can be read."""
+    application = await find_application(connection)
+    if application is None and rules is None:
+        yield Check("rules", "error", "no version is in force", "run `budget-bridge rules apply`, or set RULES_DIR")
+    elif application is None:
+        yield Check("rules", "ok", "no version is in force yet: the first worker that starts applies RULES_DIR")
+    elif rules and not await is_in_force(connection, rules):
+        found = f"version {application} is in force, and RULES_DIR differs from it"
+        yield Check("rules", "warning", found, "see `budget-bridge rules diff`; `budget-bridge rules apply` applies it")
+    else:
+        yield Check("rules", "ok", f"version {application} is in force")
 
 
 async def check_jobs_in_use(connection: Connection, rules: Rules) -> Checks:

@@ -21,6 +21,7 @@ from contracts.topics import TopicNames
 from handlers.decision import Verdict
 from outbox.batch import DecidedBatch, DecisionFailedError, Identity, Suspects, identify
 from outbox.database import DatabaseDown
+from outbox.rules import RulesUnavailable, RulesVersion
 from outbox.store import Position, PositionLost
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
@@ -41,6 +42,7 @@ from worker.telemetry.metrics import (
     measure,
     measure_latency,
     record_lag,
+    set_rules_in_force,
 )
 from worker.telemetry.tracing import Traces
 
@@ -101,6 +103,7 @@ class Lane:
         self._publishing: asyncio.Task[None] | None = None
         self._holds_to_come: dict[BudgetKey, str] = {}
         self._has_sought = False
+        self._rules: RulesVersion | None = None
         self.refusal = ""
         """Why the lane refuses to publish; empty while it does not."""
 
@@ -138,7 +141,7 @@ class Lane:
                 raise
             self._note_loss(given_up, None)
             return next(self._waits)
-        except LaneRefused as refused:
+        except (LaneRefused, RulesUnavailable) as refused:
             self._note_refusal(str(refused))
             return RECHECK_SECONDS
         finally:
@@ -172,13 +175,15 @@ class Lane:
         store = await stack.enter_async_context(ports.open_store(self._number))
         sys.audit("budget-bridge.lane.connected")
         position = await self._restart(store, publisher)
+        self._rules = await store.read_rules()
+        set_rules_in_force(self._rules.id, self._rules.digest)
         self._breakers.close(self)
         self._outage.clear()
         self.refusal = ""
         self._waits = back_off()
         LANE_STARTS.inc()
         record_lag(self._number, self._reader.count_waiting(self._place, position.next_offset), None)
-        self._log.info("lane.started", position=position.next_offset)
+        self._log.info("lane.started", position=position.next_offset, rules=str(self._rules))
         await self._process(store, publisher, position)
 
     async def _restart(self, store: LaneStore, publisher: TransactionalPublisher) -> Position:
@@ -273,7 +278,7 @@ class Lane:
         try:
             with measure("store"):
                 after, decided = await store.store_batch(position, arrivals, Suspects(failing, self._holds_to_come))
-        except (DatabaseDown, PositionLost):
+        except (DatabaseDown, PositionLost, RulesUnavailable):
             raise
         except Exception as bug:
             self._log.exception("batch.failed", messages=len(arrivals))
@@ -287,6 +292,7 @@ class Lane:
             return await self._store(store, publisher, position, arrivals[middle:], failing)
         for held in decided.holds:
             self._holds_to_come.pop(held.budget, None)
+        self._note_rules(decided.rules)
         await self._await_published()
         self._publishing = asyncio.create_task(self._publish_batch(publisher, after.next_offset, decided, arrivals))
         self._log_verdicts(decided)
@@ -294,6 +300,12 @@ class Lane:
         count_batch(decided)
         record_lag(self._number, self._reader.count_waiting(self._place, after.next_offset), arrivals[-1])
         return after
+
+    def _note_rules(self, rules: RulesVersion) -> None:
+        if rules != self._rules:
+            self._log.info("rules.changed", rules=str(rules), before=str(self._rules))
+            self._rules = rules
+            set_rules_in_force(rules.id, rules.digest)
 
     async def _publish_batch(
         self, publisher: TransactionalPublisher, offset: int, decided: DecidedBatch, arrivals: Sequence[Arrival]

@@ -9,6 +9,7 @@ from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.records import Outgoing, Record
 from outbox.batch import DecidedBatch, Suspects
+from outbox.rules import RulesVersion
 from outbox.store import Position, StoredRow
 from worker.kafka.group_offsets import GroupOffset, Partition
 
@@ -56,6 +57,9 @@ class LaneStore(Protocol):
 
     async def start_position(self, next_offset: int, owner: UUID) -> Position:
         """Write the position of a new lane."""
+
+    async def read_rules(self) -> RulesVersion:
+        """Read which version of the rules is in force; raises ``RulesUnavailable``, as storing a batch does."""
 
     async def find_holds_to_come(self) -> dict[BudgetKey, str]:
         """Find the budgets that are held from their next message on, with the reasons."""

@@ -11,9 +11,9 @@ from contracts.inbox import Arrival
 from contracts.topics import TopicNames
 from outbox.batch import DecidedBatch, Suspects
 from outbox.database import Connection, close, connect
+from outbox.rules import RulesVersion, read_rules_in_force
 from outbox.store import (
     Position,
-    RulesVersion,
     StoredRow,
     find_holds_to_come,
     read_backlog,
@@ -44,7 +44,6 @@ class LaneConnections:
     database_url: str
     group_id: str
     topics: TopicNames
-    rules: RulesVersion
 
     def make_publisher(self, partition: Partition) -> Publisher:
         """Make a producer for a lane; it is not started yet."""
@@ -55,7 +54,7 @@ class LaneConnections:
         """Open a session with the database; raises ``DatabaseDown``."""
         connection = await connect(self.database_url)
         try:
-            yield PostgresLaneStore(connection, inbox_partition, self.topics, self.rules)
+            yield PostgresLaneStore(connection, inbox_partition, self.topics)
         finally:
             await close(connection, CLOSE_SECONDS)
 
@@ -72,7 +71,6 @@ class PostgresLaneStore:
     connection: Connection
     inbox_partition: int
     topics: TopicNames
-    rules: RulesVersion
 
     async def take_position(self, owner: UUID) -> Position | None:
         """Become the one who may move the position; ``None`` where the lane is new."""
@@ -81,6 +79,10 @@ class PostgresLaneStore:
     async def start_position(self, next_offset: int, owner: UUID) -> Position:
         """Write the position of a new lane."""
         return await start_position(self.connection, self.inbox_partition, next_offset, owner)
+
+    async def read_rules(self) -> RulesVersion:
+        """Read which version of the rules is in force."""
+        return await read_rules_in_force(self.connection)
 
     async def find_holds_to_come(self) -> dict[BudgetKey, str]:
         """Find the budgets that are held from their next message on, with the reasons."""
@@ -94,4 +96,4 @@ class PostgresLaneStore:
         self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects
     ) -> tuple[Position, DecidedBatch]:
         """Decide a batch and store what it comes to, in one transaction."""
-        return await store_batch(self.connection, position, arrivals, self.rules, self.topics, suspects)
+        return await store_batch(self.connection, position, arrivals, self.topics, suspects)

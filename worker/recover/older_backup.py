@@ -10,12 +10,11 @@ from functools import partial
 from typing import Final
 
 from contracts.budget_key import BudgetKey, parse_budget_key, write_project_key
+from contracts.fields import write_time
 from contracts.inbox import open_arrival
 from contracts.topics import OUTPUTS
 from outbox.audit import Snapshot
-from outbox.deployment import keep_rules
 from outbox.recovery import Recovery, open_recovery
-from outbox.rules_codec import encode_rules
 from worker.deployment import Deployment
 from worker.kafka.topic_log import choose_partition, open_topic_log
 from worker.reconcile.topic_comparison import read_topic
@@ -23,8 +22,10 @@ from worker.recover.lane_publisher import open_lane_publisher
 from worker.recover.lane_state import RecoveredLane
 from worker.recover.missing_outputs import is_explained
 from worker.recover.repair import RecoveryInputs, Repair
+from worker.rules_in_force import Applied, settle_rules
 
 _SHOWN: Final = 20
+_BY: Final = "budget-bridge recover"
 
 
 async def plan_older_backup(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> Repair:
@@ -38,10 +39,11 @@ async def plan_older_backup(inputs: RecoveryInputs, lanes: Sequence[RecoveredLan
             )
             return Repair(found, way_out, None)
     async with open_recovery(inputs.deployment.database_url) as recovery:
+        applied = await settle_rules(recovery.connection, inputs.folder, _BY)
         folded, differing = await _decide_again(inputs, recovery, lanes)
     way_out = (
-        f"decide again the {folded} messages that the database has lost, by the rules in RULES_DIR, without publishing "
-        f"anything; {_describe_holds(differing)}"
+        f"decide again the {folded} messages that the database has lost, {_describe_rules(applied)}, without "
+        f"publishing anything; {_describe_holds(differing)}"
     )
     return Repair(found, way_out, partial(_act, inputs, lanes))
 
@@ -52,6 +54,7 @@ async def _act(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> None:
             lane.number: await stack.enter_async_context(open_lane_publisher(inputs, lane.number)) for lane in lanes
         }
         async with open_recovery(inputs.deployment.database_url) as recovery:
+            await settle_rules(recovery.connection, inputs.folder, _BY)
             await _decide_again(inputs, recovery, lanes)
             await recovery.keep()
         for lane in lanes:
@@ -67,7 +70,6 @@ async def _decide_again(
     Those budgets are put on hold.
     """
     deployment = inputs.deployment
-    rules = await keep_rules(recovery.connection, inputs.rules, *encode_rules(inputs.rules))
     folded, spans = 0, {}
     for lane in lanes:
         after = lane.offset.offset if lane.offset else lane.first
@@ -79,7 +81,7 @@ async def _decide_again(
                     open_arrival(record, deployment.topics) for record in records if record.place.offset < after
                 ]
                 if arrivals:
-                    position = await recovery.fold(position, arrivals, rules, deployment.topics)
+                    position = await recovery.fold(position, arrivals, deployment.topics)
                     folded += len(arrivals)
     differing = await _compare(deployment, recovery.snapshot, spans)
     partitions = {key: choose_partition(write_project_key(*key.project), inputs.partitions) for key in differing}
@@ -106,6 +108,13 @@ def _read_key(key: bytes | None) -> BudgetKey | None:
     with suppress(ValueError):
         return parse_budget_key((key or b"").decode())
     return None
+
+
+def _describe_rules(applied: Applied) -> str:
+    application = applied.application
+    if applied.is_new:
+        return "by the rules in RULES_DIR, which are put in force, as no version is"
+    return f"by version {application} of the rules, in force since {write_time(application.at)}"
 
 
 def _describe_holds(differing: Mapping[BudgetKey, str]) -> str:

@@ -1,7 +1,6 @@
 """Plans what a deployment needs to publish again: which repairs, in which order. Nothing is changed by planning."""
 
 from contracts.topics import TopicNames
-from handlers.rules import Rules
 from outbox.deployment import read_deployment_id
 from outbox.migrate import open_checked_session
 from outbox.recovery import read_inbox_partitions
@@ -18,10 +17,11 @@ from worker.recover.missing_outputs import plan_missing_outputs
 from worker.recover.older_backup import plan_older_backup
 from worker.recover.recreated_inbox import plan_recreated_inbox
 from worker.recover.repair import Choices, RecoveryInputs, Repair
+from worker.rules_in_force import RulesFolder
 from worker.settings import ConfigurationError
 
 
-async def plan_repairs(deployment: Deployment, rules: Rules, choices: Choices) -> list[Repair]:
+async def plan_repairs(deployment: Deployment, folder: RulesFolder, choices: Choices) -> list[Repair]:
     """Find what is out of place and plan what can be done about it.
 
     Raises:
@@ -30,7 +30,7 @@ async def plan_repairs(deployment: Deployment, rules: Rules, choices: Choices) -
         SchemaMismatch: The database was migrated for another version of this program.
     """
     await check_no_worker_runs(deployment)
-    inputs = await _read_inputs(deployment, rules, choices)
+    inputs = await _read_inputs(deployment, folder, choices)
     lanes = await read_lanes(inputs)
     repairs: list[Repair] = []
     if (foreign := [lane for lane in lanes if lane.mismatch is Mismatch.FOREIGN]) and not choices.adopt:
@@ -57,12 +57,12 @@ async def check_no_worker_runs(deployment: Deployment) -> None:
             raise ConfigurationError((problem,))
 
 
-async def _read_inputs(deployment: Deployment, rules: Rules, choices: Choices) -> RecoveryInputs:
+async def _read_inputs(deployment: Deployment, folder: RulesFolder, choices: Choices) -> RecoveryInputs:
     async with open_checked_session(deployment.database_url) as connection:
         partitions = await read_inbox_partitions(connection)
         if partitions is None:
             partitions = await _count_inbox_partitions(deployment.kafka, deployment.topics)
-        return RecoveryInputs(deployment, await read_deployment_id(connection), partitions, rules, choices)
+        return RecoveryInputs(deployment, await read_deployment_id(connection), partitions, folder, choices)
 
 
 async def _count_inbox_partitions(kafka: KafkaConnection, topics: TopicNames) -> int:

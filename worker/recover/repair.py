@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from handlers.rules import Rules
 from worker.deployment import Deployment
+from worker.rules_in_force import RulesFolder
 
 TreatAs = Literal["published", "unpublished"]
 
@@ -40,5 +40,6 @@ class RecoveryInputs:
     deployment_id: UUID
     partitions: int
     """How many partitions the inbox was made with."""
-    rules: Rules
+    folder: RulesFolder
+    """What is put in force where no version of the rules is."""
     choices: Choices

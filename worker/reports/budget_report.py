@@ -88,9 +88,17 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
     console.print_line()
     console.print_line("What came in" + _count_older(record.history_total, len(record.history)), style="bold")
     console.print_table(
-        ("at", "verdict", "version", "message", "id", "detail"),
+        ("at", "verdict", "version", "rules", "message", "id", "detail"),
         [
-            (format_time(row.at), row.verdict, str(row.budget_version), row.type, row.id, row.detail)
+            (
+                format_time(row.at),
+                row.verdict,
+                str(row.budget_version),
+                str(row.rules_id),
+                row.type,
+                row.id,
+                row.detail,
+            )
             for row in record.history
         ],
     )

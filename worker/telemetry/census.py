@@ -1,4 +1,4 @@
-"""Counts the budgets by status every few seconds, for the metrics."""
+"""Counts the budgets by status, and reads which rules are in force, every few seconds for the metrics."""
 
 import asyncio
 from contextlib import suppress
@@ -6,7 +6,8 @@ from typing import Final
 
 from outbox.database import DatabaseDown, open_session
 from outbox.overview import count_statuses
-from worker.telemetry.metrics import record_statuses
+from outbox.rules import find_application
+from worker.telemetry.metrics import record_statuses, set_rules_in_force
 
 CENSUS_SECONDS: Final = 10.0
 
@@ -17,5 +18,8 @@ async def take_census(database_url: str, stopping: asyncio.Event) -> None:
         with suppress(DatabaseDown):
             async with open_session(database_url) as connection:
                 record_statuses(await count_statuses(connection))
+                # An idle lane does not see a change until its next batch.
+                if application := await find_application(connection):
+                    set_rules_in_force(application.rules_id, application.digest)
         with suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), CENSUS_SECONDS)

@@ -64,6 +64,9 @@ OLDEST: Final = Gauge("budget_bridge_oldest_seconds", "Age of the oldest budget 
 OLDEST_OVERDUE: Final = Gauge("budget_bridge_oldest_overdue_seconds", "Age of the oldest overdue export.")
 OVERDUE: Final = Gauge("budget_bridge_budgets_overdue", "Budgets whose export was not acknowledged in time.")
 ON_HOLD: Final = Gauge("budget_bridge_budgets_on_hold", "Budgets that are on hold.")
+RULES_IN_FORCE: Final = Gauge(
+    "budget_bridge_rules_in_force", "Which version of the rules is in force; always 1.", ["id", "digest"]
+)
 
 
 @contextmanager
@@ -100,6 +103,12 @@ def record_lag(lane: int, waiting: int, last: Arrival | None) -> None:
     LAG.labels(str(lane)).set(waiting)
     age = max(time.time() - last.inbox.timestamp_ms / 1000, 0.0) if last and waiting else 0.0
     LAG_SECONDS.labels(str(lane)).set(age)
+
+
+def set_rules_in_force(rules_id: int, digest: str) -> None:
+    """Show which version of the rules is in force, and no other."""
+    RULES_IN_FORCE.clear()
+    RULES_IN_FORCE.labels(str(rules_id), digest[:8]).set(1)
 
 
 def forget_lane(lane: int) -> None:

@@ -1,0 +1,64 @@
+"""Checks INVALID budgets by other rules than those that they failed, without changing anything."""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final, NamedTuple
+
+from contracts.budget_key import BudgetKey
+from contracts.cloudevents.message import Message
+from contracts.cloudevents.reading import read_message
+from contracts.inbound import BudgetLocked
+from contracts.records import Place, Record
+from contracts.topics import SOURCES
+from handlers.budget import Budget
+from handlers.decision import Situation
+from handlers.rules import Rules
+from handlers.validation.check import Valid, check_budget
+from outbox.batch import unpack_headers
+from outbox.database import Connection, tell_outages
+from outbox.queries import QUERIES
+from outbox.store import BUDGETS
+
+_BUDGETS_AT_ONCE: Final = 50
+"""A lock can have a megabyte, so this many are a bearable amount of memory."""
+
+_TOPIC: Final = next(name for name, models in SOURCES.items() if BudgetLocked in models)
+
+
+class CheckedBudget(NamedTuple):
+    """An INVALID budget, and what its current version comes to by the given rules."""
+
+    key: BudgetKey
+    version: int
+    passes: bool | None
+    """``None`` where it cannot be checked, as the bytes of its lock are pruned."""
+
+
+async def check_invalid_budgets(connection: Connection, rules: Rules) -> AsyncIterator[CheckedBudget]:
+    """Check the current version of every INVALID budget by these rules, page by page in the order of their keys.
+
+    Raises:
+        DatabaseDown: Postgres does not answer.
+    """
+    after = BudgetKey(0, 0, 0)
+    while True:
+        async with tell_outages():
+            rows = await connection.fetch(QUERIES["list_invalid_budgets"], *after, _BUDGETS_AT_ONCE)
+        for row in rows:
+            budget = BUDGETS.read(row["state"])
+            after = budget.key
+            if budget.version:
+                yield CheckedBudget(budget.key, budget.version.number, _check(row, budget, rules))
+        if len(rows) < _BUDGETS_AT_ONCE:
+            return
+
+
+def _check(row: Any, budget: Budget, rules: Rules) -> bool | None:
+    if row["origin_topic"] is None or row["pruned"] or budget.since is None:
+        return None
+    place = Place(row["origin_topic"], row["origin_partition"], row["origin_offset"])
+    headers = unpack_headers(row["headers"])
+    record = Record(place, row["origin_timestamp_ms"], row["key"], row["body"], headers)
+    message = read_message(_TOPIC, record)
+    if not isinstance(message, Message) or not isinstance(message.body, BudgetLocked):
+        return None
+    return isinstance(check_budget(message.body, budget, Situation(budget.since, rules, row["job_taken_by"])), Valid)

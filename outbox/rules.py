@@ -1,0 +1,152 @@
+"""Which version of the rules is in force, who applied it, and applying another one for all workers at once.
+
+A lane reads the version in force in each batch transaction and keeps it from changing until that transaction ends. So
+once a version has been applied, nothing that is stored afterwards was decided by an earlier one.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from handlers.rules import Rules
+from outbox.database import Connection, tell_outages, transaction
+from outbox.queries import QUERIES
+from outbox.rules_codec import NewerRulesError, decode_rules, encode_rules
+
+_SHORT_DIGEST: Final = 8
+_CACHED: Final = 4
+
+
+class RulesUnavailable(Exception):  # noqa: N818 - a state of the deployment, not a fault of the program
+    """No version of the rules is in force, or this program cannot read it; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class RulesVersion:
+    """One version of the rules, as it is stored."""
+
+    id: int
+    digest: str
+    """SHA-256 of the stored rules in hexadecimal."""
+    rules: Rules
+
+    def __str__(self) -> str:
+        return name_version(self.id, self.digest)
+
+
+class Application(NamedTuple):
+    """That a version was put in force: which one, by whom, why and when."""
+
+    rules_id: int
+    digest: str
+    applied_by: str
+    why: str
+    at: datetime
+
+    def __str__(self) -> str:
+        return name_version(self.rules_id, self.digest)
+
+
+_cache: Final[dict[tuple[int, str], RulesVersion]] = {}
+"""The latest versions that were read, oldest first. A stored version never changes, so this is never out of date; the
+digest is part of the key, as ids repeat in other databases."""
+
+
+def name_version(rules_id: int, digest: str) -> str:
+    """Name a version for people and logs, such as ``3 (1f2e3d4c)``."""
+    return f"{rules_id} ({digest[:_SHORT_DIGEST]})"
+
+
+async def read_rules_in_force(connection: Connection) -> RulesVersion:
+    """Read the version in force, and keep it in force until the caller's transaction ends.
+
+    Raises:
+        RulesUnavailable: no version is in force, or a newer program wrote it.
+        DatabaseDown: Postgres does not answer.
+    """
+    async with tell_outages():
+        row = await connection.fetchrow(QUERIES["share_rules_in_force"])
+        if row is None or row["rules_id"] is None:
+            message = "no version of the rules is in force: run `budget-bridge rules apply`"
+            raise RulesUnavailable(message)
+        key = row["rules_id"], row["digest"]
+        if key not in _cache:
+            content = await connection.fetchval(QUERIES["read_rules"], row["rules_id"])
+            _remember(RulesVersion(*key, _decode(row["rules_id"], content)))
+    return _cache[key]
+
+
+async def read_version(connection: Connection, rules_id: int) -> Rules | None:
+    """Read one version of the rules; ``None`` where there is none with this id.
+
+    Raises:
+        RulesUnavailable: a newer program wrote it.
+    """
+    async with tell_outages():
+        content = await connection.fetchval(QUERIES["read_rules"], rules_id)
+    return None if content is None else _decode(rules_id, content)
+
+
+async def list_applications(connection: Connection, at_most: int) -> list[Application]:
+    """List which versions were put in force, latest first; the first one is in force now."""
+    async with tell_outages():
+        rows = await connection.fetch(QUERIES["list_rule_applications"], at_most)
+    return [Application(*row) for row in rows]
+
+
+async def count_applications(connection: Connection) -> int:
+    """Count how often a version was put in force."""
+    async with tell_outages():
+        count: int = await connection.fetchval(QUERIES["count_rule_applications"])
+    return count
+
+
+async def find_application(connection: Connection, rules_id: int | None = None) -> Application | None:
+    """Find who applied a version, when and why.
+
+    Args:
+        connection: a session.
+        rules_id: which version; ``None`` is the one in force.
+
+    Returns:
+        Its latest application; ``None`` where it, or any, was never applied.
+    """
+    async with tell_outages():
+        row = await connection.fetchrow(QUERIES["find_rule_application"], rules_id)
+    return None if row is None else Application(*row)
+
+
+@asynccontextmanager
+async def lock_rules(connection: Connection) -> AsyncIterator[None]:
+    """Open a transaction in which the version in force can be replaced: no lane decides anything until it ends.
+
+    Waits for the batch that each lane is storing.
+    """
+    async with tell_outages(), transaction(connection):
+        await connection.execute(QUERIES["lock_rules"])
+        yield
+
+
+async def put_in_force(connection: Connection, rules: Rules, applied_by: str, why: str) -> Application:
+    """Store rules and put them in force, in the caller's transaction; rules that are known keep their id."""
+    encoded = encode_rules(rules)
+    async with tell_outages():
+        rules_id: int = await connection.fetchval(QUERIES["keep_rules"], encoded.digest, encoded.content)
+        at: datetime = await connection.fetchval(QUERIES["put_rules_in_force"], rules_id, applied_by, why)
+    return Application(rules_id, encoded.digest, applied_by, why, at)
+
+
+def _decode(rules_id: int, content: str) -> Rules:
+    try:
+        return decode_rules(content)
+    except NewerRulesError as error:
+        message = f"version {rules_id} of the rules cannot be used: {error}"
+        raise RulesUnavailable(message) from error
+
+
+def _remember(version: RulesVersion) -> None:
+    _cache[version.id, version.digest] = version
+    while len(_cache) > _CACHED:
+        del _cache[next(iter(_cache))]

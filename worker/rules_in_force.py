@@ -1,0 +1,98 @@
+"""Puts the rules of ``RULES_DIR`` in force for all workers, by command or at the first start."""
+
+import os
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from handlers.rules import Rules
+from outbox.database import Connection
+from outbox.deployment import find_held_jobs
+from outbox.rules import Application, RulesUnavailable, find_application, lock_rules, put_in_force, read_version
+from worker.rules_files import check_held_jobs, read_rules
+from worker.settings import ConfigurationError, RulesSettings, read_settings
+
+FIRST_START: Final = "the first version: none was in force"
+
+
+@dataclass(frozen=True, slots=True)
+class RulesFolder:
+    """What ``RULES_DIR`` holds."""
+
+    rules: Rules | None
+    """``None`` where it is not set or has problems."""
+    problems: tuple[str, ...] = ()
+
+
+class Applied(NamedTuple):
+    """The version in force after an application."""
+
+    application: Application
+    is_new: bool
+    """Whether it was put in force now; otherwise the same rules were in force already."""
+
+
+def read_rules_folder() -> RulesFolder:
+    """Read ``RULES_DIR``, which need not be set."""
+    if not os.environ.get("RULES_DIR"):
+        return RulesFolder(None)
+    try:
+        return RulesFolder(read_rules(read_settings(RulesSettings).rules_dir))
+    except ConfigurationError as error:
+        return RulesFolder(None, error.problems)
+
+
+async def apply_rules(connection: Connection, rules: Rules, by: str, why: str) -> Applied:
+    """Put rules in force for all workers, unless the same rules are in force already.
+
+    Raises:
+        ConfigurationError: the rules give away a job in which Spectrum may hold something of a budget.
+        DatabaseDown: Postgres does not answer, or a lane did not end its batch in time.
+    """
+    async with lock_rules(connection):
+        return await _put_in_force(connection, rules, by, why)
+
+
+async def apply_first_rules(connection: Connection, folder: RulesFolder, by: str) -> Applied:
+    """Put the rules of the folder in force where no version is; one that is in force stays.
+
+    Raises:
+        ConfigurationError: no version is in force, and the folder holds none or does not fit.
+        DatabaseDown: Postgres does not answer.
+    """
+    if found := await find_application(connection):
+        return Applied(found, is_new=False)
+    async with lock_rules(connection):
+        # Another worker may have been faster.
+        return await settle_rules(connection, folder, by)
+
+
+async def settle_rules(connection: Connection, folder: RulesFolder, by: str) -> Applied:
+    """Do what ``apply_first_rules`` does, within a transaction of the caller's."""
+    if found := await find_application(connection):
+        return Applied(found, is_new=False)
+    if folder.rules is None:
+        problem = "no version of the rules is in force: set RULES_DIR, or run `budget-bridge rules apply`"
+        raise ConfigurationError(folder.problems or (problem,))
+    return await _put_in_force(connection, folder.rules, by, FIRST_START)
+
+
+async def is_in_force(connection: Connection, rules: Rules) -> bool:
+    """Return whether these rules are in force. By value, as a later version may store the same rules otherwise."""
+    application = await find_application(connection)
+    return application is not None and await _is_same(connection, application, rules)
+
+
+async def _put_in_force(connection: Connection, rules: Rules, by: str, why: str) -> Applied:
+    current = await find_application(connection)
+    if current and await _is_same(connection, current, rules):
+        return Applied(current, is_new=False)
+    if problems := check_held_jobs(rules, await find_held_jobs(connection)):
+        raise ConfigurationError(problems)
+    return Applied(await put_in_force(connection, rules, by, why), is_new=True)
+
+
+async def _is_same(connection: Connection, application: Application, rules: Rules) -> bool:
+    try:
+        return await read_version(connection, application.rules_id) == rules
+    except RulesUnavailable:
+        return False

@@ -21,7 +21,7 @@ async def test_a_bug_holds_one_budget_until_it_is_released(deployment: RunningDe
     await deployment.send(release(key=ITS_KEY))
     await deployment.wait_until_carried()
     printed = await asyncio.to_thread(deployment.command, "status", str(ITS_KEY))
-    assert f"on hold: deciding on it failed; `budget-bridge release {ITS_KEY}` lets it go on" in printed.stdout
+    assert f"on hold: deciding on it failed; `budget-bridge release {ITS_KEY}` releases it" in printed.stdout
     await deployment.stop(worker)
     deployment.start()
     await deployment.send(accept(2, key=ITS_KEY))

@@ -30,7 +30,7 @@ def test_every_column_is_listed_in_its_order() -> None:
     source = Path(rules_files.__file__).read_text()
     tables = {
         found[1]: re.findall(r"^\| `(\w+)` \|", found[2], re.MULTILINE)
-        for found in re.finditer(r"## `(\w+\.csv)`(.*?)(?=\n## |\nSpectrum's keys)", PAGE, re.DOTALL)
+        for found in re.finditer(r"## `(\w+\.csv)`(.*?)(?=\n#+ |\nSpectrum's keys)", PAGE, re.DOTALL)
     }
     assert tables.keys() == set(re.findall(r'"(\w+\.csv)"', source))
     for columns in tables.values():

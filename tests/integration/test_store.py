@@ -18,7 +18,7 @@ from outbox.migrate import SchemaMismatch, check_schema, list_migrations, migrat
 from outbox.rules_codec import encode_rules
 from outbox.store import Position, PositionLost, RulesVersion, read_outbox, store_batch, take_position
 from tests.integration.records import TOPICS, arrive
-from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
+from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, hash_of, lock, reject, release, reset, retrieve
 
 
 @pytest.fixture
@@ -191,9 +191,10 @@ async def test_what_cannot_be_read_is_kept_and_set_aside_untouched(
 async def test_words_of_people_may_hold_anything(
     connection: Connection, position: Position, rules: RulesVersion
 ) -> None:
-    batch = [arrive(0, lock(created_by="a\x00b")), arrive(1, accept(1, "x\x00y")), arrive(2, accept(1, "Ann"))]
-    await store_batch(connection, position, batch, rules, TOPICS)
-    assert await verdicts(connection) == ["applied", "refused", "applied"]
+    late = reject(2, reason="x\x00y")
+    batch = [arrive(0, lock(1, STEEL | {"description": "\x00"})), arrive(1, reject(3, reason="\x00")), arrive(2, late)]
+    await store_batch(connection, position, [*batch, arrive(3, lock(2))], rules, TOPICS)
+    assert await verdicts(connection) == ["applied", "parked", "applied", "applied"]
 
 
 async def test_a_job_passes_from_one_budget_to_another_in_one_batch(
@@ -218,7 +219,8 @@ async def test_a_job_passes_from_one_budget_to_another_in_one_batch(
 
 
 async def test_verdicts_give_way(connection: Connection, position: Position, rules: RulesVersion) -> None:
-    position, _ = await store_batch(connection, position, [arrive(0, accept()), arrive(1, retrieve())], rules, TOPICS)
+    early = [arrive(0, accept(content_hash=hash_of(STEEL))), arrive(1, retrieve())]
+    position, _ = await store_batch(connection, position, early, rules, TOPICS)
     assert await verdicts(connection) == ["parked", "parked"]
     await store_batch(connection, position, [arrive(2, lock())], rules, TOPICS)
     assert await verdicts(connection) == ["applied", "refused", "applied"]
@@ -226,7 +228,7 @@ async def test_verdicts_give_way(connection: Connection, position: Position, rul
 
 async def test_what_is_due_is_found_by_lane(connection: Connection, position: Position, rules: RulesVersion) -> None:
     await store_batch(
-        connection, position, [arrive(0, lock()), arrive(1, accept()), arrive(2, accept(9))], rules, TOPICS
+        connection, position, [arrive(0, lock()), arrive(1, accept()), arrive(2, reject(9))], rules, TOPICS
     )
     await connection.execute(
         "update budgets set acknowledgement_due_at = now() + '1 minute', parked_due_at = now() + '1 minute'"
@@ -258,8 +260,10 @@ async def test_what_is_held_is_taken_up_again_in_order(
     at_once: bool,  # noqa: FBT001
 ) -> None:
     """Also when the release comes in the same batch."""
-    batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, acknowledge("success")), arrive(3, accept(2))]
-    later = [arrive(4, release()), arrive(5, lock(2, STEEL | {"original_amount": "1.00"}))]
+    other = STEEL | {"original_amount": "1.00"}
+    early = accept(2, content_hash=hash_of(other))
+    batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, acknowledge("success")), arrive(3, early)]
+    later = [arrive(4, release()), arrive(5, lock(2, other))]
     if at_once:
         _, decided = await store_batch(
             connection, position, batch + later, rules, TOPICS, Suspects(frozenset({identify(batch[1])}))

@@ -410,9 +410,10 @@ class World:
         for line in self._ever_sent.get((key, job), set()) | set(wanted):
             held = self.spectrum.jobs.get(job, {}).get(line)
             original, revision, description = wanted.get(line, (0, 0, None))
-            stands = (held.original, held.booked_by_bridge) if held else (0, 0)
+            holds_now = (held.original, held.booked_by_bridge) if held else (0, 0)
             require(
-                f"law 4: {key} {line} holds {stands}, not {(original, revision)}", holds=stands == (original, revision)
+                f"law 4: {key} {line} holds {holds_now}, not {(original, revision)}",
+                holds=holds_now == (original, revision),
             )
             if held and description is not None:
                 require(f"law 4: {key} {line} is called {held.description}", holds=held.description == description)

@@ -108,7 +108,7 @@ class BenchDeployment:
         await connection.close()
         rules = self.folder / self.prefix
         rules.mkdir()
-        (rules / "rules.toml").write_text("")
+        (rules / "rules.toml").write_text("[approval]\nrequire_content_hash = false\n")
         jobs = "".join(f"{COMPANY},{project},001,J{project}\n" for project in range(1, self.budgets + 1))
         (rules / "jobs.csv").write_text("company_id,project_id,company_code,job_number\n" + jobs)
         phases = "".join(f"03-3{number:02d},033{number:02d},\n" for number in range(LINES))

@@ -10,26 +10,39 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from contracts.json_text import JsonNumber
+from contracts.text import has_format_character, is_blank
 
 MAX_INT64: Final = 2**63 - 1
 MAX_VERSION: Final = 9_999_999
+MAX_AMOUNT_CHARACTERS: Final = 40
+"""Characters of an amount or quantity; ours, far above any that Spectrum takes, so that adding up stays cheap."""
+
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 """Largest message of the contract; topics and producers are set up for it."""
 
 _DECIMAL: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+_CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
+_MAX_TIME_CHARACTERS: Final = 64
 _SHOWN: Final = 40
 
 
 def describe_value(value: object) -> str:
-    """Render a refused value for a message: short, and on one line."""
-    text = repr(value)
+    """Describe a refused value in an error message: short, on one line, and at little cost whatever the value is."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, JsonNumber):
+        text = value.text
+    else:
+        text = repr(value[: _SHOWN + 1] if isinstance(value, str | bytes) else value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -40,9 +53,10 @@ def read_decimal(value: object) -> Decimal:
     if type(value) is int:
         return Decimal(value)
     text = value.text if type(value) is JsonNumber else value
-    if isinstance(text, str) and _DECIMAL.fullmatch(text):
+    if isinstance(text, str) and len(text) <= MAX_AMOUNT_CHARACTERS and _DECIMAL.fullmatch(text):
         return Decimal(text)
-    message = f'a decimal such as "1250.00" is expected, not {describe_value(value)}'
+    expected = f'a decimal such as "1250.00" of at most {MAX_AMOUNT_CHARACTERS} characters'
+    message = f"{expected} is expected, not {describe_value(value)}"
     raise ValueError(message)
 
 
@@ -60,7 +74,7 @@ def read_time(value: object) -> datetime:
     """Read an RFC 3339 time with its offset, as UTC; digits beyond microseconds are dropped."""
     if isinstance(value, datetime):
         return value
-    if isinstance(value, str) and _TIME.fullmatch(value):
+    if isinstance(value, str) and len(value) <= _MAX_TIME_CHARACTERS and _TIME.fullmatch(value):
         try:
             return datetime.fromisoformat(value.upper()).astimezone(UTC)
         except (ValueError, OverflowError) as error:
@@ -73,6 +87,25 @@ def read_time(value: object) -> datetime:
 def write_time(value: datetime) -> str:
     """Write a time as UTC with ``Z``."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def check_user(user: str) -> str:
+    """Refuse a user that people could not tell from another: with invisible characters, or blank."""
+    if has_format_character(user):
+        message = f"a user without control or format characters is expected, not {describe_value(user)}"
+        raise ValueError(message)
+    if is_blank(user):
+        message = "a user is expected, not a blank"
+        raise ValueError(message)
+    return user
+
+
+def check_currency(value: object) -> str:
+    """Check a currency code's form; which currencies there are is not checked."""
+    if isinstance(value, str) and _CURRENCY.fullmatch(value):
+        return value
+    message = f'a currency of three capital letters such as "USD" is expected, not {describe_value(value)}'
+    raise ValueError(message)
 
 
 def cut_at(limit: int) -> BeforeValidator:
@@ -109,10 +142,16 @@ VersionNumber = Annotated[
 Count = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64), Words("integer from 1")]
 Time = Annotated[datetime, BeforeValidator(read_time), PlainSerializer(write_time), Words("time")]
 Text = Annotated[str, StringConstraints(strict=True)]
-User = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=255), Words("user, text of 1 to 255")]
-Currency = Annotated[
-    str, StringConstraints(strict=True, pattern=r"^[A-Z]{3}\z"), Words("three capital letters (ISO 4217)")
+Hash = Annotated[str, StringConstraints(strict=True, max_length=255)]
+User = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=255),
+    AfterValidator(check_user),
+    Words("user, text of 1 to 255"),
 ]
+"""A person by the name or address that the systems around us share; compared by ``contracts.text.fold_text``."""
+
+Currency = Annotated[str, BeforeValidator(check_currency), Words("three capital letters (ISO 4217)")]
 PeopleText = Annotated[str, StringConstraints(strict=True), cut_at(1000), Words("text, cut at 1,000")]
 """Text for people; longer than 1,000 characters it is cut, never refused."""
 

@@ -4,16 +4,17 @@ Field by field as the published contract names them; what a message means is lef
 """
 
 from decimal import Decimal
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
-from pydantic import StringConstraints
+from pydantic import FailFast, Field, StringConstraints
 
 from contracts.budget_key import BudgetKey
 from contracts.fields import (
     Amount,
     Count,
     Currency,
+    Hash,
     Identifier,
     ItemId,
     PeopleText,
@@ -25,6 +26,9 @@ from contracts.fields import (
     Words,
     cut_at,
 )
+
+MAX_READ_LINES: Final = 50_000
+"""Lines up to which a message is read at all; ours, so that a hostile record is bounded in time and memory."""
 
 
 class Inbound(Value):
@@ -69,8 +73,8 @@ class BudgetLocked(Inbound):
     locked_by: User
     sent_by: User
     locked_at: Time
-    lines: tuple[BudgetLine, ...]
-    """1 to 2,000 are legal."""
+    lines: Annotated[tuple[BudgetLine, ...], Field(max_length=MAX_READ_LINES), FailFast()]
+    """1 to 2,000 are valid; more than 50,000 are unreadable."""
 
 
 class BudgetRetrieved(Inbound):
@@ -92,8 +96,9 @@ class ApprovalDecision(Inbound):
     decided_at: Time
     reason: PeopleText | None = None
     """A rejection without one is refused."""
-    content_hash: Text | None = None
-    """The one from `approval.requested`; when it is given it must match."""
+    content_hash: Hash | None = None
+    """The one from `approval.requested`. It must match if given; an acceptance before the lock always needs it, any
+    other unless the rules say otherwise."""
 
 
 class AcknowledgedLine(Value):
@@ -122,7 +127,7 @@ class ErpAcknowledgement(Inbound):
     acknowledged_at: Time
     erp_reference: PeopleText | None = None
     message: PeopleText | None = None
-    lines: tuple[AcknowledgedLine, ...] = ()
+    lines: Annotated[tuple[AcknowledgedLine, ...], Field(max_length=MAX_READ_LINES), FailFast()] = ()
     """One that the export lacks is passed over; of one named twice the last counts."""
 
 

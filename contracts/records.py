@@ -52,7 +52,7 @@ def digest_record(record: Record | Outgoing) -> bytes:
     digest = hashlib.blake2b(digest_size=16)
     parts = [record.key, record.value]
     for name, value in record.headers:
-        parts += [name.encode(), value]
+        parts += [name.encode("utf-8", "surrogatepass"), value]
     for part in parts:
         digest.update(b"-" if part is None else b"%d:" % len(part) + part)
     return digest.digest()

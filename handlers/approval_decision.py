@@ -5,10 +5,11 @@ from dataclasses import replace
 from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision
 from contracts.outbound import BudgetError
+from contracts.text import is_blank
 from handlers.budget import Budget, Status, Version
 from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.exports import start_export
-from handlers.requests import answer_early_or_late, refuse
+from handlers.requests import answer_superseded, is_early, is_late, park, refuse
 from handlers.returns import return_budget, return_invalid, send_back
 from handlers.rules import fold_user
 from handlers.validation.check import check_acceptance
@@ -16,9 +17,11 @@ from handlers.validation.check import check_acceptance
 
 def decide_approval(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome:
     """Decide on an approval decision."""
-    return answer_early_or_late(step, message, decision, situation) or judge_decision(
-        step, message, decision, situation
-    )
+    if is_early(step.budget, decision):
+        return _refuse_early(step, message, decision, situation) or park(step, message, decision, situation)
+    if is_late(step.budget, decision):
+        return answer_superseded(step, message, decision)
+    return judge_decision(step, message, decision, situation)
 
 
 def judge_decision(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome:
@@ -32,6 +35,27 @@ def judge_decision(step: Step, message: Message, decision: ApprovalDecision, sit
     return _refuse_by_rule(step, message, decision, version, situation) or (
         _accept(step, decision, version, situation) if accepts else _reject(step, decision, version, situation)
     )
+
+
+def _refuse_early(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome | None:
+    """Refuse to park what a stranger decides, and the acceptance of content that nobody has seen."""
+    if refused := _refuse_stranger(step, message, decision, situation):
+        return refused
+    if decision.decision == "accept" and decision.content_hash is None:
+        sentence = (
+            f"Version {decision.budget_version} is not current yet, so its acceptance must name the content_hash that "
+            f"it is for; accept it once its approval is requested."
+        )
+        return refuse(step, message, decision.decided_by, "content_mismatch", sentence)
+    return None
+
+
+def _refuse_stranger(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome | None:
+    by, key = decision.decided_by, step.budget.key
+    if situation.rules.may_approve(by, key.company_id, key.project_id):
+        return None
+    sentence = f"{by} is not among the approvers of project {key.company_id}/{key.project_id} or its company."
+    return refuse(step, message, by, "not_authorised", sentence)
 
 
 def _answer_late(step: Step, message: Message, decision: ApprovalDecision, version: Version) -> Outcome:
@@ -60,19 +84,18 @@ def _answer_late(step: Step, message: Message, decision: ApprovalDecision, versi
 def _refuse_by_rule(
     step: Step, message: Message, decision: ApprovalDecision, version: Version, situation: Situation
 ) -> Outcome | None:
-    rules, by, key = situation.rules, decision.decided_by, step.budget.key
+    rules, by = situation.rules, decision.decided_by
     accepts = decision.decision == "accept"
-    if not rules.may_approve(by, key.company_id, key.project_id):
-        sentence = f"{by} is not among the approvers of project {key.company_id}/{key.project_id} or its company."
-        return refuse(step, message, by, "not_authorised", sentence)
+    if refused := _refuse_stranger(step, message, decision, situation):
+        return refused
     if accepts and rules.four_eyes and fold_user(by) in {fold_user(version.sent_by), fold_user(version.locked_by)}:
         sentence = f"{by} sent or locked version {version.number}; somebody else must accept it."
         return refuse(step, message, by, "same_person", sentence)
-    if not accepts and (decision.reason is None or not decision.reason.strip()):
+    if not accepts and is_blank(decision.reason or ""):
         return refuse(step, message, by, "no_reason", "A rejection needs a reason that the project side can act on.")
     given = decision.content_hash
     if given is not None and given != version.content_hash:
-        sentence = f"The decision is on other content than version {version.number} has; look at it again."
+        sentence = f"The decision is on other content than version {version.number} has; check that version again."
         return refuse(step, message, by, "content_mismatch", sentence)
     if given is None and accepts and rules.require_content_hash:
         sentence = f"The decision does not name the content_hash of version {version.number}, which is required."

@@ -13,6 +13,7 @@ from contracts.budget_key import BudgetKey
 from contracts.fields import PriceMethod
 from contracts.inbound import ApprovalDecision, BudgetLocked, BudgetRetrieved
 from contracts.outbound import BudgetError, FailedLine
+from handlers.ids import name_export
 
 
 class Status(StrEnum):
@@ -171,13 +172,15 @@ class Budget:
     """How many of ``tries`` no longer count; their ids and numbers stay used."""
     synced_version: int | None = None
     on_hold: bool = False
+    version_forgotten: bool = False
+    """The version was reset: it is still shown, but any version, the same too, may be locked next."""
 
     @property
     def newest(self) -> int:
-        """The waiting version if there is one, else the current; 0 where none was ever locked."""
+        """The waiting version if there is one, else the current; 0 if none was locked, or none since a reset."""
         if self.waiting:
             return self.waiting.lock.budget_version
-        return self.version.number if self.version else 0
+        return self.version.number if self.version and not self.version_forgotten else 0
 
     @property
     def spectrum_target(self) -> Target | None:
@@ -196,6 +199,14 @@ class Budget:
         for sent in self.tries[self.tries_before_reset :]:
             if self.version and sent.version == self.version.number:
                 return sent
+        return None
+
+    @property
+    def export_id_of_version(self) -> UUID | None:
+        """The id of the current version's export, if it has one that counts."""
+        for number, sent in enumerate(self.tries, 1):
+            if sent is self.try_of_version:
+                return name_export(self.key, sent.version, number)
         return None
 
 

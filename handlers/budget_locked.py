@@ -24,7 +24,7 @@ def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Sit
     budget = step.budget
     number = lock.budget_version
     digest = digest_content(lock)
-    if budget.version and number == budget.version.number:
+    if budget.version and number == budget.version.number and not budget.version_forgotten:
         return _lock_again(step, lock, digest, budget.version, situation)
     if budget.waiting and number == budget.waiting.lock.budget_version:
         if digest == digest_content(budget.waiting.lock):
@@ -42,7 +42,15 @@ def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situati
     budget = step.budget
     found = check_budget(lock, budget, situation)
     version = _make_version(lock, digest, found)
-    budget = replace(budget, version=version, waiting=None, due_at=None, overdue=False, failed_lines=())
+    budget = replace(
+        budget,
+        version=version,
+        version_forgotten=False,
+        waiting=None,
+        due_at=None,
+        overdue=False,
+        failed_lines=(),
+    )
     if not isinstance(found, Valid):
         returned = return_invalid(budget.key, version, found, situation.at)
         step = step.change(replace(budget, status=Status.INVALID), situation.at, returned)

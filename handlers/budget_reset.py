@@ -27,5 +27,6 @@ def reset_budget(step: Step, message: Message, reset: BudgetReset, situation: Si
         synced_version=None,
         sent=forget_zeros(budget.sent),
         tries_before_reset=len(budget.tries),
+        version_forgotten=True,
     )
     return Outcome(step.change(free, situation.at, returned), Verdict.APPLIED, f"reset by {by}: {reset.reason}")

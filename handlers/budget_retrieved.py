@@ -4,15 +4,17 @@ from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetRetrieved
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
-from handlers.requests import answer_early_or_late, refuse
+from handlers.requests import answer_superseded, is_early, is_late, park, refuse
 from handlers.returns import return_budget, send_back
 
 
 def retrieve_budget(step: Step, message: Message, retrieval: BudgetRetrieved, situation: Situation) -> Outcome:
     """Decide on a retrieval."""
-    return answer_early_or_late(step, message, retrieval, situation) or judge_retrieval(
-        step, message, retrieval, situation
-    )
+    if is_early(step.budget, retrieval):
+        return park(step, message, retrieval, situation)
+    if is_late(step.budget, retrieval):
+        return answer_superseded(step, message, retrieval)
+    return judge_retrieval(step, message, retrieval, situation)
 
 
 def judge_retrieval(step: Step, message: Message, retrieval: BudgetRetrieved, situation: Situation) -> Outcome:

@@ -8,7 +8,6 @@ from typing import Literal, NamedTuple
 from contracts.cloudevents.message import Message
 from contracts.outbound import BudgetStatus, FailedLine, Outbound, StatusName
 from handlers.budget import Budget, ExportTry
-from handlers.ids import name_export
 from handlers.rules import Rules
 
 
@@ -142,7 +141,7 @@ def describe_status(budget: Budget) -> BudgetStatus | None:
         since=budget.since,
         content_hash=shown.content_hash,
         synced_version=shown.synced_version,
-        export_id=name_export(budget.key, shown.sent.version) if shown.sent else None,
+        export_id=budget.export_id_of_version,
         attempt=shown.sent.attempt if shown.sent else None,
         overdue=shown.overdue,
         on_hold=shown.on_hold,

@@ -32,16 +32,11 @@ def acknowledge_export(step: Step, _: Message, answer: ErpAcknowledgement, situa
 
 
 def _find_try(step: Step, answer: ErpAcknowledgement) -> ExportTry | None:
-    if answer.export_id != name_export(step.budget.key, answer.budget_version):
-        return None
-    return next(
-        (
-            sent
-            for sent in step.budget.tries
-            if sent.version == answer.budget_version and answer.attempt <= sent.attempt
-        ),
-        None,
-    )
+    key, version = step.budget.key, answer.budget_version
+    for number, sent in enumerate(step.budget.tries, 1):
+        if sent.version == version and answer.export_id == name_export(key, version, number):
+            return sent if answer.attempt <= sent.attempt else None
+    return None
 
 
 def _take_success(step: Step, export: Export, situation: Situation) -> Outcome:

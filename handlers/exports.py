@@ -15,9 +15,10 @@ def start_export(
 ) -> Step:
     """Export an accepted version: a first export, or a re-sync where Spectrum took an earlier one (row 4)."""
     budget = step.budget
+    number = len(budget.tries) + 1
     export = Export(
-        id=name_export(budget.key, version.number),
-        number=len(budget.tries) + 1,
+        id=name_export(budget.key, version.number, number),
+        number=number,
         version=version.number,
         attempt=1,
         target=proposal.target,

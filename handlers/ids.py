@@ -11,9 +11,12 @@ _EXPORTS: Final = UUID("5f0d7f0e-3f4c-5c5e-9b3e-6d1a2b0c4e71")
 _EFFECTS: Final = UUID("0b6c3a52-8f1d-5f0a-8d57-2c9e41b7a3d6")
 
 
-def name_export(key: BudgetKey, version: int) -> UUID:
-    """Give the id of a version's export; there is one export per version, whatever the attempt."""
-    return uuid5(_EXPORTS, f"{key}/{version}")
+def name_export(key: BudgetKey, version: int, export_number: int) -> UUID:
+    """Give the id of an export, the same for every attempt.
+
+    The number is part of it because a version may come twice: a reset forgets the versions, not the exports.
+    """
+    return uuid5(_EXPORTS, f"{key}/{version}/{export_number}")
 
 
 def name_change(export_number: int) -> str:

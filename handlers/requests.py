@@ -6,7 +6,7 @@ from dataclasses import replace
 from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision, BudgetRetrieved, Requested
 from contracts.outbound import RefusalCode, RequestRefused
-from handlers.budget import Parked
+from handlers.budget import Budget, Parked
 from handlers.decision import Outcome, Resolved, Situation, Step, Verdict
 from handlers.rules import fold_user
 
@@ -65,14 +65,18 @@ def park(step: Step, message: Message, request: Request, situation: Situation) -
     return Outcome(step.change(budget, situation.at), Verdict.PARKED, detail)
 
 
-def answer_early_or_late(step: Step, message: Message, request: Request, situation: Situation) -> Outcome | None:
-    """Answer a request that comes too early or too late for its version; ``None`` if that is the current one."""
-    budget, number = step.budget, request.budget_version
+def is_early(budget: Budget, request: Request) -> bool:
+    """Check whether a request is for a version that may yet become current: not locked so far, or waiting."""
+    number = request.budget_version
     if budget.version and number == budget.version.number:
-        return None
-    if number > budget.newest or (budget.waiting and number == budget.waiting.lock.budget_version):
-        return park(step, message, request, situation)
-    return answer_superseded(step, message, request)
+        return False
+    return number > budget.newest or (budget.waiting is not None and number == budget.waiting.lock.budget_version)
+
+
+def is_late(budget: Budget, request: Request) -> bool:
+    """Check whether a request is for a version that is not current and never will be."""
+    is_current = budget.version is not None and request.budget_version == budget.version.number
+    return not is_current and not is_early(budget, request)
 
 
 def answer_superseded(step: Step, message: Message, request: Request) -> Outcome:
@@ -105,10 +109,15 @@ def answer_superseded_parked(step: Step) -> Step:
     )
 
 
+def _read_decision(request: Request) -> tuple[str, str | None] | None:
+    # On other content it is another decision.
+    return (request.decision, request.content_hash) if isinstance(request, ApprovalDecision) else None
+
+
 def _is_same_request(request: Request, other: Request) -> bool:
     return (
         request.budget_version == other.budget_version
         and request.type == other.type
-        and getattr(request, "decision", None) == getattr(other, "decision", None)
+        and _read_decision(request) == _read_decision(other)
         and fold_user(name_requester(request)) == fold_user(name_requester(other))
     )

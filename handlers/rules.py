@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final, Literal, NamedTuple
 
 from contracts.fields import PriceMethod
+from contracts.text import fold_text
 
 SECTION: Final = "section"
 """The key under which a policy's metadata names its section of ``rules.toml``; maps and approvers have none."""
@@ -41,8 +42,8 @@ class CostType(NamedTuple):
 
 
 def fold_user(user: str) -> str:
-    """Bring a user into the form in which users are compared: without case and surrounding space."""
-    return user.strip().casefold()
+    """Fold a user into the form in which users are compared, so that no second spelling makes a second person."""
+    return fold_text(user)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Rules:
     """Folded users by company and project; no project means the whole company."""
 
     four_eyes: bool = field(default=True, metadata=_APPROVAL)
-    require_content_hash: bool = field(default=False, metadata=_APPROVAL)
+    require_content_hash: bool = field(default=True, metadata=_APPROVAL)
     removed_lines: Literal["zero", "block"] = field(default="zero", metadata=_EXPORT)
     long_descriptions: Literal["reject", "shorten"] = field(default="reject", metadata=_EXPORT)
     quantities: bool = field(default=False, metadata=_EXPORT)
@@ -67,6 +68,6 @@ class Rules:
     parked_limit: int = field(default=20, metadata=_WAITING)
 
     def may_approve(self, user: str, company_id: int, project_id: int) -> bool:
-        """Return whether the user is among the approvers of the project or of its company."""
+        """Check whether the user is among the approvers of the project or of its company."""
         folded = fold_user(user)
         return any(folded in self.approvers.get((company_id, project), frozenset()) for project in (project_id, None))

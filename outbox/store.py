@@ -14,7 +14,6 @@ from contracts.inbox import Arrival
 from contracts.records import Outgoing, Place, Record, digest_record
 from contracts.topics import TopicNames
 from handlers.budget import Budget
-from handlers.ids import name_export
 from outbox.batch import (
     DecidedBatch,
     HistoryEntry,
@@ -301,7 +300,7 @@ def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[
         version.number if version else None,
         budget.since,
         version.content_hash if version else None,
-        name_export(budget.key, sent.version) if sent else None,
+        budget.export_id_of_version,
         sent.attempt if sent else None,
         budget.synced_version,
         budget.waiting.lock.budget_version if budget.waiting else None,

@@ -10,19 +10,24 @@ from pydantic import ValidationError
 
 from contracts.cloudevents.message import Message, Unreadable
 from contracts.cloudevents.trace_context import read_trace
+from contracts.cloudevents.writing import DEADLINES_SOURCE, SOURCE
 from contracts.fields import Identifier, Value, describe_value
 from contracts.inbound import Inbound, InboundMessage
-from contracts.json_text import parse_json
+from contracts.json_text import may_have_more_values, parse_json
 from contracts.records import Record, fold_headers
 from contracts.stubs import read_stub
-from contracts.topics import SOURCES
+from contracts.topics import COMMANDS, SOURCES
 
 MAX_ATTRIBUTE_BYTES: Final = 1000
 """Longest ``id`` and ``source``: together with the project they are a database key, whose limit is 2,704 bytes."""
 
+_OWN_SOURCES: Final = frozenset({SOURCE, DEADLINES_SOURCE})
+
 # CloudEvents 1.0, "Type System": these may not be in a string attribute.
 _FORBIDDEN_IN_ATTRIBUTE: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef]")
 _SHOWN_PROBLEMS: Final = 20
+_MAX_FAST_VALUES: Final = 50_000
+"""Values up to which pydantic's own parser is used, which is four times as fast, but takes up to 500 bytes a value."""
 
 
 class _WrongError(Exception):
@@ -52,7 +57,7 @@ def read_message(topic: str, record: Record) -> Message | Unreadable:
     try:
         attributes, data = _open_event(record)
         model = _find_model(topic, attributes)
-        source, message_id = (_read_attribute(name, attributes.get(name)) for name in ("source", "id"))
+        source, message_id = _read_source(topic, attributes), _read_attribute("id", attributes.get("id"))
         body = cast(
             "InboundMessage", model.model_validate(_parse_object("data", data) if isinstance(data, bytes) else data)
         )
@@ -69,14 +74,16 @@ def read_project(record: Record) -> tuple[int, int] | None:
     It may accept an object that ``read_message`` refuses, or the reverse, so whoever relies on both compares them.
     """
     value = record.value or b""
+    model = _KeysOfEvent if _is_structured(fold_headers(record.headers)) else _Keys
     try:
-        if _is_structured(fold_headers(record.headers)):
-            keys = _KeysOfEvent.model_validate_json(value).data
+        if may_have_more_values(value, _MAX_FAST_VALUES):
+            keys = model.model_validate(parse_json(value))
         else:
-            keys = _Keys.model_validate_json(value)
-    except ValidationError:
+            keys = model.model_validate_json(value)
+    except ValueError:
         return None
-    return keys.company_id, keys.project_id
+    found = keys.data if isinstance(keys, _KeysOfEvent) else keys
+    return found.company_id, found.project_id
 
 
 def _is_structured(headers: dict[str, bytes]) -> bool:
@@ -118,6 +125,13 @@ def _find_model(topic: str, attributes: dict[str, object]) -> type[Inbound]:
             return model
     known = ", ".join(model.type for model in SOURCES[topic])
     raise _WrongError(f"type: {describe_value(kind)} is not known on {topic}; known there: {known}", "unknown_type")
+
+
+def _read_source(topic: str, attributes: dict[str, object]) -> str:
+    source = _read_attribute("source", attributes.get("source"))
+    if source in _OWN_SOURCES and topic != COMMANDS:
+        raise _WrongError(f"source: {source} is the bridge itself, which sends nothing to {topic}")
+    return source
 
 
 def _read_attribute(name: str, value: object) -> str:

@@ -11,6 +11,9 @@ from contracts.records import Headers
 SOURCE: Final = "budget-bridge"
 """``ce_source`` of every message that the bridge sends."""
 
+DEADLINES_SOURCE: Final = f"{SOURCE}/deadlines"
+"""``ce_source`` of the bridge's own timers, which write to ``bridge.commands``."""
+
 
 def write_headers(message: Outbound, message_id: UUID, at: datetime, trace: Headers) -> Headers:
     """Write the headers of a message that the bridge sends, with the trace of the message that caused it."""

@@ -6,19 +6,21 @@ from typing import Final
 
 from contracts.inbound import BudgetLine, BudgetLocked
 from handlers.validation.errors import Problem, shorten_value
-from handlers.validation.limits import MAX_ORIGINAL, MAX_REVISION
+from handlers.validation.limits import MAX_LINES, MAX_ORIGINAL, MAX_REVISION
 
-# Amounts come in with more digits than the usual context keeps; it would round at 28.
+# Amounts have up to 40 characters; the usual context would round at 28 digits.
 EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
 _CENT: Final = Decimal("0.01")
 
 
 def check_total(lock: BudgetLocked) -> Iterator[Problem]:
-    """Check that the total has at most two decimals and is the sum of the lines."""
+    """Check that the total has at most two decimals and is the sum of the lines, if there are not too many of them."""
     total = lock.total_amount
     if not _has_two_decimals(total):
         yield _report_decimals("total_amount", total)
+    if len(lock.lines) > MAX_LINES:
+        return
     added = add_up(lock.lines)
     if added != total:
         message = f"The total is {shorten_value(total)}, but the lines add up to {shorten_value(added)}."

@@ -1,15 +1,13 @@
 """Descriptions: in Spectrum they belong to the phase, and all its cost types share one."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from contracts.inbound import BudgetLine
+from contracts.text import has_control_character, is_blank
 from handlers.rules import Phase, Rules
 from handlers.validation.errors import Problem
 from handlers.validation.limits import MAX_DESCRIPTION
-
-CONTROL_CHARACTER: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _SHOWN_CANDIDATES: Final = 3
 
@@ -26,9 +24,9 @@ def collect_descriptions(lines: tuple[BudgetLine, ...], rules: Rules) -> Candida
         if phase is None:
             continue
         found = by_line.setdefault(phase.phase_code, {})
-        if line.description and not line.description.isspace():
+        if not is_blank(line.description):
             found[line.description] = None
-        if phase.description:
+        if phase.description and not is_blank(phase.description):
             by_map.setdefault(phase.phase_code, {})[phase.description] = None
     return by_line | by_map
 
@@ -36,7 +34,7 @@ def collect_descriptions(lines: tuple[BudgetLine, ...], rules: Rules) -> Candida
 def choose_description(line: BudgetLine, phase: Phase, candidates: Candidates) -> str:
     """Choose a line's description: its own or its map row's if it counts, else the first of the phase's."""
     counting = candidates[phase.phase_code]
-    own = phase.description or line.description
+    own = phase.description if phase.description and not is_blank(phase.description) else line.description
     return own if own in counting else min(counting, default="")
 
 
@@ -52,11 +50,14 @@ def check_phase(phase_code: str, candidates: Candidates) -> Iterator[Problem]:
 
 
 def check_description(description: str, rules: Rules) -> Iterator[Problem]:
-    """Check a description's length, unless the rules have it shortened, and its characters."""
+    """Check a description's length and characters; where the rules have it shortened, that something is left."""
     if len(description) > MAX_DESCRIPTION and rules.long_descriptions == "reject":
         message = f"{description!r} has {len(description)} characters; Spectrum takes {MAX_DESCRIPTION}."
         yield Problem("description", "too_long", message)
-    if CONTROL_CHARACTER.search(description):
+    if not is_blank(description) and is_blank(shorten_description(description)):
+        message = f"Nothing of {description!r} can be seen in its first {MAX_DESCRIPTION} characters."
+        yield Problem("description", "description_missing", message)
+    if has_control_character(description):
         yield Problem("description", "forbidden_character", f"{description!r} has a control character.")
 
 

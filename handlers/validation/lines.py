@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from contracts.inbound import BudgetLine
 from contracts.outbound import BudgetError, Notice
+from contracts.text import is_blank
 from handlers.budget import SpectrumLine
 from handlers.rules import CostType, Phase, Rules
 from handlers.validation.amounts import check_amounts, count_hundredths
@@ -85,7 +86,7 @@ def _check_target(
 
 def _check_figures(line: BudgetLine, rules: Rules) -> Iterator[Problem]:
     yield from check_amounts(line)
-    if line.sub_job and not line.sub_job.isspace():
+    if line.sub_job and not is_blank(line.sub_job):
         message = f"Sub job {shorten_value(line.sub_job)}: the Spectrum connector takes none."
         yield Problem("sub_job", "sub_job", message)
     if rules.quantities:

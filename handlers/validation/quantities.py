@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from contracts.inbound import BudgetLine
+from contracts.text import has_control_character, is_blank
 from handlers.validation.amounts import check_amount
-from handlers.validation.descriptions import CONTROL_CHARACTER
 from handlers.validation.errors import Problem, shorten_value
 from handlers.validation.limits import MAX_QUANTITY, MAX_UNIT
 
@@ -17,11 +17,11 @@ def check_quantity(line: BudgetLine) -> Iterator[Problem]:
     if len(unit) > MAX_UNIT:
         message = f"{shorten_value(unit)} is longer than the {MAX_UNIT} characters that Spectrum takes."
         yield Problem("unit_of_measure", "too_long", message)
-    if CONTROL_CHARACTER.search(unit):
+    if has_control_character(unit):
         message = f"{shorten_value(repr(unit))} has a control character."
         yield Problem("unit_of_measure", "forbidden_character", message)
 
 
 def read_unit(line: BudgetLine) -> str | None:
     """Read a line's unit; a blank one is none, because to Spectrum a blank means "unchanged"."""
-    return line.unit_of_measure if line.unit_of_measure and not line.unit_of_measure.isspace() else None
+    return None if is_blank(line.unit_of_measure or "") else line.unit_of_measure

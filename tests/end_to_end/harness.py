@@ -18,16 +18,21 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from contracts.budget_key import BudgetKey
 from contracts.cloudevents.writing import write_attributes
-from contracts.inbound import Inbound
+from contracts.inbound import ApprovalDecision, BudgetLocked, Inbound
 from contracts.records import Headers, Outgoing, Place, Record
 from contracts.topics import OUTPUTS, SOURCES, TopicNames
+from handlers.budget import Budget
+from handlers.decision import Situation
+from handlers.validation.check import Valid, check_budget
 from worker.deployment import Deployment
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.producer import Appender
 from worker.reconcile.findings import Findings
 from worker.reconcile.reconcile import reconcile
+from worker.rules_files import read_rules
 
 PATIENCE_SECONDS = 60.0
 RULES: dict[str, str] = {
@@ -54,6 +59,7 @@ class Bridge:
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     """What the environment of this deployment has besides."""
+    _locks: dict[tuple[BudgetKey, int], BudgetLocked] = field(default_factory=dict)
     _places: set[tuple[Place, int]] = field(default_factory=set)
     is_sound: bool = True
     """Whether nothing was planted by hand that a reconciliation must find."""
@@ -169,10 +175,19 @@ class Bridge:
         await self.appender.close(2.0)
 
     async def send(self, *bodies: Inbound, message_id: str | None = None) -> None:
-        for body in bodies:
+        self._locks |= {(body.key, body.budget_version): body for body in bodies if isinstance(body, BudgetLocked)}
+        for body in map(self.complete, bodies):
             await self.send_raw(
                 self.find_topic(body), json.dumps(body.model_dump(mode="json")).encode(), self.head(body, message_id)
             )
+
+    def complete(self, body: Inbound) -> Inbound:
+        """An acceptance as people send it: with the hash of what they accept, if that was sent before."""
+        lock = self._locks.get((body.key, body.budget_version))
+        if not lock or not isinstance(body, ApprovalDecision) or body.decision != "accept" or body.content_hash:
+            return body
+        found = check_budget(lock, Budget(body.key), Situation(lock.locked_at, read_rules(self.folder / "rules")))
+        return body.model_copy(update={"content_hash": found.content_hash}) if isinstance(found, Valid) else body
 
     @staticmethod
     def find_topic(body: Inbound) -> str:

@@ -178,7 +178,7 @@ async def test_the_largest_budget_and_an_invalid_one(bridge: Bridge) -> None:
 async def test_deadlines_become_messages(bridge: Bridge) -> None:
     bridge.write_rules(rules_toml='[export]\nacknowledgement_deadline = "2s"\n[waiting]\nparked_expiry = "1s"\n')
     bridge.start()
-    await bridge.send(accept(5))
+    await bridge.send(reject(5))
     refused = await bridge.wait_for("request.refused.v1", code="expired")
     assert refused["budget_version"] == 5
     await bridge.send(lock())

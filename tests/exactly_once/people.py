@@ -90,7 +90,8 @@ class People:
         match dict(record.headers).get("ce_type"):
             case b"approval.requested.v1":
                 refuses = _chance(cause, 12) and self.locked[key] == version
-                return self._write(reject(version, key=key) if refuses else accept(version, key=key), cause)
+                accepted = accept(version, key=key, content_hash=data["content_hash"])
+                return self._write(reject(version, key=key) if refuses else accepted, cause)
             case b"spectrum.export.v1" | b"spectrum.resync.v1":
                 return self._answer(record, data, cause)
             case b"budget.status.v1":

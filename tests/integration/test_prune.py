@@ -131,7 +131,7 @@ async def test_what_people_said_stays(connection: Connection, position: Position
 async def test_what_is_to_be_decided_stays(connection: Connection, position: Position) -> None:
     parked, waits = KEYS[:2]
     changed = lock(2, STEEL | {"original_amount": "1"}, key=waits)
-    bodies: list[InboundMessage] = [accept(2, key=parked), lock(1, key=waits), accept(1, key=waits), changed]
+    bodies: list[InboundMessage] = [reject(2, key=parked), lock(1, key=waits), accept(1, key=waits), changed]
     position, _ = await store_batch(connection, position, arrive_all(bodies), TOPICS)
     verdicts = await connection.fetch("select verdict from history order by inbox_offset")
     assert [row[0] for row in verdicts] == ["parked", "applied", "applied", "waiting"]

@@ -105,7 +105,7 @@ async def test_a_budget_says_what_to_search_in_spectrum(connection: Connection, 
         "company_code": "001",
         "job_number": "J90071",
         "currency": "USD",
-        "export_id": str(name_export(KEY, 1)),
+        "export_id": str(name_export(KEY, 1, 1)),
         "change_reference": "B0000001",
         "version": 1,
         "attempt": 1,
@@ -113,7 +113,7 @@ async def test_a_budget_says_what_to_search_in_spectrum(connection: Connection, 
     }
     console, out = print_to_text()
     print_budget(record, {}, console)
-    for shown in ("company 001, job J90071", "B0000001", str(name_export(KEY, 1)), "BE-7/[x]", "accepted by ann"):
+    for shown in ("company 001, job J90071", "B0000001", str(name_export(KEY, 1, 1)), "BE-7/[x]", "accepted by ann"):
         assert shown in out.getvalue()
     assert await read_verdict(connection, KEY, "test", "m1") == ("applied", record.history[1].detail)
     assert await read_verdict(connection, KEY, "test", "m99") is None

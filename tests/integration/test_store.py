@@ -18,7 +18,7 @@ from outbox.migrate import SchemaMismatch, check_schema, list_migrations, migrat
 from outbox.rules import put_in_force
 from outbox.store import Position, PositionLost, read_outbox, store_batch, take_position
 from tests.integration.records import TOPICS, arrive
-from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
+from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, hash_of, lock, reject, release, reset, retrieve
 
 
 async def count(connection: Connection, table: str) -> int:
@@ -174,9 +174,10 @@ async def test_what_cannot_be_read_is_kept_and_set_aside_untouched(connection: C
 
 
 async def test_words_of_people_may_hold_anything(connection: Connection, position: Position) -> None:
-    batch = [arrive(0, lock(created_by="a\x00b")), arrive(1, accept(1, "x\x00y")), arrive(2, accept(1, "Ann"))]
-    await store_batch(connection, position, batch, TOPICS)
-    assert await verdicts(connection) == ["applied", "refused", "applied"]
+    late = reject(2, reason="x\x00y")
+    batch = [arrive(0, lock(1, STEEL | {"description": "\x00"})), arrive(1, reject(3, reason="\x00")), arrive(2, late)]
+    await store_batch(connection, position, [*batch, arrive(3, lock(2))], TOPICS)
+    assert await verdicts(connection) == ["applied", "parked", "applied", "applied"]
 
 
 async def test_a_job_passes_from_one_budget_to_another_in_one_batch(connection: Connection, position: Position) -> None:
@@ -199,14 +200,15 @@ async def test_a_job_passes_from_one_budget_to_another_in_one_batch(connection: 
 
 
 async def test_verdicts_give_way(connection: Connection, position: Position) -> None:
-    position, _ = await store_batch(connection, position, [arrive(0, accept()), arrive(1, retrieve())], TOPICS)
+    early = [arrive(0, accept(content_hash=hash_of(STEEL))), arrive(1, retrieve())]
+    position, _ = await store_batch(connection, position, early, TOPICS)
     assert await verdicts(connection) == ["parked", "parked"]
     await store_batch(connection, position, [arrive(2, lock())], TOPICS)
     assert await verdicts(connection) == ["applied", "refused", "applied"]
 
 
 async def test_what_is_due_is_found_by_lane(connection: Connection, position: Position) -> None:
-    await store_batch(connection, position, [arrive(0, lock()), arrive(1, accept()), arrive(2, accept(9))], TOPICS)
+    await store_batch(connection, position, [arrive(0, lock()), arrive(1, accept()), arrive(2, reject(9))], TOPICS)
     await connection.execute(
         "update budgets set acknowledgement_due_at = now() + '1 minute', parked_due_at = now() + '1 minute'"
     )
@@ -234,8 +236,10 @@ async def test_what_is_held_is_taken_up_again_in_order(
     at_once: bool,  # noqa: FBT001
 ) -> None:
     """Also when the release comes in the same batch."""
-    batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, acknowledge("success")), arrive(3, accept(2))]
-    later = [arrive(4, release()), arrive(5, lock(2, STEEL | {"original_amount": "1.00"}))]
+    other = STEEL | {"original_amount": "1.00"}
+    early = accept(2, content_hash=hash_of(other))
+    batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, acknowledge("success")), arrive(3, early)]
+    later = [arrive(4, release()), arrive(5, lock(2, other))]
     if at_once:
         _, decided = await store_batch(
             connection, position, batch + later, TOPICS, Suspects(frozenset({identify(batch[1])}))

@@ -36,10 +36,12 @@ from demo.spectrum import (
     write_acknowledgement,
 )
 from handlers.budget import Budget, Status
+from handlers.budget_locked import digest_content
 from handlers.decide import decide
 from handlers.decision import DeadLetter, Outcome, Situation
 from handlers.rules import CostType, Phase, Rules
 from handlers.rules import Job as RulesJob
+from handlers.validation.check import Valid, check_budget
 
 PROJECT: Final = (4211, 90071)
 PHASES: Final = ("P1", "P2", "P3")
@@ -55,7 +57,7 @@ class LawBrokenError(AssertionError):
     """One of the five laws does not hold."""
 
 
-def hold(what: str, *, holds: bool) -> None:
+def require(what: str, *, holds: bool) -> None:
     """Check a law."""
     if not holds:
         raise LawBrokenError(what)
@@ -84,13 +86,16 @@ class World:
     log: list[str] = field(default_factory=list)
     _seen: set[str] = field(default_factory=set)
     _mail: list[tuple[str, InboundMessage, str]] = field(default_factory=list)
-    _sent_messages: list[tuple[InboundMessage, str]] = field(default_factory=list)
+    _delivered: list[tuple[InboundMessage, str]] = field(default_factory=list)
     _orders: dict[BudgetKey, list[ReceivedExport]] = field(default_factory=dict)
     _working: tuple[ReceivedExport, Generator[LineKey, None, ApplyResult]] | None = None
     _void: dict[BudgetKey, int] = field(default_factory=dict)
-    _locks: dict[tuple[BudgetKey, int], BudgetLocked] = field(default_factory=dict)
+    _locks: dict[tuple[BudgetKey, int], list[BudgetLocked]] = field(default_factory=dict)
+    """Every content that a version was locked with: more than one only after a reset."""
+    _accepted: set[tuple[BudgetKey, int, str | None]] = field(default_factory=set)
+    _resets: Counter[BudgetKey] = field(default_factory=Counter)
     _inflight: dict[BudgetKey, Inflight] = field(default_factory=dict)
-    _exports: dict[tuple[BudgetKey, int], str] = field(default_factory=dict)
+    _exports: dict[tuple[BudgetKey, int, int], str] = field(default_factory=dict)
     _sequence: dict[BudgetKey, int] = field(default_factory=dict)
     _ever_sent: dict[tuple[BudgetKey, SpectrumJob], set[LineKey]] = field(default_factory=dict)
     _ids: int = 0
@@ -131,19 +136,23 @@ class World:
 
     def _post(self, body: InboundMessage, message_id: str | None = None, first: str = "") -> None:
         self._ids += 1
+        if isinstance(body, ApprovalDecision) and body.decision == "accept":
+            self._accepted.add((body.key, body.budget_version, body.content_hash))
         self._mail.append((message_id or f"m{self._ids}", body, first))
 
     def _lock(self) -> None:
         key, budget = self._pick()
         known = [number for (owner, number) in self._locks if owner == key]
-        version = max(known, default=0) + self.chance.choice([1, 1, 1, 2])
-        if known and self.chance.random() < 0.2:
-            self._post(self._locks[key, self.chance.choice(known)])
+        newest = max(known, default=0)
+        version = newest + self.chance.choice([1, 1, 1, 2])
+        if known and budget.version_forgotten and self.chance.random() < 0.5:
+            version = self.chance.choice(known)
+            self.counts["versions locked again after a reset"] += 1
+        elif known and self.chance.random() < 0.2:
+            self._post(self.chance.choice(self._locks[key, self.chance.choice(known)]))
             return
-        before = self._locks.get((key, max(known, default=0)))
-        self._locks[key, version] = self._write_lock(key, version, self._draw_lines(before))
-        self._post(self._locks[key, version])
-        del budget
+        before = self._locks[key, newest][-1] if known else None
+        self._post(self._write_lock(key, version, self._draw_lines(before)))
 
     def _draw_lines(self, before: BudgetLocked | None) -> list[dict[str, Any]]:
         if before and self.chance.random() < 0.15:
@@ -165,7 +174,7 @@ class World:
 
     def _write_lock(self, key: BudgetKey, version: int, lines: list[dict[str, Any]]) -> BudgetLocked:
         cents = sum(read_cents(line["original_amount"]) + read_cents(line["revision_amount"]) for line in lines)
-        return BudgetLocked.model_validate(
+        lock = BudgetLocked.model_validate(
             {
                 **key._asdict(),
                 "budget_version": version,
@@ -178,6 +187,19 @@ class World:
                 "lines": lines,
             }
         )
+        self._locks.setdefault((key, version), []).append(lock)
+        return lock
+
+    def _find_hash(self, key: BudgetKey, version: int) -> str | None:
+        """The hash that an approver sends: of the version as it is shown or as it may come, none, or a wrong one."""
+        if self.chance.random() < 0.15:
+            return self.chance.choice([None, "other"])
+        current = self.budgets[key].version
+        if current and current.number == version:
+            return current.content_hash
+        locks = self._locks.get((key, version))
+        found = check_budget(locks[-1], Budget(key), Situation(self.now, self.rules)) if locks else None
+        return found.content_hash if isinstance(found, Valid) else None
 
     def _decide(self) -> None:
         key, budget = self._pick()
@@ -193,6 +215,7 @@ class World:
             decided_by=self.chance.choice(USERS),
             decided_at=self.now,
             reason=None if accepts else "no",
+            content_hash=self._find_hash(key, version) if accepts else None,
         )
         self._post(decision)
 
@@ -233,8 +256,8 @@ class World:
         self.deliver(message_id, body, first)
         if self.chance.random() < 0.1:
             self._mail.append((message_id, body, first))  # the same again
-        if self.chance.random() < 0.1 and self._sent_messages:
-            body, verdict = self.chance.choice(self._sent_messages[-20:])
+        if self.chance.random() < 0.1 and self._delivered:
+            body, verdict = self.chance.choice(self._delivered[-20:])
             self._post(body, first=verdict)  # sent again under another id
 
     # The bridge
@@ -248,7 +271,7 @@ class World:
         self._seen.add(message_id)
         key = BudgetKey(body.company_id, body.project_id, body.budget_id)
         others = [other for other, budget in self.budgets.items() if other != key and budget.claims_job]
-        hold("one budget of a project claims its job", holds=len(others) <= 1)
+        require("one budget of a project claims its job", holds=len(others) <= 1)
         taken_by = others[0].budget_id if others else None
         before = self.budgets[key]
         outcome = decide(before, Message("law", message_id, body, ()), Situation(self.now, self.rules, taken_by))
@@ -258,20 +281,20 @@ class World:
         if isinstance(body, BudgetReset) and outcome.verdict.value == "applied":
             self._do_operators_duty(key, before)
         if isinstance(body, ErpAcknowledgement):
-            self._note_answer(key, body)
+            self._record_answer(key, body)
         exported = [send for send in outcome.step.sends if isinstance(send, SpectrumExport)]
         if first == "exported" or (first and not isinstance(body, ApprovalDecision)):
-            hold("law 2: what is sent again exports nothing", holds=not exported or isinstance(body, ExportRetry))
+            require("law 2: what is sent again exports nothing", holds=not exported or isinstance(body, ExportRetry))
         for send in outcome.step.sends:
             if isinstance(send, SpectrumExport):
                 self._take_export(key, send)
             elif isinstance(send, BudgetStatus):
-                hold("statuses have no gap", holds=send.sequence == self._sequence.get(key, 0) + 1)
+                require("statuses have no gap", holds=send.sequence == self._sequence.get(key, 0) + 1)
                 self._sequence[key] = send.sequence
             elif isinstance(send, DeadLetter):
                 self.counts["dead letters"] += 1
         if not isinstance(body, BudgetReset | ExportRetry | DeadlinePassed):
-            self._sent_messages.append((body, "exported" if exported else outcome.verdict.value))
+            self._delivered.append((body, "exported" if exported else outcome.verdict.value))
         self.check()
         return outcome
 
@@ -279,23 +302,29 @@ class World:
         self.counts["resyncs" if export.type == "spectrum.resync.v1" else "exports"] += 1
         inflight = self._inflight.get(key)
         if inflight and inflight.version != export.budget_version:
-            hold("law 1: one export of a budget in flight", holds=inflight.answered)
+            require("law 1: one export of a budget in flight", holds=inflight.answered)
         self._inflight[key] = Inflight(export.budget_version, export.attempt)
+        was_accepted = (key, export.budget_version, export.content_hash) in self._accepted
+        require("what is exported was accepted by its hash", holds=was_accepted)
         content = export.model_copy(update={"attempt": 0}).model_dump_json()
-        same = self._exports.setdefault((key, export.budget_version), content) == content
-        hold("law 1: never two different exports for one version", holds=same)
+        same = self._exports.setdefault((key, export.budget_version, self._resets[key]), content) == content
+        require("law 1: never two different exports for one version", holds=same)
         order = read_export(export.model_dump(mode="json"), self.now)
         self._orders.setdefault(key, []).append(order)
         self._ever_sent.setdefault((key, order.job), set()).update(line.key for line in order.lines)
 
-    def _note_answer(self, key: BudgetKey, answer: ErpAcknowledgement) -> None:
+    def _record_answer(self, key: BudgetKey, answer: ErpAcknowledgement) -> None:
         inflight = self._inflight.get(key)
         if inflight and inflight.version == answer.budget_version:
             last = answer.status in {"partial", "failed"} and answer.attempt == inflight.attempt
             inflight.answered |= answer.status == "success" or last
 
     def _do_operators_duty(self, key: BudgetKey, before: Budget) -> None:
-        """The ERP side applies nothing more of this budget's earlier exports, and what it holds there is cleared."""
+        """The ERP side applies nothing more of this budget's earlier exports, and what it holds is cleared."""
+        self._resets[key] += 1
+        # After a reset a version can be sent again, so a repeat from before it counts as a message of its own.
+        self._delivered = [(body, verdict) for body, verdict in self._delivered if body.key != key]
+        self._mail = [(name, body, "" if body.key == key else first) for name, body, first in self._mail]
         self._void[key] = len(before.tries)
         self._inflight.pop(key, None)
         if self._working and self._working[0].budget == key:
@@ -370,23 +399,24 @@ class World:
             if budget.status is Status.SYNCED and budget.version and budget.spectrum_target:
                 self.counts["synced moments checked"] += 1
                 job = SpectrumJob(*budget.spectrum_target[:2])
-                self._compare(key, job, expect(self._locks[key, budget.version.number]))
+                locks, digest = self._locks[key, budget.version.number], budget.version.digest
+                self._compare(key, job, expect(next(lock for lock in locks if digest_content(lock) == digest)))
         for lines in self.spectrum.jobs.values():
             for held in lines.values():
                 others = {name: amount for name, amount in held.revisions.items() if not name.startswith("B")}
-                hold("what others booked stays", holds=others in ({}, {"CR-77": OTHERS_BOOKING}))
+                require("what others booked stays", holds=others in ({}, {"CR-77": OTHERS_BOOKING}))
 
     def _compare(self, key: BudgetKey, job: SpectrumJob, wanted: Expected) -> None:
         for line in self._ever_sent.get((key, job), set()) | set(wanted):
             held = self.spectrum.jobs.get(job, {}).get(line)
             original, revision, description = wanted.get(line, (0, 0, None))
             holds_now = (held.original, held.booked_by_bridge) if held else (0, 0)
-            hold(
+            require(
                 f"law 4: {key} {line} holds {holds_now}, not {(original, revision)}",
                 holds=holds_now == (original, revision),
             )
             if held and description is not None:
-                hold(f"law 4: {key} {line} is called {held.description}", holds=held.description == description)
+                require(f"law 4: {key} {line} is called {held.description}", holds=held.description == description)
 
     # Laws 3 and 5
 
@@ -398,7 +428,7 @@ class World:
         for key in self.budgets:
             for other, budget in self.budgets.items():
                 if other != key and budget.claims_job:
-                    self._give_free(other)
+                    self._release_job(other)
             self._sync(key)
 
     def _settle(self) -> None:
@@ -422,7 +452,7 @@ class World:
         while self._mail or self._working or any(self._orders.values()):
             self._settle()
 
-    def _send(self, body: InboundMessage) -> None:
+    def _deliver_and_settle(self, body: InboundMessage) -> None:
         self._ids += 1
         self.deliver(f"d{self._ids}", body)
         self._settle_all()
@@ -434,25 +464,27 @@ class World:
             if budget.status is not Status.EXPORTING or budget.version is None:
                 return
             fields = {**key._asdict(), "budget_version": budget.version.number}
-            self._send(DeadlinePassed(**fields, deadline="acknowledgement", due_at=self.now + timedelta(days=9)))
-            self._send(ExportRetry(**fields, requested_by="olga", reason="no answer"))
-        hold("law 5: an export comes to its end", holds=False)
+            self._deliver_and_settle(
+                DeadlinePassed(**fields, deadline="acknowledgement", due_at=self.now + timedelta(days=9))
+            )
+            self._deliver_and_settle(ExportRetry(**fields, requested_by="olga", reason="no answer"))
+        require("law 5: an export comes to its end", holds=False)
 
-    def _give_free(self, key: BudgetKey) -> None:
+    def _release_job(self, key: BudgetKey) -> None:
         self._finish_export(key)
         version = self.budgets[key].version
-        hold("a budget that claims a job has a version", holds=version is not None)
+        require("a budget that claims a job has a version", holds=version is not None)
         if version:
             fields = {**key._asdict(), "budget_version": version.number}
-            self._send(BudgetReset(**fields, requested_by="olga", reason="checked in Spectrum"))
-        hold("a reset gives the job free", holds=not self.budgets[key].claims_job)
+            self._deliver_and_settle(BudgetReset(**fields, requested_by="olga", reason="looked"))
+        require("a reset gives the job free", holds=not self.budgets[key].claims_job)
 
     def _sync(self, key: BudgetKey) -> None:
         self._finish_export(key)
         budget = self.budgets[key]
         held = budget.spectrum_target
         if held and held[:2] != self.rules.jobs[PROJECT]:
-            self._give_free(key)
+            self._release_job(key)
         version = (
             max((number for owner, number in self._locks if owner == key), default=0) + 50
         )  # for which nothing is parked
@@ -464,17 +496,22 @@ class World:
             "original_amount": "77.77",
             "revision_amount": "0.01",
         }
-        self._locks[key, version] = self._write_lock(key, version, [line])
-        self._locks[key, version] = self._locks[key, version].model_copy(update={"sent_by": "sam"})
-        self._send(self._locks[key, version])
+        self._deliver_and_settle(self._write_lock(key, version, [line]).model_copy(update={"sent_by": "sam"}))
+        current = self.budgets[key].version
         decision = ApprovalDecision(
-            **key._asdict(), budget_version=version, decision="accept", decided_by="ann", decided_at=self.now
+            **key._asdict(),
+            budget_version=version,
+            decision="accept",
+            decided_by="ann",
+            decided_at=self.now,
+            content_hash=current.content_hash if current else None,
         )
-        self._send(decision)
+        self._accepted.add((key, version, decision.content_hash))
+        self._deliver_and_settle(decision)
         self._finish_export(key)
         budget = self.budgets[key]
         reached = budget.status is Status.SYNCED and budget.synced_version == version
-        hold(f"laws 3 and 5: {key} comes to SYNCED at {version}, not {budget.status}", holds=reached)
+        require(f"laws 3 and 5: {key} comes to SYNCED at {version}, not {budget.status}", holds=reached)
         self.check()
 
 

@@ -1,4 +1,4 @@
-"""What the unit tests are made of: messages, rules and one budget whose story can be told step by step."""
+"""What the unit tests are made of: messages, rules and one budget whose scenario can be told step by step."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -27,6 +27,7 @@ from handlers.decision import DeadLetter, Outcome, Situation, Step
 from handlers.ids import name_export
 from handlers.rules import CostType, Job, Phase, Rules
 from handlers.validation.amounts import EXACT
+from handlers.validation.check import Valid, check_budget
 
 KEY = BudgetKey(4211, 90071, 55210)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -41,6 +42,7 @@ RULES = Rules(
     },
     cost_types={kind: CostType(kind, "T") for kind in "LMSE"} | {"LAB": CostType("L", "T")},
     approvers={KEY[:2]: frozenset({"ann"}), (KEY.company_id, None): frozenset({"bob"})},
+    require_content_hash=False,
 )
 STEEL = {
     "budget_line_item_id": 1,
@@ -59,6 +61,13 @@ CONCRETE = {
 }
 
 Line = dict[str, Any]
+
+
+def hash_of(*lines: Line, **rules: Any) -> str:
+    """The ``content_hash`` of a lock of these lines, or of one line of steel."""
+    found = check_budget(lock(1, *lines), Budget(KEY), Situation(NOON, replace(RULES, **rules)))
+    assert isinstance(found, Valid)
+    return found.content_hash
 
 
 def add_up(lines: Iterable[Line]) -> str:
@@ -115,14 +124,14 @@ def retrieve(version: int = 1, by: str = "mia") -> BudgetRetrieved:
 
 
 def acknowledge(
-    status: str, version: int = 1, attempt: int = 1, key: BudgetKey = KEY, **fields: Any
+    status: str, version: int = 1, attempt: int = 1, key: BudgetKey = KEY, number: int | None = None, **fields: Any
 ) -> ErpAcknowledgement:
-    """Spectrum's answer to an attempt."""
+    """Spectrum's answer to an attempt; the export's number is its version, unless it is given."""
     return ErpAcknowledgement.model_validate(
         {
             **key._asdict(),
             "budget_version": version,
-            "export_id": str(name_export(key, version)),
+            "export_id": str(name_export(key, version, number or version)),
             "attempt": attempt,
             "status": status,
             "acknowledged_at": "2026-11-24T11:00:00Z",
@@ -153,7 +162,7 @@ def pass_deadline(deadline: str, due_at: datetime, version: int = 1) -> Deadline
 
 
 @dataclass
-class Story:
+class Scenario:
     """One budget, told message by message; remembers what the last one came to."""
 
     rules: Rules = RULES
@@ -169,7 +178,7 @@ class Story:
         self.budget = Budget(self.key)
         self.last = Outcome(Step(self.budget), None, "")  # type: ignore[arg-type]
 
-    def tell(self, *bodies: InboundMessage) -> "Story":
+    def send(self, *bodies: InboundMessage) -> "Scenario":
         """Tell messages one after another, a minute apart."""
         for body in bodies:
             self.now += timedelta(minutes=1)
@@ -179,7 +188,7 @@ class Story:
             self.sent.extend(send for send in self.last.step.sends if not isinstance(send, DeadLetter))
         return self
 
-    def ruled(self, **changes: Any) -> "Story":
+    def with_rules(self, **changes: Any) -> "Scenario":
         """Change the rules."""
         self.rules = replace(self.rules, **changes)
         return self
@@ -207,9 +216,9 @@ class Story:
         return code
 
 
-def bring_to(status: Status | None, **rules: Any) -> Story:
+def bring_to(status: Status | None, **rules: Any) -> Scenario:
     """Bring a new budget's version 1 to a status by the shortest way."""
-    story = Story().ruled(**rules)
+    scenario = Scenario().with_rules(**rules)
     ways: dict[Status | None, tuple[InboundMessage, ...]] = {
         None: (),
         Status.INVALID: (lock(1, STEEL | {"cost_code": "??"}),),
@@ -219,6 +228,6 @@ def bring_to(status: Status | None, **rules: Any) -> Story:
         Status.EXPORT_FAILED: (lock(), accept(), acknowledge("failed")),
         Status.SYNCED: (lock(), accept(), acknowledge("success")),
     }
-    story.tell(*ways[status])
-    assert story.status is status
-    return story
+    scenario.send(*ways[status])
+    assert scenario.status is status
+    return scenario

@@ -146,21 +146,22 @@ def test_what_is_wrong_with_the_data_and_where(changes: dict[str, Any], where: s
     assert refuse(structured("budget.locked.v1", lock(**changes))).startswith(f"unreadable: {where}")
 
 
-def test_many_problems_are_told_but_not_without_end() -> None:
-    said = refuse(binary("budget.locked.v1", lock(lines=[{}] * 500)))
-    assert "data.lines.0.cost_code: Field required" in said
-    assert "more" in said
-    assert len(said) < 5000
+def test_many_problems_are_reported_up_to_the_first_line() -> None:
+    detail = refuse(binary("budget.locked.v1", {"lines": [{}] * 500}))
+    assert "data.company_id: Field required" in detail
+    assert "data.lines.0.cost_code: Field required" in detail
+    assert "data.lines.1" not in detail
+    assert len(detail) < 1500
 
 
 def test_numbers_are_read_exactly() -> None:
-    data = json.dumps(lock()).replace('"1190250.50"', "1190250.500000000000000000000000000001").encode()
+    data = json.dumps(lock()).replace('"1190250.50"', "1190250.50000000000000000000000000000001").encode()
     message = read_message(BUDGETS, binary("budget.locked.v1", data))
     assert isinstance(message, Message)
     assert isinstance(message.body, BudgetLocked)
-    assert message.body.total_amount == Decimal("1190250.500000000000000000000000000001")
+    assert message.body.total_amount == Decimal("1190250.50000000000000000000000000000001")
     assert read_lock(total_amount=12).total_amount == 12
-    assert read_lock(total_amount=10**40).total_amount == 10**40
+    assert read_lock(total_amount=10**39).total_amount == 10**39
 
 
 def test_reading_is_tolerant() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from contracts.cloudevents.writing import write_attributes
-from contracts.inbound import InboundMessage
+from contracts.inbound import DeadlinePassed, InboundMessage
 from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record
 from contracts.topics import SOURCES, TopicNames
@@ -24,6 +24,7 @@ from tests.unit.builders import (
     STEEL,
     accept,
     acknowledge,
+    hash_of,
     lock,
     pass_deadline,
     reject,
@@ -42,6 +43,7 @@ FAILED_LINE: Final = {
     "error_description": "closed",
     "error_column": "Cost_Type",
 }
+TRACE: Final = (("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), ("tracestate", b"a=1"))
 HISTORIES: Final[dict[str, tuple[InboundMessage | bytes, ...]]] = {
     "export_and_resync": (
         lock(1, STEEL, CONCRETE),
@@ -76,7 +78,7 @@ HISTORIES: Final[dict[str, tuple[InboundMessage | bytes, ...]]] = {
     "early_and_waiting": (
         retrieve(2),
         lock(),
-        accept(2),
+        accept(2, content_hash=hash_of(CONCRETE)),
         accept(),
         lock(2, CONCRETE),
         acknowledge("success"),
@@ -86,13 +88,14 @@ HISTORIES: Final[dict[str, tuple[InboundMessage | bytes, ...]]] = {
 
 
 def carry(bodies: Iterable[InboundMessage | bytes]) -> Iterator[Arrival]:
-    """Carry messages through the inbox, a minute apart."""
+    """Carry messages through the inbox, a minute apart; a timer speaks when its time has come."""
     for offset, body in enumerate(bodies):
         kind = "budget.locked.v1" if isinstance(body, bytes) else body.type
         topic = next(name for name, models in SOURCES.items() if kind in {model.type for model in models})
         value = body if isinstance(body, bytes) else body.model_dump_json().encode()
-        headers: Headers = (*write_attributes(kind, "test", f"m{offset}"), ("tracestate", b"a=1"))
-        at = int((NOON + timedelta(minutes=offset)).timestamp() * 1000)
+        headers: Headers = (*write_attributes(kind, "test", f"m{offset}"), *TRACE)
+        time = NOON + timedelta(minutes=offset)
+        at = int((body.due_at if isinstance(body, DeadlinePassed) else time).timestamp() * 1000)
         copy = copy_to_inbox(Record(Place(TOPICS.full(topic), 3, offset), at, b"k", value, headers), TOPICS.inbox)
         inbox = Record(Place(copy.topic, 0, offset), at + 5, copy.key, copy.value, copy.headers)
         yield open_arrival(inbox, TOPICS)

@@ -19,7 +19,7 @@ RULES = Rules(
     cost_types={"S": CostType("S", "T")},
     approvers={(4211, None): frozenset({"ann", "bob"}), (4211, 2): frozenset({"eve"})},
     four_eyes=False,
-    require_content_hash=True,
+    require_content_hash=False,
     removed_lines="block",
     long_descriptions="shorten",
     quantities=True,
@@ -30,7 +30,7 @@ RULES = Rules(
 OLDEST = """{"acknowledgement_deadline": 1800.0, "approvers": [[4211, null, ["ann", "bob"]], [4211, 2, ["eve"]]],
 "cost_types": [["S", "S", "T"]], "four_eyes": false, "jobs": [[4211, 1, "001", "J1"], [4211, 2, "001", "J2"]],
 "long_descriptions": "shorten", "parked_expiry": 1.0, "parked_limit": 3, "phases": [["a", "1", "Concrete"],
-["b", "2", null]], "quantities": true, "removed_lines": "block", "require_content_hash": true}"""
+["b", "2", null]], "quantities": true, "removed_lines": "block", "require_content_hash": false}"""
 """How the first version wrote them: whatever is written later, this must stay readable."""
 
 
@@ -84,7 +84,7 @@ def test_the_same_rules_have_the_same_digest_in_any_order() -> None:
 def test_every_policy_is_read_from_its_section(tmp_path: Path) -> None:
     values = {
         "four_eyes": "false",
-        "require_content_hash": "true",
+        "require_content_hash": "false",
         "removed_lines": '"block"',
         "long_descriptions": '"shorten"',
         "quantities": "true",

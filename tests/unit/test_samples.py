@@ -18,11 +18,15 @@ from contracts.topics import OUTPUTS, SOURCES
 from handlers.budget import Budget
 from handlers.decide import decide
 from handlers.decision import DeadLetter, Situation
+from handlers.ids import name_export
 from worker.rules_files import read_rules
 
 INBOUND = {model.type: model for models in SOURCES.values() for model in models}
 OUTBOUND = [model.type for models in OUTPUTS.values() for model in models]
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
+KEY = BudgetKey(4211, 90071, 55210)
+SECOND_HASH = load_sample("approval.requested.v1")["content_hash"]
+LATE_REJECTION = {"decision": "reject", "reason": "a correction comes", "content_hash": SECOND_HASH}
 
 
 def read(kind: str, **changes: Any) -> InboundMessage:
@@ -35,7 +39,7 @@ def play() -> dict[str, dict[str, Any]]:
     rules = read_rules(Path(str(files("demo") / "rules")))
     first = load_sample("budget.locked.v1")
     second = [first["lines"][0] | {"original_amount": "50000.00"}, *first["lines"][2:]]
-    budget = Budget(BudgetKey(4211, 90071, 55210))
+    budget = Budget(KEY)
     sent: dict[str, dict[str, Any]] = {}
     for number, body in enumerate(
         [
@@ -43,10 +47,10 @@ def play() -> dict[str, dict[str, Any]]:
             read("approval.decision.v1"),
             read("erp.acknowledgement.v1", status="success", lines=[]),
             read("budget.locked.v1", budget_version=2, lines=second, total_amount="877250.50"),
-            read("approval.decision.v1", budget_version=2),
+            read("approval.decision.v1", budget_version=2, content_hash=SECOND_HASH),
             read("approval.decision.v1", budget_version=2, decision="reject", reason="too late"),
-            read("erp.acknowledgement.v1", budget_version=2, export_id="29da30c1-45bc-5036-836c-072ed4dd3948"),
-            read("approval.decision.v1", budget_version=2, decision="reject", reason="a correction comes"),
+            read("erp.acknowledgement.v1", budget_version=2, export_id=str(name_export(KEY, 2, 2))),
+            read("approval.decision.v1", budget_version=2, **LATE_REJECTION),
         ]
     ):
         outcome = decide(budget, Message("sample", str(number), body, ()), Situation(AT, rules))

@@ -35,11 +35,11 @@ STATUS = "budget.status.v1"
 
 @pytest.mark.parametrize("before", TAKES_UP)
 def test_row_1_a_newer_valid_version_waits_for_approval(before: Status | None) -> None:
-    story = bring_to(before).tell(lock(2, OTHER))
-    assert story.status is Status.PENDING_APPROVAL
-    assert story.verdict == "applied"
-    assert story.types == ["approval.requested.v1", STATUS]
-    request = story.find("approval.requested.v1")
+    scenario = bring_to(before).send(lock(2, OTHER))
+    assert scenario.status is Status.PENDING_APPROVAL
+    assert scenario.verdict == "applied"
+    assert scenario.types == ["approval.requested.v1", STATUS]
+    request = scenario.find("approval.requested.v1")
     assert request.kind == ("resync" if before is Status.SYNCED else "export")
     assert request.base_version == (1 if before is Status.SYNCED else None)
     assert request.total_amount == 100
@@ -47,129 +47,129 @@ def test_row_1_a_newer_valid_version_waits_for_approval(before: Status | None) -
 
 @pytest.mark.parametrize("before", TAKES_UP)
 def test_row_2_a_newer_version_that_is_not_valid_goes_back(before: Status | None) -> None:
-    story = bring_to(before).tell(lock(2, OTHER | {"cost_type": "?"}, total_amount="7"))
-    assert story.status is Status.INVALID
-    assert story.verdict == "applied"
-    assert story.types == ["budget.returned.v1", STATUS]
-    returned = story.find("budget.returned.v1")
+    scenario = bring_to(before).send(lock(2, OTHER | {"cost_type": "?"}, total_amount="7"))
+    assert scenario.status is Status.INVALID
+    assert scenario.verdict == "applied"
+    assert scenario.types == ["budget.returned.v1", STATUS]
+    returned = scenario.find("budget.returned.v1")
     assert returned.cause == "invalid"
     assert {error.code for error in returned.errors} == {"unmapped_cost_type", "total_mismatch"}
-    assert story.find(STATUS).content_hash is None
+    assert scenario.find(STATUS).content_hash is None
 
 
 def test_row_3_the_same_content_again_is_synced_without_an_export() -> None:
-    story = bring_to(Status.SYNCED).tell(lock(2, STEEL | {"budget_line_item_id": 9}))
-    assert story.status is Status.SYNCED
-    assert story.types == [STATUS]
-    shown = story.find(STATUS)
+    scenario = bring_to(Status.SYNCED).send(lock(2, STEEL | {"budget_line_item_id": 9}))
+    assert scenario.status is Status.SYNCED
+    assert scenario.types == [STATUS]
+    shown = scenario.find(STATUS)
     assert (shown.budget_version, shown.synced_version) == (2, 2)
     assert shown.export_id is None
-    assert story.budget.base
-    assert story.budget.base.version == 1
+    assert scenario.budget.base
+    assert scenario.budget.base.version == 1
 
 
 def test_row_4_an_acceptance_exports() -> None:
-    story = bring_to(Status.PENDING_APPROVAL).tell(accept())
-    assert story.status is Status.EXPORTING
-    assert story.types == ["spectrum.export.v1", STATUS]
-    export = story.find("spectrum.export.v1")
+    scenario = bring_to(Status.PENDING_APPROVAL).send(accept())
+    assert scenario.status is Status.EXPORTING
+    assert scenario.types == ["spectrum.export.v1", STATUS]
+    export = scenario.find("spectrum.export.v1")
     assert (export.export_number, export.attempt, export.change_reference) == (1, 1, "B0000001")
     assert (export.approved_by, export.base_export_id) == ("ann", None)
 
 
 def test_row_4_an_acceptance_after_a_success_is_a_resync() -> None:
-    story = bring_to(Status.SYNCED).tell(lock(2, OTHER), accept(2))
-    assert story.types == ["spectrum.resync.v1", STATUS]
-    assert story.find("spectrum.resync.v1").base_version == 1
+    scenario = bring_to(Status.SYNCED).send(lock(2, OTHER), accept(2))
+    assert scenario.types == ["spectrum.resync.v1", STATUS]
+    assert scenario.find("spectrum.resync.v1").base_version == 1
 
 
 def test_row_4_a_budget_that_only_failed_is_still_a_first_export() -> None:
-    story = bring_to(Status.EXPORT_FAILED).tell(lock(2, OTHER), accept(2))
-    assert story.types == ["spectrum.export.v1", STATUS]
-    assert story.find("spectrum.export.v1").export_number == 2
+    scenario = bring_to(Status.EXPORT_FAILED).send(lock(2, OTHER), accept(2))
+    assert scenario.types == ["spectrum.export.v1", STATUS]
+    assert scenario.find("spectrum.export.v1").export_number == 2
 
 
 @pytest.mark.parametrize("jobs", [{}, {(4211, 90071): Job("001", "other")}])
 def test_row_5_an_acceptance_for_another_job_goes_back(jobs: dict[tuple[int, int], object]) -> None:
-    story = bring_to(Status.PENDING_APPROVAL).ruled(jobs=jobs).tell(accept())
-    assert story.status is Status.INVALID
-    assert story.verdict == "applied"
-    assert story.types == ["budget.returned.v1", STATUS]
-    [error] = story.find("budget.returned.v1").errors
+    scenario = bring_to(Status.PENDING_APPROVAL).with_rules(jobs=jobs).send(accept())
+    assert scenario.status is Status.INVALID
+    assert scenario.verdict == "applied"
+    assert scenario.types == ["budget.returned.v1", STATUS]
+    [error] = scenario.find("budget.returned.v1").errors
     assert error.code == "job_changed"
     assert "budget-bridge reset 4211/90071/55210" in error.message
 
 
 def test_row_5_an_acceptance_that_would_remove_a_line_goes_back() -> None:
     painting = STEEL | {"budget_line_item_id": 3, "cost_code": "09-900", "description": "Painting"}
-    story = bring_to(Status.SYNCED).tell(lock(2, painting)).ruled(removed_lines="block").tell(accept(2))
-    assert story.status is Status.INVALID
-    assert [error.code for error in story.find("budget.returned.v1").errors] == ["removed_line"]
+    scenario = bring_to(Status.SYNCED).send(lock(2, painting)).with_rules(removed_lines="block").send(accept(2))
+    assert scenario.status is Status.INVALID
+    assert [error.code for error in scenario.find("budget.returned.v1").errors] == ["removed_line"]
 
 
 def test_row_6_a_rejection_returns() -> None:
-    story = bring_to(Status.PENDING_APPROVAL).tell(reject(reason="too high"))
-    assert story.status is Status.RETURNED
-    assert story.types == ["budget.returned.v1", STATUS]
-    returned = story.find("budget.returned.v1")
+    scenario = bring_to(Status.PENDING_APPROVAL).send(reject(reason="too high"))
+    assert scenario.status is Status.RETURNED
+    assert scenario.types == ["budget.returned.v1", STATUS]
+    returned = scenario.find("budget.returned.v1")
     assert (returned.cause, returned.reason, returned.returned_by) == ("rejected", "too high", "ann")
     assert returned.notify == ("carla", "sam")
 
 
 def test_row_7_a_retrieval_returns() -> None:
-    story = bring_to(Status.PENDING_APPROVAL).tell(retrieve())
-    assert story.status is Status.RETURNED
-    assert story.types == ["budget.returned.v1", STATUS]
-    returned = story.find("budget.returned.v1")
+    scenario = bring_to(Status.PENDING_APPROVAL).send(retrieve())
+    assert scenario.status is Status.RETURNED
+    assert scenario.types == ["budget.returned.v1", STATUS]
+    returned = scenario.find("budget.returned.v1")
     assert (returned.cause, returned.reason, returned.returned_by) == ("retrieved", None, "mia")
 
 
 @pytest.mark.parametrize("before", [Status.EXPORTING, Status.EXPORT_FAILED])
 def test_row_8_a_success_syncs(before: Status) -> None:
-    story = bring_to(before).tell(acknowledge("success"))
-    assert story.status is Status.SYNCED
-    assert story.types == [STATUS]
-    assert story.find(STATUS).synced_version == 1
-    assert story.find(STATUS).failed_lines == ()
+    scenario = bring_to(before).send(acknowledge("success"))
+    assert scenario.status is Status.SYNCED
+    assert scenario.types == [STATUS]
+    assert scenario.find(STATUS).synced_version == 1
+    assert scenario.find(STATUS).failed_lines == ()
 
 
 def test_row_8_a_success_of_an_earlier_attempt_counts() -> None:
-    story = bring_to(Status.EXPORT_FAILED).tell(retry(), acknowledge("success", attempt=1))
-    assert story.status is Status.SYNCED
+    scenario = bring_to(Status.EXPORT_FAILED).send(retry(), acknowledge("success", attempt=1))
+    assert scenario.status is Status.SYNCED
 
 
 @pytest.mark.parametrize("answer", ["partial", "failed"])
 def test_row_9_a_failure_keeps_the_failing_lines(answer: str) -> None:
     refused = {"phase_code": "05120", "cost_type": "S", "status": "failed", "error_code": "E9"}
     other = {"phase_code": "none", "cost_type": "S", "status": "failed"}
-    story = bring_to(Status.EXPORTING).tell(acknowledge(answer, lines=[refused, other]))
-    assert story.status is Status.EXPORT_FAILED
-    assert story.types == [STATUS]
-    [line] = story.find(STATUS).failed_lines
+    scenario = bring_to(Status.EXPORTING).send(acknowledge(answer, lines=[refused, other]))
+    assert scenario.status is Status.EXPORT_FAILED
+    assert scenario.types == [STATUS]
+    [line] = scenario.find(STATUS).failed_lines
     assert (line.phase_code, line.error_code) == ("05120", "E")
 
 
 def test_row_10_a_passed_deadline_makes_it_overdue() -> None:
-    story = bring_to(Status.EXPORTING)
-    due = story.budget.due_at
-    assert due == story.now + RULES.acknowledgement_deadline
-    story.tell(pass_deadline("acknowledgement", due))
-    assert story.status is Status.EXPORTING
-    assert story.types == [STATUS]
-    assert story.find(STATUS).overdue
+    scenario = bring_to(Status.EXPORTING)
+    due = scenario.budget.due_at
+    assert due == scenario.now + RULES.acknowledgement_deadline
+    scenario.send(pass_deadline("acknowledgement", due))
+    assert scenario.status is Status.EXPORTING
+    assert scenario.types == [STATUS]
+    assert scenario.find(STATUS).overdue
 
 
 @pytest.mark.parametrize("overdue", [False, True])
 def test_row_11_a_retry_sends_the_same_again(*, overdue: bool) -> None:
-    story = bring_to(Status.EXPORTING if overdue else Status.EXPORT_FAILED)
+    scenario = bring_to(Status.EXPORTING if overdue else Status.EXPORT_FAILED)
     if overdue:
-        story.tell(pass_deadline("acknowledgement", NOON + timedelta(days=1)))
-    story.tell(retry())
-    assert story.status is Status.EXPORTING
-    assert story.types == ["spectrum.export.v1", STATUS]
-    first, second = (sent for sent in story.sent if sent.type == "spectrum.export.v1")
+        scenario.send(pass_deadline("acknowledgement", NOON + timedelta(days=1)))
+    scenario.send(retry())
+    assert scenario.status is Status.EXPORTING
+    assert scenario.types == ["spectrum.export.v1", STATUS]
+    first, second = (sent for sent in scenario.sent if sent.type == "spectrum.export.v1")
     assert second == first.model_copy(update={"attempt": 2})
-    assert not story.find(STATUS).overdue
+    assert not scenario.find(STATUS).overdue
 
 
 def test_row_12_a_rejection_of_a_failed_export_returns_with_spectrums_words() -> None:
@@ -181,10 +181,10 @@ def test_row_12_a_rejection_of_a_failed_export_returns_with_spectrums_words() ->
         "error_description": "closed",
         "error_column": "Cost_Type",
     }
-    story = bring_to(Status.EXPORTING).tell(acknowledge("partial", lines=[refused]), reject())
-    assert story.status is Status.RETURNED
-    assert story.types == ["budget.returned.v1", STATUS]
-    returned = story.find("budget.returned.v1")
+    scenario = bring_to(Status.EXPORTING).send(acknowledge("partial", lines=[refused]), reject())
+    assert scenario.status is Status.RETURNED
+    assert scenario.types == ["budget.returned.v1", STATUS]
+    returned = scenario.find("budget.returned.v1")
     assert returned.cause == "export_failed"
     [error] = returned.errors
     assert tuple(error.model_dump().values()) == (1, "Cost_Type", "E", "closed")
@@ -195,16 +195,16 @@ def test_row_12_a_rejection_of_a_failed_export_returns_with_spectrums_words() ->
     [("success", Status.SYNCED), ("failed", Status.EXPORT_FAILED), ("partial", Status.EXPORT_FAILED)],
 )
 def test_row_13_a_version_behind_an_export_waits_and_is_taken_up(answer: str, then: Status) -> None:
-    story = bring_to(Status.EXPORTING).tell(lock(2, OTHER))
-    assert (story.status, story.verdict, story.types) == (Status.EXPORTING, "waiting", [STATUS])
-    assert story.find(STATUS).waiting_version == 2
-    story.tell(acknowledge(answer))
-    assert story.status is Status.PENDING_APPROVAL
-    assert story.types == [STATUS, "approval.requested.v1", STATUS]
-    first, second = (sent for sent in story.sent[-3:] if sent.type == STATUS)
+    scenario = bring_to(Status.EXPORTING).send(lock(2, OTHER))
+    assert (scenario.status, scenario.verdict, scenario.types) == (Status.EXPORTING, "waiting", [STATUS])
+    assert scenario.find(STATUS).waiting_version == 2
+    scenario.send(acknowledge(answer))
+    assert scenario.status is Status.PENDING_APPROVAL
+    assert scenario.types == [STATUS, "approval.requested.v1", STATUS]
+    first, second = (sent for sent in scenario.sent[-3:] if sent.type == STATUS)
     assert (first.status, first.budget_version) == (then.value, 1)  # type: ignore[attr-defined]
     assert (second.status, second.budget_version) == ("PENDING_APPROVAL", 2)  # type: ignore[attr-defined]
-    assert [(done.id, done.verdict) for done in story.last.step.resolved] == [("m2", "applied")]
+    assert [(done.id, done.verdict) for done in scenario.last.step.resolved] == [("m2", "applied")]
 
 
 @pytest.mark.parametrize(
@@ -212,17 +212,17 @@ def test_row_13_a_version_behind_an_export_waits_and_is_taken_up(answer: str, th
     [Status.INVALID, Status.PENDING_APPROVAL, Status.RETURNED, Status.EXPORT_FAILED, Status.SYNCED],
 )
 def test_row_14_a_reset_gives_the_job_free(before: Status) -> None:
-    story = bring_to(before).tell(reset())
-    assert story.status is Status.RETURNED
-    assert story.types[0] == "budget.returned.v1"
-    assert story.find("budget.returned.v1").cause == "reset"
-    assert not story.budget.claims_job
-    story.tell(lock(2, OTHER), accept(2))
-    export = story.find("spectrum.export.v1")
+    scenario = bring_to(before).send(reset())
+    assert scenario.status is Status.RETURNED
+    assert scenario.types[0] == "budget.returned.v1"
+    assert scenario.find("budget.returned.v1").cause == "reset"
+    assert not scenario.budget.claims_job
+    scenario.send(lock(2, OTHER), accept(2))
+    export = scenario.find("spectrum.export.v1")
     assert export.base_version is None
     assert export.export_number == (2 if before in {Status.EXPORT_FAILED, Status.SYNCED} else 1)
 
 
 def test_row_14_not_while_exporting() -> None:
-    story = bring_to(Status.EXPORTING).tell(reset())
-    assert (story.status, story.refusal) == (Status.EXPORTING, "already_exported")
+    scenario = bring_to(Status.EXPORTING).send(reset())
+    assert (scenario.status, scenario.refusal) == (Status.EXPORTING, "already_exported")

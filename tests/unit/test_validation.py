@@ -8,18 +8,18 @@ from contracts.budget_key import BudgetKey
 from contracts.outbound import BudgetError
 from handlers.budget import Status
 from handlers.rules import Job, Phase
-from tests.unit.builders import CONCRETE, KEY, STEEL, Line, Story, accept, acknowledge, bring_to, lock
+from tests.unit.builders import CONCRETE, KEY, STEEL, Line, Scenario, accept, acknowledge, bring_to, lock
 
 
-def find_errors(*lines: Line, story: Story | None = None, **fields: Any) -> list[BudgetError]:
-    story = (story or Story()).tell(lock(7, *lines, **fields))
-    if story.status is Status.PENDING_APPROVAL:
+def find_errors(*lines: Line, scenario: Scenario | None = None, **fields: Any) -> list[BudgetError]:
+    scenario = (scenario or Scenario()).send(lock(7, *lines, **fields))
+    if scenario.status is Status.PENDING_APPROVAL:
         return []
-    return list(story.find("budget.returned.v1").errors)
+    return list(scenario.find("budget.returned.v1").errors)
 
 
-def find_codes(*lines: Line, story: Story | None = None, **fields: Any) -> list[str | None]:
-    return [error.code for error in find_errors(*lines, story=story, **fields)]
+def find_codes(*lines: Line, scenario: Scenario | None = None, **fields: Any) -> list[str | None]:
+    return [error.code for error in find_errors(*lines, scenario=scenario, **fields)]
 
 
 def many(count: int) -> list[Line]:
@@ -45,13 +45,13 @@ def test_no_lines() -> None:
 @pytest.mark.parametrize(("count", "codes"), [(2000, []), (2001, ["too_many_lines"])])
 def test_too_many_lines(count: int, codes: list[str]) -> None:
     lines = many(count)
-    assert find_codes(*lines, story=Story().ruled(**RULES_MANY)) == codes
+    assert find_codes(*lines, scenario=Scenario().with_rules(**RULES_MANY)) == codes
 
 
 def test_unmapped() -> None:
     assert find_codes(STEEL | {"cost_code": "x"}) == ["unmapped_cost_code"]
     assert find_codes(STEEL | {"cost_type": "x"}) == ["unmapped_cost_type"]
-    assert find_codes(STEEL, story=Story().ruled(jobs={})) == ["unmapped_project"]
+    assert find_codes(STEEL, scenario=Scenario().with_rules(jobs={})) == ["unmapped_project"]
 
 
 @pytest.mark.parametrize(("sub_job", "codes"), [(None, []), ("", []), (" ", []), ("1", ["sub_job"])])
@@ -72,12 +72,12 @@ def test_descriptions_belong_to_the_phase() -> None:
     labour = CONCRETE | {"budget_line_item_id": 3, "cost_type": "L"}
     assert find_codes(STEEL | {"description": " "}) == ["description_missing"]
     assert find_codes(CONCRETE, labour | {"description": "Formwork"}) == ["description_conflict"] * 2
-    story = Story().tell(lock(1, CONCRETE, labour | {"description": ""}))
-    assert {line.description for line in story.find("approval.requested.v1").lines} == {"Concrete"}
-    story = Story().tell(
+    scenario = Scenario().send(lock(1, CONCRETE, labour | {"description": ""}))
+    assert {line.description for line in scenario.find("approval.requested.v1").lines} == {"Concrete"}
+    scenario = Scenario().send(
         lock(1, STEEL | {"cost_code": "01-500", "description": "\x00 anything, and far too long a text"})
     )
-    assert [line.description for line in story.find("approval.requested.v1").lines] == ["General conditions"]
+    assert [line.description for line in scenario.find("approval.requested.v1").lines] == ["General conditions"]
 
 
 @pytest.mark.parametrize(("length", "codes"), [(25, []), (26, ["too_long"])])
@@ -96,8 +96,8 @@ def test_too_long(length: int, codes: list[str]) -> None:
     ],
 )
 def test_shortened_at_a_word(description: str, sent: str) -> None:
-    story = Story().ruled(long_descriptions="shorten").tell(lock(1, STEEL | {"description": description}))
-    request = story.find("approval.requested.v1")
+    scenario = Scenario().with_rules(long_descriptions="shorten").send(lock(1, STEEL | {"description": description}))
+    request = scenario.find("approval.requested.v1")
     assert [line.description for line in request.lines] == [sent]
     [notice] = request.notices
     assert (notice.budget_line_item_id, notice.code) == (1, "description_shortened")
@@ -109,13 +109,13 @@ def test_forbidden_character(character: str) -> None:
     assert find_codes(STEEL | {"description": f"a{character}b"}) == ["forbidden_character"]
     unit = STEEL | {"unit_of_measure": character + "M"}
     assert find_codes(unit) == []
-    assert find_codes(unit, story=Story().ruled(quantities=True)) == ["forbidden_character"]
+    assert find_codes(unit, scenario=Scenario().with_rules(quantities=True)) == ["forbidden_character"]
 
 
 @pytest.mark.parametrize("field", ["original_amount", "revision_amount"])
 @pytest.mark.parametrize(
     ("amount", "codes"),
-    [("1.100", []), ("1.10000000000000000000000000000000000", []), ("1.001", ["too_many_decimals"])],
+    [("1.100", []), ("1.1000000000000000000000000000000", []), ("1.001", ["too_many_decimals"])],
 )
 def test_too_many_decimals(field: str, amount: str, codes: list[str]) -> None:
     found = find_codes(STEEL | {field: amount})
@@ -129,13 +129,13 @@ def test_too_many_decimals(field: str, amount: str, codes: list[str]) -> None:
         ("original_amount", "99999999.99", "100000000.00"),
         ("revision_amount", "9999999999.99", "10000000000.00"),
         ("quantity", "9999999.99", "10000000.00"),
-        ("original_amount", "1.00", "1" + "0" * 200),
+        ("original_amount", "1.00", "1" + "0" * 38),
     ],
 )
 @pytest.mark.parametrize("sign", ["", "-"])
 def test_amount_out_of_range(field: str, limit: str, beyond: str, sign: str) -> None:
-    assert find_codes(STEEL | {field: sign + limit}, story=Story().ruled(quantities=True)) == []
-    found = find_errors(STEEL | {field: sign + beyond}, story=Story().ruled(quantities=True))
+    assert find_codes(STEEL | {field: sign + limit}, scenario=Scenario().with_rules(quantities=True)) == []
+    found = find_errors(STEEL | {field: sign + beyond}, scenario=Scenario().with_rules(quantities=True))
     assert [(error.code, error.field, error.budget_line_item_id) for error in found] == [
         ("amount_out_of_range", field, 1)
     ]
@@ -143,7 +143,7 @@ def test_amount_out_of_range(field: str, limit: str, beyond: str, sign: str) -> 
 
 
 def test_total_mismatch_is_exact() -> None:
-    long = "0." + "0" * 40 + "1"
+    long = "0." + "0" * 30 + "1"
     assert find_codes(STEEL, total_amount="640000.000") == []
     assert find_codes(STEEL, total_amount="640000.01") == ["total_mismatch"]
     assert set(find_codes(STEEL, total_amount="640000" + long[1:])) == {"total_mismatch", "too_many_decimals"}
@@ -152,27 +152,31 @@ def test_total_mismatch_is_exact() -> None:
 def test_unit_and_quantity_count_only_while_they_are_on() -> None:
     line = STEEL | {"quantity": "1.234", "unit_of_measure": "TONS"}
     assert find_codes(line) == []
-    assert find_codes(line, story=Story().ruled(quantities=True)) == ["too_many_decimals", "too_long"]
-    story = Story().ruled(quantities=True).tell(lock(1, STEEL, CONCRETE | {"quantity": "-0", "unit_of_measure": " "}))
-    written = story.find("approval.requested.v1").model_dump(mode="json")["lines"]
+    assert find_codes(line, scenario=Scenario().with_rules(quantities=True)) == ["too_many_decimals", "too_long"]
+    scenario = (
+        Scenario()
+        .with_rules(quantities=True)
+        .send(lock(1, STEEL, CONCRETE | {"quantity": "-0", "unit_of_measure": " "}))
+    )
+    written = scenario.find("approval.requested.v1").model_dump(mode="json")["lines"]
     assert [(line["original_estimate_quantity"], line["unit_of_measure"]) for line in written] == [("0.00", None)] * 2
 
 
 def test_job_and_currency_changed_while_spectrum_may_hold_it() -> None:
     jobs = {KEY[:2]: Job("001", "other")}
     for status in (Status.SYNCED, Status.EXPORT_FAILED):
-        [job] = find_errors(STEEL, story=bring_to(status).ruled(jobs=jobs))
-        [currency] = find_errors(STEEL, story=bring_to(status), currency="CAD")
+        [job] = find_errors(STEEL, scenario=bring_to(status).with_rules(jobs=jobs))
+        [currency] = find_errors(STEEL, scenario=bring_to(status), currency="CAD")
         assert (job.code, currency.code) == ("job_changed", "currency_changed")
         for error in (job, currency):
             assert f"budget-bridge reset {KEY}" in str(error.message)
-    assert find_codes(STEEL, story=bring_to(Status.RETURNED).ruled(jobs=jobs), currency="CAD") == []
+    assert find_codes(STEEL, scenario=bring_to(Status.RETURNED).with_rules(jobs=jobs), currency="CAD") == []
 
 
 def test_job_taken_names_the_taker() -> None:
-    story = Story()
-    story.taken_by = 4
-    [error] = find_errors(STEEL, story=story)
+    scenario = Scenario()
+    scenario.taken_by = 4
+    [error] = find_errors(STEEL, scenario=scenario)
     assert error.code == "job_taken"
     assert f"budget-bridge reset {KEY._replace(budget_id=4)}" in str(error.message)
 
@@ -187,18 +191,18 @@ def test_who_claims_a_job() -> None:
         Status.EXPORT_FAILED: True,
         Status.SYNCED: True,
     }
-    assert bring_to(Status.EXPORT_FAILED).tell(lock(2, lines=[])).budget.claims_job
+    assert bring_to(Status.EXPORT_FAILED).send(lock(2, lines=[])).budget.claims_job
 
 
 def test_removed_line() -> None:
     zero = CONCRETE | {"original_amount": "0.00", "revision_amount": "0"}
-    story = Story().ruled(removed_lines="block").tell(lock(1, STEEL, zero), accept(), acknowledge("success"))
-    [error] = find_errors(zero, story=story)
+    scenario = Scenario().with_rules(removed_lines="block").send(lock(1, STEEL, zero), accept(), acknowledge("success"))
+    [error] = find_errors(zero, scenario=scenario)
     assert (error.code, error.budget_line_item_id) == ("removed_line", 1)
-    story.budget = (
-        Story().ruled(removed_lines="block").tell(lock(1, STEEL, zero), accept(), acknowledge("success")).budget
+    scenario.budget = (
+        Scenario().with_rules(removed_lines="block").send(lock(1, STEEL, zero), accept(), acknowledge("success")).budget
     )
-    assert find_codes(STEEL, story=story) == []
+    assert find_codes(STEEL, scenario=scenario) == []
 
 
 def test_everything_at_once_with_line_and_field() -> None:
@@ -210,9 +214,9 @@ def test_everything_at_once_with_line_and_field() -> None:
         "original_amount": "123456789.123",
         "sub_job": "S",
     }
-    story = Story().ruled(jobs={})
-    story.taken_by = 4
-    errors = find_errors(STEEL, bad, story=story, total_amount="1.001")
+    scenario = Scenario().with_rules(jobs={})
+    scenario.taken_by = 4
+    errors = find_errors(STEEL, bad, scenario=scenario, total_amount="1.001")
     assert {error.code for error in errors} == {
         "unmapped_project",
         "job_taken",

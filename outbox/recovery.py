@@ -7,11 +7,12 @@ from uuid import uuid4
 from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.topics import TopicNames
+from handlers.budget import Budget
 from outbox.audit import Snapshot
 from outbox.batch import DecisionFailedError, Identity, Suspects, identify
 from outbox.database import Connection, DatabaseBusy, open_session, tell_outages
 from outbox.queries import QUERIES
-from outbox.store import LastRecord, Position, RulesVersion, find_holds_to_come, write_batch
+from outbox.store import LastRecord, Position, RulesVersion, find_holds_to_come, write_batch, write_budgets
 
 
 async def read_positions(connection: Connection) -> dict[int, Position]:
@@ -72,6 +73,19 @@ class Recovery:
             await self.connection.execute(
                 QUERIES["add_holds_to_come"], *columns, list(budgets.values()), [partitions[key] for key in budgets]
             )
+
+    async def put_budgets(self, inbox_partition: int, budgets: Mapping[BudgetKey, Budget]) -> None:
+        """Store budgets of one lane as they were rebuilt, whatever was stored of them.
+
+        Raises:
+            PositionLost: One of them was changed meanwhile.
+        """
+        columns = [list(column) for column in zip(*budgets, strict=True)]
+        async with tell_outages():
+            rows = await self.connection.fetch(QUERIES["read_revisions"], *columns)
+            revisions = {BudgetKey(*row[:3]): row[3] for row in rows}
+            await write_budgets(self.connection, inbox_partition, revisions, budgets)
+            await self.connection.execute(QUERIES["show_holds_to_come"])
 
     async def read_held(self) -> set[BudgetKey]:
         """Read which budgets are on hold, or will be with their next message."""

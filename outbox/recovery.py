@@ -1,4 +1,4 @@
-"""What a recovery does to the database, in one transaction that is kept or, for a look at what would come, dropped."""
+"""The database while it is being recovered: one transaction, which is kept, or rolled back by a dry run."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -35,7 +35,7 @@ class Recovery:
         return await read_positions(self.connection)
 
     async def put_position(self, inbox_partition: int, next_offset: int) -> Position:
-        """Let a lane begin at an offset, and nobody who had it before go on."""
+        """Let a lane start at an offset; whoever had it before cannot continue."""
         owner = uuid4()
         async with tell_outages():
             await self.connection.execute(QUERIES["put_position"], inbox_partition, next_offset, owner)
@@ -44,7 +44,7 @@ class Recovery:
     async def fold(
         self, position: Position, arrivals: Sequence[Arrival], rules: RulesVersion, topics: TopicNames
     ) -> Position:
-        """Decide and store what came in after the backup once more; what deciding fails on is held, as it was."""
+        """Decide and store again what arrived after the backup; what deciding fails on is held, as it was."""
         to_hold = await find_holds_to_come(self.connection, position.inbox_partition)
         stumbling: frozenset[Identity] = frozenset()
         async with tell_outages():
@@ -61,13 +61,13 @@ class Recovery:
                     return after
 
     async def forget_log(self, inbox_partition: int) -> None:
-        """Make room at the offsets of a log that is gone: its records stay known, before all that come."""
+        """Make room at the offsets of a log that is gone: its records stay known, before all new ones."""
         async with tell_outages():
             for name in ("shift_history", "shift_outbox", "shift_holds"):
                 await self.connection.execute(QUERIES[name], inbox_partition)
 
     async def hold(self, budgets: Mapping[BudgetKey, str], partitions: Mapping[BudgetKey, int]) -> None:
-        """Hold budgets from their next message on, each for a reason."""
+        """Put budgets on hold, each for a reason; it counts at once, and their next message is the first one held."""
         columns = [list(column) for column in zip(*budgets, strict=True)] or [[], [], []]
         async with tell_outages():
             await self.connection.execute(
@@ -107,7 +107,7 @@ async def read_inbox_partitions(connection: Connection) -> int | None:
 
 @asynccontextmanager
 async def open_recovery(database_url: str) -> AsyncIterator[Recovery]:
-    """Begin a recovery; whatever is not kept is as if it had not been. Raises ``DatabaseBusy`` during a prune."""
+    """Begin a recovery; whatever is not kept is rolled back. Raises ``DatabaseBusy`` during a prune."""
     async with open_session(database_url, transaction_seconds=None) as connection:
         async with tell_outages():
             await connection.execute("begin isolation level repeatable read")

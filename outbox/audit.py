@@ -3,10 +3,10 @@
 Nothing here writes, and no lane uses it.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from contracts.budget_key import BudgetKey
 from contracts.records import Headers, Outgoing, Place, Record
@@ -17,7 +17,9 @@ from outbox.database import Connection, open_session, tell_outages
 from outbox.queries import QUERIES
 from outbox.store import BUDGETS
 
-_ROWS_AT_ONCE = 2000
+_ROWS_AT_ONCE: Final = 2000
+_WHOLE_ROWS_AT_ONCE: Final = 50
+"""Fewer of those that carry a message's bytes: each may have more than a megabyte."""
 
 
 class RowPlace(NamedTuple):
@@ -60,6 +62,8 @@ class Kept(NamedTuple):
     verdict: Verdict
     detail: str
     rules_id: int
+    pruned: bool
+    """Whether its bytes are gone."""
 
 
 class Effect(NamedTuple):
@@ -82,13 +86,11 @@ class Granted(NamedTuple):
     body: bytes
 
 
-class Project(NamedTuple):
-    """Everything of one project: its messages in order, what they caused, its budgets, where they were put on hold."""
+class StoredBudget(NamedTuple):
+    """A budget as it is stored; ``None`` where its state cannot be read."""
 
-    messages: list[Kept]
-    effects: list[Effect]
-    budgets: Mapping[BudgetKey, Budget]
-    holds: Mapping[tuple[int, int], str]
+    key: BudgetKey
+    budget: Budget | None
 
 
 class Snapshot:
@@ -129,79 +131,97 @@ class Snapshot:
             rows = await self._connection.fetch(QUERIES["audit_old_origins"], *columns, before)
         return {Place(*row) for row in rows}
 
-    async def read_places(self, inbox_partition: int) -> set[int]:
-        """Read the inbox offsets of one partition that history has."""
+    async def read_places(self, inbox_partition: int, start: int, stop: int) -> AsyncIterator[int]:
+        """Read which inbox offsets of one partition history has, from ``start`` to below ``stop``, in order."""
+        query = QUERIES["audit_places"]
         async with tell_outages():
-            return {row[0] for row in await self._connection.fetch(QUERIES["audit_places"], inbox_partition)}
+            async for row in self._connection.cursor(query, inbox_partition, start, stop, prefetch=_ROWS_AT_ONCE):
+                yield row[0]
 
     async def read_rows(self, topic: str) -> AsyncIterator[SentRow]:
         """Read everything that was to be sent to a topic."""
         async with tell_outages():
-            async for row in self._connection.cursor(QUERIES["audit_rows"], topic, prefetch=_ROWS_AT_ONCE):
+            async for row in self._connection.cursor(QUERIES["audit_rows"], topic, prefetch=_WHOLE_ROWS_AT_ONCE):
                 yield _read_row(topic, row)
 
-    async def read_rows_since(self, topic: str, inbox_partition: int, start: int) -> list[SentRow]:
+    async def read_rows_since(self, topic: str, inbox_partition: int, start: int) -> AsyncIterator[SentRow]:
         """Read what one lane sends to a topic because of records from an offset on."""
+        query = QUERIES["audit_rows_since"]
         async with tell_outages():
-            rows = await self._connection.fetch(QUERIES["audit_rows_since"], topic, inbox_partition, start)
-        return [_read_row(topic, row) for row in rows]
+            async for row in self._connection.cursor(
+                query, topic, inbox_partition, start, prefetch=_WHOLE_ROWS_AT_ONCE
+            ):
+                yield _read_row(topic, row)
 
-    async def read_projects(self) -> list[tuple[int, int]]:
+    async def read_records(self, places: Sequence[RowPlace]) -> list[Outgoing]:
+        """Read the outbox rows of these places, all of one lane, in their order."""
+        offsets, ordinals = [place.inbox_offset for place in places], [place.ordinal for place in places]
+        async with tell_outages():
+            rows = await self._connection.fetch(QUERIES["audit_rows_at"], places[0].inbox_partition, offsets, ordinals)
+        return [Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"])) for row in rows]
+
+    async def read_projects(self) -> AsyncIterator[tuple[int, int]]:
         """Name the projects; 0/0 stands for what could not be read."""
         async with tell_outages():
-            return [(row[0], row[1]) for row in await self._connection.fetch(QUERIES["audit_projects"])]
+            async for row in self._connection.cursor(QUERIES["audit_projects"], prefetch=_ROWS_AT_ONCE):
+                yield row[0], row[1]
 
-    async def read_project(self, company_id: int, project_id: int) -> Project:
-        """Read everything of one project."""
+    async def count_before(self, project: tuple[int, int], before: datetime) -> int:
+        """Count the messages of a project that arrived before a time."""
         async with tell_outages():
-            history = await self._connection.fetch(QUERIES["audit_history"], company_id, project_id)
-            effects = await self._connection.fetch(QUERIES["audit_effects"], company_id, project_id)
-            budgets = await self._connection.fetch(QUERIES["audit_budgets"], company_id, project_id)
-            holds = await self._connection.fetch(QUERIES["audit_holds"], company_id, project_id)
-        return Project(
-            [
-                Kept(
-                    Identity(company_id, project_id, row["source"], row["id"]),
-                    row["inbox_partition"],
-                    row["inbox_offset"],
-                    row["at"],
-                    Record(
-                        Place(row["origin_topic"], row["origin_partition"], row["origin_offset"]),
-                        row["origin_timestamp_ms"],
-                        row["key"],
-                        row["body"],
-                        unpack_headers(row["headers"]),
-                    ),
-                    Verdict(row["verdict"]),
-                    row["detail"],
-                    row["rules_id"],
-                )
-                for row in history
-            ],
-            [
-                Effect(
-                    row[0],
-                    row[1],
-                    row[2],
-                    str(row["id"]),
-                    Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"])),
-                )
-                for row in effects
-            ],
-            {BudgetKey(company_id, project_id, row[0]): BUDGETS.read(row[1]) for row in budgets},
-            {(row[0], row[1]): row[2] for row in holds},
-        )
+            found: int = await self._connection.fetchval(QUERIES["audit_count_before"], *project, before)
+        return found
+
+    async def read_history(
+        self, projects: Iterable[tuple[int, int]], inbox_partition: int | None = None
+    ) -> AsyncIterator[Kept]:
+        """Read the messages of projects in the order of the log, lane by lane, or those of one lane."""
+        columns = [list(column) for column in zip(*projects, strict=True)]
+        query = QUERIES["audit_history"]
+        async with tell_outages():
+            async for row in self._connection.cursor(query, *columns, inbox_partition, prefetch=_WHOLE_ROWS_AT_ONCE):
+                yield _read_kept(row)
+
+    async def read_effects(self, project: tuple[int, int]) -> AsyncIterator[Effect]:
+        """Read what was sent because of the messages of a project, in the same order."""
+        async with tell_outages():
+            async for row in self._connection.cursor(QUERIES["audit_effects"], *project, prefetch=_WHOLE_ROWS_AT_ONCE):
+                record = Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"]))
+                yield Effect(row[0], row[1], row[2], str(row["id"]), record)
+
+    async def read_project_budgets(self, project: tuple[int, int]) -> dict[BudgetKey, Budget | None]:
+        """Read the stored budgets of a project; ``None`` for one whose state cannot be read."""
+        async with tell_outages():
+            rows = await self._connection.fetch(QUERIES["audit_budgets"], *project)
+        return {key: _read_state(row[1]) for row in rows for key in (BudgetKey(*project, row[0]),)}
+
+    async def read_holds(self, project: tuple[int, int]) -> dict[tuple[int, int], str]:
+        """Read at which records budgets of a project were put on hold, and why."""
+        async with tell_outages():
+            rows = await self._connection.fetch(QUERIES["audit_holds"], *project)
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    async def find_rowless(self) -> list[BudgetKey]:
+        """Find budgets that messages were applied to and that have no row; the first 100."""
+        async with tell_outages():
+            return [BudgetKey(*row) for row in await self._connection.fetch(QUERIES["audit_rowless"])]
 
     async def find_causeless(self) -> list[tuple[int, int, str]]:
         """Find rows of the outbox that no message of history caused: place and topic."""
         async with tell_outages():
             return [tuple(row) for row in await self._connection.fetch(QUERIES["audit_causeless"])]
 
-    async def read_budgets(self) -> AsyncIterator[Budget]:
-        """Read where every budget stands."""
+    async def read_budgets(self) -> AsyncIterator[StoredBudget]:
+        """Read every stored budget."""
         async with tell_outages():
-            async for row in self._connection.cursor(QUERIES["audit_statuses"], prefetch=_ROWS_AT_ONCE):
-                yield BUDGETS.read(row["state"])
+            async for row in self._connection.cursor(QUERIES["audit_statuses"], prefetch=_WHOLE_ROWS_AT_ONCE):
+                yield StoredBudget(BudgetKey(*row[:3]), _read_state(row["state"]))
+
+    async def count_budgets(self) -> int:
+        """Count the stored budgets."""
+        async with tell_outages():
+            found: int = await self._connection.fetchval(QUERIES["audit_count_budgets"])
+        return found
 
     async def read_granted(self) -> AsyncIterator[Granted]:
         """Read the acceptances and retries that were granted."""
@@ -217,6 +237,28 @@ async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
         async with tell_outages():
             await connection.execute("begin isolation level repeatable read, read only")
         yield Snapshot(connection)
+
+
+def _read_kept(row: Any) -> Kept:
+    place = Place(row["origin_topic"], row["origin_partition"], row["origin_offset"])
+    return Kept(
+        Identity(row["company_id"], row["project_id"], row["source"], row["id"]),
+        row["inbox_partition"],
+        row["inbox_offset"],
+        row["at"],
+        Record(place, row["origin_timestamp_ms"], row["key"], row["body"], unpack_headers(row["headers"])),
+        Verdict(row["verdict"]),
+        row["detail"],
+        row["rules_id"],
+        row["pruned"],
+    )
+
+
+def _read_state(state: str) -> Budget | None:
+    try:
+        return BUDGETS.read(state)
+    except ValueError:
+        return None
 
 
 def _read_row(topic: str, row: Any) -> SentRow:

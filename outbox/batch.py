@@ -20,10 +20,13 @@ from contracts.inbox import Arrival
 from contracts.records import Headers, Outgoing, Record
 from contracts.topics import TopicNames
 from handlers.budget import Budget
-from handlers.decide import decide, hold
+from handlers.decide import decide, hold, lift_planned_hold
 from handlers.decision import DeadLetter, Outcome, Situation, Verdict
 from handlers.ids import name_effect
 from outbox.rules import RulesVersion
+
+DECISION_FAILED: Final = "deciding on it failed"
+"""The reason of a hold that no recovery has planned."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DEAD_LETTER_BYTES: Final = MAX_MESSAGE_BYTES + 512 * 1024
@@ -182,7 +185,10 @@ class _Batch:
         )
         try:
             if reason := self._find_reason_to_hold(identity, before):
-                outcome = hold(before, situation, reason)
+                if isinstance(message.body, BudgetRelease) and reason != DECISION_FAILED:
+                    outcome = lift_planned_hold(before, message.body)
+                else:
+                    outcome = hold(before, situation, reason)
                 self.done.holds.append(Hold(key, reason, arrival.inbox.place.offset))
             else:
                 outcome = decide(before, message, situation)
@@ -193,7 +199,7 @@ class _Batch:
 
     def _find_reason_to_hold(self, identity: Identity, budget: Budget) -> str | None:
         if identity in self._stumbling:
-            return "deciding on it failed"
+            return DECISION_FAILED
         return None if budget.on_hold else self._to_hold.pop(budget.key, None)
 
     def _remember(self, message: Message, before: Budget, outcome: Outcome) -> None:

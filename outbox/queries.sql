@@ -229,8 +229,10 @@ join unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[]) as asked (compan
     using (company_id, project_id, source, id);
 
 -- name: audit_places
--- Where everything stood that came in on one partition of the inbox as it is now.
-select inbox_offset from history where inbox_partition = $1 and inbox_offset >= 0;
+-- The offsets of one partition of the inbox that history has, in a range.
+select inbox_offset from history
+where inbox_partition = $1 and inbox_offset >= $2 and inbox_offset < $3
+order by inbox_offset;
 
 -- name: audit_rows
 -- Everything that was to be sent to one topic.
@@ -244,6 +246,14 @@ select inbox_partition, inbox_offset, ordinal, at, company_id, project_id, budge
 from outbox
 where topic = $1 and inbox_partition = $2 and inbox_offset >= $3;
 
+-- name: audit_rows_at
+-- Rows of one lane by their places.
+select topic, key, headers, value
+from outbox
+join unnest($2::bigint[], $3::integer[]) as asked (inbox_offset, ordinal) using (inbox_offset, ordinal)
+where inbox_partition = $1
+order by inbox_offset, ordinal;
+
 -- name: audit_old_origins
 -- Which of these records of the sources came in before a time.
 select origin_topic, origin_partition, origin_offset
@@ -255,13 +265,17 @@ where at < $4;
 -- name: audit_projects
 select distinct company_id, project_id from history order by 1, 2;
 
+-- name: audit_count_before
+select count(*) from history where (company_id, project_id) = ($1, $2) and at < $3;
+
 -- name: audit_history
--- One project's messages in the order of the log.
-select source, id, inbox_partition, inbox_offset, at, origin_topic, origin_partition, origin_offset,
-    origin_timestamp_ms, key, headers, body, verdict, detail, rules_id
+-- The messages of some projects in the order of the log; of one lane, or of all.
+select company_id, project_id, source, id, inbox_partition, inbox_offset, at, origin_topic, origin_partition,
+    origin_offset, origin_timestamp_ms, key, headers, body, verdict, detail, rules_id, pruned
 from history
-where (company_id, project_id) = ($1, $2)
-order by inbox_offset;
+join unnest($1::bigint[], $2::bigint[]) as asked (company_id, project_id) using (company_id, project_id)
+where inbox_partition = $3 or $3::integer is null
+order by inbox_partition, inbox_offset;
 
 -- name: audit_effects
 -- What was sent because of one project's messages.
@@ -282,6 +296,18 @@ where not exists (
 )
 limit 100;
 
+-- name: audit_rowless
+-- Budgets that a message has changed and that have no row.
+select distinct company_id, project_id, budget_id
+from history
+where verdict in ('applied', 'parked', 'waiting', 'held')
+and not exists (
+    select from budgets
+    where (budgets.company_id, budgets.project_id, budgets.budget_id)
+        = (history.company_id, history.project_id, history.budget_id)
+)
+limit 100;
+
 -- name: audit_budgets
 select budget_id, state from budgets where (company_id, project_id) = ($1, $2);
 
@@ -292,6 +318,9 @@ where (company_id, project_id) = ($1, $2) and inbox_offset is not null;
 
 -- name: audit_statuses
 select company_id, project_id, budget_id, state from budgets;
+
+-- name: audit_count_budgets
+select count(*) from budgets;
 
 -- name: audit_answered
 -- Acceptances and retries that were granted: what an export or its next attempt must answer to.
@@ -325,16 +354,36 @@ update outbox set inbox_offset = inbox_offset - 1125899906842624 where inbox_par
 update holds set inbox_offset = inbox_offset - 1125899906842624 where inbox_partition = $1;
 
 -- name: add_holds_to_come
-insert into holds (company_id, project_id, budget_id, reason, inbox_partition)
-select company_id, project_id, budget_id, reason, inbox_partition
-from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[])
-    as given (company_id, project_id, budget_id, reason, inbox_partition)
-where not exists (
-    select from budgets
+-- Budgets that are on hold already stay as they are; the others count as on hold from here on, also in the lists.
+with given as (
+    select company_id, project_id, budget_id, reason, inbox_partition
+    from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[])
+        as given (company_id, project_id, budget_id, reason, inbox_partition)
+    where not exists (
+        select from budgets
+        where (budgets.company_id, budgets.project_id, budgets.budget_id)
+            = (given.company_id, given.project_id, given.budget_id) and budgets.on_hold
+    )
+), shown as (
+    update budgets set on_hold = true from given
     where (budgets.company_id, budgets.project_id, budgets.budget_id)
-        = (given.company_id, given.project_id, given.budget_id) and budgets.on_hold
+        = (given.company_id, given.project_id, given.budget_id)
 )
+insert into holds (company_id, project_id, budget_id, reason, inbox_partition)
+select * from given
 on conflict do nothing;
+
+-- name: show_holds_to_come
+-- A budget that is held from its next message on counts as on hold.
+update budgets set on_hold = true from holds
+where (budgets.company_id, budgets.project_id, budgets.budget_id)
+    = (holds.company_id, holds.project_id, holds.budget_id) and holds.inbox_offset is null;
+
+-- name: read_revisions
+select company_id, project_id, budget_id, revision
+from budgets
+join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
+    using (company_id, project_id, budget_id);
 
 -- name: read_held
 -- Budgets on hold, or held from their next message on.
@@ -611,3 +660,23 @@ left join lateral (
 where status = 'INVALID' and (company_id, project_id, budget_id) > ($1, $2, $3)
 order by company_id, project_id, budget_id
 limit $4;
+
+-- What follows is for differences that people accept.
+
+-- name: read_accepted_digests
+select digest from accepted_differences;
+
+-- name: list_accepted
+select accepted_at, accepted_by, why, claim, kind, company_id, project_id, budget_id, found
+from accepted_differences
+order by accepted_at desc, digest
+limit $1;
+
+-- name: accept_differences
+insert into accepted_differences (
+    digest, claim, kind, company_id, project_id, budget_id, found, accepted_by, why
+)
+select *, $8, $9
+from unnest($1::bytea[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[])
+on conflict do nothing
+returning 1;

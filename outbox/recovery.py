@@ -1,4 +1,4 @@
-"""What a recovery does to the database, in one transaction that is kept or, for a look at what would come, dropped."""
+"""The database while it is being recovered: one transaction, which is kept, or rolled back by a dry run."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -7,11 +7,12 @@ from uuid import uuid4
 from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.topics import TopicNames
+from handlers.budget import Budget
 from outbox.audit import Snapshot
 from outbox.batch import DecisionFailedError, Identity, Suspects, identify
 from outbox.database import Connection, DatabaseBusy, open_session, tell_outages
 from outbox.queries import QUERIES
-from outbox.store import LastRecord, Position, find_holds_to_come, write_batch
+from outbox.store import LastRecord, Position, find_holds_to_come, write_batch, write_budgets
 
 
 async def read_positions(connection: Connection) -> dict[int, Position]:
@@ -34,14 +35,14 @@ class Recovery:
         return await read_positions(self.connection)
 
     async def put_position(self, inbox_partition: int, next_offset: int) -> Position:
-        """Let a lane begin at an offset, and nobody who had it before go on."""
+        """Let a lane start at an offset; whoever had it before cannot continue."""
         owner = uuid4()
         async with tell_outages():
             await self.connection.execute(QUERIES["put_position"], inbox_partition, next_offset, owner)
         return Position(inbox_partition, next_offset, owner)
 
     async def fold(self, position: Position, arrivals: Sequence[Arrival], topics: TopicNames) -> Position:
-        """Decide and store what came in after the backup once more; what deciding fails on is held, as it was."""
+        """Decide and store again what arrived after the backup; what deciding fails on is held, as it was."""
         to_hold = await find_holds_to_come(self.connection, position.inbox_partition)
         stumbling: frozenset[Identity] = frozenset()
         async with tell_outages():
@@ -58,18 +59,31 @@ class Recovery:
                     return after
 
     async def forget_log(self, inbox_partition: int) -> None:
-        """Make room at the offsets of a log that is gone: its records stay known, before all that come."""
+        """Make room at the offsets of a log that is gone: its records stay known, before all new ones."""
         async with tell_outages():
             for name in ("shift_history", "shift_outbox", "shift_holds"):
                 await self.connection.execute(QUERIES[name], inbox_partition)
 
     async def hold(self, budgets: Mapping[BudgetKey, str], partitions: Mapping[BudgetKey, int]) -> None:
-        """Hold budgets from their next message on, each for a reason."""
+        """Put budgets on hold, each for a reason; it counts at once, and their next message is the first one held."""
         columns = [list(column) for column in zip(*budgets, strict=True)] or [[], [], []]
         async with tell_outages():
             await self.connection.execute(
                 QUERIES["add_holds_to_come"], *columns, list(budgets.values()), [partitions[key] for key in budgets]
             )
+
+    async def put_budgets(self, inbox_partition: int, budgets: Mapping[BudgetKey, Budget]) -> None:
+        """Store budgets of one lane as they were rebuilt, whatever was stored of them.
+
+        Raises:
+            PositionLost: One of them was changed meanwhile.
+        """
+        columns = [list(column) for column in zip(*budgets, strict=True)]
+        async with tell_outages():
+            rows = await self.connection.fetch(QUERIES["read_revisions"], *columns)
+            revisions = {BudgetKey(*row[:3]): row[3] for row in rows}
+            await write_budgets(self.connection, inbox_partition, revisions, budgets)
+            await self.connection.execute(QUERIES["show_holds_to_come"])
 
     async def read_held(self) -> set[BudgetKey]:
         """Read which budgets are on hold, or will be with their next message."""
@@ -91,7 +105,7 @@ async def read_inbox_partitions(connection: Connection) -> int | None:
 
 @asynccontextmanager
 async def open_recovery(database_url: str) -> AsyncIterator[Recovery]:
-    """Begin a recovery; whatever is not kept is as if it had not been. Raises ``DatabaseBusy`` during a prune."""
+    """Begin a recovery; whatever is not kept is rolled back. Raises ``DatabaseBusy`` during a prune."""
     async with open_session(database_url, transaction_seconds=None) as connection:
         async with tell_outages():
             await connection.execute("begin isolation level repeatable read")

@@ -1,10 +1,9 @@
-"""Decides a project's history once more, message by message, and tells where it comes to something else than is stored.
+"""Decides a project's history again, message by message, and describes where the result is not what is stored.
 
 Pure. It has a fold of its own: from the batch that first decided it takes nothing but the bytes that were read.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from contracts.budget_key import BudgetKey
@@ -12,90 +11,107 @@ from contracts.cloudevents.message import Message
 from contracts.cloudevents.reading import read_message
 from contracts.cloudevents.trace_context import drop_trace
 from contracts.cloudevents.writing import write_headers
+from contracts.inbound import BudgetRelease
 from contracts.topics import TopicNames
 from handlers.budget import Budget
-from handlers.decide import decide, hold
+from handlers.decide import decide, hold, lift_planned_hold
 from handlers.decision import DeadLetter, Outcome, Send, Situation, Verdict
 from handlers.ids import name_effect
 from handlers.rules import Rules
-from outbox.audit import Effect, Kept, Project
-from outbox.batch import Identity
+from outbox.audit import Effect, Kept
+from outbox.batch import DECISION_FAILED, Identity
+from outbox.budget_differences import describe_differences
 
 
 class Deviation(NamedTuple):
-    """Where deciding again comes to something else; the budget, if the message has one."""
+    """Where deciding again gives something else than what is stored; the budget, if the message has one."""
 
     budget: BudgetKey | None
     what: str
+    is_of_state: bool = False
+    """It is the budget's stored state that differs, which can be rebuilt."""
 
 
-class _Fold:
-    """What a project's history comes to, as far as it is folded."""
+class ProjectFold:
+    """One project's history as far as it was decided again."""
 
-    def __init__(self, topics: TopicNames) -> None:
-        self.prefix = topics
+    def __init__(self, rules: Mapping[int, Rules], topics: TopicNames) -> None:
         self.budgets: dict[BudgetKey, Budget] = {}
-        self.verdicts: dict[Identity, Verdict] = {}
-        self.held: dict[BudgetKey, list[Message]] = {}
+        """Each budget as its messages so far make it."""
+        self.taken = 0
+        """How many messages were decided."""
+        self._rules = rules
+        self._topics = topics
+        self._verdicts: dict[Identity, tuple[BudgetKey | None, Verdict, Verdict]] = {}
+        """For each message the stored verdict and the decided one."""
+        self._held: dict[BudgetKey, list[Message]] = {}
 
-    def decide(self, kept: Kept, message: Message, rules: Rules, reason_to_hold: str | None) -> Outcome:
+    def take(
+        self, kept: Kept, reason_to_hold: str | None, effects: Sequence[Effect] | None = None
+    ) -> Iterator[Deviation]:
+        """Decide the next message.
+
+        Args:
+            kept: The message, and what history says of it.
+            reason_to_hold: Why its budget was put on hold at this message, if it was.
+            effects: The outbox rows that it caused; ``None`` where they are not to be compared.
+        """
+        self.taken += 1
+        original = kept.original
+        message = read_message(self._topics.short(original.place.topic), original)
+        sends: tuple[Send, ...] = ()
+        key: BudgetKey | None = None
+        if isinstance(message, Message) and kept.identity.company_id:
+            outcome = self._decide(kept, message, reason_to_hold)
+            sends, key = outcome.step.sends, message.body.key
+        elif kept.verdict is not Verdict.DEAD_LETTERED:
+            # Nothing changes such a verdict later, so it is not remembered.
+            yield Deviation(None, f"record {original.place} is unreadable, but stored as {kept.verdict}")
+        if effects is not None:
+            yield from _compare_effects(kept, message, sends, effects, self._topics, key)
+
+    def finish(self, stored: Mapping[BudgetKey, Budget | None]) -> Iterator[Deviation]:
+        """Compare verdicts and states with what is stored, once every message was taken."""
+        for identity, (key, was, decided) in self._verdicts.items():
+            if decided != was:
+                yield Deviation(key, f"message {identity.id} of {identity.source} is stored as {was}, but is {decided}")
+        for key in sorted(stored.keys() | self.budgets.keys()):
+            if key in stored and stored[key] is None:
+                yield Deviation(key, "its stored state cannot be read", is_of_state=True)
+            elif what := describe_differences(stored.get(key), self.budgets.get(key)):
+                yield Deviation(key, what, is_of_state=True)
+
+    def _decide(self, kept: Kept, message: Message, reason_to_hold: str | None) -> Outcome:
         body = message.body
         key = body.key
         before = self.budgets.get(key, Budget(key))
         others = (other.budget_id for other, budget in self.budgets.items() if budget.claims_job and other != key)
-        situation = Situation(kept.at, rules, next(others, None), tuple(self.held.get(key, ())))
-        outcome = hold(before, situation, reason_to_hold) if reason_to_hold else decide(before, message, situation)
+        situation = Situation(kept.at, self._rules[kept.rules_id], next(others, None), tuple(self._held.get(key, ())))
+        if reason_to_hold is None:
+            outcome = decide(before, message, situation)
+        elif isinstance(body, BudgetRelease) and reason_to_hold != DECISION_FAILED:
+            outcome = lift_planned_hold(before, body)
+        else:
+            outcome = hold(before, situation, reason_to_hold)
         if outcome.step.budget is not before:
             self.budgets[key] = outcome.step.budget
-        self.verdicts[kept.identity] = outcome.verdict
+        self._verdicts[kept.identity] = (key, kept.verdict, outcome.verdict)
         if outcome.verdict is Verdict.HELD:
-            self.held.setdefault(key, []).append(message)
+            self._held.setdefault(key, []).append(message)
         elif not outcome.step.budget.on_hold:
-            self.held.pop(key, None)
+            self._held.pop(key, None)
         for resolved in outcome.step.resolved:
             identity = Identity(body.company_id, body.project_id, resolved.source, resolved.id)
-            self.verdicts[identity] = resolved.verdict
+            _, was, _ = self._verdicts.get(identity, (key, resolved.verdict, resolved.verdict))
+            self._verdicts[identity] = (key, was, resolved.verdict)
         return outcome
-
-
-def refold(project: Project, rules: Mapping[int, Rules], topics: TopicNames) -> Iterator[Deviation]:
-    """Fold a project's history through the rules that it was decided by, and compare all that comes of it."""
-    fold = _Fold(topics)
-    effects: dict[tuple[int, int], list[Effect]] = defaultdict(list)
-    for effect in project.effects:
-        effects[effect.inbox_partition, effect.inbox_offset].append(effect)
-    for kept in project.messages:
-        place = kept.inbox_partition, kept.inbox_offset
-        original = kept.original
-        message = read_message(topics.short(original.place.topic), original)
-        sends: tuple[Send, ...]
-        if isinstance(message, Message) and kept.identity.company_id:
-            outcome = fold.decide(kept, message, rules[kept.rules_id], project.holds.get(place))
-            sends = outcome.step.sends
-            key = outcome.step.budget.key
-        else:
-            fold.verdicts[kept.identity] = Verdict.DEAD_LETTERED
-            sends, key = (), None
-        yield from _compare_effects(kept, message, sends, effects.pop(place, []), topics, key)
-    yield from _compare_verdicts(project, fold)
-    for key in project.budgets.keys() | fold.budgets.keys():
-        if project.budgets.get(key) != fold.budgets.get(key):
-            yield Deviation(key, "the stored state is not what its history comes to")
-
-
-def _compare_verdicts(project: Project, fold: _Fold) -> Iterator[Deviation]:
-    for kept in project.messages:
-        decided = fold.verdicts[kept.identity]
-        if decided != kept.verdict:
-            what = f"message {kept.identity.id} of {kept.identity.source} is stored as {kept.verdict}, but is {decided}"
-            yield Deviation(None, what)
 
 
 def _compare_effects(
     kept: Kept,
     message: object,
     sends: tuple[Send, ...],
-    effects: list[Effect],
+    effects: Sequence[Effect],
     topics: TopicNames,
     key: BudgetKey | None,
 ) -> Iterator[Deviation]:

@@ -233,7 +233,8 @@ async def _write(connection: Connection, after: Position, held: Loaded, decided:
         last = {identity: (verdict.value, _clean(detail)) for identity, verdict, detail in decided.resolved}
         resolved = [(*identity, *found) for identity, found in last.items()]
         await connection.execute(QUERIES["resolve_history"], *_turn(resolved, 6))
-    await _write_budgets(connection, after.inbox_partition, held.budgets, decided.budgets)
+    revisions = {key: revision for key, (_, revision) in held.budgets.items()}
+    await write_budgets(connection, after.inbox_partition, revisions, decided.budgets)
     if decided.rows:
         rows = [_write_row(after.inbox_partition, row) for row in decided.rows]
         await connection.execute(QUERIES["add_outbox"], *_turn(rows, len(rows[0])))
@@ -242,15 +243,20 @@ async def _write(connection: Connection, after: Position, held: Loaded, decided:
         await connection.execute(QUERIES["add_holds"], *_turn(holds, 6))
 
 
-async def _write_budgets(
+async def write_budgets(
     connection: Connection,
     inbox_partition: int,
-    loaded: Mapping[BudgetKey, tuple[Budget, int]],
+    revisions: Mapping[BudgetKey, int],
     changed: Mapping[BudgetKey, Budget],
 ) -> None:
-    added = [_write_budget(budget, 0, inbox_partition) for key, budget in changed.items() if key not in loaded]
+    """Write the budgets that changed, on condition of the revisions that were read; one without is added.
+
+    Raises:
+        PositionLost: Somebody else changed one of them.
+    """
+    added = [_write_budget(budget, 0, inbox_partition) for key, budget in changed.items() if key not in revisions]
     updated = [
-        _write_budget(budget, loaded[key][1], inbox_partition) for key, budget in changed.items() if key in loaded
+        _write_budget(budget, revisions[key], inbox_partition) for key, budget in changed.items() if key in revisions
     ]
     for query, rows in (("add_budgets", added), ("change_budgets", updated)):
         if not rows:

@@ -27,7 +27,11 @@ def make_deployment(settings: ServerSettings) -> Deployment:
 
 
 async def read_lane_offsets(deployment: Deployment) -> dict[int, GroupOffset]:
-    """Read what the group has committed for each lane; lanes without an offset are left out. Raises ``KafkaDown``."""
+    """Read the offset that the group has committed for each lane; lanes without one are left out.
+
+    Raises:
+        KafkaDown: Kafka does not answer.
+    """
     inbox = deployment.topics.inbox
     partitions = (await count_partitions(deployment.kafka, [inbox])).get(inbox, 0)
     lanes = [(inbox, number) for number in range(partitions)]

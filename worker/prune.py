@@ -1,4 +1,4 @@
-"""Lets go of what is old in a deployment; what may go of each lane, Kafka tells: how far it is published.
+"""Prunes a deployment: of each lane, what is old and below the offset up to which Kafka has everything published.
 
 A lane without an offset, or with one of another database, keeps everything.
 """
@@ -14,28 +14,42 @@ from worker.deployment import Deployment, read_lane_offsets
 
 
 async def count_old(deployment: Deployment, age: timedelta) -> tuple[datetime, Pruned]:
-    """Count what is older than an age, and tell since when it is; raises ``KafkaDown`` or ``DatabaseDown``."""
+    """Count what is older than an age; returns the time before which it arrived, and the counts.
+
+    Raises:
+        KafkaDown, DatabaseDown: A server does not answer.
+    """
     async with open_checked_session(deployment.database_url) as connection:
         before = await find_cutoff(connection, age)
         found = Pruned(0, 0)
-        async for step in _go_through(connection, deployment, before, dry_run=True):
+        async for step in _prune_lanes(connection, deployment, before, dry_run=True):
             found = found.add(step)
         return before, found
 
 
-async def prune_old(deployment: Deployment, before: datetime, tell: Callable[[Pruned], None]) -> Pruned:
-    """Drop what came in before a time, telling with each step how much is gone; raises also ``DatabaseBusy``."""
+async def prune_old(deployment: Deployment, before: datetime, report: Callable[[Pruned], None]) -> Pruned:
+    """Delete what arrived before a time.
+
+    Args:
+        deployment: What to prune.
+        before: Nothing that arrived later is deleted.
+        report: Called after each step with how much is deleted so far.
+
+    Raises:
+        DatabaseBusy: Another prune or a recovery is at work.
+        KafkaDown, DatabaseDown: A server does not answer.
+    """
     async with open_session(deployment.database_url) as connection:
         # Before the offsets are read: from here on nothing moves them back.
         await lock_pruning(connection)
         gone = Pruned(0, 0)
-        async for step in _go_through(connection, deployment, before, dry_run=False):
+        async for step in _prune_lanes(connection, deployment, before, dry_run=False):
             gone = gone.add(step)
-            tell(gone)
+            report(gone)
         return gone
 
 
-async def _go_through(
+async def _prune_lanes(
     connection: Connection, deployment: Deployment, before: datetime, *, dry_run: bool
 ) -> AsyncIterator[Pruned]:
     deployment_id = str(await read_deployment_id(connection))

@@ -182,3 +182,55 @@ async def test_a_lane_of_another_database_loses_nothing(bridge: Bridge) -> None:
         assert (done.returncode, "pruned: 0 messages" in done.stdout) == (0, True), done.stderr
     refused = await asyncio.to_thread(bridge.command, "prune", "--older-than", "400")
     assert (refused.returncode, "such as 400d or 12h" in refused.stderr) == (2, True)
+
+
+async def test_a_budget_that_was_changed_by_hand_is_found_and_rebuilt(deployment: RunningDeployment) -> None:
+    """Also after a prune, when its history cannot be decided again: the field is named, and the log has the truth."""
+    worker = deployment.start()
+    await deployment.load(1, 3)
+    await deployment.send(lock(1, key=KEY._replace(project_id=9)))
+    await deployment.wait_for_everything(3)
+    await deployment.wait_for("approval.requested.v1", project_id=9)
+    await deployment.wait_until_carried()
+    await deployment.stop(worker)
+    states = "select project_id, state::text, on_hold from budgets order by 1"
+    before = await deployment.fetch(states)
+    assert (await prune(deployment, "--yes"))["messages"]
+
+    await deployment.fetch(
+        "update budgets set state = replace(state::text, '64000000', '64000001')::json where project_id = 9"
+    )
+    await deployment.fetch("delete from budgets where project_id = 1")
+    findings = await deployment.reconcile()
+    assert findings.claims["budgets"].differences.total() == 2, findings.first
+    assert findings.claims["status"].differences.total() == 1, findings.first
+    said = "\n".join(one.what for one in findings.first)
+    assert "version.proposal.total is 64000001, and should be 64000000" in said
+    assert "it has no row in budgets, but its messages come to EXPORTING, sequence 2" in said
+
+    planned = await asyncio.to_thread(deployment.command, "recover", "--dry-run")
+    assert planned.returncode == 1, planned.stdout + planned.stderr
+    assert "2 budgets are not what their messages come to: 4211/1/55210" in planned.stdout
+    one = await asyncio.to_thread(deployment.command, "recover", "--dry-run", "--budget", "4211/9/55210")
+    assert "1 budgets are not what their messages come to: 4211/9/55210" in one.stdout, one.stdout + one.stderr
+    done = await asyncio.to_thread(deployment.command, "recover", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert await deployment.fetch(states) == before
+    findings = await deployment.reconcile()
+    assert findings.are_clean, findings.first
+
+    # A difference that stays can be accepted, by name and with a reason; then nothing else differs.
+    await deployment.fetch("delete from history where project_id = 3 and type = 'budget.locked.v1'")
+    differs = await asyncio.to_thread(deployment.command, "reconcile")
+    assert differs.returncode == 1, differs.stdout + differs.stderr
+    assert "1 lost; 1 budgets concerned" in differs.stdout
+    refused = await asyncio.to_thread(deployment.command, "reconcile", "--accept", "all")
+    assert (refused.returncode, "--by and --why" in refused.stderr) == (2, True)
+    accepted = await asyncio.to_thread(
+        deployment.command, "reconcile", "--accept", "4211/3/55210", "--by", "ann", "--why", "a test"
+    )
+    assert (accepted.returncode, "accepted: lost: budget 4211/3/55210" in accepted.stdout) == (0, True), accepted.stderr
+    clean = await asyncio.to_thread(deployment.command, "reconcile")
+    assert (clean.returncode, "1 differences were accepted before" in clean.stdout) == (0, True), clean.stdout
+    listed = json.loads((await asyncio.to_thread(deployment.command, "reconcile", "--accepted", "--json")).stdout)
+    assert [(row["accepted_by"], row["why"], row["budget"]) for row in listed] == [("ann", "a test", "4211/3/55210")]

@@ -20,7 +20,7 @@ from tests.exactly_once.deployment import create_database
 from tests.exactly_once.planted import POINTS
 from tests.exactly_once.proxy import Proxy
 from worker.console import Console as TextConsole
-from worker.reconcile.findings import DifferenceKind, show_findings
+from worker.reconcile.findings import DifferenceKind, format_findings
 
 SCREEN = Console(highlight=False, soft_wrap=True)
 
@@ -84,7 +84,7 @@ def run_chaos(seconds: float, seed: int, page: Path | None) -> int:
     with tempfile.TemporaryDirectory() as name:
         report = asyncio.run(play_chaos(Path(name), seconds, seed))
     SCREEN.print(show_chaos(report))
-    show_findings(report.findings, TextConsole())
+    TextConsole().print_text("\n".join(format_findings(report.findings)))
     for wrong in report.wrong_figures:
         SCREEN.print(f"Spectrum holds other figures: {wrong}", markup=False)
     if page:

@@ -121,6 +121,7 @@ SPOILT: dict[str, tuple[Callable[[RunningDeployment], Awaitable[None]], str]] = 
         by_hand("delete from outbox where project_id = 7 and type = 'spectrum.export.v1'"),
         "known: unexplained",
     ),
+    "a budget's row is deleted": (by_hand("delete from budgets where project_id = 8"), "budgets: altered"),
     "a position is moved back": (
         by_hand(
             "update positions set next_offset = next_offset - 1, last_offset = null, last_timestamp_ms = null, "

@@ -1,6 +1,7 @@
 """States that should not be, brought about for real: what the worker says, and the way out."""
 
 import asyncio
+import json
 import re
 import subprocess
 from collections.abc import AsyncIterator
@@ -167,6 +168,10 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: Ru
     told = await recovers(deployment, "3 budgets do not agree with what Kafka holds and are put on hold")
     assert "4211/12/55210" in told
     assert "by version 2 (" in told
+    # On hold at once, and listed so, before any message of them.
+    listed = json.loads((await command(deployment, "status", "--json")).stdout)
+    on_hold = {row["key"] for row in listed["waiting"] if row["why"] == "on hold"}
+    assert on_hold == {"4211/11/55210", "4211/12/55210", "4211/13/55210"}
     deployment.write_rules()
     assert (await command(deployment, "rules", "apply", "--by", "ann", "--why", "as it was")).returncode == 0
     worker = deployment.start()
@@ -182,6 +187,15 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: Ru
     assert len(deployment.messages("spectrum.export.v1")) == exports
     held = await deployment.fetch("select verdict from history where project_id = 12 order by inbox_offset")
     assert [row[0] for row in held] == ["applied", "applied", "held", "held"]
+    # Another, of which nothing has come since: one release is enough.
+    released = await command(deployment, "release", "4211/13/55210", "--by", "olga", "--why", "settled")
+    assert (released.returncode, "is lifted" in released.stdout) == (0, True), released.stdout + released.stderr
+    assert await deployment.fetch("select from budgets where project_id = 13 and on_hold") == []
+    await deployment.wait_until_carried()
+    accepted = await command(deployment, "reconcile", "--accept", "all", "--by", "olga", "--why", "settled")
+    assert accepted.returncode == 0, accepted.stderr
+    clean = await command(deployment, "reconcile")
+    assert (clean.returncode, "nothing else differs" in clean.stdout) == (0, True), clean.stdout
     await deployment.stop(worker)
 
 
@@ -485,8 +499,11 @@ async def set_limit(deployment: RunningDeployment, name: str, limit: int) -> Non
     await deployment.set_up_topic(name, max_message_bytes=str(limit), message_timestamp_type="LogAppendTime")
 
 
-async def test_workers_must_be_stopped_for_a_recovery(deployment: RunningDeployment) -> None:
+async def test_workers_must_be_stopped_for_a_recovery_but_not_for_a_dry_run(deployment: RunningDeployment) -> None:
     deployment.start()
     await deployment.wait_until(lambda: deployment.count_events("lane.started") >= 4, "the lanes")
     done = await recover(deployment)
     assert (done.returncode, "stop every worker first" in done.stderr) == (2, True)
+    await deployment.load(11, 20)
+    planned = await recover(deployment, "--dry-run")
+    assert (planned.returncode, "nothing is out of place" in planned.stdout) == (0, True), planned.stdout

@@ -288,5 +288,6 @@ async def test_a_snapshot_from_before_a_prune_sees_all_of_it(
         assert await snapshot.read_pruned_before() is None
         await let_go(connection, Old(0, 100, EVERYTHING))
         assert await snapshot.read_pruned_before() is None
-        project = await snapshot.read_project(*KEY[:2])
-        assert (len(project.effects), project.messages[0].original.key) == (2, b"key")
+        effects = [effect async for effect in snapshot.read_effects(KEY.project)]
+        [message] = [kept async for kept in snapshot.read_history([KEY.project])]
+        assert (len(effects), message.original.key) == (2, b"key")

@@ -1,4 +1,4 @@
-"""The command that prunes: says what would go, asks whether it is meant, shows how far it is."""
+"""``budget-bridge prune``: counts what would be deleted, asks, and shows how far it is."""
 
 import asyncio
 import json
@@ -19,33 +19,37 @@ from worker.settings import ServerSettings, read_settings
 
 def prune(
     *,
-    older_than: Annotated[str, typer.Option(metavar="AGE", help="What came in longer ago, such as 400d or 12h.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would go.")] = False,
+    older_than: Annotated[
+        str, typer.Option(metavar="AGE", help="Delete what arrived longer ago than this, such as 400d or 12h.")
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Drop what is old: published messages from the outbox, and from history the bytes of what is decided.
+    """Delete what is old: published messages from the outbox, and from history the bytes of what is decided.
 
-    Workers may run meanwhile. What came in when, and what became of it, stays for good.
+    Workers may run meanwhile. What arrived when, and what became of it, is kept for good.
     """
     age = read_age(older_than)
     with report_problems():
-        scene = make_deployment(read_settings(ServerSettings))
-        before, found = asyncio.run(count_old(scene, age))
+        deployment = make_deployment(read_settings(ServerSettings))
+        before, found = asyncio.run(count_old(deployment, age))
         errors = Console(stderr=True)
         if not dry_run and found.total:
-            errors.print(f"Of what came in before {write_time(before)} there go {_tell(found)}.")
-            if not yes and not typer.confirm("It does not come back. Is it meant?", err=True):
+            errors.print_line(f"This deletes, of what arrived before {write_time(before)}, {_describe(found)}.")
+            if not yes and not typer.confirm("It cannot be undone. Continue?", err=True):
                 raise typer.Exit(ANSWER_IS_NO)
             with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
                 bar = progress.add_task("pruning", total=found.total)
-                found = asyncio.run(prune_old(scene, before, lambda gone: progress.update(bar, completed=gone.total)))
+                found = asyncio.run(
+                    prune_old(deployment, before, lambda gone: progress.update(bar, completed=gone.total))
+                )
         if as_json:
-            told = {"before": write_time(before), "dry_run": dry_run, **found._asdict()}
-            typer.echo(json.dumps(told, indent=2))
+            report = {"before": write_time(before), "dry_run": dry_run, **found._asdict()}
+            typer.echo(json.dumps(report, indent=2))
         else:
-            typer.echo(f"{'would prune' if dry_run else 'pruned'}: {_tell(found)}")
+            typer.echo(f"{'would prune' if dry_run else 'pruned'}: {_describe(found)}")
 
 
-def _tell(pruned: Pruned) -> str:
+def _describe(pruned: Pruned) -> str:
     return f"{pruned.rows} messages of the outbox, and the bytes of {pruned.messages} messages of history"

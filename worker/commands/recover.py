@@ -1,16 +1,24 @@
 """``budget-bridge recover``: plans repairs and makes each one after asking."""
 
 import asyncio
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Final
 
 import typer
 
+from worker.commands.arguments import read_key
 from worker.commands.problems import ANSWER_IS_NO, report_problems
+from worker.commands.progress import show_progress
 from worker.commands.run import read_worker_settings
 from worker.console import Console
-from worker.deployment import make_deployment
-from worker.recover.plan import plan_repairs
+from worker.deployment import Deployment, make_deployment
+from worker.kafka.errors import LaneLost
+from worker.recover.plan import check_no_worker_runs, plan_repairs
 from worker.recover.repair import Choices, Repair, TreatAs
+from worker.rules_in_force import RulesFolder
+
+MAX_ROUNDS: Final = 10
+"""How often repairs are planned and made; no repair needs more than one before it and one interruption."""
 
 
 def recover_deployment(
@@ -27,36 +35,67 @@ def recover_deployment(
         TreatAs | None,
         typer.Option(help="What stored messages are, where Kafka holds none of them and the group has no offset."),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="COMPANY/PROJECT/BUDGET", help="Rebuild this budget only, from the inbox."),
+    ] = None,
 ) -> None:
-    """Repair what keeps a lane from publishing: a restored backup, lost offsets, a recreated topic.
+    """Repair what keeps a lane from publishing, and budgets that were changed by hand.
 
-    Prints what it found and what it would do, then asks before each repair. Exit code 1 while anything is left to do.
+    Prints what it found and what it would do, then asks before each repair. Workers must be stopped, but not for
+    --dry-run. Exit code 1 while anything is left to do.
     """
     with report_problems():
         settings, folder = read_worker_settings()
-        deployment = make_deployment(settings)
-        choices = Choices(adopt, treat_as, publish_again)
-        console = Console()
-        refused: set[str] = set()
-        while repairs := [
-            repair for repair in asyncio.run(plan_repairs(deployment, folder, choices)) if repair.found not in refused
-        ]:
-            for number, repair in enumerate(repairs, 1):
-                console.print_line(f"{number}. {repair.found}")
-                console.print_line(f"   Way out: {repair.way_out}.")
-            if dry_run:
-                raise typer.Exit(ANSWER_IS_NO)
-            for number, repair in enumerate(repairs, 1):
-                if repair.act and (yes or typer.confirm(f"Make repair {number}?")):
-                    asyncio.run(_act(repair))
-                    console.print_line(f"   repair {number} is done")
-                else:
-                    refused.add(repair.found)
-        if refused:
+        choices = Choices(adopt, treat_as, publish_again, read_key(budget) if budget else None)
+        session = _Session(make_deployment(settings), folder, choices, Console())
+        is_done = not session.plan(dry_run=True) if dry_run else session.repair(without_asking=yes)
+        if not is_done:
             raise typer.Exit(ANSWER_IS_NO)
-        console.print_line("nothing is out of place; `budget-bridge reconcile` proves it")
+        session.console.print_line("nothing is out of place; `budget-bridge reconcile` proves it")
 
 
-async def _act(repair: Repair) -> None:
-    if repair.act:
-        await repair.act()
+@dataclass(slots=True)
+class _Session:
+    """One run of the command: what is repaired, and what its user has refused."""
+
+    deployment: Deployment
+    folder: RulesFolder
+    choices: Choices
+    console: Console
+    refused: set[str] = field(default_factory=set)
+
+    def plan(self, *, dry_run: bool = False) -> list[Repair]:
+        """Plan and print the repairs that were not refused."""
+        with show_progress() as progress:
+            planning = plan_repairs(self.deployment, self.folder, self.choices, dry_run=dry_run, progress=progress)
+            repairs = [repair for repair in asyncio.run(planning) if repair.found not in self.refused]
+        for number, repair in enumerate(repairs, 1):
+            self.console.print_line(f"{number}. {repair.found}")
+            self.console.print_line(f"   Way out: {repair.way_out}.")
+        return repairs
+
+    def repair(self, *, without_asking: bool) -> bool:
+        """Plan and make repairs until nothing is out of place; returns whether it came to that."""
+        for _ in range(MAX_ROUNDS):
+            repairs = self.plan()
+            if not repairs:
+                return not self.refused
+            for number, repair in enumerate(repairs, 1):
+                if not repair.act or not (without_asking or typer.confirm(f"Make repair {number}?")):
+                    self.refused.add(repair.found)
+                    continue
+                try:
+                    asyncio.run(self._make(repair))
+                except LaneLost as lost:
+                    self.console.print_line(f"   repair {number} was interrupted ({lost}); planning again")
+                    break
+                self.console.print_line(f"   repair {number} is done")
+        self.console.print_line(f"something is still out of place after {MAX_ROUNDS} rounds of repairs: run it again")
+        return False
+
+    async def _make(self, repair: Repair) -> None:
+        # Somebody may have started a worker while the question was on the screen.
+        await check_no_worker_runs(self.deployment)
+        if repair.act:
+            await repair.act()

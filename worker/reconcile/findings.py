@@ -1,15 +1,18 @@
-"""What was checked and what was found to differ: for people as a table, for programs as JSON."""
+"""What was checked and what was found to differ: for people as lines of text, for programs as JSON."""
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from contracts.budget_key import BudgetKey
-from worker.console import Console
 
 SHOWN: Final = 20
+"""How many differences of each claim are kept whole."""
+MAX_BUDGETS: Final = 10_000
+"""For how many budgets differences are counted one by one."""
 
 
 class DifferenceKind(StrEnum):
@@ -23,23 +26,31 @@ class DifferenceKind(StrEnum):
 
 
 class Difference(NamedTuple):
-    """One difference, in a sentence that says where."""
+    """One difference, in a sentence that names the place."""
 
     claim: str
     kind: DifferenceKind
     budget: BudgetKey | None
     what: str
 
+    @property
+    def digest(self) -> bytes:
+        """What identifies it: the same difference has the same digest when it is found again."""
+        said = "\n".join((self.claim, self.kind, str(self.budget or ""), self.what))
+        return hashlib.blake2b(said.encode(errors="surrogatepass"), digest_size=16).digest()
+
 
 @dataclass(slots=True)
 class Claim:
-    """One thing that must hold, and how it stood."""
+    """One statement that must hold: how often it was checked, and how often it does not hold."""
 
     name: str
     says: str
     checked: int = 0
     waiting: int = 0
     """On its way: not due to be there yet."""
+    accepted: int = 0
+    """Differences that somebody has accepted, by name and with a reason."""
     notes: Counter[str] = field(default_factory=Counter)
     """What could not be compared and why, or is worth knowing; none of it is a difference."""
     differences: Counter[DifferenceKind] = field(default_factory=Counter)
@@ -47,28 +58,39 @@ class Claim:
 
 @dataclass(slots=True)
 class Findings:
-    """All claims, with the first differences of each and their number for each budget."""
+    """All claims, with the first differences of each and how many concern which budget."""
 
+    accepted: frozenset[bytes] = frozenset()
+    """The digests of differences that were accepted before."""
+    collect: Callable[[Difference], None] | None = None
+    """Called with every difference, for whoever needs more than the first ones."""
     claims: dict[str, Claim] = field(default_factory=dict)
     first: list[Difference] = field(default_factory=list)
     budgets: Counter[BudgetKey] = field(default_factory=Counter)
+    """Differences of each budget; of the first ``MAX_BUDGETS`` budgets only."""
 
     def claim(self, name: str, says: str) -> Claim:
-        """Begin to check something."""
+        """Begin to check a claim."""
         self.claims[name] = Claim(name, says)
         return self.claims[name]
 
     def differ(self, claim: Claim, kind: DifferenceKind, what: str, budget: BudgetKey | None = None) -> None:
-        """Note a difference."""
+        """Record a difference."""
+        found = Difference(claim.name, kind, budget, what)
+        if self.accepted and found.digest in self.accepted:
+            claim.accepted += 1
+            return
         if claim.differences.total() < SHOWN:
-            self.first.append(Difference(claim.name, kind, budget, what))
+            self.first.append(found)
         claim.differences[kind] += 1
-        if budget:
+        if budget and (budget in self.budgets or len(self.budgets) < MAX_BUDGETS):
             self.budgets[budget] += 1
+        if self.collect:
+            self.collect(found)
 
     @property
     def are_clean(self) -> bool:
-        """Whether nothing differs."""
+        """Whether nothing differs but what was accepted."""
         return not any(claim.differences for claim in self.claims.values())
 
     def count(self) -> Mapping[DifferenceKind, int]:
@@ -80,16 +102,18 @@ class Findings:
 
 
 def write_findings(findings: Findings) -> dict[str, object]:
-    """Write findings for programs."""
+    """Write findings as JSON."""
     return {
         "clean": findings.are_clean,
         "counts": {kind.value: number for kind, number in findings.count().items()},
+        "accepted": sum(claim.accepted for claim in findings.claims.values()),
         "claims": [
             {
                 "name": claim.name,
                 "says": claim.says,
                 "checked": claim.checked,
                 "waiting": claim.waiting,
+                "accepted": claim.accepted,
                 "notes": dict(claim.notes),
                 "differences": claim.differences.total(),
             }
@@ -103,17 +127,22 @@ def write_findings(findings: Findings) -> dict[str, object]:
     }
 
 
-def show_findings(findings: Findings, console: Console) -> None:
-    """Show findings to a person."""
-    rows = []
+def format_findings(findings: Findings) -> Iterator[str]:
+    """Format findings as lines of text; the figures come first in each, so that no terminal cuts them off."""
+    yield "   checked  on its way  accepted  differs  what must hold"
     for claim in findings.claims.values():
-        rows.append([claim.says, str(claim.checked), str(claim.waiting or ""), str(claim.differences.total())])
-        rows.extend([f"  {number} {note}"] for note, number in claim.notes.items())
-    console.print_table(("what must hold", "checked", "on its way", "differs"), rows)
+        waiting, accepted = claim.waiting or "", claim.accepted or ""
+        yield f"{claim.checked:>10}{waiting:>12}{accepted:>10}{claim.differences.total():>9}  {claim.says}"
+        for note, number in claim.notes.items():
+            yield f"{number:>10}  {note}"
+    yield ""
+    if accepted := sum(claim.accepted for claim in findings.claims.values()):
+        yield f"{accepted} differences were accepted before: `budget-bridge reconcile --accepted` lists them"
     if findings.are_clean:
-        console.print("\nnothing differs")
+        yield "nothing else differs" if accepted else "nothing differs"
         return
     counts = ", ".join(f"{number} {kind}" for kind, number in findings.count().items() if number)
-    console.print(f"\n{counts}" + (f"; {len(findings.budgets)} budgets concerned" if findings.budgets else ""))
+    more = " or more" if len(findings.budgets) == MAX_BUDGETS else ""
+    yield f"{counts}; {len(findings.budgets)}{more} budgets concerned" if findings.budgets else counts
     for one in findings.first:
-        console.print(f"  {one.kind}: {f'budget {one.budget}: ' if one.budget else ''}{one.what}")
+        yield f"  {one.kind}: {f'budget {one.budget}: ' if one.budget else ''}{one.what}"

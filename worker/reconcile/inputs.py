@@ -1,8 +1,11 @@
-"""Checks that everything that came in is in the inbox, and everything in the inbox decided once."""
+"""Checks that everything that arrived is in the inbox, and that everything in the inbox was decided once."""
 
 import hashlib
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message, Unreadable
@@ -10,111 +13,158 @@ from contracts.inbox import Arrival, open_arrival
 from contracts.records import Place, Record, digest_record
 from contracts.topics import SOURCES
 from outbox.batch import identify
-from worker.deployment import Deployment
 from worker.kafka.group_offsets import Partition, read_group_offsets
 from worker.kafka.topic_log import open_topic_log
 from worker.pipeline.source_topics import name_intake_group
 from worker.reconcile.findings import Claim, DifferenceKind
 from worker.reconcile.reconciliation import Reconciliation, describe_place
+from worker.reconcile.temporary_database import open_temporary_database
+
+_BEYOND_ALL: Final = 2**63 - 1
+_TABLES: Final = """
+create table sources (
+    topic text, partition integer, offset integer, timestamp_ms integer, digest blob, is_copied integer,
+    primary key (topic, partition, offset, timestamp_ms)
+) without rowid
+"""
 
 
 @dataclass(slots=True)
-class _Sources:
-    """The records of the source topics that are still there, by place and time, with their bytes by digest."""
+class _Inputs:
+    """What is known of the source topics, and how far the inbox is read."""
 
-    records: dict[tuple[Place, int], bytes] = field(default_factory=dict)
+    database: sqlite3.Connection
+    """The records of the source topics that are still there, by place and time, with a digest of their bytes."""
     committed: dict[Partition, int] = field(default_factory=dict)
-    """What the intake says that it has copied."""
-    copied: set[tuple[Place, int]] = field(default_factory=set)
+    """What the intake's group says that it has copied."""
+    read_to: dict[int, int] = field(default_factory=dict)
+    """For each lane, the inbox offset up to which its verdicts are checked."""
 
 
 async def check_inputs(reconciliation: Reconciliation) -> None:
-    """Read the sources and the inbox once, beside each other and beside history."""
-    copies = reconciliation.findings.claim("sources", "every source record is in the inbox, untouched")
-    verdicts = reconciliation.findings.claim(
-        "verdicts", "every inbox record below the position has one verdict in history"
-    )
-    sources = await _read_sources(reconciliation.deployment)
-    places = {number: await reconciliation.snapshot.read_places(number) for number in reconciliation.positions}
-    async with open_topic_log(reconciliation.deployment.kafka, reconciliation.deployment.topics.inbox) as inbox:
-        async for records in inbox.read():
-            arrivals = [open_arrival(record, reconciliation.deployment.topics) for record in records]
-            for arrival in arrivals:
-                _check_copy(reconciliation, copies, sources, arrival.original)
-            await _check_verdicts(reconciliation, verdicts, arrivals, places)
-    for key in sources.records.keys() - sources.copied:
-        place = key[0]
-        if place.offset < sources.committed.get((place.topic, place.partition), 0):
-            reconciliation.findings.differ(copies, DifferenceKind.LOST, f"{describe_place(place)} is not in the inbox")
-        else:
-            copies.waiting += 1
-    copies.checked = len(sources.records) - copies.waiting
-    for number, left in places.items():
-        for offset in sorted(left):
-            if offset < inbox.bounds[number][0]:
-                verdicts.notes["verdicts on records that the inbox does not hold any more"] += 1
-            else:
-                what = f"history has a verdict on record {offset} of inbox partition {number}, which is not there"
-                reconciliation.findings.differ(verdicts, DifferenceKind.UNEXPLAINED, what)
+    """Read the sources and the inbox once each, beside one another and beside history."""
+    findings, deployment = reconciliation.findings, reconciliation.deployment
+    copies = findings.claim("sources", "every source record is in the inbox, untouched")
+    verdicts = findings.claim("verdicts", "every inbox record below the position has one verdict in history")
+    with open_temporary_database(_TABLES) as database:
+        inputs = _Inputs(database)
+        await _read_sources(reconciliation, inputs)
+        async with open_topic_log(deployment.kafka, deployment.topics.inbox) as inbox:
+            inputs.read_to = {number: inbox.bounds.get(number, (0, 0))[0] for number in reconciliation.positions}
+            await _check_removed(reconciliation, verdicts, inputs.read_to)
+            total, done = sum(end - start for start, end in inbox.bounds.values()), 0
+            async for records in inbox.read():
+                arrivals = [open_arrival(record, deployment.topics) for record in records]
+                for arrival in arrivals:
+                    _check_copy(reconciliation, copies, database, arrival.original)
+                await _check_verdicts(reconciliation, verdicts, arrivals, inputs.read_to)
+                done += len(records)
+                reconciliation.progress("reading the inbox", done, total)
+        for number, start in inputs.read_to.items():
+            await _report_absent(reconciliation, verdicts, number, range(start, _BEYOND_ALL), set())
+        _check_sources(reconciliation, copies, inputs)
 
 
-async def _read_sources(deployment: Deployment) -> _Sources:
-    found = _Sources()
+async def _read_sources(reconciliation: Reconciliation, inputs: _Inputs) -> None:
+    deployment = reconciliation.deployment
     for name in SOURCES:
-        async with open_topic_log(deployment.kafka, deployment.topics.full(name)) as log:
-            places = [(deployment.topics.full(name), number) for number in log.bounds]
+        topic = deployment.topics.full(name)
+        async with open_topic_log(deployment.kafka, topic) as log:
+            places = [(topic, number) for number in log.bounds]
             offsets = await read_group_offsets(deployment.kafka, name_intake_group(deployment.group_id), places)
-            found.committed |= {place: offset.offset for place, offset in offsets.items()}
+            inputs.committed |= {place: offset.offset for place, offset in offsets.items()}
+            total, done = sum(end - start for start, end in log.bounds.values()), 0
             async for records in log.read():
-                found.records |= {(record.place, record.timestamp_ms): digest_record(record) for record in records}
-    return found
+                rows = [(*record.place, record.timestamp_ms, digest_record(record)) for record in records]
+                inputs.database.executemany("insert or replace into sources values (?, ?, ?, ?, ?, 0)", rows)
+                done += len(records)
+                reconciliation.progress(f"reading {name}", done, total)
 
 
-def _check_copy(reconciliation: Reconciliation, claim: Claim, sources: _Sources, original: Record) -> None:
-    # With its time, because a topic that was made anew has other records at the same places.
-    source = original.place, original.timestamp_ms
-    if source not in sources.records:
+def _check_copy(reconciliation: Reconciliation, claim: Claim, database: sqlite3.Connection, original: Record) -> None:
+    # With its time, because a topic that was recreated has other records at the same places.
+    source = (*original.place, original.timestamp_ms)
+    where = "where (topic, partition, offset, timestamp_ms) = (?, ?, ?, ?)"
+    found = None
+    # Anybody may have written numbers into the inbox that are no offset of anything.
+    with suppress(OverflowError):
+        found = database.execute(f"select digest, is_copied from sources {where}", source).fetchone()  # noqa: S608
+    if found is None:
         claim.notes["copies whose source record is not there (any more)"] += 1
-    elif sources.records[source] != digest_record(original):
-        reconciliation.findings.differ(
-            claim, DifferenceKind.ALTERED, f"the inbox has other bytes of {describe_place(original.place)}"
-        )
-    elif source in sources.copied:
+        return
+    digest, is_copied = found
+    if digest != digest_record(original):
+        what = f"the inbox has other bytes of {describe_place(original.place)}"
+        reconciliation.findings.differ(claim, DifferenceKind.ALTERED, what)
+    elif is_copied:
         claim.notes["copied again after a crash (history drops repeats)"] += 1
-    sources.copied.add(source)
+    if not is_copied:
+        database.execute(f"update sources set is_copied = 1 {where}", source)  # noqa: S608
+
+
+def _check_sources(reconciliation: Reconciliation, claim: Claim, inputs: _Inputs) -> None:
+    """Find the source records that were not copied, though the intake's group says so."""
+    query = "select topic, partition, offset from sources where not is_copied"
+    for topic, partition, offset in inputs.database.execute(query):
+        if offset < inputs.committed.get((topic, partition), 0):
+            what = f"{describe_place(Place(topic, partition, offset))} is not in the inbox"
+            reconciliation.findings.differ(claim, DifferenceKind.LOST, what)
+        else:
+            claim.waiting += 1
+    claim.checked = inputs.database.execute("select count(*) from sources").fetchone()[0] - claim.waiting
+
+
+async def _check_removed(reconciliation: Reconciliation, claim: Claim, starts: Mapping[int, int]) -> None:
+    """Count the verdicts on records that the inbox had and does not hold any more."""
+    for number, start in starts.items():
+        async for _ in reconciliation.snapshot.read_places(number, 0, start):
+            claim.notes["verdicts on records that the inbox does not hold any more"] += 1
 
 
 async def _check_verdicts(
-    reconciliation: Reconciliation, claim: Claim, arrivals: Sequence[Arrival], places: dict[int, set[int]]
+    reconciliation: Reconciliation, claim: Claim, arrivals: Sequence[Arrival], read_to: dict[int, int]
 ) -> None:
     positions = reconciliation.positions
     below = [one for one in arrivals if one.inbox.place.offset < positions.get(one.inbox.place.partition, 0)]
     claim.waiting += len(arrivals) - len(below)
+    if not below:
+        return
     stored = await reconciliation.snapshot.find_stored({identify(arrival) for arrival in below})
+    seen: set[int] = set()
     for arrival in below:
         claim.checked += 1
         _, number, offset = arrival.inbox.place
         place = f"record {offset} of inbox partition {number}"
         budget, found = _find_budget(arrival.message), stored.get(identify(arrival))
+        differ = reconciliation.findings.differ
         if found is None:
-            reconciliation.findings.differ(claim, DifferenceKind.LOST, f"{place} has no verdict", budget)
+            differ(claim, DifferenceKind.LOST, f"{place} has no verdict", budget)
         elif (found.inbox_partition, found.inbox_offset) == (number, offset):
-            places[number].discard(offset)
+            seen.add(offset)
             if found.pruned:
                 claim.notes["records whose bytes are pruned from history, so that only their place was compared"] += 1
                 continue
             original = arrival.original
             digests = tuple(hashlib.sha256(part or b"").digest() for part in (original.key, original.value))
             if (found.key_digest, found.body_digest, found.headers) != (*digests, original.headers):
-                reconciliation.findings.differ(
-                    claim, DifferenceKind.ALTERED, f"history has other bytes of {place}", budget
-                )
+                differ(claim, DifferenceKind.ALTERED, f"history has other bytes of {place}", budget)
         elif found.inbox_partition == number and found.inbox_offset < offset:
             claim.notes["repeats of a message"] += 1
         else:
-            reconciliation.findings.differ(
-                claim, DifferenceKind.UNEXPLAINED, f"{place} is taken for a repeat of a later one", budget
-            )
+            differ(claim, DifferenceKind.UNEXPLAINED, f"{place} is taken for a repeat of a later one", budget)
+    last = below[-1].inbox.place
+    await _report_absent(reconciliation, claim, last.partition, range(read_to[last.partition], last.offset + 1), seen)
+    read_to[last.partition] = last.offset + 1
+
+
+async def _report_absent(
+    reconciliation: Reconciliation, claim: Claim, number: int, offsets: range, seen: set[int]
+) -> None:
+    """Find the verdicts on records that the inbox does not hold, among these offsets of one partition."""
+    async for offset in reconciliation.snapshot.read_places(number, offsets.start, offsets.stop):
+        if offset not in seen:
+            what = f"history has a verdict on record {offset} of inbox partition {number}, which is not there"
+            reconciliation.findings.differ(claim, DifferenceKind.UNEXPLAINED, what)
 
 
 def _find_budget(message: Message | Unreadable) -> BudgetKey | None:

@@ -1,12 +1,15 @@
 """What every check of one reconciliation shares: its findings, the database as of one moment, how far the lanes are."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+from contracts.budget_key import BudgetKey, parse_budget_key
 from contracts.records import Place
 from outbox.audit import Snapshot
 from worker.deployment import Deployment
 from worker.reconcile.findings import Findings
+from worker.reconcile.progress import Progress, ignore_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +23,16 @@ class Reconciliation:
     """The position of each lane, in the snapshot."""
     published: Mapping[int, int]
     """The group's offset for each lane, read before the snapshot was taken."""
+    progress: Progress = ignore_progress
 
 
 def describe_place(place: Place) -> str:
     """Describe where a record is, as the start of a sentence."""
     return f"record {place.offset} of {place.topic}, partition {place.partition},"
+
+
+def read_budget(key: bytes | None) -> BudgetKey | None:
+    """Read the budget that a record of ours is keyed by; ``None`` where its key is none."""
+    with suppress(ValueError):
+        return parse_budget_key((key or b"").decode())
+    return None

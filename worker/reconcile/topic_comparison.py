@@ -1,11 +1,13 @@
-"""One output topic beside the outbox rows that were to be sent to it, told apart by all their bytes.
+"""Compares one output topic with the outbox rows that were to be sent to it, by all their bytes.
 
-But for the trace context: whoever decides a message again puts it into another span.
+The trace context is left out: whoever decides a message again puts it into another span. What is compared is kept in a
+temporary database, about 100 bytes of disk a message, so that memory does not grow with the topic.
 """
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -14,152 +16,304 @@ from contracts.cloudevents.trace_context import drop_trace
 from contracts.cloudevents.writing import SOURCE
 from contracts.records import Outgoing, Place, Record, digest_record
 from outbox.audit import RowPlace, SentRow, Snapshot
-from worker.kafka.connection import KafkaConnection
+from worker.deployment import Deployment
 from worker.kafka.topic_log import open_topic_log
+from worker.reconcile.progress import Progress, ignore_progress
+from worker.reconcile.temporary_database import open_temporary_database
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_INT32: Final = range(2**31)
+_INT64: Final = range(2**63)
+_PIECE: Final = 1000
+"""How many unknown records are looked up in history at once."""
+
+# A budget of 0/0/0 is none: what could not be read.
+TABLES: Final = """
+create table expected (
+    digest blob primary key, inbox_partition integer, inbox_offset integer, ordinal integer, at_ms integer,
+    company_id integer, project_id integer, budget_id integer, bytes integer, is_met integer
+) without rowid;
+create table latest (
+    company_id integer, project_id integer, budget_id integer,
+    inbox_partition integer, inbox_offset integer, ordinal integer,
+    primary key (company_id, project_id, budget_id)
+) without rowid;
+create table pruned (digest blob primary key) without rowid;
+create table doubled (company_id integer, project_id integer, budget_id integer, partition integer, offset integer);
+create table reordered (company_id integer, project_id integer, budget_id integer, partition integer, offset integer);
+create table unknown (
+    digest blob, partition integer, offset integer, key blob, id text, at_ms integer,
+    origin_topic text, origin_partition integer, origin_offset integer
+);
+create index unknown_by_digest on unknown (digest);
+"""
 
 
-class ExpectedRow(NamedTuple):
-    """A row without its bytes."""
+class MisplacedRecord(NamedTuple):
+    """A record that is there a second time, or after one that it must come before."""
+
+    budget: BudgetKey | None
+    place: Place
+
+
+class MissingRow(NamedTuple):
+    """An outbox row that the topic does not hold."""
 
     place: RowPlace
-    at: datetime
     budget: BudgetKey | None
+    bytes: int
+    """Of its key, headers and value."""
+    is_outdated: bool
+    """A later row of the same budget is in the topic: compaction may have removed this one."""
+    is_gone: bool
+    """It is older than what the topic still holds: it may have been removed by age."""
 
 
-class Unknown(NamedTuple):
-    """A record that no row of the outbox gives."""
+class UnknownRecord(NamedTuple):
+    """A record that no outbox row gives."""
 
     place: Place
     key: bytes | None
     id: str
-    digest: bytes
-    at: datetime | None
-    """When what caused it came in, as it says itself."""
-    origin: Place | None
-    """What it is a dead letter of."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class LaneCount:
+    """How much of what one lane has stored for a topic is in it."""
+
+    met: int
+    last_met: int
+    """The greatest inbox offset of those rows."""
+
+
 class TopicComparison:
-    """What was met of a topic so far."""
+    """What one topic holds, beside what the outbox says that it should."""
 
-    rows: dict[bytes, ExpectedRow] = field(default_factory=dict)
-    met: dict[bytes, Place] = field(default_factory=dict)
-    doubled: list[tuple[BudgetKey | None, Place]] = field(default_factory=list)
-    reordered: list[tuple[ExpectedRow, Place]] = field(default_factory=list)
-    unknown: list[Unknown] = field(default_factory=list)
-    pruned_before: datetime | None = None
-    """Rows before this time may have been pruned; ``None`` where none were."""
-    pruned: set[bytes] = field(default_factory=set)
-    """Records of ours whose rows were pruned."""
-    gone_before: datetime | None = None
-    """Messages before this time may have been removed by age; ``None`` where none were."""
-    _last: dict[BudgetKey, RowPlace] = field(default_factory=dict)
+    def __init__(self, database: sqlite3.Connection, topic: str, pruned_before: datetime | None) -> None:
+        self.database = database
+        self.topic = topic
+        self._pruned_before = pruned_before
+        self._gone_before_ms = -1
 
-    def add(self, row: SentRow) -> None:
-        """Take down one row."""
-        self.rows[_sign(row.record)] = ExpectedRow(row.place, row.at, row.budget)
+    def expect(self, row: SentRow) -> None:
+        """Add an outbox row."""
+        record = row.record
+        size = len(record.key or b"") + len(record.value or b"")
+        size += sum(len(name) + len(value or b"") for name, value in record.headers)
+        values = (_sign(record), *row.place, _count_ms(row.at), *(row.budget or (0, 0, 0)), size)
+        self.database.execute("insert or replace into expected values (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", values)
 
     def meet(self, record: Record) -> bool:
-        """Meet a record of the topic, each partition in order; tells whether it is one of ours, and not a repeat."""
-        found = _sign(record)
-        entry = self.rows.get(found)
-        if found in self.met or found in self.pruned:
-            self.doubled.append((entry.budget if entry else None, record.place))
+        """Note a record of the topic, each partition in order; returns whether it is one of ours, and the first."""
+        digest, (_, partition, offset) = _sign(record), record.place
+        found = self.database.execute(
+            "select inbox_partition, inbox_offset, ordinal, company_id, project_id, budget_id, is_met "
+            "from expected where digest = ?",
+            (digest,),
+        ).fetchone()
+        if found is None:
+            return self._meet_unknown(record, digest)
+        place, budget, is_met = found[:3], found[3:6], found[6]
+        if is_met:
+            self._note("doubled", budget, partition, offset)
             return False
-        if entry is None:
-            unknown = _describe(record, found)
-            if self.pruned_before and unknown.at and unknown.at < self.pruned_before:
-                self.pruned.add(found)
-                return True
-            self.unknown.append(unknown)
-            return False
-        self.met[found] = record.place
-        if entry.budget:
-            last = self._last.get(entry.budget)
-            if last and entry.place < last:
-                self.reordered.append((entry, record.place))
+        self.database.execute("update expected set is_met = 1 where digest = ?", (digest,))
+        if budget != (0, 0, 0):
+            query = (
+                "select inbox_partition, inbox_offset, ordinal from latest "
+                "where (company_id, project_id, budget_id) = (?, ?, ?)"
+            )
+            last = self.database.execute(query, budget).fetchone()
+            if last and place < last:
+                self._note("reordered", budget, partition, offset)
             else:
-                self._last[entry.budget] = entry.place
+                self.database.execute("insert or replace into latest values (?, ?, ?, ?, ?, ?)", (*budget, *place))
         return True
 
-    def meet_again(self, rows: Iterable[SentRow]) -> None:
-        """Take rows that came into the database after the first were taken down, and strike out what they explain."""
-        later = {_sign(row.record) for row in rows}
-        self.unknown = [one for one in self.unknown if one.digest not in later]
+    def _meet_unknown(self, record: Record, digest: bytes) -> bool:
+        if self._is_pruned(digest):
+            self._note("doubled", (0, 0, 0), record.place.partition, record.place.offset)
+            return False
+        at, origin = _read_origin(record)
+        if self._pruned_before and at and at < self._pruned_before:
+            self.database.execute("insert into pruned values (?)", (digest,))
+            return True
+        _, partition, offset = record.place
+        about = (digest, partition, offset, record.key, read_id(record), None if at is None else _count_ms(at))
+        origin_columns = origin or (None, None, None)
+        self.database.execute("insert into unknown values (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*about, *origin_columns))
+        return False
+
+    def _is_pruned(self, digest: bytes) -> bool:
+        return self.database.execute("select 1 from pruned where digest = ?", (digest,)).fetchone() is not None
+
+    def _note(self, table: str, budget: Sequence[int], partition: int, offset: int) -> None:
+        self.database.execute(f"insert into {table} values (?, ?, ?, ?, ?)", (*budget, partition, offset))  # noqa: S608
+
+    def explain(self, row: SentRow) -> None:
+        """Strike out what a row explains that was stored after the others were read."""
+        self.database.execute("delete from unknown where digest = ?", (_sign(row.record),))
 
     async def explain_pruned(self, snapshot: Snapshot) -> None:
-        """Strike out what came of messages that are so old that its rows may have been pruned."""
+        """Strike out what older messages caused, whose rows may have been pruned."""
         before = await snapshot.read_pruned_before()
-        if before is None or not self.unknown:
+        if before is None:
             return
-        # A dead letter says only what it is one of; history knows when that came in.
-        origins = {one.origin for one in self.unknown if one.origin}
-        old = await snapshot.find_old_origins(origins, before)
-        unknown, self.unknown = self.unknown, []
-        for one in unknown:
-            if one.origin not in old and (one.at is None or one.at >= before):
-                self.unknown.append(one)
-            elif one.digest in self.pruned:
-                self.doubled.append((None, one.place))
-            else:
-                self.pruned.add(one.digest)
+        last = 0
+        query = (
+            "select rowid, digest, partition, offset, at_ms, origin_topic, origin_partition, origin_offset "
+            "from unknown where rowid > ? order by rowid limit ?"
+        )
+        while piece := self.database.execute(query, (last, _PIECE)).fetchall():
+            last = piece[-1][0]
+            # A dead letter only names the record that it was made from; history knows when that arrived.
+            origins = {Place(*row[5:]) for row in piece if row[5] is not None}
+            old = await snapshot.find_old_origins(origins, before) if origins else set()
+            for number, digest, partition, offset, at_ms, *origin in piece:
+                is_old = at_ms is not None and at_ms < _count_ms(before)
+                if not is_old and (origin[0] is None or Place(*origin) not in old):
+                    continue
+                self.database.execute("delete from unknown where rowid = ?", (number,))
+                if self._is_pruned(digest):
+                    self._note("doubled", (0, 0, 0), partition, offset)
+                else:
+                    self.database.execute("insert into pruned values (?)", (digest,))
 
-    def list_missing(self) -> list[ExpectedRow]:
-        """List the rows that were not met, in the order in which they are sent."""
-        return sorted(entry for found, entry in self.rows.items() if found not in self.met)
+    def remember_removed(self, before: datetime) -> None:
+        """Remember that messages from before a time may have been removed by age."""
+        self._gone_before_ms = _count_ms(before)
 
-    def is_outdated(self, entry: ExpectedRow) -> bool:
-        """Tell whether a later row of the same budget was met: then compaction may have removed this one."""
-        return bool(entry.budget and self._last.get(entry.budget, entry.place) > entry.place)
+    # --- what it came to
 
-    def is_gone(self, entry: ExpectedRow) -> bool:
-        """Tell whether a row that was not met may have been removed by age."""
-        return self.gone_before is not None and entry.at < self.gone_before
+    def count_met(self) -> int:
+        """Count the rows that the topic holds."""
+        return self._count("expected where is_met")
+
+    def count_unknown(self) -> int:
+        """Count the records that no row gives."""
+        return self._count("unknown")
+
+    def count_pruned(self) -> int:
+        """Count the records whose rows were pruned."""
+        return self._count("pruned")
+
+    def _count(self, what: str) -> int:
+        found: int = self.database.execute(f"select count(*) from {what}").fetchone()[0]  # noqa: S608
+        return found
+
+    def count_by_lane(self) -> dict[int, LaneCount]:
+        """Count, lane by lane, the rows that the topic holds."""
+        query = (
+            "select inbox_partition, count(*), max(inbox_offset) from expected where is_met group by inbox_partition"
+        )
+        return {lane: LaneCount(met, last) for lane, met, last in self.database.execute(query)}
+
+    def list_doubled(self) -> Iterator[MisplacedRecord]:
+        """List the records that are there a second time."""
+        return self._list_misplaced("doubled")
+
+    def list_reordered(self) -> Iterator[MisplacedRecord]:
+        """List the records that come after one of the same budget that they must come before."""
+        return self._list_misplaced("reordered")
+
+    def _list_misplaced(self, table: str) -> Iterator[MisplacedRecord]:
+        for *budget, partition, offset in self.database.execute(f"select * from {table} order by rowid"):  # noqa: S608
+            yield MisplacedRecord(_read_budget(budget), Place(self.topic, partition, offset))
+
+    def list_unknown(self) -> Iterator[UnknownRecord]:
+        """List the records that no row gives."""
+        query = "select partition, offset, key, id from unknown order by rowid"
+        for partition, offset, key, found_id in self.database.execute(query):
+            yield UnknownRecord(Place(self.topic, partition, offset), key, found_id)
+
+    def list_missing(self) -> Iterator[MissingRow]:
+        """List the rows that the topic does not hold, in the order in which they are sent."""
+        query = (
+            "select e.inbox_partition, e.inbox_offset, e.ordinal, e.company_id, e.project_id, e.budget_id, e.bytes, "
+            "coalesce((l.inbox_partition, l.inbox_offset, l.ordinal) > (e.inbox_partition, e.inbox_offset, e.ordinal), "
+            "0), e.at_ms < ? from expected as e left join latest as l using (company_id, project_id, budget_id) "
+            "where not e.is_met order by 1, 2, 3"
+        )
+        for *place, company_id, project_id, budget_id, size, is_outdated, is_gone in self.database.execute(
+            query, (self._gone_before_ms,)
+        ):
+            budget = _read_budget((company_id, project_id, budget_id))
+            yield MissingRow(RowPlace(*place), budget, size, bool(is_outdated), bool(is_gone))
 
 
-async def read_topic(
-    kafka: KafkaConnection, topic: str, snapshot: Snapshot, take: Callable[[Record], None] | None = None
-) -> TopicComparison:
-    """Read a topic through beside the rows that were to be sent to it; records of ours are also given to ``take``."""
-    comparison = TopicComparison(pruned_before=await snapshot.read_pruned_before())
-    async for row in snapshot.read_rows(topic):
-        comparison.add(row)
-    first: dict[int, int] = {}
-    async with open_topic_log(kafka, topic) as log:
-        async for records in log.read():
-            for record in records:
-                first.setdefault(record.place.partition, record.timestamp_ms)
-                if comparison.meet(record) and take:
-                    take(record)
-    cut = [number for number, (start, _) in log.bounds.items() if start > 0]
-    if any(number not in first for number in cut):
-        comparison.gone_before = datetime.max.replace(tzinfo=UTC)
-    elif cut:
-        comparison.gone_before = _EPOCH + timedelta(milliseconds=max(first[number] for number in cut))
-    await comparison.explain_pruned(snapshot)
-    return comparison
+@asynccontextmanager
+async def compare_topic(
+    deployment: Deployment,
+    name: str,
+    snapshot: Snapshot,
+    take: Callable[[Record], None] | None = None,
+    progress: Progress = ignore_progress,
+) -> AsyncIterator[TopicComparison]:
+    """Read a topic through beside the rows that were to be sent to it.
+
+    Args:
+        deployment: The deployment that the topic belongs to.
+        name: The topic's name, without the prefix.
+        snapshot: The database as of one moment.
+        take: Called with each record of ours that is there for the first time.
+        progress: Called with what is read, how much of it, and how much there is.
+
+    Yields:
+        The comparison, until its temporary database is dropped.
+    """
+    topic = deployment.topics.full(name)
+    with open_temporary_database(TABLES) as database:
+        comparison = TopicComparison(database, topic, await snapshot.read_pruned_before())
+        async for row in snapshot.read_rows(topic):
+            comparison.expect(row)
+        first: dict[int, int] = {}
+        async with open_topic_log(deployment.kafka, topic) as log:
+            total, done = sum(end - start for start, end in log.bounds.values()), 0
+            async for records in log.read():
+                for record in records:
+                    first.setdefault(record.place.partition, record.timestamp_ms)
+                    if comparison.meet(record) and take:
+                        take(record)
+                done += len(records)
+                progress(f"reading {name}", done, total)
+        cut = [number for number, (start, _) in log.bounds.items() if start > 0]
+        if any(number not in first for number in cut):
+            comparison.remember_removed(datetime.max.replace(tzinfo=UTC))
+        elif cut:
+            comparison.remember_removed(_EPOCH + timedelta(milliseconds=max(first[number] for number in cut)))
+        await comparison.explain_pruned(snapshot)
+        yield comparison
+
+
+def read_id(record: Record) -> str:
+    """Read the id that a record of ours carries; a dead letter carries that of the original, if any."""
+    value = dict(record.headers).get("ce_id")
+    return value.decode(errors="replace") if value else ""
 
 
 def _sign(record: Record | Outgoing) -> bytes:
     return digest_record(replace(record, headers=drop_trace(record.headers)))
 
 
-def _describe(record: Record, found: bytes) -> Unknown:
+def _count_ms(at: datetime) -> int:
+    return (at - _EPOCH) // _MILLISECOND
+
+
+def _read_budget(columns: Iterable[int]) -> BudgetKey | None:
+    key = BudgetKey(*columns)
+    return key if any(key) else None
+
+
+def _read_origin(record: Record) -> tuple[datetime | None, Place | None]:
+    """Read when what caused a record arrived, as it says itself, or which record it is a dead letter of."""
     headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
-    at, origin = None, None
-    with suppress(KeyError, ValueError):
+    with suppress(KeyError, ValueError, OverflowError):
         if "dead_letter_topic" in headers:
-            number, offset = headers["dead_letter_partition"], headers["dead_letter_offset"]
-            origin = Place(headers["dead_letter_topic"], int(number), int(offset))
-        elif headers["ce_source"] == SOURCE:
-            at = datetime.fromisoformat(headers["ce_time"]).astimezone(UTC)
-    return Unknown(record.place, record.key, read_id(record), found, at, origin)
-
-
-def read_id(record: Record) -> str:
-    """Read the id that a record of ours carries; dead letters carry that of the original, if any."""
-    value = dict(record.headers).get("ce_id")
-    return value.decode(errors="replace") if value else ""
+            number, offset = int(headers["dead_letter_partition"]), int(headers["dead_letter_offset"])
+            # Anybody may have written it: only what can be a place is looked up in the database.
+            if number in _INT32 and offset in _INT64 and "\0" not in headers["dead_letter_topic"]:
+                return None, Place(headers["dead_letter_topic"], number, offset)
+        if headers["ce_source"] == SOURCE:
+            return datetime.fromisoformat(headers["ce_time"]).astimezone(UTC), None
+    return None, None

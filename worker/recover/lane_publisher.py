@@ -50,8 +50,9 @@ class LanePublisher:
 @asynccontextmanager
 async def open_lane_publisher(inputs: RecoveryInputs, number: int) -> AsyncIterator[LanePublisher]:
     """Become the only producer of a lane; a transaction that an earlier one left open is over then."""
-    deployment, place = inputs.deployment, (inputs.deployment.topics.inbox, number)
-    producer = Publisher(deployment.kafka, name_producer(deployment.group_id, *place), deployment.group_id, place)
+    deployment = inputs.deployment
+    group_id, place = deployment.group_id, (deployment.topics.inbox, number)
+    producer = Publisher(deployment.kafka, name_producer(group_id, *place), group_id, place)
     try:
         await producer.start()
         yield LanePublisher(inputs, number, producer)

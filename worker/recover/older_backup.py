@@ -5,19 +5,19 @@ a person to compare.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
-from contracts.budget_key import BudgetKey, parse_budget_key, write_project_key
+from contracts.budget_key import BudgetKey, write_project_key
 from contracts.fields import write_time
 from contracts.inbox import open_arrival
 from contracts.topics import OUTPUTS
 from outbox.audit import Snapshot
 from outbox.recovery import Recovery, open_recovery
-from worker.deployment import Deployment
 from worker.kafka.topic_log import choose_partition, open_topic_log
-from worker.reconcile.topic_comparison import read_topic
+from worker.reconcile.reconciliation import read_budget
+from worker.reconcile.topic_comparison import compare_topic
 from worker.recover.lane_publisher import open_lane_publisher
 from worker.recover.lane_state import RecoveredLane
 from worker.recover.missing_outputs import is_explained
@@ -74,6 +74,8 @@ async def _decide_again(
     for lane in lanes:
         after = lane.offset.offset if lane.offset else lane.first
         spans[lane.number] = range(lane.first, after)
+    for lane in lanes:
+        after = spans[lane.number].stop
         position = await recovery.put_position(lane.number, lane.first)
         async with open_topic_log(deployment.kafka, deployment.topics.inbox) as log:
             async for records in log.read({lane.number: lane.first}):
@@ -83,31 +85,29 @@ async def _decide_again(
                 if arrivals:
                     position = await recovery.fold(position, arrivals, deployment.topics)
                     folded += len(arrivals)
-    differing = await _compare(deployment, recovery.snapshot, spans)
+                    total = sum(len(span) for span in spans.values())
+                    inputs.progress("deciding messages again", folded, total)
+    differing = await _compare(inputs, recovery.snapshot, spans)
     partitions = {key: choose_partition(write_project_key(*key.project), inputs.partitions) for key in differing}
     await recovery.hold(differing, partitions)
     return folded, differing
 
 
-async def _compare(deployment: Deployment, snapshot: Snapshot, spans: Mapping[int, range]) -> dict[BudgetKey, str]:
+async def _compare(inputs: RecoveryInputs, snapshot: Snapshot, spans: Mapping[int, range]) -> dict[BudgetKey, str]:
     """Compare what was decided again with what Kafka holds, by id and bytes."""
     differing: dict[BudgetKey, str] = {}
     for name in OUTPUTS:
-        comparison = await read_topic(deployment.kafka, deployment.topics.full(name), snapshot)
-        for unknown in comparison.unknown:
-            if key := _read_key(unknown.key):
-                differing.setdefault(key, f"recovery: {name} holds message {unknown.id}, which history does not give")
-        for row in comparison.list_missing():
-            number, offset, _ = row.place
-            if row.budget and offset in spans.get(number, ()) and not is_explained(comparison, row, name):
-                differing.setdefault(row.budget, f"recovery: history gives a message that {name} does not hold")
+        async with compare_topic(inputs.deployment, name, snapshot, progress=inputs.progress) as comparison:
+            for unknown in comparison.list_unknown():
+                if key := read_budget(unknown.key):
+                    reason = f"recovery: {name} holds message {unknown.id}, which history does not give"
+                    differing.setdefault(key, reason)
+            for row in comparison.list_missing():
+                number, offset, _ = row.place
+                if row.budget and offset in spans.get(number, ()) and not is_explained(row, name):
+                    reason = f"recovery: history gives a message that {name} does not hold"
+                    differing.setdefault(row.budget, reason)
     return differing
-
-
-def _read_key(key: bytes | None) -> BudgetKey | None:
-    with suppress(ValueError):
-        return parse_budget_key((key or b"").decode())
-    return None
 
 
 def _describe_rules(applied: Applied) -> str:

@@ -10,7 +10,10 @@ from worker.kafka.connection import KafkaConnection
 from worker.kafka.topic_log import open_topic_log
 from worker.pipeline.lane_check import Mismatch
 from worker.pipeline.source_topics import name_intake_group
+from worker.reconcile.progress import Progress, ignore_progress
+from worker.recover.changed_budgets import plan_changed_budgets
 from worker.recover.foreign_group import explain_foreign_group
+from worker.recover.lane_publisher import open_lane_publisher
 from worker.recover.lane_state import RecoveredLane, read_lanes
 from worker.recover.missing_offsets import plan_missing_offsets
 from worker.recover.missing_outputs import plan_missing_outputs
@@ -21,16 +24,32 @@ from worker.rules_in_force import RulesFolder
 from worker.settings import ConfigurationError
 
 
-async def plan_repairs(deployment: Deployment, folder: RulesFolder, choices: Choices) -> list[Repair]:
+async def plan_repairs(
+    deployment: Deployment,
+    folder: RulesFolder,
+    choices: Choices,
+    *,
+    dry_run: bool = False,
+    progress: Progress = ignore_progress,
+) -> list[Repair]:
     """Find what is out of place and plan what can be done about it.
+
+    Args:
+        deployment: What to repair.
+        folder: The rules that are put in force where no version is.
+        choices: What only a person can decide.
+        dry_run: Nothing will be repaired, so workers may run meanwhile.
+        progress: Called with what is being read, how much of it, and how much there is.
 
     Raises:
         ConfigurationError: A worker still runs.
         DatabaseDown, KafkaDown: A server does not answer.
         SchemaMismatch: The database was migrated for another version of this program.
     """
-    await check_no_worker_runs(deployment)
-    inputs = await _read_inputs(deployment, folder, choices)
+    inputs = await _read_inputs(deployment, folder, choices, progress)
+    if not dry_run:
+        await check_no_worker_runs(deployment)
+        await _end_transactions(inputs)
     lanes = await read_lanes(inputs)
     repairs: list[Repair] = []
     if (foreign := [lane for lane in lanes if lane.mismatch is Mismatch.FOREIGN]) and not choices.adopt:
@@ -42,8 +61,17 @@ async def plan_repairs(deployment: Deployment, folder: RulesFolder, choices: Cho
     if behind := [lane for lane in lanes if _is_behind(lane, choices)]:
         repairs.append(await plan_older_backup(inputs, behind))
     if not any(lane.refusal for lane in lanes):
-        repairs.extend(await plan_missing_outputs(inputs, lanes))
+        repairs.extend(await plan_changed_budgets(inputs))
+        if choices.budget is None:
+            repairs.extend(await plan_missing_outputs(inputs, lanes))
     return repairs
+
+
+async def _end_transactions(inputs: RecoveryInputs) -> None:
+    """End what a worker or an earlier recovery has left open, so that it cannot appear after the topics were read."""
+    for number in range(inputs.partitions):
+        async with open_lane_publisher(inputs, number):
+            pass
 
 
 async def check_no_worker_runs(deployment: Deployment) -> None:
@@ -57,12 +85,14 @@ async def check_no_worker_runs(deployment: Deployment) -> None:
             raise ConfigurationError((problem,))
 
 
-async def _read_inputs(deployment: Deployment, folder: RulesFolder, choices: Choices) -> RecoveryInputs:
+async def _read_inputs(
+    deployment: Deployment, folder: RulesFolder, choices: Choices, progress: Progress
+) -> RecoveryInputs:
     async with open_checked_session(deployment.database_url) as connection:
         partitions = await read_inbox_partitions(connection)
         if partitions is None:
             partitions = await _count_inbox_partitions(deployment.kafka, deployment.topics)
-        return RecoveryInputs(deployment, await read_deployment_id(connection), partitions, folder, choices)
+        return RecoveryInputs(deployment, await read_deployment_id(connection), partitions, folder, choices, progress)
 
 
 async def _count_inbox_partitions(kafka: KafkaConnection, topics: TopicNames) -> int:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 from uuid import UUID
 
+from contracts.budget_key import BudgetKey
 from worker.deployment import Deployment
+from worker.reconcile.progress import Progress, ignore_progress
 from worker.rules_in_force import RulesFolder
 
 TreatAs = Literal["published", "unpublished"]
@@ -21,6 +23,8 @@ class Choices:
     """What stored messages are where Kafka holds none of them: published and removed since, or never published."""
     publish_again: bool = False
     """Publish again what an output topic has lost; its readers must drop repeats by id."""
+    budget: BudgetKey | None = None
+    """Rebuild this budget, and check no other one."""
 
 
 class Repair(NamedTuple):
@@ -43,3 +47,4 @@ class RecoveryInputs:
     folder: RulesFolder
     """What is put in force where no version of the rules is."""
     choices: Choices
+    progress: Progress = ignore_progress

@@ -1,0 +1,75 @@
+"""The differences that people have accepted, each with who did it and why."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from contracts.budget_key import BudgetKey
+from outbox.database import Connection, tell_outages
+from outbox.queries import QUERIES
+
+
+class AcceptedDifference(NamedTuple):
+    """A difference as it was accepted."""
+
+    accepted_at: datetime
+    accepted_by: str
+    why: str
+    claim: str
+    kind: str
+    budget: BudgetKey | None
+    found: str
+
+
+class FoundDifference(NamedTuple):
+    """A difference that is to be accepted."""
+
+    digest: bytes
+    """What identifies it."""
+    claim: str
+    kind: str
+    budget: BudgetKey | None
+    found: str
+
+
+async def read_accepted_digests(connection: Connection) -> frozenset[bytes]:
+    """Read what identifies the accepted differences."""
+    async with tell_outages():
+        return frozenset(row[0] for row in await connection.fetch(QUERIES["read_accepted_digests"]))
+
+
+async def list_accepted(connection: Connection, at_most: int) -> list[AcceptedDifference]:
+    """List the accepted differences, latest first."""
+    async with tell_outages():
+        rows = await connection.fetch(QUERIES["list_accepted"], at_most)
+    return [
+        AcceptedDifference(
+            row["accepted_at"],
+            row["accepted_by"],
+            row["why"],
+            row["claim"],
+            row["kind"],
+            None if row["budget_id"] is None else BudgetKey(*row[5:8]),
+            row["found"],
+        )
+        for row in rows
+    ]
+
+
+async def accept_differences(connection: Connection, found: Sequence[FoundDifference], by: str, why: str) -> int:
+    """Record that a person accepts differences; returns how many were not accepted before."""
+    # Postgres keeps no NUL in a text; what a stranger wrote to a topic may hold one.
+    rows = [
+        (
+            one.digest,
+            one.claim,
+            one.kind,
+            *(one.budget or (None, None, None)),
+            one.found.replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        )
+        for one in found
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    async with tell_outages():
+        added = await connection.fetch(QUERIES["accept_differences"], *columns, by, why)
+    return len(added)

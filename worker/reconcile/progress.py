@@ -1,0 +1,10 @@
+"""How long work reports how far it is, to whoever wants to show it."""
+
+from collections.abc import Callable
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+def ignore_progress(_what: str, _done: int, _total: int) -> None:
+    """Show nothing."""

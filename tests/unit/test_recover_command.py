@@ -13,6 +13,7 @@ from worker.console import Console
 from worker.deployment import Deployment
 from worker.kafka.errors import LaneLost
 from worker.recover.repair import Choices, Repair
+from worker.rules_in_force import RulesFolder
 
 Act = Callable[[], Awaitable[None]]
 
@@ -26,7 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, plan: Callable[[], list[Repair]]) -> tu
 
     monkeypatch.setattr(recover, "plan_repairs", plan_repairs)
     monkeypatch.setattr(recover, "check_no_worker_runs", check_no_worker_runs)
-    session = recover._Session(cast("Deployment", None), RULES, Choices(), Console())
+    session = recover._Session(cast("Deployment", None), RulesFolder(RULES), Choices(), Console())
     with redirect_stdout(io.StringIO()) as screen:
         return session.repair(without_asking=True), screen.getvalue()
 

@@ -3,14 +3,17 @@
 import asyncio
 import json
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from aiokafka.client import AIOKafkaClient
 
+from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.odd_records import OddRecord, list_odd_records, produce
+from tests.end_to_end.test_health import ask
 from tests.unit.builders import KEY, lock
 
 WITHIN_SECONDS = 5.0
@@ -58,6 +61,7 @@ async def test_whatever_one_record_is_the_next_is_decided(bridge: Bridge) -> Non
     assert worker.poll() is None
     await check_dead_letters(bridge, taken)
     await check_commands(bridge)
+    await check_watch(bridge)
 
 
 async def check_dead_letters(bridge: Bridge, taken: dict[int, OddRecord]) -> None:
@@ -81,7 +85,9 @@ async def check_dead_letters(bridge: Bridge, taken: dict[int, OddRecord]) -> Non
 
 async def check_commands(bridge: Bridge) -> None:
     """No command ends in a traceback, whatever it is to show."""
-    [letter, *_] = json.loads((await run(bridge, "dead-letters", "list", "--json", "--limit", "5")).stdout)["letters"]
+    [letter, *_] = json.loads((await run(bridge, "dead-letters", "list", "--json", "--limit", "5")).stdout)[
+        "dead_letters"
+    ]
     for command in (
         ["status"],
         ["status", str(KEY._replace(budget_id=9))],
@@ -94,6 +100,33 @@ async def check_commands(bridge: Bridge) -> None:
         assert "Traceback" not in done.stdout + done.stderr, (command, done.stderr[-2000:])
         assert done.returncode in {0, 1}, (command, done.stdout, done.stderr)
         assert "\x1b" not in done.stdout, command
+
+
+async def check_watch(bridge: Bridge) -> None:
+    """The watch reads all of it to the end."""
+    [port] = choose_ports(1)
+    log = bridge.folder / "watch.log"
+    with log.open("wb") as output:
+        watch = await asyncio.to_thread(
+            subprocess.Popen,
+            [sys.executable, "-m", "worker", "watch"],
+            env={**bridge.environment, "HTTP_PORT": str(port)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        until = time.monotonic() + 90
+        while True:
+            status, text = await ask(port, "/findings.json")
+            if status == 200 and json.loads(text)["judged_ms"]:
+                break
+            assert watch.poll() is None, log.read_text()[-3000:]
+            assert time.monotonic() < until, log.read_text()[-3000:]
+            await asyncio.sleep(0.5)
+    finally:
+        watch.terminate()
+        await asyncio.to_thread(watch.wait, 30)
+    assert "Traceback" not in log.read_text()
 
 
 async def run(bridge: Bridge, *command: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,11 +175,15 @@ class Bridge:
         await self.appender.close(2.0)
 
     async def send(self, *bodies: Inbound, message_id: str | None = None) -> None:
-        self._locks |= {(body.key, body.budget_version): body for body in bodies if isinstance(body, BudgetLocked)}
+        self.remember_locks(bodies)
         for body in map(self.complete, bodies):
             await self.send_raw(
                 self.find_topic(body), json.dumps(body.model_dump(mode="json")).encode(), self.head(body, message_id)
             )
+
+    def remember_locks(self, bodies: Iterable[Inbound]) -> None:
+        """Remember what is locked, so that acceptances can name it, also those that come first."""
+        self._locks |= {(body.key, body.budget_version): body for body in bodies if isinstance(body, BudgetLocked)}
 
     def complete(self, body: Inbound) -> Inbound:
         """An acceptance as people send it: with the hash of what they accept, if that was sent before."""

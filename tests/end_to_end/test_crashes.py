@@ -23,7 +23,9 @@ async def burst(bridge: Bridge, count: int = BUDGETS, first: int = 1) -> None:
     records = []
     for project in range(first, count + 1):
         key = KEY._replace(project_id=project)
-        for body in (lock(1, key=key), accept(1, key=key)):
+        bodies = lock(1, key=key), accept(1, key=key)
+        bridge.remember_locks(bodies)
+        for body in map(bridge.complete, bodies):
             value = body.model_dump_json().encode()
             topic = bridge.prefix + bridge.find_topic(body)
             records.append(Outgoing(topic, str(key).encode(), value, bridge.head(body)))

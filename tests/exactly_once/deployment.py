@@ -55,7 +55,9 @@ class RunningDeployment(Bridge):
 
     async def decide_early(self) -> None:
         """Send every acceptance before its lock; said again by ``load``, they are duplicates while parked."""
-        await self._append([accept(1, key=KEY._replace(project_id=project)) for project in range(1, BUDGETS + 1)])
+        keys = [KEY._replace(project_id=project) for project in range(1, BUDGETS + 1)]
+        self.remember_locks(lock(1, key=key) for key in keys)
+        await self._append([accept(1, key=key) for key in keys])
 
     async def wait_until_parked(self) -> None:
         """Wait until every acceptance sent early is parked."""
@@ -69,6 +71,7 @@ class RunningDeployment(Bridge):
             await connection.close()
 
     async def _append(self, bodies: Sequence[Inbound]) -> None:
+        self.remember_locks(bodies)
         await self.appender.append(
             [
                 Outgoing(
@@ -77,7 +80,7 @@ class RunningDeployment(Bridge):
                     body.model_dump_json().encode(),
                     self.head(body),
                 )
-                for body in bodies
+                for body in map(self.complete, bodies)
             ]
         )
 

@@ -1,4 +1,4 @@
-"""What a recovery does to the database, in one transaction that is kept or, for a look at what would come, dropped."""
+"""What a recovery does to the database, in one transaction that is kept or, for a dry run, dropped."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -8,95 +8,87 @@ from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.topics import TopicNames
 from outbox.audit import Snapshot
-from outbox.batch import DecisionFailedError, Identity, Suspects, identify
-from outbox.database import Connection, DatabaseBusy, open_session, tell_outages
+from outbox.batch import DecisionFailedError, Suspects
+from outbox.database import Connection, DatabaseBusy, open_session, translate_errors
+from outbox.identity import Identity, identify
+from outbox.position import Position, read_positions
 from outbox.queries import QUERIES
-from outbox.store import LastRecord, Position, find_holds_to_come, write_batch
-
-
-async def read_positions(connection: Connection) -> dict[int, Position]:
-    """Read where each lane is and what it remembers, taking nothing."""
-    async with tell_outages():
-        rows = await connection.fetch(QUERIES["read_positions"])
-    return {row[0]: Position(row[0], row[1], row[2], None if row[3] is None else LastRecord(*row[3:])) for row in rows}
+from outbox.store import find_holds_to_come, store_within
 
 
 class Recovery:
-    """The database while it is being recovered; nobody else sees any of it until it is kept."""
+    """The database while it is being recovered; no other session sees any of it until it is kept."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.snapshot = Snapshot(connection)
-        """What the database holds with all that was done so far."""
+        """What the database holds, with everything that was done so far."""
 
     async def read_positions(self) -> dict[int, Position]:
-        """Read where each lane is and what it remembers, taking nothing."""
+        """Read the position of every lane without taking any."""
         return await read_positions(self.connection)
 
     async def put_position(self, inbox_partition: int, next_offset: int) -> Position:
-        """Let a lane begin at an offset, and nobody who had it before go on."""
+        """Let a lane begin at an offset, and fence whoever owned its position before."""
         owner = uuid4()
-        async with tell_outages():
+        async with translate_errors(self.connection):
             await self.connection.execute(QUERIES["put_position"], inbox_partition, next_offset, owner)
         return Position(inbox_partition, next_offset, owner)
 
     async def fold(self, position: Position, arrivals: Sequence[Arrival], topics: TopicNames) -> Position:
-        """Decide and store what came in after the backup once more; what deciding fails on is held, as it was."""
+        """Decide and store again what came in after the backup; what deciding fails on is held, as it was then."""
         to_hold = await find_holds_to_come(self.connection, position.inbox_partition)
-        stumbling: frozenset[Identity] = frozenset()
-        async with tell_outages():
+        failing: frozenset[Identity] = frozenset()
+        async with translate_errors(self.connection):
             while True:
                 await self.connection.execute("savepoint batch")
                 try:
-                    suspects = Suspects(stumbling, to_hold)
-                    after, _ = await write_batch(self.connection, position, arrivals, topics, suspects)
-                except DecisionFailedError as stumbled:
+                    suspects = Suspects(failing, to_hold)
+                    after, _ = await store_within(self.connection, position, arrivals, topics, suspects)
+                except DecisionFailedError as failed:
                     await self.connection.execute("rollback to savepoint batch")
-                    stumbling |= {identify(stumbled.arrival)}
+                    failing |= {identify(failed.arrival)}
                 else:
                     await self.connection.execute("release savepoint batch")
                     return after
 
     async def forget_log(self, inbox_partition: int) -> None:
-        """Make room at the offsets of a log that is gone: its records stay known, before all that come."""
-        async with tell_outages():
+        """Free the offsets of a log that is gone: its records stay known, before all that follow."""
+        async with translate_errors(self.connection):
             for name in ("shift_history", "shift_outbox", "shift_holds"):
                 await self.connection.execute(QUERIES[name], inbox_partition)
 
     async def hold(self, budgets: Mapping[BudgetKey, str], partitions: Mapping[BudgetKey, int]) -> None:
-        """Hold budgets from their next message on, each for a reason."""
+        """Put budgets on hold from their next message on, each for a reason."""
         columns = [list(column) for column in zip(*budgets, strict=True)] or [[], [], []]
-        async with tell_outages():
+        async with translate_errors(self.connection):
             await self.connection.execute(
                 QUERIES["add_holds_to_come"], *columns, list(budgets.values()), [partitions[key] for key in budgets]
             )
 
     async def read_held(self) -> set[BudgetKey]:
         """Read which budgets are on hold, or will be with their next message."""
-        async with tell_outages():
+        async with translate_errors(self.connection):
             return {BudgetKey(*row) for row in await self.connection.fetch(QUERIES["read_held"])}
 
     async def keep(self) -> None:
         """Keep everything that was done."""
-        async with tell_outages():
+        async with translate_errors(self.connection):
             await self.connection.execute("commit")
-
-
-async def read_inbox_partitions(connection: Connection) -> int | None:
-    """Read how many partitions the inbox was made with; ``None`` where no worker ever ran."""
-    async with tell_outages():
-        found: int | None = await connection.fetchval(QUERIES["read_inbox_partitions"])
-    return found
 
 
 @asynccontextmanager
 async def open_recovery(database_url: str) -> AsyncIterator[Recovery]:
-    """Begin a recovery; whatever is not kept is as if it had not been. Raises ``DatabaseBusy`` during a prune."""
+    """Begin a recovery; what is not kept is rolled back.
+
+    Raises:
+        DatabaseBusy: ``budget-bridge prune`` is running.
+    """
     async with open_session(database_url, transaction_seconds=None) as connection:
-        async with tell_outages():
+        async with translate_errors(connection):
             await connection.execute("begin isolation level repeatable read")
             is_alone = await connection.fetchval(QUERIES["lock_out_pruning"])
         if not is_alone:
-            message = "`budget-bridge prune` is at work on this database: let it end, or stop it"
+            message = "`budget-bridge prune` is running on this database: wait for its end, or stop it"
             raise DatabaseBusy(message)
         yield Recovery(connection)

@@ -1,10 +1,11 @@
-"""Decides a project's history once more, message by message, and tells where it comes to something else than is stored.
+"""Decides a project's history again, message by message, and reports where that differs from what is stored.
 
-Pure. It has a fold of its own: from the batch that first decided it takes nothing but the bytes that were read.
+Pure. It has a fold of its own: from the batch that decided first it takes nothing but the bytes that were read.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from contracts.budget_key import BudgetKey
@@ -15,36 +16,41 @@ from contracts.cloudevents.writing import write_headers
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from handlers.decide import decide, hold
-from handlers.decision import DeadLetter, Outcome, Send, Situation, Verdict
+from handlers.decision import DeadLetter, Outcome, Send, Situation, Step, Verdict
 from handlers.ids import name_effect
 from handlers.rules import Rules
-from outbox.audit import Effect, Kept, Project
-from outbox.batch import Identity
+from outbox.audit import Effect, HoldAt, Kept, Project
+from outbox.identity import Identity
 
 
 class Deviation(NamedTuple):
-    """Where deciding again comes to something else; the budget, if the message has one."""
+    """Where deciding again has another result; the budget, if the message has one."""
 
     budget: BudgetKey | None
     what: str
 
 
 class _Fold:
-    """What a project's history comes to, as far as it is folded."""
+    """The state that a project's history leads to, as far as it is folded."""
 
     def __init__(self, topics: TopicNames) -> None:
-        self.prefix = topics
+        self.topics = topics
         self.budgets: dict[BudgetKey, Budget] = {}
         self.verdicts: dict[Identity, Verdict] = {}
         self.held: dict[BudgetKey, list[Message]] = {}
 
-    def decide(self, kept: Kept, message: Message, rules: Rules, reason_to_hold: str | None) -> Outcome:
+    def decide(self, kept: Kept, message: Message, rules: Rules, hold_at: HoldAt | None) -> Outcome:
         body = message.body
         key = body.key
         before = self.budgets.get(key, Budget(key))
         others = (other.budget_id for other, budget in self.budgets.items() if budget.claims_job and other != key)
         situation = Situation(kept.at, rules, next(others, None), tuple(self.held.get(key, ())))
-        outcome = hold(before, situation, reason_to_hold) if reason_to_hold else decide(before, message, situation)
+        if hold_at is None:
+            outcome = decide(before, message, situation)
+        elif hold_at.silent and not before.on_hold:
+            outcome = Outcome(Step(replace(before, on_hold=True)), Verdict.HELD, hold_at.reason)
+        else:
+            outcome = hold(before, situation, hold_at.reason)
         if outcome.step.budget is not before:
             self.budgets[key] = outcome.step.budget
         self.verdicts[kept.identity] = outcome.verdict
@@ -53,13 +59,13 @@ class _Fold:
         elif not outcome.step.budget.on_hold:
             self.held.pop(key, None)
         for resolved in outcome.step.resolved:
-            identity = Identity(body.company_id, body.project_id, resolved.source, resolved.id)
+            identity = Identity(body.company_id, body.project_id, resolved.source, resolved.id, resolved.type)
             self.verdicts[identity] = resolved.verdict
         return outcome
 
 
 def refold(project: Project, rules: Mapping[int, Rules], topics: TopicNames) -> Iterator[Deviation]:
-    """Fold a project's history through the rules that it was decided by, and compare all that comes of it."""
+    """Fold a project's history through the rules that it was decided by, and compare the result with what is stored."""
     fold = _Fold(topics)
     effects: dict[tuple[int, int], list[Effect]] = defaultdict(list)
     for effect in project.effects:
@@ -78,8 +84,10 @@ def refold(project: Project, rules: Mapping[int, Rules], topics: TopicNames) -> 
             sends, key = (), None
         yield from _compare_effects(kept, message, sends, effects.pop(place, []), topics, key)
     yield from _compare_verdicts(project, fold)
-    for key in project.budgets.keys() | fold.budgets.keys():
-        if project.budgets.get(key) != fold.budgets.get(key):
+    for key in project.budgets.keys() | fold.budgets.keys() | project.unreadable.keys():
+        if reason := project.unreadable.get(key):
+            yield Deviation(key, reason)
+        elif project.budgets.get(key) != fold.budgets.get(key):
             yield Deviation(key, "the stored state is not what its history comes to")
 
 

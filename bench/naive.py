@@ -16,8 +16,9 @@ from contracts.inbox import copy_to_inbox, open_arrival
 from contracts.records import Place, Record
 from contracts.topics import TopicNames
 from outbox.database import connect
+from outbox.position import start_position
 from outbox.rules import put_in_force
-from outbox.store import start_position, store_batch
+from outbox.store import store_batch
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.group_offsets import GroupOffset

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from contracts.budget_key import BudgetKey
-from outbox.database import Connection, tell_outages
+from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
 
 
@@ -34,13 +34,13 @@ class FoundDifference(NamedTuple):
 
 async def read_accepted_digests(connection: Connection) -> frozenset[bytes]:
     """Read what identifies the accepted differences."""
-    async with tell_outages():
+    async with translate_errors(connection):
         return frozenset(row[0] for row in await connection.fetch(QUERIES["read_accepted_digests"]))
 
 
 async def list_accepted(connection: Connection, at_most: int) -> list[AcceptedDifference]:
     """List the accepted differences, latest first."""
-    async with tell_outages():
+    async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["list_accepted"], at_most)
     return [
         AcceptedDifference(
@@ -70,6 +70,6 @@ async def accept_differences(connection: Connection, found: Sequence[FoundDiffer
         for one in found
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    async with tell_outages():
+    async with translate_errors(connection):
         added = await connection.fetch(QUERIES["accept_differences"], *columns, by, why)
     return len(added)

@@ -12,10 +12,13 @@ from contracts.budget_key import BudgetKey
 from contracts.records import Headers, Outgoing, Place, Record
 from handlers.budget import Budget
 from handlers.decision import Verdict
-from outbox.batch import Identity, unpack_headers
-from outbox.database import Connection, open_session, tell_outages
+from outbox.budget_state import UnreadableStateError
+from outbox.columns import transpose
+from outbox.database import Connection, open_session, translate_errors
+from outbox.identity import Identity
+from outbox.loading import read_budget
 from outbox.queries import QUERIES
-from outbox.store import BUDGETS
+from outbox.stored_headers import unpack_headers
 
 _ROWS_AT_ONCE: Final = 2000
 _WHOLE_ROWS_AT_ONCE: Final = 50
@@ -86,6 +89,14 @@ class Granted(NamedTuple):
     body: bytes
 
 
+class HoldAt(NamedTuple):
+    """Why a budget was put on hold at a message."""
+
+    reason: str
+    silent: bool = False
+    """Whether no status message was sent, because the stored state could not be read."""
+
+
 class StoredBudget(NamedTuple):
     """A budget as it is stored; ``None`` where its state cannot be read."""
 
@@ -101,53 +112,53 @@ class Snapshot:
 
     async def read_positions(self) -> dict[int, int]:
         """Read how far each lane is."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             return {row[0]: row[1] for row in await self._connection.fetch(QUERIES["audit_positions"])}
 
     async def read_rules(self) -> dict[int, str]:
         """Read every version of the rules, as it was written."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             return {row[0]: row[1] for row in await self._connection.fetch(QUERIES["audit_rules"])}
 
     async def find_stored(self, identities: Iterable[Identity]) -> dict[Identity, Stored]:
         """Find what history has of identities."""
-        columns = [list(column) for column in zip(*identities, strict=True)] or [[], [], [], []]
-        async with tell_outages():
+        columns = transpose(identities, len(Identity._fields))
+        async with translate_errors(self._connection):
             rows = await self._connection.fetch(QUERIES["audit_verdicts"], *columns)
         return {
-            Identity(*row[:4]): Stored(row[4], row[5], row[6], unpack_headers(row["headers"]), *row[8:]) for row in rows
+            Identity(*row[:5]): Stored(row[5], row[6], row[7], unpack_headers(row["headers"]), *row[9:]) for row in rows
         }
 
     async def read_pruned_before(self) -> datetime | None:
         """Read the time before which bytes of history and rows of the outbox may be gone; ``None`` where none are."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             found: datetime | None = await self._connection.fetchval(QUERIES["read_pruned_before"])
         return found
 
     async def find_old_origins(self, origins: Iterable[Place], before: datetime) -> set[Place]:
         """Find which records of the sources came in before a time."""
         columns = [list(column) for column in zip(*origins, strict=True)] or [[], [], []]
-        async with tell_outages():
+        async with translate_errors(self._connection):
             rows = await self._connection.fetch(QUERIES["audit_old_origins"], *columns, before)
         return {Place(*row) for row in rows}
 
     async def read_places(self, inbox_partition: int, start: int, stop: int) -> AsyncIterator[int]:
         """Read which inbox offsets of one partition history has, from ``start`` to below ``stop``, in order."""
         query = QUERIES["audit_places"]
-        async with tell_outages():
+        async with translate_errors(self._connection):
             async for row in self._connection.cursor(query, inbox_partition, start, stop, prefetch=_ROWS_AT_ONCE):
                 yield row[0]
 
     async def read_rows(self, topic: str) -> AsyncIterator[SentRow]:
         """Read everything that was to be sent to a topic."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_rows"], topic, prefetch=_WHOLE_ROWS_AT_ONCE):
                 yield _read_row(topic, row)
 
     async def read_rows_since(self, topic: str, inbox_partition: int, start: int) -> AsyncIterator[SentRow]:
         """Read what one lane sends to a topic because of records from an offset on."""
         query = QUERIES["audit_rows_since"]
-        async with tell_outages():
+        async with translate_errors(self._connection):
             async for row in self._connection.cursor(
                 query, topic, inbox_partition, start, prefetch=_WHOLE_ROWS_AT_ONCE
             ):
@@ -156,19 +167,19 @@ class Snapshot:
     async def read_records(self, places: Sequence[RowPlace]) -> list[Outgoing]:
         """Read the outbox rows of these places, all of one lane, in their order."""
         offsets, ordinals = [place.inbox_offset for place in places], [place.ordinal for place in places]
-        async with tell_outages():
+        async with translate_errors(self._connection):
             rows = await self._connection.fetch(QUERIES["audit_rows_at"], places[0].inbox_partition, offsets, ordinals)
         return [Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"])) for row in rows]
 
     async def read_projects(self) -> AsyncIterator[tuple[int, int]]:
         """Name the projects; 0/0 stands for what could not be read."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_projects"], prefetch=_ROWS_AT_ONCE):
                 yield row[0], row[1]
 
     async def count_before(self, project: tuple[int, int], before: datetime) -> int:
         """Count the messages of a project that arrived before a time."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             found: int = await self._connection.fetchval(QUERIES["audit_count_before"], *project, before)
         return found
 
@@ -178,54 +189,56 @@ class Snapshot:
         """Read the messages of projects in the order of the log, lane by lane, or those of one lane."""
         columns = [list(column) for column in zip(*projects, strict=True)]
         query = QUERIES["audit_history"]
-        async with tell_outages():
+        async with translate_errors(self._connection):
             async for row in self._connection.cursor(query, *columns, inbox_partition, prefetch=_WHOLE_ROWS_AT_ONCE):
                 yield _read_kept(row)
 
     async def read_effects(self, project: tuple[int, int]) -> AsyncIterator[Effect]:
         """Read what was sent because of the messages of a project, in the same order."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_effects"], *project, prefetch=_WHOLE_ROWS_AT_ONCE):
                 record = Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"]))
                 yield Effect(row[0], row[1], row[2], str(row["id"]), record)
 
     async def read_project_budgets(self, project: tuple[int, int]) -> dict[BudgetKey, Budget | None]:
         """Read the stored budgets of a project; ``None`` for one whose state cannot be read."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             rows = await self._connection.fetch(QUERIES["audit_budgets"], *project)
-        return {key: _read_state(row[1]) for row in rows for key in (BudgetKey(*project, row[0]),)}
+        keys = [BudgetKey(*project, row["budget_id"]) for row in rows]
+        return {key: _read_stored(key, row) for key, row in zip(keys, rows, strict=True)}
 
-    async def read_holds(self, project: tuple[int, int]) -> dict[tuple[int, int], str]:
+    async def read_holds(self, project: tuple[int, int]) -> dict[tuple[int, int], HoldAt]:
         """Read at which records budgets of a project were put on hold, and why."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             rows = await self._connection.fetch(QUERIES["audit_holds"], *project)
-        return {(row[0], row[1]): row[2] for row in rows}
+        return {(row[0], row[1]): HoldAt(row[2], row[3]) for row in rows}
 
     async def find_rowless(self) -> list[BudgetKey]:
         """Find budgets that messages were applied to and that have no row; the first 100."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             return [BudgetKey(*row) for row in await self._connection.fetch(QUERIES["audit_rowless"])]
 
     async def find_causeless(self) -> list[tuple[int, int, str]]:
         """Find rows of the outbox that no message of history caused: place and topic."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             return [tuple(row) for row in await self._connection.fetch(QUERIES["audit_causeless"])]
 
     async def read_budgets(self) -> AsyncIterator[StoredBudget]:
         """Read every stored budget."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_statuses"], prefetch=_WHOLE_ROWS_AT_ONCE):
-                yield StoredBudget(BudgetKey(*row[:3]), _read_state(row["state"]))
+                key = BudgetKey(*row[:3])
+                yield StoredBudget(key, _read_stored(key, row))
 
     async def count_budgets(self) -> int:
         """Count the stored budgets."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             found: int = await self._connection.fetchval(QUERIES["audit_count_budgets"])
         return found
 
     async def read_granted(self) -> AsyncIterator[Granted]:
         """Read the acceptances and retries that were granted."""
-        async with tell_outages():
+        async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_answered"], prefetch=_ROWS_AT_ONCE):
                 yield Granted(BudgetKey(*row[:3]), row[3], row[4], unpack_headers(row["headers"]), row["body"])
 
@@ -234,7 +247,7 @@ class Snapshot:
 async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
     """Look at the database as it is now, for as long as it takes; lanes go on meanwhile."""
     async with open_session(database_url, transaction_seconds=None) as connection:
-        async with tell_outages():
+        async with translate_errors(connection):
             await connection.execute("begin isolation level repeatable read, read only")
         yield Snapshot(connection)
 
@@ -242,7 +255,7 @@ async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
 def _read_kept(row: Any) -> Kept:
     place = Place(row["origin_topic"], row["origin_partition"], row["origin_offset"])
     return Kept(
-        Identity(row["company_id"], row["project_id"], row["source"], row["id"]),
+        Identity(row["company_id"], row["project_id"], row["source"], row["id"], row["type"]),
         row["inbox_partition"],
         row["inbox_offset"],
         row["at"],
@@ -254,10 +267,10 @@ def _read_kept(row: Any) -> Kept:
     )
 
 
-def _read_state(state: str) -> Budget | None:
+def _read_stored(key: BudgetKey, row: Any) -> Budget | None:
     try:
-        return BUDGETS.read(state)
-    except ValueError:
+        return read_budget(key, row["state"], on_hold=row["on_hold"])
+    except UnreadableStateError:
         return None
 
 

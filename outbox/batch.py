@@ -1,45 +1,37 @@
 """One batch of a lane: what each record comes to, decided in the order of the log.
 
-Pure: it is given what the database holds and returns the rows that change it. When that happens, and in which
-transaction, is left to ``store``.
+Pure: it is given what the database holds and returns the rows that change it. ``store`` decides when that happens,
+and in which transaction.
 """
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
-from uuid import UUID
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message, Unreadable
-from contracts.cloudevents.writing import write_headers
-from contracts.fields import MAX_MESSAGE_BYTES
 from contracts.inbound import BudgetRelease
 from contracts.inbox import Arrival
-from contracts.records import Headers, Outgoing, Record
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from handlers.decide import decide, hold, lift_planned_hold
 from handlers.decision import DeadLetter, Outcome, Situation, Verdict
 from handlers.ids import name_effect
+from outbox.identity import Identity, identify
+from outbox.outbox_rows import OutboxRow, inbox_time, write_dead_letter, write_rows
 from outbox.rules import RulesVersion
 
 DECISION_FAILED: Final = "deciding on it failed"
 """The reason of a hold that no recovery has planned."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DEAD_LETTER_BYTES: Final = MAX_MESSAGE_BYTES + 512 * 1024
-"""What a dead letter may hold of the original, so that its own headers still fit the topic's 17 MiB."""
 
+class UnreadableBudget(NamedTuple):
+    """A budget whose stored state cannot be read."""
 
-class Identity(NamedTuple):
-    """What makes a message the same message for ever: its project, its source, its id."""
-
-    company_id: int
-    project_id: int
-    source: str
-    id: str
+    reason: str
+    revision: int
+    on_hold: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +44,19 @@ class Loaded:
     claims: Mapping[tuple[int, int], int]
     """The budget of each project that is under way, synced or in Spectrum."""
     held: Mapping[BudgetKey, tuple[Message, ...]] = field(default_factory=dict)
-    """What is held of budgets that are to be released, in order."""
+    """The held messages of budgets that are to be released, in order."""
+    unreadable: Mapping[BudgetKey, UnreadableBudget] = field(default_factory=dict)
+    conflicts: Mapping[int, Identity] = field(default_factory=dict)
+    """By inbox offset, the records that repeat an identity with other fields; each with the identity of its origin."""
 
 
 @dataclass(frozen=True, slots=True)
 class Suspects:
-    """What is not decided on but held: messages on which deciding failed, and budgets that a recovery found wanting."""
+    """What is held instead of decided: messages on which deciding failed, and budgets that a recovery put on hold."""
 
     messages: frozenset[Identity] = frozenset()
     budgets: Mapping[BudgetKey, str] = field(default_factory=dict)
-    """Each with the reason; it counts from the budget's next message on."""
+    """Each with the reason; the hold begins with the budget's next message."""
 
 
 class Hold(NamedTuple):
@@ -70,6 +65,8 @@ class Hold(NamedTuple):
     budget: BudgetKey
     reason: str
     inbox_offset: int
+    silent: bool = False
+    """Whether no status message was sent, because the stored state cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +81,6 @@ class HistoryEntry:
     warning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """One message to send: its place in the outbox, and its final bytes."""
-
-    inbox_offset: int
-    ordinal: int
-    id: UUID
-    at: datetime
-    type: str | None
-    budget: BudgetKey | None
-    record: Outgoing
-
-
 @dataclass(slots=True)
 class DecidedBatch:
     """What a batch comes to, filled record by record."""
@@ -108,6 +92,8 @@ class DecidedBatch:
     resolved: list[tuple[Identity, Verdict, str]] = field(default_factory=list)
     budgets: dict[BudgetKey, Budget] = field(default_factory=dict)
     """The budgets that changed."""
+    newly_unreadable: dict[BudgetKey, int] = field(default_factory=dict)
+    """The budgets that are put on hold without reading them, each with the revision that was loaded."""
     rows: list[OutboxRow] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
 
@@ -120,65 +106,62 @@ class DecisionFailedError(Exception):
         self.arrival = arrival
 
 
-def identify(arrival: Arrival) -> Identity:
-    """Tell the identity of a message; what cannot be read has none but its origin.
-
-    To that belongs its time: a topic that was made anew has other records at the same places.
-    """
-    message = arrival.message
-    if isinstance(message, Message):
-        return Identity(message.body.company_id, message.body.project_id, message.source, message.id)
-    place, timestamp_ms = arrival.original.place, arrival.original.timestamp_ms
-    return Identity(0, 0, f"{place.topic}/{place.partition}", f"{place.offset}@{timestamp_ms}")
-
-
-def tell_time(record: Record) -> datetime:
-    """Tell the time of an inbox record, which is the only clock that deciding sees."""
-    return _EPOCH + timedelta(milliseconds=record.timestamp_ms)
-
-
 def decide_batch(
-    arrivals: Iterable[Arrival], held: Loaded, rules: RulesVersion, topics: TopicNames, suspects: Suspects
+    arrivals: Iterable[Arrival], loaded: Loaded, rules: RulesVersion, topics: TopicNames, suspects: Suspects
 ) -> DecidedBatch:
-    """Decide a batch in the order of the log; what is suspect is put on hold.
+    """Decide a batch in the order of the log.
 
-    Raises ``StumbledError`` with the arrival at which deciding failed.
+    Args:
+        arrivals: the batch.
+        loaded: what the database holds of it.
+        rules: what to decide by.
+        topics: how the topics of this deployment are named.
+        suspects: what is put on hold instead of decided.
+
+    Raises:
+        DecisionFailedError: deciding on one message failed; it names the arrival.
     """
-    batch = _Batch(held, rules, topics, suspects)
+    batch = _Batch(loaded, rules, topics, suspects)
     for arrival in arrivals:
-        identity = identify(arrival)
+        conflict = loaded.conflicts.get(arrival.inbox.place.offset)
+        identity = conflict or identify(arrival)
         if identity in batch.seen:
             batch.done.repeats.append(arrival)
             continue
         batch.seen.add(identity)
         if isinstance(arrival.message, Unreadable):
-            _set_aside(batch.done, arrival, arrival.message, topics)
+            letter = DeadLetter(arrival.message.reason, arrival.message.detail)
+            _dead_letter(batch.done, arrival, identity, letter, topics)
+        elif conflict:
+            _dead_letter(batch.done, arrival, identity, _describe_conflict(arrival.message), topics)
+        elif arrival.message.body.key in loaded.unreadable:
+            batch.hold_unread(arrival, identity, loaded.unreadable[arrival.message.body.key])
         else:
             batch.take(arrival, identity, arrival.message)
     return batch.done
 
 
 class _Batch:
-    """A batch while it is decided: what the database holds, as the messages so far have changed it."""
+    """A batch while it is decided: what the database holds, with the changes of the messages so far."""
 
-    def __init__(self, held: Loaded, rules: RulesVersion, topics: TopicNames, suspects: Suspects) -> None:
+    def __init__(self, loaded: Loaded, rules: RulesVersion, topics: TopicNames, suspects: Suspects) -> None:
         self.done = DecidedBatch(rules)
-        self.seen = set(held.known)
+        self.seen = set(loaded.known)
         self._rules = rules.rules
         self._topics = topics
-        self._stumbling = suspects.messages
+        self._failing = suspects.messages
         self._to_hold = dict(suspects.budgets)
-        self._stored = held.budgets
-        self._claims = dict(held.claims)
-        self._held = {key: list(messages) for key, messages in held.held.items()}
+        self._stored = loaded.budgets
+        self._claims = dict(loaded.claims)
+        self._held = {key: list(messages) for key, messages in loaded.held.items()}
 
     def take(self, arrival: Arrival, identity: Identity, message: Message) -> None:
         """Decide on one message, or put its budget on hold."""
         key = message.body.key
         before = self.done.budgets.get(key) or (self._stored[key][0] if key in self._stored else Budget(key))
-        claimant = self._claims.get(key[:2])
+        claimant = self._claims.get(key.project)
         situation = Situation(
-            tell_time(arrival.inbox),
+            inbox_time(arrival.inbox),
             self._rules,
             claimant if claimant != key.budget_id else None,
             tuple(self._held.get(key, ())) if isinstance(message.body, BudgetRelease) else (),
@@ -192,13 +175,32 @@ class _Batch:
                 self.done.holds.append(Hold(key, reason, arrival.inbox.place.offset))
             else:
                 outcome = decide(before, message, situation)
-            _take_down(self.done, arrival, message, outcome, self._topics)
+            _record_outcome(self.done, arrival, message, outcome, self._topics)
         except Exception as error:
             raise DecisionFailedError(arrival, error) from error
         self._remember(message, before, outcome)
 
+    def hold_unread(self, arrival: Arrival, identity: Identity, budget: UnreadableBudget) -> None:
+        """Hold a message of a budget whose state cannot be read; a release is passed over, as if deciding failed."""
+        message = arrival.message
+        if not isinstance(message, Message):
+            return
+        key, offset = message.body.key, arrival.inbox.place.offset
+        on_hold = budget.on_hold or key in self.done.newly_unreadable
+        verdict, detail = Verdict.HELD, "the budget is on hold"
+        if isinstance(message.body, BudgetRelease) and on_hold:
+            verdict, detail = Verdict.IGNORED, f"the budget stays on hold: {budget.reason}"
+            self.done.holds.append(Hold(key, budget.reason, offset, silent=True))
+        elif not on_hold:
+            detail = budget.reason
+            self.done.holds.append(Hold(key, budget.reason, offset, silent=True))
+            self.done.newly_unreadable[key] = budget.revision
+        self.done.entries.append(
+            HistoryEntry(arrival, identity, inbox_time(arrival.inbox), verdict, detail, warning=True)
+        )
+
     def _find_reason_to_hold(self, identity: Identity, budget: Budget) -> str | None:
-        if identity in self._stumbling:
+        if identity in self._failing:
             return DECISION_FAILED
         return None if budget.on_hold else self._to_hold.pop(budget.key, None)
 
@@ -211,22 +213,24 @@ class _Batch:
         elif not budget.on_hold:
             self._held.pop(key, None)
         if budget.claims_job:
-            self._claims[key[:2]] = key.budget_id
-        elif self._claims.get(key[:2]) == key.budget_id:
-            del self._claims[key[:2]]
+            self._claims[key.project] = key.budget_id
+        elif self._claims.get(key.project) == key.budget_id:
+            del self._claims[key.project]
         if budget is not before:
             self.done.budgets[key] = budget
 
 
-def _take_down(done: DecidedBatch, arrival: Arrival, message: Message, outcome: Outcome, topics: TopicNames) -> None:
-    """Take down what one message came to: the rows that it sends, its verdict, and those of earlier ones."""
-    identity, at = identify(arrival), tell_time(arrival.inbox)
-    rows = list(_write_rows(arrival, identity, outcome, message.trace, topics))
+def _record_outcome(
+    done: DecidedBatch, arrival: Arrival, message: Message, outcome: Outcome, topics: TopicNames
+) -> None:
+    """Record what one message came to: the rows that it sends, its verdict, and new verdicts of earlier ones."""
+    identity, at = identify(arrival), inbox_time(arrival.inbox)
+    rows = list(write_rows(arrival, identity, outcome, message.trace, topics))
     done.rows.extend(rows)
     done.entries.append(HistoryEntry(arrival, identity, at, outcome.verdict, outcome.detail, outcome.warning))
     done.resolved.extend(
         (
-            Identity(identity.company_id, identity.project_id, resolved.source, resolved.id),
+            Identity(identity.company_id, identity.project_id, resolved.source, resolved.id, resolved.type),
             resolved.verdict,
             resolved.detail,
         )
@@ -234,63 +238,15 @@ def _take_down(done: DecidedBatch, arrival: Arrival, message: Message, outcome: 
     )
 
 
-def _write_rows(
-    arrival: Arrival, identity: Identity, outcome: Outcome, trace: Headers, topics: TopicNames
-) -> Iterator[OutboxRow]:
-    at = tell_time(arrival.inbox)
-    for ordinal, send in enumerate(outcome.step.sends):
-        row_id = name_effect(identity, ordinal)
-        if isinstance(send, DeadLetter):
-            yield _write_dead_letter(arrival, row_id, ordinal, send, topics)
-            continue
-        value = send.model_dump_json().encode()
-        if len(value) > MAX_MESSAGE_BYTES:
-            message = f"{send.type} would have {len(value)} bytes; the contract allows {MAX_MESSAGE_BYTES}"
-            raise ValueError(message)
-        record = Outgoing(
-            topics.full(send.topic), str(send.key).encode(), value, write_headers(send, row_id, at, trace)
-        )
-        yield OutboxRow(arrival.inbox.place.offset, ordinal, row_id, at, send.type, send.key, record)
+def _describe_conflict(message: Message) -> DeadLetter:
+    detail = f"a {message.body.type} of source {message.source} with id {message.id} came before, with other fields"
+    return DeadLetter("conflicting_content", detail)
 
 
-def _set_aside(done: DecidedBatch, arrival: Arrival, unreadable: Unreadable, topics: TopicNames) -> None:
-    identity, at = identify(arrival), tell_time(arrival.inbox)
-    letter = DeadLetter(unreadable.reason, unreadable.detail)
-    done.rows.append(_write_dead_letter(arrival, name_effect(identity, 0), 0, letter, topics))
-    detail = f"{unreadable.reason}: {unreadable.detail}"
+def _dead_letter(
+    done: DecidedBatch, arrival: Arrival, identity: Identity, letter: DeadLetter, topics: TopicNames
+) -> None:
+    done.rows.append(write_dead_letter(arrival, name_effect(identity, 0), 0, letter, topics))
+    detail = f"{letter.reason}: {letter.detail}"
+    at = inbox_time(arrival.inbox)
     done.entries.append(HistoryEntry(arrival, identity, at, Verdict.DEAD_LETTERED, detail))
-
-
-def _write_dead_letter(
-    arrival: Arrival, row_id: UUID, ordinal: int, letter: DeadLetter, topics: TopicNames
-) -> OutboxRow:
-    original, message = arrival.original, arrival.message
-    headers: Headers = (
-        *original.headers,
-        ("dead_letter_reason", letter.reason.encode()),
-        ("dead_letter_detail", letter.detail.encode()),
-        ("dead_letter_topic", original.place.topic.encode()),
-        ("dead_letter_partition", b"%d" % original.place.partition),
-        ("dead_letter_offset", b"%d" % original.place.offset),
-    )
-    value = original.value
-    room = _DEAD_LETTER_BYTES - sum(len(name) + len(text or b"") for name, text in headers)
-    if value is not None and len(value) > room:
-        headers = (*headers, ("dead_letter_cut_from_bytes", b"%d" % len(value)))
-        value = value[:room]
-    record = Outgoing(topics.dead_letters, original.key, value, headers)
-    body = message.body if isinstance(message, Message) else None
-    at = tell_time(arrival.inbox)
-    return OutboxRow(
-        arrival.inbox.place.offset, ordinal, row_id, at, body.type if body else None, body.key if body else None, record
-    )
-
-
-def pack_headers(headers: Headers) -> str:
-    """Write headers as JSON that any bytes come back from: a character of Latin-1 stands for a byte."""
-    return json.dumps([[name, None if value is None else value.decode("latin-1")] for name, value in headers])
-
-
-def unpack_headers(packed: str) -> Headers:
-    """Read what ``pack_headers`` wrote."""
-    return tuple((name, None if value is None else value.encode("latin-1")) for name, value in json.loads(packed))

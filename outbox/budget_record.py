@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
@@ -14,10 +14,11 @@ from contracts.outbound import BudgetStatus
 from contracts.records import Headers
 from handlers.budget import Budget
 from handlers.decision import describe_status
-from outbox.batch import unpack_headers
-from outbox.database import Connection, tell_outages
+from outbox.budget_state import UnreadableStateError
+from outbox.database import Connection, translate_errors
+from outbox.loading import read_budget
 from outbox.queries import QUERIES
-from outbox.store import BUDGETS
+from outbox.stored_headers import unpack_headers
 
 
 class HistoryRow(NamedTuple):
@@ -74,6 +75,8 @@ class BudgetRecord:
     """Latest first."""
     pruned_before: datetime | None = None
     """What was sent before this time may have been pruned; ``None`` where all of it is there."""
+    unreadable: str | None = None
+    """Why the stored state cannot be read, where it cannot: then there is no state and no status."""
 
 
 async def read_budget_record(connection: Connection, key: BudgetKey, at_most: int | None = None) -> BudgetRecord | None:
@@ -90,7 +93,7 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
     Raises:
         DatabaseDown: Postgres does not answer.
     """
-    async with tell_outages():
+    async with translate_errors(connection):
         state = await connection.fetchrow(QUERIES["show_budget"], *key)
         history = await connection.fetch(QUERIES["show_history"], *key, at_most)
         sent = await connection.fetch(QUERIES["show_sent"], *key, at_most)
@@ -100,7 +103,12 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
         pruned_before = await connection.fetchval(QUERIES["read_pruned_before"])
     if state is None and not history:
         return None
-    budget = BUDGETS.read(state["state"]) if state else None
+    budget, unreadable = None, None
+    if state:
+        try:
+            budget = read_budget(key, state["state"], on_hold=state["on_hold"])
+        except UnreadableStateError as error:
+            unreadable = str(error)
     return BudgetRecord(
         key,
         budget,
@@ -112,6 +120,7 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
         _read_reference(answer),
         tuple(HoldReason(*row) for row in holds),
         pruned_before if pruned_before and any(row["at"] < pruned_before for row in history) else None,
+        unreadable,
     )
 
 
@@ -125,7 +134,7 @@ def _read_reference(body: bytes | None) -> str | None:
 
 async def read_verdict(connection: Connection, key: BudgetKey, source: str, message_id: str) -> tuple[str, str] | None:
     """Read what became of one message of a budget's project: verdict and detail; ``None`` before it is decided."""
-    async with tell_outages():
+    async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["show_verdict"], *key.project, source, message_id)
     return (row["verdict"], row["detail"]) if row else None
 
@@ -142,13 +151,22 @@ async def list_budgets(connection: Connection, status: str, after: BudgetKey, at
     Returns:
         Their states.
     """
-    async with tell_outages():
+    async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["list_budgets"], status, *after, at_most)
-    return [BUDGETS.read(row["state"]) for row in rows]
+    return [_read_listed(row) for row in rows]
+
+
+def _read_listed(row: Any) -> Budget:
+    key = BudgetKey(*row[:3])
+    try:
+        return read_budget(key, row["state"], on_hold=row["on_hold"])
+    except UnreadableStateError:
+        # Its record says why; in a list it is there all the same.
+        return Budget(key, on_hold=row["on_hold"])
 
 
 async def count_budgets(connection: Connection, status: str) -> int:
     """Count the budgets of a status, or those ``ON_HOLD``."""
-    async with tell_outages():
+    async with translate_errors(connection):
         found: int = await connection.fetchval(QUERIES["count_budgets"], status)
     return found

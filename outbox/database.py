@@ -1,10 +1,14 @@
-"""Connections to Postgres, and what can go wrong with them in words that the worker acts on."""
+"""Sessions on Postgres, their limits, and their failures as exceptions that the worker acts on."""
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
 import asyncpg
+
+from outbox.database_url import DatabaseUrlError, parse_database_url
+from outbox.sqlstates import describe_error, is_refusal, is_wrong_data
 
 Connection = asyncpg.Connection
 
@@ -14,80 +18,138 @@ TRANSACTION_SECONDS: Final = 6
 CONNECT_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 1.0
 
+SEARCH_PATH: Final = "public, pg_temp"
+"""Where our tables are: without the schema of the role's name, in which others may have tables of the same names."""
+
 OLDEST_VERSION: Final = 17
 """The first PostgreSQL that ends a transaction by itself (``transaction_timeout``), which a lane relies on."""
 
-# Everything that says "the world is down", nothing that says "this data is wrong".
-_DOWN: Final = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.InvalidTransactionStateError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.PostgresSystemError,
-    OSError,
-    TimeoutError,
-)
+# What asyncpg raises, apart from the errors of the server, of its own and of the operating system.
+_CLIENT_ERRORS: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+_ERRORS: Final = (asyncpg.PostgresError, *_CLIENT_ERRORS, OSError, TimeoutError)
 
 
 class DatabaseDown(Exception):  # noqa: N818 - a state of the world, not a fault of the program
-    """The database does not answer, or cannot take anything now; whether a commit came through is not known."""
+    """The database does not answer or accepts nothing now; whether a commit came through is not known."""
+
+
+class DatabaseRefused(DatabaseDown):
+    """The server answers and refuses the role, its password, its database, or what the role wants to do."""
+
+
+class DataRefusedError(Exception):
+    """Postgres does not take a value or a row, however often it is tried: this data is wrong."""
+
+
+class DatabaseMisusedError(Exception):
+    """The driver refuses a call on a session that is well: a mistake of this program."""
 
 
 class DatabaseBusy(Exception):  # noqa: N818 - a state of the world, not a fault of the program
-    """Somebody does something meanwhile that must not go on beside this."""
+    """Another command is running that this one must not run beside."""
 
 
 @asynccontextmanager
-async def tell_outages() -> AsyncIterator[None]:
-    """Turn whatever says that the database is away into ``DatabaseDown``."""
+async def translate_errors(connection: Connection) -> AsyncIterator[None]:
+    """Turn errors of Postgres and its driver into those that the worker acts on.
+
+    Raises:
+        DataRefusedError: this data is wrong.
+        DatabaseRefused: the role may not do this.
+        DatabaseMisusedError: the session is well and the call is wrong.
+        DatabaseDown: anything else.
+    """
     try:
         yield
-    except _DOWN as error:
-        message = f"{type(error).__name__}: {error}".rstrip(": ")
-        raise DatabaseDown(message) from error
+    except _ERRORS as error:
+        said = describe_error(error)
+        if is_wrong_data(error):
+            message = f"Postgres refuses the data: {said}"
+            raise DataRefusedError(message) from error
+        if is_refusal(error):
+            message = f"Postgres refuses this role: {said}: grant it the right, or correct DATABASE_URL"
+            raise DatabaseRefused(message) from error
+        if isinstance(error, _CLIENT_ERRORS) and not connection.is_closed():
+            message = f"a wrong call of the database driver: {said}"
+            raise DatabaseMisusedError(message) from error
+        raise DatabaseDown(said) from error
 
 
 async def connect(url: str, transaction_seconds: float | None = TRANSACTION_SECONDS) -> Connection:
-    """Open a session for one lane or command; raises ``DatabaseDown``.
+    """Open a session for one lane or command.
 
-    Only what nobody waits for takes longer in a transaction than the default: ``None`` is without limit.
+    Args:
+        url: where the database is, as libpq writes it.
+        transaction_seconds: longest that a transaction may take, in seconds. ``None`` is without limit, and only for
+            what nobody waits for.
+
+    Raises:
+        DatabaseRefused: the server refuses the role, its password or its database, or the URL cannot be used.
+        DatabaseDown: there is no session for another reason.
     """
-    async with tell_outages():
-        try:
-            return await asyncpg.connect(
-                url,
-                timeout=CONNECT_SECONDS,
-                command_timeout=None if transaction_seconds is None else transaction_seconds + 2,
-                server_settings={
-                    "application_name": "budget-bridge",
-                    "transaction_timeout": f"{transaction_seconds or 0}s",
-                    # What Kafka is told after a commit must be there after a power cut, whatever the server's default.
-                    "synchronous_commit": "on",
-                    "timezone": "UTC",
-                },
-            )
-        except asyncpg.UndefinedObjectError as error:
-            message = f"PostgreSQL {OLDEST_VERSION} or later is needed: {error}"
-            raise DatabaseDown(message) from error
+    try:
+        address = parse_database_url(url)
+    except DatabaseUrlError as error:
+        message = f"DATABASE_URL: {error}"
+        raise DatabaseRefused(message) from error
+    try:
+        return await asyncpg.connect(
+            address.url,
+            timeout=address.connect_seconds or CONNECT_SECONDS,
+            command_timeout=None if transaction_seconds is None else transaction_seconds + 2,
+            server_settings=_set_up(transaction_seconds),
+        )
+    except _ERRORS as error:
+        raise _describe_no_session(address.server, error) from error
+    except ValueError as error:
+        # Of a URL that urllib takes and asyncpg does not; its text may hold the password.
+        message = f"DATABASE_URL for {address.server} cannot be used: {type(error).__name__}"
+        raise DatabaseRefused(message) from None
+
+
+def _set_up(transaction_seconds: float | None) -> dict[str, str]:
+    """Name every setting that this program relies on, whatever the server, database or role has as its default."""
+    return {
+        "application_name": "budget-bridge",
+        "search_path": SEARCH_PATH,
+        "transaction_timeout": f"{transaction_seconds or 0}s",
+        # A shorter limit of others would end what is within ours.
+        "statement_timeout": "0",
+        "lock_timeout": "0",
+        "idle_in_transaction_session_timeout": "0",
+        # What was published after a commit must survive a power cut.
+        "synchronous_commit": "on",
+        "default_transaction_isolation": "read committed",
+        "default_transaction_deferrable": "off",
+        "standard_conforming_strings": "on",
+        "timezone": "UTC",
+    }
+
+
+def _describe_no_session(server: str, error: BaseException) -> DatabaseDown:
+    said = describe_error(error)
+    if isinstance(error, asyncpg.UndefinedObjectError) and "transaction_timeout" in said:
+        return DatabaseRefused(f"Postgres at {server} is too old: PostgreSQL {OLDEST_VERSION} or later is needed")
+    if is_refusal(error) or isinstance(error, asyncpg.ClientConfigurationError):
+        what = "the user or password" if isinstance(error, asyncpg.InvalidPasswordError) else "the connection"
+        return DatabaseRefused(f"Postgres at {server} refuses {what}: {said}: correct DATABASE_URL")
+    if isinstance(error, ssl.SSLError):
+        return DatabaseDown(f"no TLS connection to Postgres at {server}: {said}: check sslmode and sslrootcert")
+    if isinstance(error, asyncpg.PostgresError):
+        return DatabaseDown(f"Postgres at {server} does not accept a connection: {said}")
+    return DatabaseDown(f"Postgres at {server} does not answer: {said}: start it, or correct DATABASE_URL")
 
 
 @asynccontextmanager
 async def open_session(url: str, transaction_seconds: float | None = TRANSACTION_SECONDS) -> AsyncIterator[Connection]:
-    """Open a session and close it again when this ends; raises ``DatabaseDown``.
+    """Open a session, and close it at the end.
 
     Args:
-        url: where the database is, as libpq writes it.
-        transaction_seconds: longest that a transaction may take, in seconds; ``None`` is without limit, and only for
-            what nobody waits for.
+        url: as for ``connect``.
+        transaction_seconds: as for ``connect``.
 
-    Yields:
-        The session.
+    Raises:
+        DatabaseDown: there is no session.
     """
     connection = await connect(url, transaction_seconds)
     try:
@@ -98,7 +160,7 @@ async def open_session(url: str, transaction_seconds: float | None = TRANSACTION
 
 @asynccontextmanager
 async def transaction(connection: Connection) -> AsyncIterator[None]:
-    """Run what is inside in one transaction; it is committed when this ends without an error, and only then."""
+    """Run one transaction: committed if nothing is raised inside, else rolled back."""
     await connection.execute("begin")
     try:
         yield
@@ -114,8 +176,8 @@ async def transaction(connection: Connection) -> AsyncIterator[None]:
 
 
 async def close(connection: Connection, within: float) -> None:
-    """Close a session; one that does not let itself be closed in time is dropped."""
+    """Close a session, or drop it where that takes longer than ``within`` seconds."""
     try:
         await connection.close(timeout=within)
-    except (*_DOWN, TimeoutError):
+    except _ERRORS:
         connection.terminate()

@@ -8,9 +8,9 @@ from uuid import UUID
 from contracts.budget_key import BudgetKey
 from contracts.records import Headers, Place
 from handlers.decision import DeadLetter
-from outbox.batch import unpack_headers
-from outbox.database import Connection, tell_outages
+from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
+from outbox.stored_headers import unpack_headers
 
 REASONS: Final[tuple[str, ...]] = get_args(DeadLetter.__annotations__["reason"])
 
@@ -75,7 +75,7 @@ async def list_dead_letters(
         The letters without their bytes.
     """
     which = (wanted.since, *(wanted.budget or (None, None, None)), wanted.reason)
-    async with tell_outages():
+    async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["list_dead_letters"], topic, *which, at_most)
     return [_list(row, row["reason"], row["detail"].removeprefix(f"{row['reason']}: ")) for row in rows]
 
@@ -83,13 +83,13 @@ async def list_dead_letters(
 async def count_dead_letters(connection: Connection, topic: str, wanted: DeadLetterFilter) -> Sequence[DeadLetterCount]:
     """Count dead letters by reason; takes what ``list_dead_letters`` takes."""
     which = (wanted.since, *(wanted.budget or (None, None, None)), wanted.reason)
-    async with tell_outages():
+    async with translate_errors(connection):
         return [DeadLetterCount(*row) for row in await connection.fetch(QUERIES["count_dead_letters"], topic, *which)]
 
 
 async def find_dead_letter(connection: Connection, topic: str, letter: UUID) -> tuple[int, int] | None:
     """Find the inbox partition and offset of a dead letter; ``None`` where there is none with this id."""
-    async with tell_outages():
+    async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["find_dead_letter"], topic, letter)
     return (row[0], row[1]) if row else None
 
@@ -108,7 +108,7 @@ async def read_dead_letter(
     Returns:
         The letter, or ``None`` where it is not there.
     """
-    async with tell_outages():
+    async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["show_dead_letter"], topic, letter, *inbox)
     if row is None:
         return None

@@ -1,6 +1,7 @@
 """Checks INVALID budgets by other rules than those that they failed, without changing anything."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from contracts.budget_key import BudgetKey
@@ -13,10 +14,10 @@ from handlers.budget import Budget
 from handlers.decision import Situation
 from handlers.rules import Rules
 from handlers.validation.check import Valid, check_budget
-from outbox.batch import unpack_headers
-from outbox.database import Connection, tell_outages
+from outbox.budget_state import UnreadableStateError, read_state
+from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
-from outbox.store import BUDGETS
+from outbox.stored_headers import unpack_headers
 
 _BUDGETS_AT_ONCE: Final = 50
 """A lock can have a megabyte, so this many are a bearable amount of memory."""
@@ -41,12 +42,14 @@ async def check_invalid_budgets(connection: Connection, rules: Rules) -> AsyncIt
     """
     after = BudgetKey(0, 0, 0)
     while True:
-        async with tell_outages():
+        async with translate_errors(connection):
             rows = await connection.fetch(QUERIES["list_invalid_budgets"], *after, _BUDGETS_AT_ONCE)
         for row in rows:
-            budget = BUDGETS.read(row["state"])
-            after = budget.key
-            if budget.version:
+            after = BudgetKey(*row[:3])
+            with suppress(UnreadableStateError):
+                budget = read_state(row["state"])
+                if budget.version is None:
+                    continue
                 yield CheckedBudget(budget.key, budget.version.number, _check(row, budget, rules))
         if len(rows) < _BUDGETS_AT_ONCE:
             return

@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Final
 
-from outbox.database import Connection, open_session, tell_outages
+from outbox.database import Connection, open_session, translate_errors
+from outbox.server import DatabaseUnfit, check_server
 
 # Any number that nothing else in the database uses as an advisory lock.
 _LOCK: Final = 4_211_90_071
 
 
-class SchemaMismatch(Exception):  # noqa: N818 - it says what the schema is
+class SchemaMismatch(DatabaseUnfit):
     """The schema is not the one that this program works with; the message says which way."""
 
 
@@ -22,9 +23,18 @@ def list_migrations() -> dict[int, str]:
 
 
 async def migrate(connection: Connection) -> list[str]:
-    """Apply the migrations that are missing, each in a transaction of its own; returns their names."""
+    """Apply the migrations that are missing, each in a transaction of its own.
+
+    Returns:
+        The names of those that were applied.
+
+    Raises:
+        DatabaseUnfit: the server is not one that this program can work with; nothing was applied.
+        SchemaMismatch: the schema is that of a newer version.
+    """
     applied: list[str] = []
-    async with tell_outages():
+    await check_server(connection)
+    async with translate_errors(connection):
         await connection.execute("set transaction_timeout = 0")
         # Twenty migrators queue here; a session lock is gone when its holder dies.
         await connection.execute("select pg_advisory_lock($1)", _LOCK, timeout=600)
@@ -38,13 +48,14 @@ async def migrate(connection: Connection) -> list[str]:
                     applied.append(name)
         finally:
             await connection.execute("select pg_advisory_unlock($1)", _LOCK)
+            await connection.execute("reset transaction_timeout")
     await check_schema(connection)
     return applied
 
 
 async def check_schema(connection: Connection) -> None:
-    """Check that the schema is this program's; raises ``SchemaUnfit`` with the way out."""
-    async with tell_outages():
+    """Check that the schema is this program's; raises ``SchemaMismatch``, which says what to do."""
+    async with translate_errors(connection):
         if await connection.fetchval("select to_regclass('migrations')") is None:
             there = 0
         else:
@@ -60,8 +71,15 @@ async def check_schema(connection: Connection) -> None:
 
 @asynccontextmanager
 async def open_checked_session(url: str) -> AsyncIterator[Connection]:
-    """Open a session on a database whose schema is this program's; raises ``DatabaseDown`` or ``SchemaMismatch``."""
+    """Open a session on a server and a database that this program can work with.
+
+    Raises:
+        DatabaseDown: there is no session.
+        DatabaseUnfit: the server is not one that this program can work with.
+        SchemaMismatch: the schema is that of another version.
+    """
     async with open_session(url) as connection:
+        await check_server(connection)
         await check_schema(connection)
         yield connection
 

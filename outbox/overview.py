@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from contracts.budget_key import BudgetKey
-from outbox.database import Connection, tell_outages
+from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
 
 
@@ -36,18 +36,18 @@ class WaitingBudget(NamedTuple):
 
 async def count_statuses(connection: Connection) -> list[StatusCount]:
     """Count the budgets of each status."""
-    async with tell_outages():
+    async with translate_errors(connection):
         return [StatusCount(*row) for row in await connection.fetch(QUERIES["count_statuses"])]
 
 
 async def list_waiting(connection: Connection, at_most: int) -> list[WaitingBudget]:
     """List budgets that wait for a person: those on hold, overdue, failed and pending, the longest first."""
-    async with tell_outages():
+    async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["list_waiting"], at_most)
     return [WaitingBudget(BudgetKey(*row[:3]), *row[3:]) for row in rows]
 
 
 async def read_next_offsets(connection: Connection) -> dict[int, int]:
     """Read how far each lane has decided and stored."""
-    async with tell_outages():
+    async with translate_errors(connection):
         return {row[0]: row[1] for row in await connection.fetch(QUERIES["audit_positions"])}

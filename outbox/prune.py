@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from outbox.database import Connection, DatabaseBusy, tell_outages, transaction
+from outbox.database import Connection, DatabaseBusy, transaction, translate_errors
 from outbox.queries import QUERIES
 
 AT_ONCE: Final = 1000
@@ -46,14 +46,14 @@ class Old:
 
 async def find_cutoff(connection: Connection, age: timedelta) -> datetime:
     """Find the time before which everything is older, by the clock of the database."""
-    async with tell_outages():
+    async with translate_errors(connection):
         found: datetime = await connection.fetchval(QUERIES["find_cutoff"], age)
     return found
 
 
 async def lock_pruning(connection: Connection) -> None:
     """Be the only one who prunes, until the session ends, and let nothing be recovered meanwhile."""
-    async with tell_outages():
+    async with translate_errors(connection):
         is_alone = await connection.fetchval(QUERIES["lock_pruning"])
     if not is_alone:
         message = "another `budget-bridge prune` or a `budget-bridge recover` is at work on this database"
@@ -72,7 +72,7 @@ async def prune(connection: Connection, old: Old, *, dry_run: bool) -> AsyncIter
 async def _prune_rows(connection: Connection, old: Old, *, dry_run: bool) -> AsyncIterator[int]:
     lane, after = old.inbox_partition, (_BEFORE_ALL, 0)
     while True:
-        async with tell_outages(), transaction(connection):
+        async with translate_errors(connection), transaction(connection):
             found = await connection.fetch(QUERIES["find_old_rows"], lane, *after, old.published, old.before, AT_ONCE)
             if found and not dry_run:
                 offsets, ordinals = ([row[column] for row in found] for column in (0, 1))
@@ -87,7 +87,7 @@ async def _prune_rows(connection: Connection, old: Old, *, dry_run: bool) -> Asy
 async def _prune_messages(connection: Connection, old: Old, *, dry_run: bool) -> AsyncIterator[int]:
     lane, after = old.inbox_partition, _BEFORE_ALL
     while True:
-        async with tell_outages(), transaction(connection):
+        async with translate_errors(connection), transaction(connection):
             found = await connection.fetch(
                 QUERIES["find_old_messages"], lane, after, old.published, old.before, AT_ONCE
             )

@@ -1,4 +1,4 @@
-"""Reads ``queries.sql``: every statement of the bridge, by name."""
+"""Reads the statements in ``sql/``, one file for each of those who use them; every statement has a name of its own."""
 
 import re
 from collections.abc import Mapping
@@ -7,9 +7,15 @@ from typing import Final
 
 
 def _read_queries() -> Mapping[str, str]:
-    text = (files(__package__) / "queries.sql").read_text()
-    _, *parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[::2], parts[1::2], strict=True))
+    queries: dict[str, str] = {}
+    for file in (files(__package__) / "sql").iterdir():
+        _, *parts = re.split(r"^-- name: (\w+)\n", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        found = dict(zip(parts[::2], parts[1::2], strict=True))
+        if repeated := queries.keys() & found.keys():
+            message = f"{file.name} names again what another file names: {', '.join(sorted(repeated))}"
+            raise ValueError(message)
+        queries |= found
+    return queries
 
 
 QUERIES: Final = _read_queries()

@@ -9,17 +9,13 @@ from contracts.inbox import Arrival
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from outbox.audit import Snapshot
-from outbox.batch import DecisionFailedError, Identity, Suspects, identify
-from outbox.database import Connection, DatabaseBusy, open_session, tell_outages
+from outbox.batch import DecisionFailedError, Suspects
+from outbox.database import Connection, DatabaseBusy, open_session, translate_errors
+from outbox.identity import Identity, identify
+from outbox.position import Position, read_positions
 from outbox.queries import QUERIES
-from outbox.store import LastRecord, Position, find_holds_to_come, write_batch, write_budgets
-
-
-async def read_positions(connection: Connection) -> dict[int, Position]:
-    """Read where each lane is and what it remembers, taking nothing."""
-    async with tell_outages():
-        rows = await connection.fetch(QUERIES["read_positions"])
-    return {row[0]: Position(row[0], row[1], row[2], None if row[3] is None else LastRecord(*row[3:])) for row in rows}
+from outbox.store import find_holds_to_come, store_within
+from outbox.writing import write_budgets
 
 
 class Recovery:
@@ -37,37 +33,37 @@ class Recovery:
     async def put_position(self, inbox_partition: int, next_offset: int) -> Position:
         """Let a lane start at an offset; whoever had it before cannot continue."""
         owner = uuid4()
-        async with tell_outages():
+        async with translate_errors(self.connection):
             await self.connection.execute(QUERIES["put_position"], inbox_partition, next_offset, owner)
         return Position(inbox_partition, next_offset, owner)
 
     async def fold(self, position: Position, arrivals: Sequence[Arrival], topics: TopicNames) -> Position:
         """Decide and store again what arrived after the backup; what deciding fails on is held, as it was."""
         to_hold = await find_holds_to_come(self.connection, position.inbox_partition)
-        stumbling: frozenset[Identity] = frozenset()
-        async with tell_outages():
+        failing: frozenset[Identity] = frozenset()
+        async with translate_errors(self.connection):
             while True:
                 await self.connection.execute("savepoint batch")
                 try:
-                    suspects = Suspects(stumbling, to_hold)
-                    after, _ = await write_batch(self.connection, position, arrivals, topics, suspects)
-                except DecisionFailedError as stumbled:
+                    suspects = Suspects(failing, to_hold)
+                    after, _ = await store_within(self.connection, position, arrivals, topics, suspects)
+                except DecisionFailedError as failed:
                     await self.connection.execute("rollback to savepoint batch")
-                    stumbling |= {identify(stumbled.arrival)}
+                    failing |= {identify(failed.arrival)}
                 else:
                     await self.connection.execute("release savepoint batch")
                     return after
 
     async def forget_log(self, inbox_partition: int) -> None:
         """Make room at the offsets of a log that is gone: its records stay known, before all new ones."""
-        async with tell_outages():
+        async with translate_errors(self.connection):
             for name in ("shift_history", "shift_outbox", "shift_holds"):
                 await self.connection.execute(QUERIES[name], inbox_partition)
 
     async def hold(self, budgets: Mapping[BudgetKey, str], partitions: Mapping[BudgetKey, int]) -> None:
         """Put budgets on hold, each for a reason; it counts at once, and their next message is the first one held."""
         columns = [list(column) for column in zip(*budgets, strict=True)] or [[], [], []]
-        async with tell_outages():
+        async with translate_errors(self.connection):
             await self.connection.execute(
                 QUERIES["add_holds_to_come"], *columns, list(budgets.values()), [partitions[key] for key in budgets]
             )
@@ -79,7 +75,7 @@ class Recovery:
             PositionLost: One of them was changed meanwhile.
         """
         columns = [list(column) for column in zip(*budgets, strict=True)]
-        async with tell_outages():
+        async with translate_errors(self.connection):
             rows = await self.connection.fetch(QUERIES["read_revisions"], *columns)
             revisions = {BudgetKey(*row[:3]): row[3] for row in rows}
             await write_budgets(self.connection, inbox_partition, revisions, budgets)
@@ -87,27 +83,20 @@ class Recovery:
 
     async def read_held(self) -> set[BudgetKey]:
         """Read which budgets are on hold, or will be with their next message."""
-        async with tell_outages():
+        async with translate_errors(self.connection):
             return {BudgetKey(*row) for row in await self.connection.fetch(QUERIES["read_held"])}
 
     async def keep(self) -> None:
         """Keep everything that was done."""
-        async with tell_outages():
+        async with translate_errors(self.connection):
             await self.connection.execute("commit")
-
-
-async def read_inbox_partitions(connection: Connection) -> int | None:
-    """Read how many partitions the inbox was made with; ``None`` where no worker ever ran."""
-    async with tell_outages():
-        found: int | None = await connection.fetchval(QUERIES["read_inbox_partitions"])
-    return found
 
 
 @asynccontextmanager
 async def open_recovery(database_url: str) -> AsyncIterator[Recovery]:
     """Begin a recovery; whatever is not kept is rolled back. Raises ``DatabaseBusy`` during a prune."""
     async with open_session(database_url, transaction_seconds=None) as connection:
-        async with tell_outages():
+        async with translate_errors(connection):
             await connection.execute("begin isolation level repeatable read")
             is_alone = await connection.fetchval(QUERIES["lock_out_pruning"])
         if not is_alone:

@@ -4,6 +4,7 @@ Pure. It has a fold of its own: from the batch that first decided it takes nothi
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from contracts.budget_key import BudgetKey
@@ -15,12 +16,13 @@ from contracts.inbound import BudgetRelease
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from handlers.decide import decide, hold, lift_planned_hold
-from handlers.decision import DeadLetter, Outcome, Send, Situation, Verdict
+from handlers.decision import DeadLetter, Outcome, Send, Situation, Step, Verdict
 from handlers.ids import name_effect
 from handlers.rules import Rules
-from outbox.audit import Effect, Kept
-from outbox.batch import DECISION_FAILED, Identity
+from outbox.audit import Effect, HoldAt, Kept
+from outbox.batch import DECISION_FAILED
 from outbox.budget_differences import describe_differences
+from outbox.identity import Identity
 
 
 class Deviation(NamedTuple):
@@ -46,14 +48,12 @@ class ProjectFold:
         """For each message the stored verdict and the decided one."""
         self._held: dict[BudgetKey, list[Message]] = {}
 
-    def take(
-        self, kept: Kept, reason_to_hold: str | None, effects: Sequence[Effect] | None = None
-    ) -> Iterator[Deviation]:
+    def take(self, kept: Kept, hold_at: HoldAt | None, effects: Sequence[Effect] | None = None) -> Iterator[Deviation]:
         """Decide the next message.
 
         Args:
             kept: The message, and what history says of it.
-            reason_to_hold: Why its budget was put on hold at this message, if it was.
+            hold_at: Why its budget was put on hold at this message, if it was.
             effects: The outbox rows that it caused; ``None`` where they are not to be compared.
         """
         self.taken += 1
@@ -62,7 +62,7 @@ class ProjectFold:
         sends: tuple[Send, ...] = ()
         key: BudgetKey | None = None
         if isinstance(message, Message) and kept.identity.company_id:
-            outcome = self._decide(kept, message, reason_to_hold)
+            outcome = self._decide(kept, message, hold_at)
             sends, key = outcome.step.sends, message.body.key
         elif kept.verdict is not Verdict.DEAD_LETTERED:
             # Nothing changes such a verdict later, so it is not remembered.
@@ -81,18 +81,20 @@ class ProjectFold:
             elif what := describe_differences(stored.get(key), self.budgets.get(key)):
                 yield Deviation(key, what, is_of_state=True)
 
-    def _decide(self, kept: Kept, message: Message, reason_to_hold: str | None) -> Outcome:
+    def _decide(self, kept: Kept, message: Message, hold_at: HoldAt | None) -> Outcome:
         body = message.body
         key = body.key
         before = self.budgets.get(key, Budget(key))
         others = (other.budget_id for other, budget in self.budgets.items() if budget.claims_job and other != key)
         situation = Situation(kept.at, self._rules[kept.rules_id], next(others, None), tuple(self._held.get(key, ())))
-        if reason_to_hold is None:
+        if hold_at is None:
             outcome = decide(before, message, situation)
-        elif isinstance(body, BudgetRelease) and reason_to_hold != DECISION_FAILED:
+        elif hold_at.silent and not before.on_hold:
+            outcome = Outcome(Step(replace(before, on_hold=True)), Verdict.HELD, hold_at.reason)
+        elif isinstance(body, BudgetRelease) and hold_at.reason != DECISION_FAILED and not hold_at.silent:
             outcome = lift_planned_hold(before, body)
         else:
-            outcome = hold(before, situation, reason_to_hold)
+            outcome = hold(before, situation, hold_at.reason)
         if outcome.step.budget is not before:
             self.budgets[key] = outcome.step.budget
         self._verdicts[kept.identity] = (key, kept.verdict, outcome.verdict)
@@ -101,7 +103,7 @@ class ProjectFold:
         elif not outcome.step.budget.on_hold:
             self._held.pop(key, None)
         for resolved in outcome.step.resolved:
-            identity = Identity(body.company_id, body.project_id, resolved.source, resolved.id)
+            identity = Identity(body.company_id, body.project_id, resolved.source, resolved.id, resolved.type)
             _, was, _ = self._verdicts.get(identity, (key, resolved.verdict, resolved.verdict))
             self._verdicts[identity] = (key, was, resolved.verdict)
         return outcome

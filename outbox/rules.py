@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from handlers.rules import Rules
-from outbox.database import Connection, tell_outages, transaction
+from outbox.database import Connection, transaction, translate_errors
 from outbox.queries import QUERIES
 from outbox.rules_codec import NewerRulesError, decode_rules, encode_rules
 
@@ -66,7 +66,7 @@ async def read_rules_in_force(connection: Connection) -> RulesVersion:
         RulesUnavailable: no version is in force, or a newer program wrote it.
         DatabaseDown: Postgres does not answer.
     """
-    async with tell_outages():
+    async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["share_rules_in_force"])
         if row is None or row["rules_id"] is None:
             message = "no version of the rules is in force: run `budget-bridge rules apply`"
@@ -84,21 +84,21 @@ async def read_version(connection: Connection, rules_id: int) -> Rules | None:
     Raises:
         RulesUnavailable: a newer program wrote it.
     """
-    async with tell_outages():
+    async with translate_errors(connection):
         content = await connection.fetchval(QUERIES["read_rules"], rules_id)
     return None if content is None else _decode(rules_id, content)
 
 
 async def list_applications(connection: Connection, at_most: int) -> list[Application]:
     """List which versions were put in force, latest first; the first one is in force now."""
-    async with tell_outages():
+    async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["list_rule_applications"], at_most)
     return [Application(*row) for row in rows]
 
 
 async def count_applications(connection: Connection) -> int:
     """Count how often a version was put in force."""
-    async with tell_outages():
+    async with translate_errors(connection):
         count: int = await connection.fetchval(QUERIES["count_rule_applications"])
     return count
 
@@ -113,7 +113,7 @@ async def find_application(connection: Connection, rules_id: int | None = None) 
     Returns:
         Its latest application; ``None`` where it, or any, was never applied.
     """
-    async with tell_outages():
+    async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["find_rule_application"], rules_id)
     return None if row is None else Application(*row)
 
@@ -124,7 +124,7 @@ async def lock_rules(connection: Connection) -> AsyncIterator[None]:
 
     Waits for the batch that each lane is storing.
     """
-    async with tell_outages(), transaction(connection):
+    async with translate_errors(connection), transaction(connection):
         await connection.execute(QUERIES["lock_rules"])
         yield
 
@@ -132,7 +132,7 @@ async def lock_rules(connection: Connection) -> AsyncIterator[None]:
 async def put_in_force(connection: Connection, rules: Rules, applied_by: str, why: str) -> Application:
     """Store rules and put them in force, in the caller's transaction; rules that are known keep their id."""
     encoded = encode_rules(rules)
-    async with tell_outages():
+    async with translate_errors(connection):
         rules_id: int = await connection.fetchval(QUERIES["keep_rules"], encoded.digest, encoded.content)
         at: datetime = await connection.fetchval(QUERIES["put_rules_in_force"], rules_id, applied_by, why)
     return Application(rules_id, encoded.digest, applied_by, why, at)

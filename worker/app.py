@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from outbox.database import DatabaseDown
-from outbox.migrate import SchemaMismatch
+from outbox.server import DatabaseUnfit
 from worker.kafka.admin import count_brokers
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
@@ -115,7 +115,7 @@ async def _prepare_when_there(
             breakers.kafka.trip(_START, down)
         except DatabaseDown as down:
             breakers.database.trip(_START, down)
-        except SchemaMismatch as mismatch:
+        except DatabaseUnfit as mismatch:
             raise ConfigurationError((str(mismatch),)) from mismatch
         else:
             breakers.close(_START)

@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from contracts.fields import MAX_INT64, PriceMethod
 from handlers.rules import SECTION, CostType, Job, Phase, Rules, fold_user
-from outbox.deployment import HeldJob
+from outbox.held_jobs import HeldJob
 from worker.durations import parse_duration
 from worker.settings import ConfigurationError
 

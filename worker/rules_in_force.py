@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from handlers.rules import Rules
 from outbox.database import Connection
-from outbox.deployment import find_held_jobs
+from outbox.held_jobs import find_held_jobs
 from outbox.rules import Application, RulesUnavailable, find_application, lock_rules, put_in_force, read_version
 from worker.rules_files import check_held_jobs, read_rules
 from worker.settings import ConfigurationError, RulesSettings, read_settings

@@ -5,8 +5,8 @@ import pytest
 
 from outbox.database import Connection, connect
 from outbox.migrate import migrate
+from outbox.position import Position, start_position
 from outbox.rules import put_in_force
-from outbox.store import Position, start_position
 from tests.unit.builders import RULES
 
 

@@ -14,13 +14,15 @@ from contracts.inbox import Arrival
 from handlers.rules import Job, Rules
 from outbox import prune as pruning
 from outbox.audit import open_snapshot
-from outbox.batch import Suspects, identify
+from outbox.batch import Suspects
 from outbox.budget_record import read_budget_record
 from outbox.database import Connection, DatabaseBusy, connect
+from outbox.identity import identify
+from outbox.position import Position, start_position
 from outbox.prune import Old, Pruned, find_cutoff, lock_pruning, prune
 from outbox.recovery import open_recovery
 from outbox.rules import put_in_force
-from outbox.store import Position, start_position, store_batch
+from outbox.store import store_batch
 from tests.integration.records import AT, TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, reset, retrieve
 

@@ -13,7 +13,6 @@ from contracts.records import Headers, Place
 from handlers.ids import name_export
 from handlers.rules import Job, Rules
 from outbox.budget_record import BudgetRecord, read_budget_record, read_verdict
-from outbox.checkup import list_missing_rights
 from outbox.database import Connection, close, connect
 from outbox.dead_letters import (
     DeadLetterFilter,
@@ -24,8 +23,10 @@ from outbox.dead_letters import (
     list_dead_letters,
     read_dead_letter,
 )
+from outbox.position import Position
 from outbox.rules import put_in_force
-from outbox.store import Position, store_batch
+from outbox.server import list_missing_rights
+from outbox.store import store_batch
 from tests.integration.records import AT, TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock
 from worker.commands.dead_letters import find_obstacle

@@ -12,6 +12,7 @@ from outbox import rules as outbox_rules
 from outbox.budget_record import read_budget_record
 from outbox.database import Connection, connect, transaction
 from outbox.invalid_budgets import CheckedBudget, check_invalid_budgets
+from outbox.position import Position
 from outbox.rules import (
     RulesUnavailable,
     count_applications,
@@ -21,7 +22,7 @@ from outbox.rules import (
     read_rules_in_force,
     read_version,
 )
-from outbox.store import Position, store_batch
+from outbox.store import store_batch
 from tests.integration.records import TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, lock
 from worker.rules_in_force import FIRST_START, RulesFolder, apply_first_rules, apply_rules, is_in_force

@@ -1,24 +1,42 @@
 """The batch transaction, on a real Postgres: one writer, one verdict for each message, all or nothing."""
 
 import asyncio
+import sys
 from dataclasses import replace
+from importlib.resources import files
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
+from contracts.cloudevents.message import Unreadable
+from contracts.codec import JsonCodec
 from contracts.inbound import BudgetLocked, InboundMessage
 from contracts.inbox import Arrival
+from contracts.records import Place
 from handlers.rules import Rules
-from outbox.batch import DecisionFailedError, Suspects, identify
+from outbox.audit import Snapshot, open_snapshot
+from outbox.backlog import read_outbox
+from outbox.batch import DecisionFailedError, Suspects
 from outbox.budget_record import read_budget_record
+from outbox.budget_state import read_state
 from outbox.database import Connection, DatabaseDown, connect, transaction
-from outbox.deployment import find_due, find_held_jobs
+from outbox.due import find_due
+from outbox.held_jobs import find_held_jobs
+from outbox.identity import identify
 from outbox.migrate import SchemaMismatch, check_schema, list_migrations, migrate
+from outbox.position import Position, PositionLost, take_position
+from outbox.refold import Deviation, ProjectFold
 from outbox.rules import put_in_force
-from outbox.store import Position, PositionLost, read_outbox, store_batch, take_position
+from outbox.store import store_batch
 from tests.integration.records import TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, hash_of, lock, reject, release, reset, retrieve
+from worker.reconcile.fold import fold_project
+
+
+async def refold(snapshot: Snapshot) -> list[Deviation]:
+    """Decide the history of a project again, as ``reconcile`` does."""
+    return [found async for found in fold_project(snapshot, KEY.project, ProjectFold({1: RULES}, TOPICS))]
 
 
 async def count(connection: Connection, table: str) -> int:
@@ -381,3 +399,269 @@ class TestMigrate:
 def test_every_arrival_has_an_identity() -> None:
     arrivals: list[Arrival] = [arrive(0, b"junk"), arrive(1, lock())]
     assert [identify(arrival).company_id for arrival in arrivals] == [0, KEY.company_id]
+
+
+class TestUnreadableState:
+    """A state that cannot be read holds its budget: nothing of it is overwritten, and the others continue."""
+
+    OTHER = KEY._replace(budget_id=2, project_id=7)
+
+    async def spoil(self, connection: Connection, state: str) -> None:
+        await connection.execute("update budgets set state = $1 where budget_id = $2", state, KEY.budget_id)
+
+    @pytest.mark.parametrize("state", ['{"format":99}', "[]", '{"format":1}', "null"])
+    async def test_its_budget_is_held_and_the_others_continue(
+        self, connection: Connection, position: Position, state: str
+    ) -> None:
+        position, _ = await store_batch(connection, position, [arrive(0, lock())], TOPICS)
+        await self.spoil(connection, state)
+        before = await connection.fetchrow("select * from budgets")
+        batch = [arrive(1, accept()), arrive(2, lock(1, key=self.OTHER)), arrive(3, reject())]
+        position, decided = await store_batch(connection, position, batch, TOPICS)
+        assert await verdicts(connection) == ["applied", "held", "applied", "held"]
+        assert [row.budget for row in decided.rows] == [self.OTHER] * len(decided.rows)
+        after = await connection.fetchrow("select * from budgets where budget_id = $1", KEY.budget_id)
+        assert after
+        assert before
+        assert dict(after) == dict(before) | {"on_hold": True, "revision": before["revision"] + 1}
+        [hold] = await connection.fetch("select reason, silent from holds")
+        assert "stored state" in hold["reason"]
+        assert hold["silent"]
+        record = await read_budget_record(connection, KEY)
+        assert record
+        assert (record.status, record.unreadable, record.holds[0].reason) == (None, hold["reason"], hold["reason"])
+        # A release is passed over as long as the state cannot be read.
+        await store_batch(connection, position, [arrive(4, release())], TOPICS)
+        assert (await verdicts(connection))[-2:] == ["held", "ignored"]
+        assert await find_due(connection, [0]) == []
+
+    async def test_once_it_can_be_read_again_a_release_continues(
+        self, connection: Connection, database_url: str, position: Position
+    ) -> None:
+        position, _ = await store_batch(connection, position, [arrive(0, lock())], TOPICS)
+        state = await connection.fetchval("select state from budgets")
+        await self.spoil(connection, '{"format":99}')
+        position, _ = await store_batch(connection, position, [arrive(1, accept())], TOPICS)
+        await self.spoil(connection, state)
+        # Still on hold: the column says so, whatever the state says.
+        position, _ = await store_batch(connection, position, [arrive(2, retrieve())], TOPICS)
+        _, decided = await store_batch(connection, position, [arrive(3, release())], TOPICS)
+        assert await verdicts(connection) == ["applied", "applied", "refused", "applied"]
+        assert "spectrum.export.v1" in {row.type for row in decided.rows}
+        async with open_snapshot(database_url) as snapshot:
+            assert await refold(snapshot) == []
+
+    async def test_reading_everything_names_it(
+        self, connection: Connection, database_url: str, position: Position
+    ) -> None:
+        await store_batch(connection, position, [arrive(0, lock()), arrive(1, lock(1, key=self.OTHER))], TOPICS)
+        await self.spoil(connection, '{"format":99}')
+        async with open_snapshot(database_url) as snapshot:
+            found = {stored.key: stored.budget is None async for stored in snapshot.read_budgets()}
+            assert found == {KEY: True, self.OTHER: False}
+            [deviation] = await refold(snapshot)
+        assert (deviation.budget, deviation.what) == (KEY, "its stored state cannot be read")
+
+    async def test_the_state_of_another_budget_is_not_its_own(self, connection: Connection, position: Position) -> None:
+        batch = [arrive(0, lock()), arrive(1, lock(1, key=self.OTHER))]
+        position, _ = await store_batch(connection, position, batch, TOPICS)
+        await self.spoil(
+            connection,
+            await connection.fetchval("select state from budgets where budget_id = $1", self.OTHER.budget_id),
+        )
+        await store_batch(connection, position, [arrive(2, accept())], TOPICS)
+        assert await verdicts(connection) == ["applied", "applied", "held"]
+
+
+async def test_an_old_state_is_stored_in_the_current_format_with_its_next_change(
+    connection: Connection, position: Position
+) -> None:
+    position, _ = await store_batch(connection, position, [arrive(0, lock())], TOPICS)
+    budget = read_state(await connection.fetchval("select state from budgets"))
+    old = JsonCodec(type(budget)).write(budget).decode()
+    assert "format" not in old
+    await connection.execute("update budgets set state = $1", old)
+    position, _ = await store_batch(connection, position, [arrive(1, lock(), "again")], TOPICS)
+    assert await connection.fetchval("select state from budgets") == old
+    await store_batch(connection, position, [arrive(2, accept())], TOPICS)
+    assert (await connection.fetchval("select state from budgets")).startswith('{"format":1,')
+
+
+class TestIdentity:
+    """The type belongs to the identity, and a repeat says the same as the first."""
+
+    async def test_an_id_of_one_type_does_not_use_up_that_of_another(
+        self, connection: Connection, position: Position
+    ) -> None:
+        batch = [arrive(0, lock()), arrive(1, retrieve(9), "one"), arrive(2, reject(), "one")]
+        _, decided = await store_batch(connection, position, batch, TOPICS)
+        assert await verdicts(connection) == ["applied", "parked", "applied"]
+        assert len({row.id for row in decided.rows}) == len(decided.rows)
+
+    @pytest.mark.parametrize("at_once", [True, False])
+    async def test_a_repeat_with_other_fields_is_set_aside(
+        self,
+        connection: Connection,
+        position: Position,
+        at_once: bool,  # noqa: FBT001
+    ) -> None:
+        first, second = [arrive(0, lock(), "one")], [arrive(1, lock(2), "one"), arrive(2, lock(), "one")]
+        if at_once:
+            position, decided = await store_batch(connection, position, first + second, TOPICS)
+        else:
+            position, _ = await store_batch(connection, position, first, TOPICS)
+            position, decided = await store_batch(connection, position, second, TOPICS)
+        assert await verdicts(connection) == ["applied", "dead_lettered"]
+        [letter] = [row.record for row in decided.rows if row.record.topic.endswith("dead-letters")]
+        assert dict(letter.headers)["dead_letter_reason"] == b"conflicting_content"
+        assert letter.value == second[0].original.value
+        assert [repeat.inbox.place.offset for repeat in decided.repeats] == [2]
+        # The same record, copied to the inbox again, is a repeat of what was set aside.
+        again = [arrive(5, lock(2), "one", came_from=1)]
+        _, decided = await store_batch(connection, position, again, TOPICS)
+        assert (len(decided.repeats), decided.rows) == (1, [])
+
+    async def test_the_same_fields_in_other_bytes_are_a_repeat(
+        self, connection: Connection, position: Position
+    ) -> None:
+        position, _ = await store_batch(connection, position, [arrive(0, lock(), "one")], TOPICS)
+        spaced = replace(arrive(1, lock(), "one"))
+        original = replace(spaced.original, value=(spaced.original.value or b"").replace(b": ", b":   "))
+        _, decided = await store_batch(connection, position, [replace(spaced, original=original)], TOPICS)
+        assert len(decided.repeats) == 1
+
+    async def test_of_a_pruned_message_nothing_can_be_compared(
+        self, connection: Connection, position: Position
+    ) -> None:
+        position, _ = await store_batch(connection, position, [arrive(0, lock(), "one")], TOPICS)
+        await connection.execute("update history set pruned = true, key = null, headers = '[]', body = null")
+        batch = [arrive(1, lock(2), "one"), arrive(2, lock(3), "one")]
+        _, decided = await store_batch(connection, position, batch, TOPICS)
+        assert (len(decided.repeats), decided.rows) == (2, [])
+
+
+async def test_no_record_can_make_postgres_refuse_the_batch(connection: Connection, position: Position) -> None:
+    """Written straight into the inbox, a record may name any origin; whatever it names, the next one is decided."""
+    batch: list[Arrival] = []
+    for topic in ("x.procore.budgets", "a\x00b", "\ud800", "t" * 100_000):
+        for number in (-1, 2**31, 2**63, 10**600):
+            arrival = arrive(len(batch), b"junk")
+            place = Place(topic, number, number)
+            headers = (("na\x00me", b"\x00"), ("gr\udcf6sse", b"\xff"))
+            original = replace(
+                arrival.original, place=place, timestamp_ms=number, key=b"\x00\xff", headers=headers, value=b"\x00"
+            )
+            inbox = replace(arrival.inbox, timestamp_ms=number if number < 2**64 else 0)
+            wrong = Unreadable("unreadable", f"{topic}\x00\ud800 is no topic that we read")
+            batch.append(Arrival(inbox, original, wrong))
+    last = len(batch)
+    position, decided = await store_batch(connection, position, [*batch, arrive(last, lock())], TOPICS)
+    assert await verdicts(connection) == ["dead_lettered"] * last + ["applied"]
+    rows = await read_outbox(connection, 0, 0, last, 100)
+    assert [row.record for row in rows] == [row.record for row in decided.rows[:last]]
+    assert {row.record.value for row in rows} == {b"\x00"}
+    _, again = await store_batch(
+        connection,
+        position,
+        [replace(one, inbox=replace(one.inbox, place=Place("i", 0, 99))) for one in batch],
+        TOPICS,
+    )
+    assert len(again.repeats) == last
+
+
+async def test_a_lock_that_others_hold_is_waited_for_and_never_holds_a_budget(
+    connection: Connection, database_url: str, position: Position
+) -> None:
+    """Whatever limits the database has as its default: an ALTER TABLE of others is the world, not wrong data."""
+    await connection.execute(
+        "do $$ begin execute format('alter database %I set lock_timeout = ''100ms''', current_database());"
+        "execute format('alter database %I set statement_timeout = ''100ms''', current_database()); end $$"
+    )
+    other = await connect(database_url)
+    assert await other.fetchval("show lock_timeout") == "0"
+    await connection.execute("begin")
+    await connection.execute("lock table outbox in access exclusive mode")
+    storing = asyncio.create_task(store_batch(other, position, [arrive(0, lock())], TOPICS))
+    done, _ = await asyncio.wait({storing}, timeout=0.5)
+    assert not done
+    await connection.execute("rollback")
+    await storing
+    await other.execute("set lock_timeout = '100ms'")
+    await connection.execute("begin")
+    await connection.execute("lock table outbox in access exclusive mode")
+    after = (await storing)[0]
+    with pytest.raises(DatabaseDown, match="55P03"):
+        await store_batch(other, after, [arrive(1, accept())], TOPICS)
+    await connection.execute("rollback")
+    await other.close()
+
+
+async def test_what_is_due_of_a_budget_on_hold_is_not_found(connection: Connection, position: Position) -> None:
+    keys = [KEY._replace(project_id=KEY.project_id, budget_id=number) for number in (1, 2, 3)]
+    await store_batch(connection, position, [arrive(n, accept(9, key=key)) for n, key in enumerate(keys)], TOPICS)
+    await connection.execute("update budgets set parked_due_at = now() - budget_id * interval '1 minute'")
+    assert [due.key.budget_id for due in await find_due(connection, [0])] == [3, 2, 1]
+    await connection.execute("update budgets set on_hold = true where budget_id = 2")
+    assert [due.key.budget_id for due in await find_due(connection, [0])] == [3, 1]
+
+
+async def test_a_name_that_shadows_ours_changes_nothing(
+    connection: Connection, database_url: str, position: Position
+) -> None:
+    await connection.execute(
+        "do $$ begin execute format('create schema %I', current_user);"
+        "execute format('create table %I.positions (inbox_partition integer)', current_user); end $$"
+    )
+    other = await connect(database_url)
+    after, _ = await store_batch(other, position, [arrive(0, lock())], TOPICS)
+    assert after.next_offset == 1
+    await other.close()
+
+
+async def test_each_step_of_the_transaction_is_announced(connection: Connection, position: Position) -> None:
+    """The crash tests end the process at these points."""
+    seen: list[str] = []
+    listening = True
+
+    def listen(event: str, _: tuple[object, ...]) -> None:
+        if listening and event.startswith("budget-bridge.store."):
+            seen.append(event.removeprefix("budget-bridge.store."))
+
+    sys.addaudithook(listen)
+    position, _ = await store_batch(connection, position, [arrive(0, lock()), arrive(1, accept(2))], TOPICS)
+    begun = ["transaction-begun", "position-moved", "budgets-loaded", "decided", "history-written"]
+    ended = ["outbox-written", "before-commit", "after-commit"]
+    assert seen == [*begun, "budgets-added", *ended]
+    seen.clear()
+    batch = [arrive(2, retrieve()), arrive(3, lock(2))]
+    await store_batch(connection, position, batch, TOPICS, Suspects(frozenset({identify(arrive(4, lock(3)))})))
+    assert seen == [*begun, "verdicts-changed", "budgets-changed", *ended]
+    listening = False
+
+
+async def test_a_database_of_the_fourth_schema_is_upgraded_with_what_is_in_it(database_url: str) -> None:
+    session = await connect(database_url)
+    await session.execute("create table migrations (number integer primary key, name text not null)")
+    await session.execute("alter table migrations add applied_at timestamptz not null default now()")
+    for number, name in list_migrations().items():
+        if number <= 4:
+            await session.execute((files("outbox") / "migrations" / name).read_text())
+            await session.execute("insert into migrations (number, name) values ($1, $2)", number, name)
+    await session.execute(
+        "insert into history (company_id, project_id, source, id, inbox_partition, inbox_offset, at, origin_topic,"
+        " origin_partition, origin_offset, origin_timestamp_ms, type, budget_id, budget_version, headers, verdict,"
+        " detail, rules_id) values"
+        " (0, 0, 't/0', '1@2', 0, 1, now(), 't', 0, 1, 2, null, null, null, '[]', 'dead_lettered', '', 1),"
+        " (1, 2, 's', 'i', 0, 2, now(), 't', 0, 2, 2, 'budget.locked.v1', 3, 1, '[]', 'applied', '', 1)"
+    )
+    applied = await migrate(session)
+    assert [name[:4] for name in applied[:2]] == ["0005", "0006"]
+    rows = await session.fetch("select id, type from history order by inbox_offset")
+    assert [tuple(row) for row in rows] == [("1@2", ""), ("i", "budget.locked.v1")]
+    # The same source and id with another type is another message from now on.
+    await session.execute(
+        "insert into history select company_id, project_id, source, id, inbox_partition, 9, at, origin_topic,"
+        " origin_partition, origin_offset, origin_timestamp_ms, 'budget.reset.v1', budget_id, budget_version, key,"
+        " headers, body, verdict, detail, rules_id, pruned from history where inbox_offset = 2"
+    )
+    await session.close()

@@ -11,10 +11,11 @@ from contracts.inbox import Arrival, copy_to_inbox
 from contracts.records import Outgoing, Place, Record
 from contracts.topics import TopicNames
 from handlers.rules import Rules
+from outbox.backlog import StoredRow
 from outbox.batch import DecidedBatch, Suspects
-from outbox.deployment import Due
+from outbox.due import Due
+from outbox.position import Position
 from outbox.rules import RulesVersion
-from outbox.store import Position, StoredRow
 from worker.kafka.group_offsets import GroupOffset, Partition
 
 TOPICS = TopicNames("x.")

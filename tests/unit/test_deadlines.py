@@ -11,7 +11,7 @@ import pytest
 
 from contracts.budget_key import BudgetKey
 from outbox.database import DatabaseDown
-from outbox.deployment import Due
+from outbox.due import Due
 from tests.unit.fakes import FakeAppender, FakeDue, Log, Script, wait_for
 from worker.kafka.errors import KafkaDown
 from worker.pipeline import deadlines as deadlines_module

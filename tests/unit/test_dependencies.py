@@ -51,7 +51,7 @@ async def test_a_database_that_is_not_found_or_refuses_is_down(server: str) -> N
 
 async def test_a_silent_database_is_down_within_the_time_limit(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "CONNECT_SECONDS", 0.2)
-    with pytest.raises(DatabaseDown, match="TimeoutError"):
+    with pytest.raises(DatabaseDown, match="no answer in time"):
         async with asyncio.timeout(5):
             await connect(f"postgresql://user:secret@{silent}/name")
 
@@ -59,7 +59,7 @@ async def test_a_silent_database_is_down_within_the_time_limit(silent: str, monk
 async def test_the_next_host_is_tried_when_one_refuses(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the silent second host can run into the time limit, so it was tried."""
     monkeypatch.setattr(database, "CONNECT_SECONDS", 0.2)
-    with pytest.raises(DatabaseDown, match="TimeoutError"):
+    with pytest.raises(DatabaseDown, match="no answer in time"):
         await connect(f"postgresql://user:secret@127.0.0.1:9,{silent}/name")
 
 

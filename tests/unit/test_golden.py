@@ -15,7 +15,8 @@ from contracts.inbound import DeadlinePassed, InboundMessage
 from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record
 from contracts.topics import SOURCES, TopicNames
-from outbox.batch import Loaded, OutboxRow, Suspects, decide_batch
+from outbox.batch import Loaded, Suspects, decide_batch
+from outbox.outbox_rows import OutboxRow
 from outbox.rules import RulesVersion
 from tests.unit.builders import (
     CONCRETE,

@@ -10,10 +10,12 @@ import pytest
 
 from contracts.inbox import Arrival
 from contracts.records import Outgoing
-from outbox.batch import DecidedBatch, DecisionFailedError, Suspects, identify
+from outbox.backlog import StoredRow
+from outbox.batch import DecidedBatch, DecisionFailedError, Suspects
 from outbox.database import DatabaseDown
+from outbox.identity import identify
+from outbox.position import LastRecord, Position, PositionLost, describe_record
 from outbox.rules import RulesUnavailable
-from outbox.store import LastRecord, Position, PositionLost, StoredRow, describe_record
 from tests.unit.fakes import DEPLOYMENT, RULES_VERSION, TOPICS, FakeInbox, FakePorts, Log, make_inbox_record, wait_for
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge

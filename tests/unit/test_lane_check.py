@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from contracts.records import Place, Record
-from outbox.store import Position, describe_record
+from outbox.position import Position, describe_record
 from worker.pipeline.lane_check import NEW, LaneRefused, LaneState, check_lane, check_last_record, sign_offset
 
 OURS = UUID(int=1)

@@ -7,8 +7,8 @@ from typing import Final, NoReturn
 import typer
 
 from outbox.database import DatabaseBusy, DatabaseDown
-from outbox.migrate import SchemaMismatch
 from outbox.rules import RulesUnavailable
+from outbox.server import DatabaseUnfit
 from worker.console import Console
 from worker.database_errors import describe_database_error
 from worker.doctor.check import GRANT_ACLS
@@ -29,7 +29,7 @@ def report_problems() -> Iterator[None]:
         yield
     except ConfigurationError as broken:
         _print_problems(broken.problems)
-    except (DatabaseBusy, RulesUnavailable, SchemaMismatch) as unfit:
+    except (DatabaseBusy, RulesUnavailable, DatabaseUnfit) as unfit:
         _print_problems((str(unfit),))
     except DatabaseDown as down:
         url = read_settings(DatabaseSettings).database_url.get_secret_value()

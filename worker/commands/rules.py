@@ -9,7 +9,7 @@ import typer
 
 from handlers.rules import Rules
 from outbox.database import Connection
-from outbox.deployment import find_held_jobs
+from outbox.held_jobs import find_held_jobs
 from outbox.invalid_budgets import check_invalid_budgets
 from outbox.migrate import open_checked_session
 from outbox.rules import (

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from handlers.rules import Rules
 from outbox.database import Connection
-from outbox.deployment import find_held_jobs
+from outbox.held_jobs import find_held_jobs
 from outbox.rules import find_application
 from worker.doctor.check import Check, Checks
 from worker.rules_files import check_held_jobs, read_rules

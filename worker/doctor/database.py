@@ -3,9 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from outbox.checkup import list_missing_rights, read_state
-from outbox.database import OLDEST_VERSION, Connection, DatabaseDown
+from outbox.database import Connection, DatabaseDown
 from outbox.migrate import SchemaMismatch, check_schema
+from outbox.server import list_missing_rights, list_server_problems, read_server
 from worker.doctor.check import Check, Checks
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
@@ -24,12 +24,17 @@ async def has_our_schema(connection: Connection) -> bool:
 
 async def check_database(connection: Connection) -> Checks:
     """Check the database; raises ``DatabaseDown`` where it cannot continue."""
-    state = await read_state(connection)
+    state = await read_server(connection)
     now = datetime.now(UTC)  # noqa: TID251 - compared with the database's clock
-    if state.major < OLDEST_VERSION:
-        yield Check("database", "error", f"PostgreSQL {state.version}", f"use PostgreSQL {OLDEST_VERSION} or later")
-    else:
+    problems = list_server_problems(state)
+    for problem in problems:
+        found, _, to_do = problem.rpartition(": ")
+        yield Check("database", "error", found, to_do)
+    if not problems:
         yield Check("database", "ok", f"PostgreSQL {state.version}")
+    if not state.is_durable:
+        to_do = "set both to on: what was published must survive a power cut"
+        yield Check("database", "warning", "fsync or full_page_writes is off", to_do)
     if state.is_standby or state.is_read_only:
         kind = "a standby" if state.is_standby else "set to read-only"
         yield Check("database", "error", f"it is {kind}: nothing can be stored", "point DATABASE_URL at the primary")

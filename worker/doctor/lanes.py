@@ -1,7 +1,7 @@
 """Check of the lanes: whether the group's offsets, the positions in the database and the inbox match."""
 
 from outbox.database import Connection
-from outbox.recovery import read_inbox_partitions
+from outbox.deployment import read_inbox_partitions
 from worker.doctor.check import Check, Checks
 from worker.kafka.admin import TopicState
 from worker.kafka.connection import KafkaConnection

@@ -16,7 +16,7 @@ from contracts.fields import write_time
 from contracts.inbound import DeadlinePassed
 from contracts.records import Outgoing
 from outbox.database import Connection, DatabaseDown, open_session
-from outbox.deployment import Due, find_due
+from outbox.due import Due, find_due
 from worker.kafka.errors import KafkaDown
 from worker.resilience.backoff import is_ending, wait_unless
 from worker.resilience.breaker import Breakers

@@ -19,10 +19,11 @@ from contracts.inbox import Arrival, open_arrival
 from contracts.records import Outgoing, Record
 from contracts.topics import TopicNames
 from handlers.decision import Verdict
-from outbox.batch import DecidedBatch, DecisionFailedError, Identity, Suspects, identify
-from outbox.database import DatabaseDown
+from outbox.batch import DecidedBatch, DecisionFailedError, Suspects
+from outbox.database import DatabaseDown, DatabaseMisusedError
+from outbox.identity import Identity, identify
+from outbox.position import Position, PositionLost
 from outbox.rules import RulesUnavailable, RulesVersion
-from outbox.store import Position, PositionLost
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
 from worker.kafka.group_offsets import GroupOffset, Partition
@@ -278,7 +279,7 @@ class Lane:
         try:
             with measure("store"):
                 after, decided = await store.store_batch(position, arrivals, Suspects(failing, self._holds_to_come))
-        except (DatabaseDown, PositionLost, RulesUnavailable):
+        except (DatabaseDown, DatabaseMisusedError, PositionLost, RulesUnavailable):
             raise
         except Exception as bug:
             self._log.exception("batch.failed", messages=len(arrivals))

@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from contracts.records import Record
-from outbox.store import Position, describe_record
+from outbox.position import Position, describe_record
 
 NEW: Final = "new"
 ANOTHER_LOG: Final = "another log"

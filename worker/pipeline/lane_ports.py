@@ -8,9 +8,10 @@ from uuid import UUID
 from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.records import Outgoing, Record
+from outbox.backlog import StoredRow
 from outbox.batch import DecidedBatch, Suspects
+from outbox.position import Position
 from outbox.rules import RulesVersion
-from outbox.store import Position, StoredRow
 from worker.kafka.group_offsets import GroupOffset, Partition
 
 

@@ -9,18 +9,12 @@ from uuid import UUID
 from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.topics import TopicNames
+from outbox.backlog import StoredRow, read_backlog
 from outbox.batch import DecidedBatch, Suspects
 from outbox.database import Connection, close, connect
+from outbox.position import Position, start_position, take_position
 from outbox.rules import RulesVersion, read_rules_in_force
-from outbox.store import (
-    Position,
-    StoredRow,
-    find_holds_to_come,
-    read_backlog,
-    start_position,
-    store_batch,
-    take_position,
-)
+from outbox.store import find_holds_to_come, store_batch
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
 from worker.kafka.producer import Publisher

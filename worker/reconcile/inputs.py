@@ -12,7 +12,7 @@ from contracts.cloudevents.message import Message, Unreadable
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Place, Record, digest_record
 from contracts.topics import SOURCES
-from outbox.batch import identify
+from outbox.identity import identify, identify_origin
 from worker.kafka.group_offsets import Partition, read_group_offsets
 from worker.kafka.topic_log import open_topic_log
 from worker.pipeline.source_topics import name_intake_group
@@ -129,13 +129,17 @@ async def _check_verdicts(
     claim.waiting += len(arrivals) - len(below)
     if not below:
         return
-    stored = await reconciliation.snapshot.find_stored({identify(arrival) for arrival in below})
+    stored = await reconciliation.snapshot.find_stored(
+        # A record that repeats an identity with other fields is known by its origin.
+        {named(arrival) for arrival in below for named in (identify, identify_origin)}
+    )
     seen: set[int] = set()
     for arrival in below:
         claim.checked += 1
         _, number, offset = arrival.inbox.place
         place = f"record {offset} of inbox partition {number}"
-        budget, found = _find_budget(arrival.message), stored.get(identify(arrival))
+        budget = _find_budget(arrival.message)
+        found = stored.get(identify_origin(arrival)) or stored.get(identify(arrival))
         differ = reconciliation.findings.differ
         if found is None:
             differ(claim, DifferenceKind.LOST, f"{place} has no verdict", budget)

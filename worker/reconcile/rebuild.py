@@ -12,7 +12,7 @@ from contracts.inbox import open_arrival
 from contracts.records import Record
 from handlers.budget import Budget
 from handlers.rules import Rules
-from outbox.audit import Kept, Snapshot
+from outbox.audit import HoldAt, Kept, Snapshot
 from outbox.budget_differences import describe_differences
 from outbox.refold import ProjectFold
 from worker.deployment import Deployment
@@ -71,7 +71,7 @@ async def _rebuild_lane(
     number: int,
 ) -> dict[Project, RebuiltProject]:
     folds: dict[Project, ProjectFold] = {}
-    holds: dict[Project, dict[tuple[int, int], str]] = {}
+    holds: dict[Project, dict[tuple[int, int], HoldAt]] = {}
     failed: dict[Project, str] = {}
     messages = aiter(snapshot.read_history(projects, number))
     async for kept, original in _read_originals(deployment, messages, log, number):
@@ -82,8 +82,8 @@ async def _rebuild_lane(
         if original is None:
             failed.setdefault(project, f"record {kept.inbox_offset} of inbox partition {number} is not there any more")
             continue
-        reason = holds[project].get((number, kept.inbox_offset))
-        for deviation in folds[project].take(kept._replace(original=original), reason):
+        hold_at = holds[project].get((number, kept.inbox_offset))
+        for deviation in folds[project].take(kept._replace(original=original), hold_at):
             failed.setdefault(project, deviation.what)
     rebuilt: dict[Project, RebuiltProject] = {}
     for project, fold in folds.items():

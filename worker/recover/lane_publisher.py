@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from contracts.records import Outgoing
+from outbox.backlog import read_backlog
 from outbox.database import open_session
-from outbox.store import read_backlog
 from worker.kafka.group_offsets import GroupOffset
 from worker.kafka.producer import Publisher
 from worker.pipeline.lane import PUBLISH_SECONDS

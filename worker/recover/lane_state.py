@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from outbox.position import Position, describe_record
 from outbox.recovery import open_recovery
-from outbox.store import Position, describe_record
 from worker.kafka.group_offsets import GroupOffset, read_group_offsets
 from worker.kafka.topic_log import TopicLog, open_topic_log
 from worker.pipeline.lane_check import LaneRefused, LaneState, Mismatch, check_lane

@@ -1,9 +1,8 @@
 """Plans what a deployment needs to publish again: which repairs, in which order. Nothing is changed by planning."""
 
 from contracts.topics import TopicNames
-from outbox.deployment import read_deployment_id
+from outbox.deployment import read_deployment_id, read_inbox_partitions
 from outbox.migrate import open_checked_session
-from outbox.recovery import read_inbox_partitions
 from worker.deployment import Deployment
 from worker.kafka.admin import describe_group
 from worker.kafka.connection import KafkaConnection

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from outbox.database import Connection
 from outbox.deployment import read_deployment_id
-from outbox.recovery import read_positions
+from outbox.position import read_positions
 from worker.kafka.admin import count_partitions
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import read_group_offsets

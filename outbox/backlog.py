@@ -1,0 +1,66 @@
+"""Reads back what a lane has to publish, in pieces of limited size."""
+
+from collections.abc import AsyncIterator
+from typing import Final, NamedTuple
+
+from contracts.records import Outgoing
+from outbox.database import Connection, translate_errors
+from outbox.queries import QUERIES
+from outbox.stored_headers import unpack_headers
+
+_ROWS_AT_ONCE: Final = 500
+_BYTES_AT_ONCE: Final = 32 * 1024 * 1024
+"""Of values: twice the largest message, so that a piece of the largest ones still fits into memory many times."""
+
+
+class StoredRow(NamedTuple):
+    """One message of the outbox, and the offset of the record that caused it."""
+
+    inbox_offset: int
+    record: Outgoing
+
+
+async def read_outbox(
+    connection: Connection, inbox_partition: int, start: int, stop: int, at_most: int, bytes_at_most: int = 2**62
+) -> list[StoredRow]:
+    """Read what records from ``start`` to below ``stop`` caused, in order.
+
+    Args:
+        connection: the session to read with.
+        inbox_partition: whose rows.
+        start: first inbox offset.
+        stop: the inbox offset after the last.
+        at_most: limit, in rows.
+        bytes_at_most: no row is read after those whose values have this many bytes together.
+    """
+    async with translate_errors(connection):
+        rows = await connection.fetch(QUERIES["read_outbox"], inbox_partition, start, stop, at_most, bytes_at_most)
+    return [
+        StoredRow(row["inbox_offset"], Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"])))
+        for row in rows
+    ]
+
+
+async def read_backlog(
+    connection: Connection, inbox_partition: int, start: int, stop: int
+) -> AsyncIterator[tuple[int, list[StoredRow]]]:
+    """Read what records from ``start`` to below ``stop`` caused, in pieces that are published together.
+
+    Yields:
+        The offset up to which everything has been published once the piece is, and the rows of the piece.
+    """
+    rows_at_most, bytes_at_most = _ROWS_AT_ONCE, _BYTES_AT_ONCE
+    while start < stop:
+        rows = await read_outbox(connection, inbox_partition, start, stop, rows_at_most, bytes_at_most)
+        size = sum(len(row.record.value or b"") for row in rows)
+        following = stop
+        if len(rows) == rows_at_most or size >= bytes_at_most:
+            # The last record may have more rows: what one record causes is published in one transaction.
+            following = rows[-1].inbox_offset
+            rows = [row for row in rows if row.inbox_offset < following]
+            if not rows:
+                rows_at_most, bytes_at_most = rows_at_most * 2, bytes_at_most * 2
+                continue
+        yield following, rows
+        start = following
+        rows_at_most, bytes_at_most = _ROWS_AT_ONCE, _BYTES_AT_ONCE

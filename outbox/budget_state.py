@@ -1,0 +1,111 @@
+"""How a budget is written into ``budgets.state``, and how what older versions of this program wrote is read.
+
+A state is one JSON object. Every value in it is named, named tuples included, and ``format`` numbers how it is
+written. A state of an older format is upgraded when it is read, and stored in the current one when its budget next
+changes. A new format needs its number, its upgrade and a golden file in ``tests/unit/stored_states``; a new field with
+a default needs none of them.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from contracts.named_json import NamedJson
+from handlers.budget import Budget
+
+FORMAT: Final = 1
+"""The format that is written."""
+
+_START: Final = f'{{"format":{FORMAT},'
+_BUDGETS: Final = NamedJson(Budget)
+
+Json = dict[str, Any]
+
+
+class UnreadableStateError(ValueError):
+    """A stored state is of a newer format, or of none: the message says which."""
+
+
+def write_state(budget: Budget) -> str:
+    """Write a budget as ``budgets.state`` holds it."""
+    return _START + _BUDGETS.write(budget).decode()[1:]
+
+
+def read_state(stored: str) -> Budget:
+    """Read what ``write_state`` wrote, in any format up to the current one.
+
+    Raises:
+        UnreadableStateError: it was written by a newer program, or by none.
+    """
+    try:
+        # What this program wrote begins like this, so the common case is read in one pass.
+        return _BUDGETS.read(stored if stored.startswith(_START) else _upgrade(stored))
+    except UnreadableStateError:
+        raise
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        message = f"the stored state is not a budget: {_BUDGETS.describe(error)}"
+        raise UnreadableStateError(message) from error
+
+
+def _upgrade(stored: str) -> str:
+    state = json.loads(stored)
+    if not isinstance(state, dict):
+        message = f"the stored state is not a JSON object but {type(state).__name__}"
+        raise UnreadableStateError(message)
+    found = state.get("format", 0)
+    if found not in range(FORMAT + 1):
+        message = f"the stored state has format {found!r}; this program reads 0 to {FORMAT}"
+        raise UnreadableStateError(message)
+    for older in range(found, FORMAT):
+        state = _UPGRADES[older](state)
+    return json.dumps(state)
+
+
+# What follows describes format 0 for good, whatever becomes of the types.
+
+_KEY_0: Final = ("company_id", "project_id", "budget_id")
+_TARGET_0: Final = ("company_code", "job_number", "currency")
+_LINE_0: Final = (
+    "phase_code",
+    "cost_type",
+    "item_id",
+    "description",
+    "original",
+    "revision",
+    "price_method_code",
+    "quantity",
+    "unit",
+    "gone",
+)
+_SENT_LINES_0: Final = ("company_code", "job_number", "lines")
+_SENT_LINE_0: Final = ("phase_code", "cost_type", "item_id", "description", "price_method_code", "unit", "at_zero")
+_TRY_0: Final = ("version", "attempt")
+
+
+def _name_values(state: Json) -> Json:
+    """Upgrade from format 0, in which named tuples are arrays and there is no ``format``."""
+    version = state["version"]
+    if version and version["proposal"]:
+        version = version | {"proposal": _name_lines(version["proposal"])}
+    sent = [_name(_SENT_LINES_0, job) for job in state["sent"]]
+    return state | {
+        "key": _name(_KEY_0, state["key"]),
+        "version": version,
+        "unanswered": state["unanswered"] and _name_lines(state["unanswered"]),
+        "base": state["base"] and _name_lines(state["base"]),
+        "sent": [job | {"lines": [_name(_SENT_LINE_0, line) for line in job["lines"]]} for job in sent],
+        "tries": [_name(_TRY_0, sent_try) for sent_try in state["tries"]],
+    }
+
+
+def _name_lines(holder: Json) -> Json:
+    lines = [_name(_LINE_0, line) for line in holder["lines"]]
+    return holder | {"target": _name(_TARGET_0, holder["target"]), "lines": lines}
+
+
+def _name(names: tuple[str, ...], values: Iterable[Any]) -> Json:
+    return dict(zip(names, values, strict=True))
+
+
+_UPGRADES: Final[Mapping[int, Callable[[Json], Json]]] = {0: _name_values}
+"""By the format that each one starts from."""

@@ -1,0 +1,135 @@
+"""Loads what the database holds of a batch's messages and budgets, within the lane's transaction."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from contracts.budget_key import BudgetKey
+from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.reading import read_message
+from contracts.inbound import BudgetRelease, InboundMessage
+from contracts.inbox import Arrival
+from contracts.records import Place, Record
+from contracts.topics import TopicNames
+from handlers.budget import Budget
+from outbox.batch import Loaded, UnreadableBudget
+from outbox.budget_state import UnreadableStateError, read_state
+from outbox.columns import transpose
+from outbox.database import Connection
+from outbox.identity import Identity, identify, identify_origin
+from outbox.queries import QUERIES
+from outbox.stored_headers import unpack_headers
+
+
+class _Known(NamedTuple):
+    """What history has of an identity."""
+
+    pruned: bool
+    body_digest: bytes
+
+
+async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics: TopicNames) -> Loaded:
+    """Load what deciding a batch needs to know."""
+    known = await _find_known(connection, {identify(arrival) for arrival in arrivals})
+    conflicts = await _find_conflicts(connection, arrivals, known, topics)
+    if conflicts:
+        known |= await _find_known(connection, conflicts.values())
+    keys = {arrival.message.body.key for arrival in arrivals if isinstance(arrival.message, Message)}
+    if not keys:
+        return Loaded(frozenset(known), {}, {}, conflicts=conflicts)
+    stored = await connection.fetch(QUERIES["load_budgets"], *transpose(keys, 3))
+    claims = await connection.fetch(QUERIES["load_claims"], *transpose({key.project for key in keys}, 2))
+    budgets: dict[BudgetKey, tuple[Budget, int]] = {}
+    unreadable: dict[BudgetKey, UnreadableBudget] = {}
+    for row in stored:
+        key = BudgetKey(*row[:3])
+        try:
+            budgets[key] = read_budget(key, row["state"], on_hold=row["on_hold"]), row["revision"]
+        except UnreadableStateError as error:
+            unreadable[key] = UnreadableBudget(str(error), row["revision"], row["on_hold"])
+    return Loaded(
+        frozenset(known),
+        budgets,
+        {(row[0], row[1]): row[2] for row in claims},
+        await _load_held_messages(connection, arrivals, topics),
+        unreadable,
+        conflicts,
+    )
+
+
+def read_budget(key: BudgetKey, state: str, *, on_hold: bool) -> Budget:
+    """Read a budget from its row.
+
+    Args:
+        key: of the row.
+        state: its state, in any format.
+        on_hold: its column, which may be ahead of the state: a budget is put on hold without reading it where its
+            state cannot be read.
+
+    Raises:
+        UnreadableStateError: the state is no budget, or that of another one.
+    """
+    budget = read_state(state)
+    if budget.key != key:
+        message = f"the stored state is of budget {budget.key}"
+        raise UnreadableStateError(message)
+    return replace(budget, on_hold=True) if on_hold and not budget.on_hold else budget
+
+
+async def _find_known(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, _Known]:
+    rows = await connection.fetch(QUERIES["find_known"], *transpose(identities, len(Identity._fields)))
+    return {Identity(*row[:5]): _Known(row["pruned"], row["body_digest"]) for row in rows}
+
+
+async def _find_conflicts(
+    connection: Connection, arrivals: Iterable[Arrival], known: Mapping[Identity, _Known], topics: TopicNames
+) -> dict[int, Identity]:
+    """Find the records that repeat an identity with other fields, in history or earlier in the batch.
+
+    Of a repeat whose first body was pruned nothing can be said: it is a duplicate.
+    """
+    first: dict[Identity, InboundMessage | None] = {}
+    conflicts: dict[int, Identity] = {}
+    for arrival in arrivals:
+        if not isinstance(arrival.message, Message):
+            continue
+        identity, body = identify(arrival), arrival.message.body
+        if identity not in first and (before := known.get(identity)):
+            is_same = before.pruned or before.body_digest == hashlib.sha256(arrival.original.value or b"").digest()
+            first[identity] = body if is_same else await _load_body(connection, identity, topics)
+        earlier = first.setdefault(identity, body)
+        if earlier is not None and earlier != body and not (identity in known and known[identity].pruned):
+            conflicts[arrival.inbox.place.offset] = identify_origin(arrival)
+    return conflicts
+
+
+async def _load_body(connection: Connection, identity: Identity, topics: TopicNames) -> InboundMessage | None:
+    row = await connection.fetchrow(QUERIES["load_known_message"], *identity)
+    message = _read_message(row, topics) if row else None
+    # What an older version read, and this one does not, cannot be compared.
+    return message.body if isinstance(message, Message) else None
+
+
+async def _load_held_messages(
+    connection: Connection, arrivals: Iterable[Arrival], topics: TopicNames
+) -> dict[BudgetKey, tuple[Message, ...]]:
+    """Load what is held of the budgets that these messages release."""
+    released = {
+        body.key
+        for arrival in arrivals
+        if isinstance(arrival.message, Message) and isinstance(body := arrival.message.body, BudgetRelease)
+    }
+    found: dict[BudgetKey, tuple[Message, ...]] = {}
+    for key in released:
+        rows = await connection.fetch(QUERIES["load_held_messages"], *key)
+        opened = (_read_message(row, topics) for row in rows)
+        found[key] = tuple(message for message in opened if isinstance(message, Message))
+    return found
+
+
+def _read_message(row: Any, topics: TopicNames) -> Message | Unreadable:
+    place = Place(row["origin_topic"], row["origin_partition"], row["origin_offset"])
+    headers = unpack_headers(row["headers"])
+    record = Record(place, row["origin_timestamp_ms"], row["key"], row["body"], headers)
+    return read_message(topics.short(place.topic), record)

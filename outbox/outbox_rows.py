@@ -1,0 +1,152 @@
+"""The rows of the outbox: what a decision sends, as the final bytes of a record."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from contracts.budget_key import BudgetKey
+from contracts.cloudevents.message import Message
+from contracts.cloudevents.writing import write_headers
+from contracts.fields import MAX_MESSAGE_BYTES
+from contracts.inbox import Arrival
+from contracts.records import Headers, Outgoing, Record
+from contracts.topics import TopicNames
+from handlers.decision import DeadLetter, Outcome
+from handlers.ids import name_effect
+from outbox.identity import Identity
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999, the last year that Python knows."""
+
+_DEAD_LETTER_BYTES: Final = MAX_MESSAGE_BYTES + 512 * 1024
+"""What a dead letter may hold of the original, so that it fits the topic's 17 MiB with the headers that are added."""
+
+_LONGEST_TEXT: Final = 4000
+"""Characters of a reason or topic: far above any of ours, far below the 512 KiB that a dead letter leaves for them."""
+
+_RECORD_BYTES: Final = 128
+"""At most what Kafka adds to a record that is alone in its batch: 61 bytes for the batch, the rest for lengths."""
+
+_HEADER_BYTES: Final = 10
+"""At most what Kafka adds to a header: two lengths of up to five bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One message to send: its place in the outbox, and its final bytes."""
+
+    inbox_offset: int
+    ordinal: int
+    id: UUID
+    at: datetime
+    type: str | None
+    """``None`` for a dead letter, which is no message of ours."""
+    budget: BudgetKey | None
+    record: Outgoing
+
+
+def inbox_time(record: Record) -> datetime:
+    """Convert the time of an inbox record, which is the only clock that deciding sees.
+
+    Where the inbox does not have the time of its broker, a record may have any; then the nearest one counts.
+    """
+    return _EPOCH + timedelta(milliseconds=max(0, min(record.timestamp_ms, _LAST_MS)))
+
+
+def write_rows(
+    arrival: Arrival, identity: Identity, outcome: Outcome, trace: Headers, topics: TopicNames
+) -> Iterator[OutboxRow]:
+    """Write what one message causes.
+
+    Raises:
+        ValueError: a message is larger than the contract allows.
+    """
+    at = inbox_time(arrival.inbox)
+    for ordinal, send in enumerate(outcome.step.sends):
+        row_id = name_effect(identity, ordinal)
+        if isinstance(send, DeadLetter):
+            yield write_dead_letter(arrival, row_id, ordinal, send, topics)
+            continue
+        value = send.model_dump_json().encode()
+        headers = write_headers(send, row_id, at, trace)
+        record = Outgoing(topics.full(send.topic), str(send.key).encode(), value, headers)
+        if (size := measure_record(record)) > MAX_MESSAGE_BYTES:
+            message = (
+                f"{send.type} would be a record of {size:,} bytes ({len(value):,} of them its value); "
+                f"its topic takes {MAX_MESSAGE_BYTES:,}"
+            )
+            raise ValueError(message)
+        yield OutboxRow(arrival.inbox.place.offset, ordinal, row_id, at, send.type, send.key, record)
+
+
+def write_dead_letter(
+    arrival: Arrival, row_id: UUID, ordinal: int, letter: DeadLetter, topics: TopicNames
+) -> OutboxRow:
+    """Write the dead letter of a record: its key, headers and value, and why it is one.
+
+    What does not fit is cut, and headers say what; history has the whole record.
+    """
+    original, message = arrival.original, arrival.message
+    record, cut = _cut(Outgoing(topics.dead_letters, original.key, original.value, original.headers))
+    reason: Headers = (
+        ("dead_letter_reason", letter.reason.encode()),
+        ("dead_letter_detail", _write_text(letter.detail)),
+        ("dead_letter_topic", _write_text(original.place.topic)),
+        ("dead_letter_partition", b"%d" % original.place.partition),
+        ("dead_letter_offset", b"%d" % original.place.offset),
+    )
+    body = message.body if isinstance(message, Message) else None
+    return OutboxRow(
+        arrival.inbox.place.offset,
+        ordinal,
+        row_id,
+        inbox_time(arrival.inbox),
+        None,
+        body.key if body else None,
+        replace(record, headers=(*record.headers, *reason, *cut)),
+    )
+
+
+def _cut(record: Outgoing) -> tuple[Outgoing, Headers]:
+    """Cut what a dead letter cannot hold: the value first, then whole headers from the last, then the key.
+
+    Returns:
+        What is left of the record, and headers that name what is not.
+    """
+    key, value, headers = record.key, record.value, record.headers
+    cut: list[tuple[str, bytes | None]] = []
+    room = _DEAD_LETTER_BYTES - _RECORD_BYTES
+    if key is not None and len(key) > room:
+        cut.append(("dead_letter_key_cut_from_bytes", b"%d" % len(key)))
+        key = key[:room]
+    room -= len(key or b"")
+    kept = 0
+    for name, text in headers:
+        if (size := _measure_header(name, text)) > room:
+            break
+        room -= size
+        kept += 1
+    if kept < len(headers):
+        cut.append(("dead_letter_headers_cut_from", b"%d" % len(headers)))
+    if value is not None and len(value) > room:
+        cut.append(("dead_letter_cut_from_bytes", b"%d" % len(value)))
+        value = value[:room]
+    return Outgoing(record.topic, key, value, headers[:kept]), tuple(cut)
+
+
+def measure_record(record: Outgoing) -> int:
+    """Measure a record as the broker does, in bytes: key, value, headers, and at most what Kafka adds to them."""
+    headers = sum(_measure_header(name, value) for name, value in record.headers)
+    return _RECORD_BYTES + len(record.key or b"") + len(record.value or b"") + headers
+
+
+def _measure_header(name: str, value: bytes | None) -> int:
+    return _HEADER_BYTES + len(name.encode(errors="surrogateescape")) + len(value or b"")
+
+
+def _write_text(text: str) -> bytes:
+    """Write a text that others may have written as a header of limited size."""
+    return text[:_LONGEST_TEXT].encode(errors="replace")

@@ -1,0 +1,73 @@
+"""What the program relies on of a server, a database and a role, and whether it is so."""
+
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from outbox.database import OLDEST_VERSION, SEARCH_PATH, Connection, translate_errors
+from outbox.queries import QUERIES
+
+_ENCODING: Final = "UTF8"
+
+
+class DatabaseUnfit(Exception):  # noqa: N818 - it says what the server is
+    """The server, the way to it or the schema does not fit this program; the message says what to do."""
+
+
+class DatabaseState(NamedTuple):
+    """What the server reports of itself, and how this session is set up."""
+
+    version: str
+    major: int
+    is_standby: bool
+    is_read_only: bool
+    now: datetime
+    connections_left: int
+    encoding: str
+    transaction_timeout: str
+    search_path: str
+    is_durable: bool
+    """Whether what was committed survives a power cut: ``fsync`` and ``full_page_writes`` are on."""
+
+
+async def read_server(connection: Connection) -> DatabaseState:
+    """Read what the server reports of itself."""
+    async with translate_errors(connection):
+        [row] = await connection.fetch(QUERIES["read_server"])
+    return DatabaseState(*row)
+
+
+def list_server_problems(state: DatabaseState) -> list[str]:
+    """List what is in the way of working with a server, each with what to do.
+
+    That it accepts no writes now is not among them: it may accept them later.
+    """
+    problems = []
+    if state.major < OLDEST_VERSION:
+        problems.append(f"PostgreSQL {state.version} is too old: use PostgreSQL {OLDEST_VERSION} or later")
+    if state.encoding != _ENCODING:
+        problems.append(f"the database has encoding {state.encoding}: create it with encoding {_ENCODING}")
+    if state.transaction_timeout == "0" or state.search_path != SEARCH_PATH:
+        problems.append(
+            "the session has not the settings that were asked for, as behind a pooler that drops them: "
+            "let DATABASE_URL name the server itself"
+        )
+    return problems
+
+
+async def check_server(connection: Connection) -> None:
+    """Check that this program can work with the server.
+
+    Raises:
+        DatabaseUnfit: it cannot; the message names every problem.
+    """
+    if problems := list_server_problems(await read_server(connection)):
+        raise DatabaseUnfit("; ".join(problems))
+
+
+async def list_missing_rights(connection: Connection) -> list[str]:
+    """List what this role may not do, of what a worker does: such as ``insert on history``.
+
+    Pruning, recovery and migrating need more; where a role lacks that, they say so.
+    """
+    async with translate_errors(connection):
+        return [row["missing"] for row in await connection.fetch(QUERIES["list_missing_rights"])]

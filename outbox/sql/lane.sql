@@ -1,0 +1,166 @@
+-- What a lane does: take its position, load, decide and store a batch, read back what it has to publish.
+-- Each statement is one round trip; arrays carry a whole batch.
+
+-- name: take_position
+-- Waits for whoever is still inside a transaction on it, and fences them from then on.
+update positions set owner = $2 where inbox_partition = $1
+returning next_offset, last_offset, last_timestamp_ms, last_hash;
+
+-- name: start_position
+insert into positions (inbox_partition, next_offset, owner) values ($1, $2, $3);
+
+-- name: move_position
+update positions
+set next_offset = $4, last_offset = $5, last_timestamp_ms = $6, last_hash = $7
+where inbox_partition = $1 and next_offset = $2 and owner = $3;
+
+-- name: find_known
+-- Which identities history has already, and the bodies that they came with by digest.
+select company_id, project_id, source, id, type, pruned, sha256(coalesce(body, '')) as body_digest
+from history
+join unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[])
+    as asked (company_id, project_id, source, id, type)
+    using (company_id, project_id, source, id, type);
+
+-- name: load_known_message
+select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body
+from history
+where (company_id, project_id, source, id, type) = ($1, $2, $3, $4, $5);
+
+-- name: load_budgets
+-- The column is ahead of a state that could not be read; a hold that is still to come counts from the next message on.
+select company_id, project_id, budget_id, state, revision, on_hold and not is_hold_to_come(budgets.*) as on_hold
+from budgets
+join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
+    using (company_id, project_id, budget_id);
+
+-- name: load_claims
+-- Which budget of each project is under way, synced or in Spectrum: at most one.
+select company_id, project_id, budget_id
+from budgets
+join unnest($1::bigint[], $2::bigint[]) as asked (company_id, project_id) using (company_id, project_id)
+where claims_job;
+
+-- name: load_held_messages
+-- What is held of a budget, in order; also from before the inbox was created again.
+select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body
+from history
+where (company_id, project_id, budget_id) = ($1, $2, $3) and verdict = 'held'
+order by inbox_offset;
+
+-- name: add_history
+insert into history (
+    company_id, project_id, source, id, type, inbox_partition, inbox_offset, at, origin_topic, origin_partition,
+    origin_offset, origin_timestamp_ms, budget_id, budget_version, key, headers, body, verdict, detail, rules_id
+)
+select * from unnest(
+    $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[], $8::timestamptz[],
+    $9::text[], $10::integer[], $11::bigint[], $12::bigint[], $13::bigint[], $14::integer[], $15::bytea[],
+    $16::json[], $17::bytea[], $18::text[], $19::text[], $20::bigint[]
+);
+
+-- name: resolve_history
+-- Only parked, waiting and held give way to what became of a message.
+update history set verdict = asked.verdict, detail = asked.detail
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+    as asked (company_id, project_id, source, id, type, verdict, detail)
+where (history.company_id, history.project_id, history.source, history.id, history.type)
+    = (asked.company_id, asked.project_id, asked.source, asked.id, asked.type)
+and history.verdict in ('parked', 'waiting', 'held');
+
+-- name: add_budgets
+insert into budgets (
+    company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
+    attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
+    parked_due_version, company_code, job_number, claims_job, sequence, state
+)
+select company_id, project_id, budget_id, revision + 1, inbox_partition, status, version, since, content_hash,
+    export_id, attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked,
+    parked_due_at, parked_due_version, company_code, job_number, claims_job, sequence, state
+from unnest(
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::integer[],
+    $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::integer[], $13::integer[], $14::timestamptz[],
+    $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::integer[], $20::text[], $21::text[],
+    $22::boolean[], $23::bigint[], $24::json[]
+) as given (
+    company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
+    attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
+    parked_due_version, company_code, job_number, claims_job, sequence, state
+);
+
+-- name: change_budgets
+-- On condition of the revision that was loaded: a lane that finds another one has lost its position.
+update budgets set
+    revision = given.revision + 1, inbox_partition = given.inbox_partition, status = given.status,
+    version = given.version, since = given.since, content_hash = given.content_hash, export_id = given.export_id,
+    attempt = given.attempt, synced_version = given.synced_version, waiting_version = given.waiting_version,
+    acknowledgement_due_at = given.acknowledgement_due_at, overdue = given.overdue, on_hold = given.on_hold,
+    parked = given.parked, parked_due_at = given.parked_due_at, parked_due_version = given.parked_due_version,
+    company_code = given.company_code, job_number = given.job_number, claims_job = given.claims_job,
+    sequence = given.sequence, state = given.state
+from unnest(
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::integer[],
+    $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::integer[], $13::integer[], $14::timestamptz[],
+    $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::integer[], $20::text[], $21::text[],
+    $22::boolean[], $23::bigint[], $24::json[]
+) as given (
+    company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
+    attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
+    parked_due_version, company_code, job_number, claims_job, sequence, state
+)
+where (budgets.company_id, budgets.project_id, budgets.budget_id)
+    = (given.company_id, given.project_id, given.budget_id)
+and budgets.revision = given.revision;
+
+-- name: hold_budgets
+-- Of a budget whose state cannot be read nothing is overwritten but that it is on hold.
+update budgets set on_hold = true, revision = given.revision + 1
+from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
+    as given (company_id, project_id, budget_id, revision)
+where (budgets.company_id, budgets.project_id, budgets.budget_id)
+    = (given.company_id, given.project_id, given.budget_id)
+and budgets.revision = given.revision;
+
+-- name: add_outbox
+insert into outbox (
+    inbox_partition, inbox_offset, ordinal, id, at, topic, type, company_id, project_id, budget_id, key, headers, value
+)
+select * from unnest(
+    $1::integer[], $2::bigint[], $3::integer[], $4::uuid[], $5::timestamptz[], $6::text[], $7::text[], $8::bigint[],
+    $9::bigint[], $10::bigint[], $11::bytea[], $12::json[], $13::bytea[]
+);
+
+-- name: add_holds
+-- A hold that was to come now has its place; one that nobody announced is added.
+with come as (
+    update holds set inbox_offset = given.inbox_offset
+    from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::bigint[], $7::boolean[])
+        as given (company_id, project_id, budget_id, reason, inbox_partition, inbox_offset, silent)
+    where (holds.company_id, holds.project_id, holds.budget_id)
+        = (given.company_id, given.project_id, given.budget_id)
+    and holds.inbox_offset is null and holds.reason = given.reason
+    returning holds.company_id, holds.project_id, holds.budget_id
+)
+insert into holds (company_id, project_id, budget_id, reason, inbox_partition, inbox_offset, silent)
+select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::bigint[], $7::boolean[])
+    as given (company_id, project_id, budget_id, reason, inbox_partition, inbox_offset, silent)
+where (company_id, project_id, budget_id) not in (select * from come);
+
+-- name: find_holds_to_come
+select company_id, project_id, budget_id, reason from holds where inbox_partition = $1 and inbox_offset is null;
+
+-- name: read_outbox
+-- What one lane sends because of records from an offset on, in order, up to a number of rows and of bytes; at least one.
+select inbox_offset, topic, key, headers, value
+from (
+    select *, sum(octet_length(value)) over (order by inbox_offset, ordinal) - octet_length(value) as bytes_before
+    from (
+        select *
+        from outbox
+        where inbox_partition = $1 and inbox_offset >= $2 and inbox_offset < $3
+        order by inbox_offset, ordinal
+        limit $4
+    ) as next
+) as measured
+where coalesce(bytes_before, 0) < $5
+order by inbox_offset, ordinal;

@@ -1,0 +1,66 @@
+-- Recovers after something outside was restored, lost or created again.
+
+-- name: lock_out_pruning
+-- A recovery may move offsets back; what is pruned goes by where they are.
+select pg_try_advisory_xact_lock_shared(421190073);
+
+-- name: read_positions
+select inbox_partition, next_offset, owner, last_offset, last_timestamp_ms, last_hash from positions;
+
+-- name: read_inbox_partitions
+select inbox_partitions from deployment;
+
+-- name: put_position
+-- Where a lane begins, whatever was there before.
+insert into positions (inbox_partition, next_offset, owner) values ($1, $2, $3)
+on conflict (inbox_partition) do update
+set next_offset = excluded.next_offset, owner = excluded.owner,
+    last_offset = null, last_timestamp_ms = null, last_hash = null;
+
+-- name: shift_history
+-- Offsets of a log that is gone make room: 2^50 lower, still in their order, and before those of the new log.
+update history set inbox_offset = inbox_offset - 1125899906842624 where inbox_partition = $1;
+
+-- name: shift_outbox
+update outbox set inbox_offset = inbox_offset - 1125899906842624 where inbox_partition = $1;
+
+-- name: shift_holds
+update holds set inbox_offset = inbox_offset - 1125899906842624 where inbox_partition = $1;
+
+-- name: add_holds_to_come
+-- Budgets that are on hold already stay as they are; the others count as on hold from here on, also in the lists.
+with given as (
+    select company_id, project_id, budget_id, reason, inbox_partition
+    from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[])
+        as given (company_id, project_id, budget_id, reason, inbox_partition)
+    where not exists (
+        select from budgets
+        where (budgets.company_id, budgets.project_id, budgets.budget_id)
+            = (given.company_id, given.project_id, given.budget_id) and budgets.on_hold
+    )
+), shown as (
+    update budgets set on_hold = true from given
+    where (budgets.company_id, budgets.project_id, budgets.budget_id)
+        = (given.company_id, given.project_id, given.budget_id)
+)
+insert into holds (company_id, project_id, budget_id, reason, inbox_partition)
+select * from given
+on conflict do nothing;
+
+-- name: read_held
+-- Budgets on hold, or held from their next message on.
+select company_id, project_id, budget_id from budgets where on_hold
+union
+select company_id, project_id, budget_id from holds where inbox_offset is null;
+
+-- name: read_revisions
+select company_id, project_id, budget_id, revision
+from budgets
+join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
+    using (company_id, project_id, budget_id);
+
+-- name: show_holds_to_come
+-- A budget that is held from its next message on counts as on hold.
+update budgets set on_hold = true from holds
+where (budgets.company_id, budgets.project_id, budgets.budget_id)
+    = (holds.company_id, holds.project_id, holds.budget_id) and holds.inbox_offset is null;

@@ -1,0 +1,151 @@
+-- What people are shown of budgets and dead letters.
+
+-- name: count_statuses
+-- How many budgets stand where, since when the longest does, and how many of them wait for somebody.
+select coalesce(status, 'none yet') as status, count(*) as budgets, min(since) as oldest,
+    count(*) filter (where overdue) as overdue, count(*) filter (where on_hold) as on_hold,
+    sum(parked) as parked, count(waiting_version) as waiting, min(since) filter (where overdue) as oldest_overdue
+from budgets
+group by status
+order by status;
+
+-- name: list_waiting
+-- The budgets that have waited longest for a person: held, overdue, failed, pending, in this order.
+select company_id, project_id, budget_id, status, version, since,
+    case when on_hold then 'on hold' when overdue then 'overdue' when status = 'EXPORT_FAILED' then 'failed'
+        else 'pending approval' end as why
+from budgets
+where on_hold or overdue or status in ('EXPORT_FAILED', 'PENDING_APPROVAL')
+order by on_hold desc, overdue desc, status, since
+limit $1;
+
+-- name: list_budgets
+-- The budgets of one status, or on hold, by key from one on.
+select company_id, project_id, budget_id, state, on_hold from budgets
+where (($1 = 'ON_HOLD' and (on_hold or exists (
+        select from holds where inbox_offset is null
+        and (holds.company_id, holds.project_id, holds.budget_id)
+            = (budgets.company_id, budgets.project_id, budgets.budget_id)))) or status = $1)
+and (company_id, project_id, budget_id) > ($2, $3, $4)
+order by company_id, project_id, budget_id
+limit $5;
+
+-- name: count_budgets
+select count(*) from budgets
+where ($1 = 'ON_HOLD' and (on_hold or exists (
+        select from holds where inbox_offset is null
+        and (holds.company_id, holds.project_id, holds.budget_id)
+            = (budgets.company_id, budgets.project_id, budgets.budget_id)))) or status = $1;
+
+-- name: show_budget
+select state, on_hold from budgets where (company_id, project_id, budget_id) = ($1, $2, $3);
+
+-- name: show_history
+-- The latest messages of a budget, in the order of the log.
+select at, source, id, type, budget_version, verdict, detail, rules_id
+from (
+    select * from history
+    where (company_id, project_id, budget_id) = ($1, $2, $3)
+    order by inbox_partition desc, inbox_offset desc
+    limit $4
+) as latest
+order by inbox_partition, inbox_offset;
+
+-- name: count_shown
+-- How much there is of a budget in all.
+select (select count(*) from history where (company_id, project_id, budget_id) = ($1, $2, $3)) as messages,
+    (select count(*) from outbox where (company_id, project_id, budget_id) = ($1, $2, $3)) as sent;
+
+-- name: show_verdict
+-- What became of one message.
+select verdict, detail from history where (company_id, project_id, source, id) = ($1, $2, $3, $4);
+
+-- name: show_acknowledgement
+-- The bytes of the last answer that counted for a budget.
+select body from history
+where (company_id, project_id, budget_id) = ($1, $2, $3) and type = $4 and verdict = 'applied'
+order by inbox_partition desc, inbox_offset desc
+limit 1;
+
+-- name: show_holds
+-- Why a budget is on hold, or will be with its next message: latest first.
+select reason, inbox_offset is null as to_come
+from holds
+where (company_id, project_id, budget_id) = ($1, $2, $3)
+order by id desc;
+
+-- name: show_sent
+-- What was sent last for a budget, in the order in which it was sent.
+select at, id, type, topic, inbox_partition, inbox_offset, key, headers
+from (
+    select * from outbox
+    where (company_id, project_id, budget_id) = ($1, $2, $3)
+    order by inbox_partition desc, inbox_offset desc, ordinal desc
+    limit $4
+) as latest
+order by inbox_partition, inbox_offset, ordinal;
+
+-- name: read_pruned_before
+-- Of what came in before this time, bytes of history and rows of the outbox may be gone; null where none are.
+select pruned_before from deployment;
+
+-- name: list_dead_letters
+-- Records that were set aside, latest first and without their bytes.
+with letters as (
+    -- Our headers come after those of the record, so the last match is ours; quotes in a value are escaped.
+    select outbox.id, outbox.at, outbox.inbox_partition, outbox.inbox_offset, outbox.ordinal,
+        substring(outbox.headers::text from '.*\["dead_letter_reason", "([a-z_]+)"\]') as reason, history.detail,
+        history.company_id, history.project_id, history.budget_id, history.id as message_id,
+        history.origin_topic, history.origin_partition, history.origin_offset
+    from outbox
+    join history using (inbox_partition, inbox_offset)
+    where outbox.type is null and outbox.topic = $1
+    and ($2::timestamptz is null or outbox.at >= $2)
+    and ($3::bigint is null or (history.company_id, history.project_id, history.budget_id) = ($3, $4, $5)
+        or (history.budget_id is null and (history.key = convert_to(concat_ws('/', $3, $4, $5), 'UTF8')
+            -- As text whatever the bytes, and only where such a record names its budget: near its start.
+            or (encode(substring(history.body for 65536), 'escape') ~ ('"company_id"\s*:\s*"?' || $3 || '[^0-9]')
+                and encode(substring(history.body for 65536), 'escape') ~ ('"project_id"\s*:\s*"?' || $4 || '[^0-9]')
+                and encode(substring(history.body for 65536), 'escape') ~ ('"budget_id"\s*:\s*"?' || $5 || '[^0-9]')))))
+)
+select * from letters
+where ($6::text is null or reason = $6)
+order by at desc, inbox_partition, inbox_offset desc, ordinal
+limit $7;
+
+-- name: count_dead_letters
+-- How many were set aside for which reason.
+with letters as (
+    -- Our headers come after those of the record, so the last match is ours; quotes in a value are escaped.
+    select outbox.id, outbox.at, outbox.inbox_partition, outbox.inbox_offset, outbox.ordinal,
+        substring(outbox.headers::text from '.*\["dead_letter_reason", "([a-z_]+)"\]') as reason, history.detail,
+        history.company_id, history.project_id, history.budget_id, history.id as message_id,
+        history.origin_topic, history.origin_partition, history.origin_offset
+    from outbox
+    join history using (inbox_partition, inbox_offset)
+    where outbox.type is null and outbox.topic = $1
+    and ($2::timestamptz is null or outbox.at >= $2)
+    and ($3::bigint is null or (history.company_id, history.project_id, history.budget_id) = ($3, $4, $5)
+        or (history.budget_id is null and (history.key = convert_to(concat_ws('/', $3, $4, $5), 'UTF8')
+            -- As text whatever the bytes, and only where such a record names its budget: near its start.
+            or (encode(substring(history.body for 65536), 'escape') ~ ('"company_id"\s*:\s*"?' || $3 || '[^0-9]')
+                and encode(substring(history.body for 65536), 'escape') ~ ('"project_id"\s*:\s*"?' || $4 || '[^0-9]')
+                and encode(substring(history.body for 65536), 'escape') ~ ('"budget_id"\s*:\s*"?' || $5 || '[^0-9]')))))
+)
+select reason, count(*) as letters, min(at) as first_at, max(at) as last_at from letters
+where ($6::text is null or reason = $6)
+group by reason
+order by reason;
+
+-- name: find_dead_letter
+-- Where the dead letter with this id is.
+select inbox_partition, inbox_offset from outbox where type is null and topic = $1 and id = $2;
+
+-- name: show_dead_letter
+-- One record that was set aside, with its bytes as they came in and the row that says why.
+select outbox.id, outbox.at, outbox.headers as told, history.company_id, history.project_id, history.budget_id,
+    history.id as message_id, history.origin_topic, history.origin_partition, history.origin_offset,
+    history.inbox_partition, history.inbox_offset, history.key, history.headers, history.body
+from outbox
+join history using (inbox_partition, inbox_offset)
+where outbox.topic = $1 and outbox.id = $2 and (outbox.inbox_partition, outbox.inbox_offset) = ($3, $4);

@@ -1,0 +1,159 @@
+"""Writes what a batch comes to: history, verdicts, budgets, outbox and holds, within the lane's transaction."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from contracts.budget_key import BudgetKey
+from contracts.cloudevents.message import Message
+from handlers.budget import Budget
+from outbox.batch import DecidedBatch, HistoryEntry, Loaded
+from outbox.budget_state import write_state
+from outbox.columns import clean_text, fit_integer, transpose
+from outbox.database import Connection
+from outbox.outbox_rows import OutboxRow
+from outbox.position import PositionLost
+from outbox.queries import QUERIES
+from outbox.stored_headers import pack_headers
+
+
+async def write_batch(connection: Connection, inbox_partition: int, loaded: Loaded, decided: DecidedBatch) -> None:
+    """Write everything that a batch comes to.
+
+    Raises:
+        PositionLost: another session has changed one of the budgets since they were loaded.
+    """
+    if decided.entries:
+        history = [_write_history(entry, decided.rules.id) for entry in decided.entries]
+        # Sorted, so that no two lanes can wait for each other in the index.
+        await connection.execute(QUERIES["add_history"], *transpose(sorted(history), len(history[0])))
+        sys.audit("budget-bridge.store.history-written", inbox_partition)
+    if decided.resolved:
+        # Of several verdicts in one batch the last one counts.
+        last = {identity: (verdict.value, clean_text(detail)) for identity, verdict, detail in decided.resolved}
+        resolved = [(*identity, *found) for identity, found in last.items()]
+        await connection.execute(QUERIES["resolve_history"], *transpose(resolved, len(resolved[0])))
+        sys.audit("budget-bridge.store.verdicts-changed", inbox_partition)
+    revisions = {key: revision for key, (_, revision) in loaded.budgets.items()}
+    await write_budgets(connection, inbox_partition, revisions, decided.budgets)
+    await _hold_unreadable(connection, inbox_partition, decided.newly_unreadable)
+    if decided.rows:
+        rows = [_write_row(inbox_partition, row) for row in decided.rows]
+        await connection.execute(QUERIES["add_outbox"], *transpose(rows, len(rows[0])))
+        sys.audit("budget-bridge.store.outbox-written", inbox_partition)
+    if decided.holds:
+        holds = [
+            (*hold.budget, clean_text(hold.reason), inbox_partition, hold.inbox_offset, hold.silent)
+            for hold in decided.holds
+        ]
+        await connection.execute(QUERIES["add_holds"], *transpose(holds, len(holds[0])))
+        sys.audit("budget-bridge.store.holds-written", inbox_partition)
+
+
+async def write_budgets(
+    connection: Connection,
+    inbox_partition: int,
+    revisions: Mapping[BudgetKey, int],
+    changed: Mapping[BudgetKey, Budget],
+) -> None:
+    """Write the budgets that changed, on condition of the revisions that were read; one without is added.
+
+    Raises:
+        PositionLost: another session has changed one of them.
+    """
+    added = [_write_budget(budget, 0, inbox_partition) for key, budget in changed.items() if key not in revisions]
+    updated = [
+        _write_budget(budget, revisions[key], inbox_partition) for key, budget in changed.items() if key in revisions
+    ]
+    for query, rows, point in (
+        ("add_budgets", added, "budget-bridge.store.budgets-added"),
+        ("change_budgets", updated, "budget-bridge.store.budgets-changed"),
+    ):
+        if rows:
+            await _change_all(connection, inbox_partition, query, rows)
+            sys.audit(point, inbox_partition)
+
+
+async def _hold_unreadable(connection: Connection, inbox_partition: int, revisions: Mapping[BudgetKey, int]) -> None:
+    if revisions:
+        rows = [(*key, revision) for key, revision in revisions.items()]
+        await _change_all(connection, inbox_partition, "hold_budgets", rows)
+
+
+async def _change_all(
+    connection: Connection, inbox_partition: int, query: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    done = await connection.execute(QUERIES[query], *transpose(rows, len(rows[0])))
+    if int(done.rpartition(" ")[2]) != len(rows):
+        message = f"another session changed a budget of inbox partition {inbox_partition}"
+        raise PositionLost(message)
+
+
+def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
+    inbox, original, message = entry.arrival.inbox, entry.arrival.original, entry.arrival.message
+    # A record that is set aside has no budget in history, also where its message can be read.
+    body = message.body if isinstance(message, Message) and entry.identity.type else None
+    return (
+        *entry.identity,
+        inbox.place.partition,
+        inbox.place.offset,
+        entry.at,
+        clean_text(original.place.topic),
+        fit_integer(original.place.partition, 32),
+        fit_integer(original.place.offset, 64),
+        fit_integer(original.timestamp_ms, 64),
+        body.budget_id if body else None,
+        body.budget_version if body else None,
+        original.key,
+        pack_headers(original.headers),
+        original.value,
+        entry.verdict.value,
+        clean_text(entry.detail),
+        rules_id,
+    )
+
+
+def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[Any, ...]:
+    version, sent, held = budget.version, budget.try_of_version, budget.spectrum_target
+    parked = min(budget.parked, key=lambda kept: kept.due_at, default=None)
+    return (
+        *budget.key,
+        revision,
+        inbox_partition,
+        budget.status,
+        version.number if version else None,
+        budget.since,
+        version.content_hash if version else None,
+        budget.export_id_of_version,
+        sent.attempt if sent else None,
+        budget.synced_version,
+        budget.waiting.lock.budget_version if budget.waiting else None,
+        budget.due_at,
+        budget.overdue,
+        budget.on_hold,
+        len(budget.parked),
+        parked.due_at if parked else None,
+        parked.request.budget_version if parked else None,
+        clean_text(held.company_code) if held else None,
+        clean_text(held.job_number) if held else None,
+        budget.claims_job,
+        budget.sequence,
+        write_state(budget),
+    )
+
+
+def _write_row(inbox_partition: int, row: OutboxRow) -> tuple[Any, ...]:
+    record = row.record
+    return (
+        inbox_partition,
+        row.inbox_offset,
+        row.ordinal,
+        row.id,
+        row.at,
+        record.topic,
+        row.type,
+        *(row.budget or (None, None, None)),
+        record.key,
+        pack_headers(record.headers),
+        record.value,
+    )

@@ -1,0 +1,58 @@
+"""What the program relies on of a server, a database and a role, on a real Postgres."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from outbox.database import Connection, DatabaseRefused, connect, translate_errors
+from outbox.migrate import migrate
+from outbox.server import DatabaseUnfit, check_server, list_missing_rights, list_server_problems, read_server
+
+
+def rename(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+async def test_a_server_as_it_should_be_is_taken(connection: Connection) -> None:
+    state = await read_server(connection)
+    assert list_server_problems(state) == []
+    assert (state.encoding, state.transaction_timeout, state.search_path) == ("UTF8", "6s", "public, pg_temp")
+    await check_server(connection)
+
+
+async def test_a_database_of_another_encoding_is_refused_before_anything_is_written(
+    connection: Connection, database_url: str
+) -> None:
+    name = f"{urlsplit(database_url).path[1:]}_ascii"
+    await connection.execute(f"create database {name} encoding 'SQL_ASCII' locale 'C' template template0")
+    other = await connect(rename(database_url, name))
+    with pytest.raises(DatabaseUnfit, match="has encoding SQL_ASCII: create it with encoding UTF8"):
+        await migrate(other)
+    assert await other.fetchval("select to_regclass('migrations')") is None
+    await other.close()
+    await connection.execute(f"drop database {name}")
+
+
+async def test_a_session_without_our_settings_is_refused(connection: Connection) -> None:
+    """As behind a pooler that drops them."""
+    await connection.execute("set transaction_timeout = 0")
+    with pytest.raises(DatabaseUnfit, match="pooler"):
+        await check_server(connection)
+
+
+async def test_a_worker_needs_no_right_to_delete_or_to_change_the_outbox(connection: Connection) -> None:
+    await connection.execute("drop role if exists bridge_least")
+    await connection.execute("create role bridge_least")
+    await connection.execute("grant select, insert, update on all tables in schema public to bridge_least")
+    await connection.execute("revoke update on outbox from bridge_least; revoke insert on positions from bridge_least")
+    await connection.execute("set role bridge_least")
+    assert await list_missing_rights(connection) == ["insert on positions"]
+    with pytest.raises(DatabaseRefused, match=r"42501.*grant it the right"):
+        async with translate_errors(connection):
+            await connection.execute("delete from outbox")
+    await connection.execute("reset role; drop owned by bridge_least; drop role bridge_least")
+
+
+async def test_a_database_that_is_not_there_is_named(database_url: str) -> None:
+    with pytest.raises(DatabaseRefused, match=r"refuses the connection: .*nowhere.*3D000.*correct DATABASE_URL"):
+        await connect(rename(database_url, "nowhere"))

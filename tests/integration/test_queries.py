@@ -1,0 +1,16 @@
+"""Every statement of the program is one that Postgres takes, on the schema as it is."""
+
+import asyncpg
+
+from outbox.database import Connection
+from outbox.queries import QUERIES
+
+
+async def test_postgres_takes_every_statement(connection: Connection) -> None:
+    refused = {}
+    for name, query in QUERIES.items():
+        try:
+            await connection.prepare(query)
+        except asyncpg.PostgresError as error:
+            refused[name] = str(error)
+    assert refused == {}

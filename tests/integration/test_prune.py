@@ -30,6 +30,7 @@ ITS_RULES = Rules(
     RULES.phases,
     RULES.cost_types,
     {(KEY.company_id, None): frozenset({"ann"})},
+    require_content_hash=False,
 )
 EVERYTHING = datetime(2030, 1, 1, tzinfo=UTC)
 

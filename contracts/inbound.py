@@ -1,4 +1,4 @@
-"""The messages that come in: what the project side, approvers, Spectrum, operators and timers tell us.
+"""The messages that come in: what the project side, approvers, Spectrum, operators and timers send.
 
 Field by field as the published contract names them; what a message means is left to ``handlers``.
 """
@@ -123,12 +123,12 @@ class ErpAcknowledgement(Inbound):
     attempt: Count
     """Which attempt of the export this answers."""
     status: Literal["in_progress", "success", "partial", "failed"]
-    """`success`: every line stands in Spectrum; `partial`: some do; `failed`: nothing was applied."""
+    """`success`: every line is in Spectrum; `partial`: some do; `failed`: nothing was applied."""
     acknowledged_at: Time
     erp_reference: PeopleText | None = None
     message: PeopleText | None = None
     lines: Annotated[tuple[AcknowledgedLine, ...], Field(max_length=MAX_READ_LINES), FailFast()] = ()
-    """One that the export lacks is passed over; of one named twice the last counts."""
+    """One that the export lacks is ignored; of one named twice the last counts."""
 
 
 class Requested(Inbound):
@@ -145,13 +145,13 @@ class ExportRetry(Requested):
 
 
 class BudgetReset(Requested):
-    """An operator has looked in Spectrum and gives the job free."""
+    """An operator has checked Spectrum and releases the job."""
 
     type = "budget.reset.v1"
 
 
 class BudgetRelease(Requested):
-    """Take up what is held of a budget again, or pass over the message it stumbled on."""
+    """Decide again on what is held of a budget, or skip the message on which deciding failed."""
 
     type = "budget.release.v1"
 

@@ -61,7 +61,7 @@ def copy_to_inbox(record: Record, inbox_topic: str) -> Outgoing:
 def open_arrival(inbox: Record, topics: TopicNames) -> Arrival:
     """Open an inbox record; whatever is wrong with it is in the value, nothing raises.
 
-    What is returned can be stored: an origin that no Kafka has is none, and the inbox record stands in for it.
+    What is returned can be stored: an origin that no Kafka has counts as none, and the inbox record takes its place.
     """
     original = _read_original(inbox)
     if original is None:

@@ -50,7 +50,7 @@ class Outbound(Value):
 
 
 class ExportLine(Value):
-    """One line as Spectrum is told to hold it, and how it differs from the base.
+    """One line as Spectrum shall hold it, and how it differs from the base.
 
     Limits are those of Spectrum's phase record; amounts of 12 characters are ±99,999,999.99.
     """
@@ -128,11 +128,11 @@ class SpectrumExport(Outbound):
     topic = "spectrum.exports"
 
     export_id: UUID
-    """One per version, the same whatever the attempt."""
+    """The same for every attempt; another one if the version comes again after a reset."""
     attempt: int
     """1, 2, …; everything else is the same in every attempt."""
     export_number: int
-    """1, 2, 3, … over the exports of this budget; it goes on after a reset."""
+    """1, 2, 3, … over the exports of this budget; a reset does not start it again."""
     base_export_id: UUID | None
     """The last export that Spectrum acknowledged with success: what the differences are against."""
     base_version: int | None
@@ -168,7 +168,7 @@ class BudgetError(Value):
 
 
 class BudgetReturned(Outbound):
-    """The budget goes back editable: why, by whom, and who must be told."""
+    """The budget goes back editable: why, by whom, and who must be notified."""
 
     type = "budget.returned.v1"
     topic = "procore.returns"
@@ -211,7 +211,7 @@ class FailedLine(Value):
 
 
 class BudgetStatus(Outbound):
-    """Where one budget stands; the latest per key is its state."""
+    """The state of one budget: the latest status per key."""
 
     type = "budget.status.v1"
     topic = "bridge.status"

@@ -15,14 +15,22 @@ STUB_HEADER: Final = "bridge_unreadable"
 LARGEST_COPY_BYTES: Final = MAX_MESSAGE_BYTES + 256 * 1024
 """Largest record that is copied whole: the contract's 16 MiB and some room, below the 17 MiB that the inbox takes."""
 
+_LONGEST_REASON_BYTES: Final = 1000
+"""Anybody can write such a header, and its text is stored and passed on."""
+
 _LARGEST_HEADERS_BYTES: Final = 64 * 1024
 """Headers beyond this are left out of a stub: they alone must not fill it."""
 
 
 def measure_record(record: Record | Outgoing) -> int:
     """Measure a record in bytes: key, value, and headers by name and value."""
-    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    headers = measure_headers(record.headers)
     return len(record.key or b"") + len(record.value or b"") + headers
+
+
+def measure_headers(headers: Headers) -> int:
+    """Measure headers in bytes, by name and value."""
+    return sum(len(name.encode("utf-8", "surrogatepass")) + len(value or b"") for name, value in headers)
 
 
 def make_stub_header(why: str) -> tuple[str, bytes]:
@@ -34,7 +42,7 @@ def read_stub(headers: Headers) -> str | None:
     """Read why a record is a stub; ``None`` for a whole record."""
     for name, value in headers:
         if name == STUB_HEADER:
-            return (value or b"").decode("utf-8", "replace")
+            return (value or b"")[:_LONGEST_REASON_BYTES].decode("utf-8", "replace")
     return None
 
 
@@ -45,7 +53,7 @@ def cut_to_fit(record: Record) -> Record:
         return record
     headers = record.headers
     why = f"the record has {size} bytes, more than the {MAX_MESSAGE_BYTES} of the contract: its value was cut"
-    if sum(len(name) + len(value or b"") for name, value in headers) > _LARGEST_HEADERS_BYTES:
+    if measure_headers(headers) > _LARGEST_HEADERS_BYTES:
         headers, why = (), f"{why} and its headers were left out"
     key = record.key[:_LARGEST_HEADERS_BYTES] if record.key else record.key
     value = record.value[: MAX_MESSAGE_BYTES - 2 * _LARGEST_HEADERS_BYTES] if record.value else record.value

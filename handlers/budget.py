@@ -17,7 +17,7 @@ from handlers.ids import name_export
 
 
 class Status(StrEnum):
-    """Where the current version stands."""
+    """What has become of the current version so far."""
 
     INVALID = "INVALID"
     PENDING_APPROVAL = "PENDING_APPROVAL"
@@ -48,7 +48,7 @@ class SpectrumLine(NamedTuple):
     quantity: int | None
     unit: str | None
     gone: bool = False
-    """No line of the version: sent before, so it is told to stand at zero."""
+    """No line of the version: sent before, so it is now sent as zero."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -71,7 +71,7 @@ class SentLine(NamedTuple):
     price_method_code: PriceMethod
     unit: str | None
     at_zero: bool
-    """Known to stand at zero: the last export that sent it said that it is gone, and was taken whole."""
+    """Known to be at zero: the last export with it sent it as gone, and Spectrum took that export whole."""
 
 
 class SentLines(NamedTuple):
@@ -91,7 +91,7 @@ class ExportTry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What an approver is asked to accept: the lines as they would be sent, frozen when the version was taken up."""
+    """What an approver is asked to accept: the lines as they would be sent, frozen when the version became current."""
 
     target: Target
     total: int
@@ -140,7 +140,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A decision or retrieval that came before its version was taken up."""
+    """A decision or retrieval that came before its version was current."""
 
     source: str
     id: str
@@ -190,7 +190,7 @@ class Budget:
 
     @property
     def claims_job(self) -> bool:
-        """Whether no other budget of the project may be taken up: this one is under way, synced or in Spectrum."""
+        """Whether no other budget of the project may become pending: this one is under way, synced or in Spectrum."""
         return self.spectrum_target is not None or self.status in _CLAIMING
 
     @property

@@ -1,4 +1,4 @@
-"""The project side locked a version: it is taken up, waits behind an export, or was seen before."""
+"""The project side locked a version: it becomes current, waits behind an export, or was seen before."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Sit
         return Outcome(step, Verdict.STALE, f"version {budget.newest} is newer")
     if budget.status is Status.EXPORTING:
         return _wait(step, message, lock, situation)
-    return Outcome(make_current(step, lock, digest, situation), Verdict.APPLIED, f"version {number} is taken up")
+    return Outcome(make_current(step, lock, digest, situation), Verdict.APPLIED, f"version {number} is now current")
 
 
 def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situation) -> Step:
@@ -69,7 +69,9 @@ def make_waiting_current(step: Step, situation: Situation) -> Step:
     if waiting is None or step.budget.status is Status.EXPORTING:
         return step
     step = step.resolve(
-        Resolved(waiting.lock.type, waiting.source, waiting.id, Verdict.APPLIED, "taken up when the export had ended")
+        Resolved(
+            waiting.lock.type, waiting.source, waiting.id, Verdict.APPLIED, "it became current when the export ended"
+        )
     )
     return make_current(step, waiting.lock, digest_content(waiting.lock), situation)
 

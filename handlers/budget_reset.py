@@ -1,4 +1,4 @@
-"""An operator, having looked in Spectrum, gives the job free: what was exported no longer counts."""
+"""An operator, having checked Spectrum, releases the job: what was exported no longer counts."""
 
 from dataclasses import replace
 

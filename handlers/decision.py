@@ -130,7 +130,7 @@ def _show(budget: Budget) -> _Shown:
 
 
 def describe_status(budget: Budget) -> BudgetStatus | None:
-    """Show a budget as its status message does; nothing before a version was taken up."""
+    """Describe a budget as its status message does; ``None`` before it has a version."""
     shown = _show(budget)
     if shown.status is None or shown.budget_version is None or budget.since is None:
         return None

@@ -19,7 +19,7 @@ def name_requester(request: Request) -> str:
 
 
 def refuse(step: Step, message: Message, requested_by: str, code: RefusalCode, sentence: str) -> Outcome:
-    """Refuse a request and tell whoever made it, in one sentence that a person can act on."""
+    """Refuse a request, with one sentence that whoever made it can act on."""
     refusal = RequestRefused(
         **step.budget.key._asdict(),
         budget_version=message.body.budget_version,
@@ -48,7 +48,7 @@ def refuse_version(step: Step, message: Message, command: Requested) -> Outcome 
 
 
 def park(step: Step, message: Message, request: Request, situation: Situation) -> Outcome:
-    """Keep a request until its version is taken up; said again meanwhile it is a duplicate."""
+    """Keep a request until its version is current; a repeat meanwhile is a duplicate."""
     parked = step.budget.parked
     if any(_is_same_request(request, other.request) for other in parked):
         return Outcome(step, Verdict.DUPLICATE, f"the same is parked already for version {request.budget_version}")
@@ -61,7 +61,7 @@ def park(step: Step, message: Message, request: Request, situation: Situation) -
         return refuse(step, message, name_requester(request), "parked_limit", sentence)
     kept = Parked(message.source, message.id, request, situation.at + situation.rules.parked_expiry)
     budget = replace(step.budget, parked=(*parked, kept))
-    detail = f"version {request.budget_version} is not taken up yet"
+    detail = f"version {request.budget_version} is not current yet"
     return Outcome(step.change(budget, situation.at), Verdict.PARKED, detail)
 
 
@@ -92,7 +92,7 @@ def answer_superseded(step: Step, message: Message, request: Request) -> Outcome
 
 
 def resolve_parked(step: Step, chosen: Iterable[Parked], answer: Callable[[Step, Message, Request], Outcome]) -> Step:
-    """Take parked requests up in order of arrival, and give each the verdict that the answer comes to."""
+    """Answer parked requests in order of arrival, and give each the verdict of its answer."""
     for kept in chosen:
         left = tuple(other for other in step.budget.parked if other is not kept)
         message = Message(kept.source, kept.id, kept.request, ())

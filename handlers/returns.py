@@ -1,4 +1,4 @@
-"""A budget goes back to the project side editable: who is told, and why."""
+"""A budget goes back to the project side editable: who is notified, and why."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +19,7 @@ def return_budget(  # noqa: PLR0913 - the fields of the message
     reason: str | None = None,
     errors: tuple[BudgetError, ...] = (),
 ) -> BudgetReturned:
-    """Write the message that sends a version back; its creator and its sender are told, once each."""
+    """Write the message that sends a version back; its creator and its sender are notified, once each."""
     creator, sender = version.created_by, version.sent_by
     notify = (creator,) if fold_user(creator) == fold_user(sender) else (creator, sender)
     return BudgetReturned(

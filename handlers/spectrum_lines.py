@@ -1,4 +1,4 @@
-"""The lines of an export: what Spectrum is told to hold, what is gone, and how each differs from the base."""
+"""The lines of an export: what Spectrum shall hold, what is gone, and how each differs from the base."""
 
 import hashlib
 import json
@@ -56,7 +56,7 @@ def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> Exp
 
 
 def index_base_lines(base: Export | None) -> Mapping[tuple[str, str], SpectrumLine]:
-    """Index the lines that the base left in Spectrum; what it told to stand at zero counts as none."""
+    """Index the lines that the base left in Spectrum; what it sent as gone counts as none."""
     return {line.key: line for line in base.lines if not line.gone} if base else {}
 
 
@@ -66,7 +66,7 @@ def find_sent_lines(budget: Budget, target: Target) -> tuple[SentLine, ...]:
 
 
 def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple[SentLines, ...]:
-    """Note the lines of an export as they were sent; once it was taken whole, what is gone stands at zero."""
+    """Record the lines of an export as sent; once Spectrum took it whole, what is gone is known to be at zero."""
     target = export.target
     # The description belongs to the phase: what is sent with one cost type holds for the others.
     descriptions = {line.phase_code: line.description for line in export.lines}
@@ -82,7 +82,7 @@ def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple
             line.item_id,
             line.description,
             line.price_method_code,
-            # While quantities are off no unit is sent, so the one sent before still stands.
+            # While quantities are off no unit is sent, so the one sent before still holds.
             line.unit if line.quantity is not None or before is None else before.unit,
             at_zero=taken and line.gone,
         )
@@ -91,7 +91,7 @@ def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple
 
 
 def forget_zeros(sent: tuple[SentLines, ...]) -> tuple[SentLines, ...]:
-    """Forget what is known to stand at zero, as a reset does; the lines stay known."""
+    """Forget which lines are known to be at zero, as a reset does; the lines themselves stay known."""
     return tuple(job._replace(lines=tuple(line._replace(at_zero=False) for line in job.lines)) for job in sent)
 
 

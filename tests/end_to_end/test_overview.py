@@ -5,7 +5,7 @@ import json
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.end_to_end.harness import Bridge
-from tests.unit.builders import KEY, accept, acknowledge, lock
+from tests.unit.builders import KEY, accept, acknowledge, lock, reject
 
 
 async def test_the_overview_and_one_budget(bridge: Bridge) -> None:
@@ -15,7 +15,7 @@ async def test_the_overview_and_one_budget(bridge: Bridge) -> None:
     keys = [KEY._replace(project_id=project) for project in range(1, 4)]
     await bridge.send(*(lock(1, key=key) for key in keys))
     await bridge.wait_for("approval.requested.v1", 3)
-    await bridge.send(accept(1, key=keys[0]), accept(1, key=keys[1]), accept(2, key=keys[2]))
+    await bridge.send(accept(1, key=keys[0]), accept(1, key=keys[1]), reject(2, key=keys[2]))
     await bridge.wait_for("spectrum.export.v1", 2)
     await bridge.send(acknowledge("success", key=keys[0]), acknowledge("failed", key=keys[1]))
     await bridge.wait_for("budget.status.v1", status="SYNCED")

@@ -24,8 +24,7 @@ def status(bridge: Bridge, *arguments: str) -> dict[str, Any]:
 async def test_from_a_lock_to_spectrum_and_back(bridge: Bridge) -> None:
     bridge.start()
     # A decision before its lock is parked; then the first version goes all the way.
-    await bridge.send(accept())
-    await bridge.send(lock(1, STEEL, CONCRETE))
+    await bridge.send(accept(), lock(1, STEEL, CONCRETE))
     export = await bridge.wait_for("spectrum.export.v1", budget_version=1)
     assert export["total_amount"] == "952000.25"
     await bridge.send(acknowledge("success"))
@@ -45,13 +44,13 @@ async def test_from_a_lock_to_spectrum_and_back(bridge: Bridge) -> None:
     lines = {line["phase_code"]: (line["change"], line["original_change"]) for line in resync["lines"]}
     assert lines == {"03300": ("set", "0.25"), "05120": ("zero", "-640000.00"), "09900": ("add", "5.00")}
     refused = {"phase_code": "09900", "cost_type": "S", "status": "failed", "error_description": "closed"}
-    await bridge.send(acknowledge("partial", 3, lines=[refused]))
+    await bridge.send(acknowledge("partial", 3, number=2, lines=[refused]))
     failed = await bridge.wait_for("budget.status.v1", status="EXPORT_FAILED")
     assert [line["error_description"] for line in failed["failed_lines"]] == ["closed"]
     await bridge.send(retry(3))
     again = await bridge.wait_for("spectrum.resync.v1", attempt=2)
     assert again == resync | {"attempt": 2}
-    await bridge.send(acknowledge("success", 3, 2))
+    await bridge.send(acknowledge("success", 3, 2, number=2))
     synced = await bridge.wait_for("budget.status.v1", status="SYNCED", budget_version=3)
     assert (synced["synced_version"], synced["export_id"]) == (3, resync["export_id"])
 

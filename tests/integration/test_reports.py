@@ -41,6 +41,7 @@ ITS_RULES = Rules(
     RULES.phases,
     RULES.cost_types,
     {(KEY.company_id, None): frozenset({"ann"})},
+    require_content_hash=False,
 )
 UNKNOWN_CODE = STEEL | {"cost_code": "[/b]99-999"}
 

@@ -266,7 +266,7 @@ async def test_what_is_held_is_taken_up_again_in_order(
         position = await hold_at(connection, position, batch, 1)
         assert await verdicts(connection) == ["applied", "held", "held", "held"]
         _, decided = await store_batch(connection, position, later, TOPICS)
-    # The second acceptance, held and then parked, was decided when its version was taken up.
+    # The second acceptance, held and then parked, was decided when its version became current.
     assert await verdicts(connection) == ["applied", "applied", "applied", "applied", "applied", "applied"]
     sent = [row.type for row in decided.rows if row.inbox_offset >= 4]
     assert sent.count("spectrum.export.v1") == 1

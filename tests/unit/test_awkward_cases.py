@@ -9,6 +9,7 @@ from contracts.inbound import InboundMessage
 from handlers.budget import Status
 from handlers.decide import hold
 from handlers.decision import Situation
+from handlers.rules import Rules, fold_user
 from tests.unit.builders import (
     NOON,
     RULES,
@@ -224,6 +225,19 @@ class TestRequests:
         assert scenario.send(accept(content_hash="x")).refusal == "same_person"
         assert scenario.send(reject()).status is Status.RETURNED
         assert Scenario().with_rules(four_eyes=False).send(lock(**{field: "ann"}), accept()).status is Status.EXPORTING  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("spelling", ["ANN", "Ａnn", "a\u0301nn"])
+    def test_four_eyes_see_through_spellings(self, spelling: str) -> None:
+        person = "ánn" if "\u0301" in spelling else "ann"
+        approvers = {(4211, None): frozenset({fold_user(person)})}
+        scenario = Scenario().with_rules(approvers=approvers).send(lock(sent_by=person), accept(1, spelling))
+        assert scenario.refusal == "same_person"
+
+    def test_a_reason_that_cannot_be_seen_is_none(self) -> None:
+        assert bring_to(Status.PENDING_APPROVAL).send(reject(reason="\u200b ")).refusal == "no_reason"
+
+    def test_the_hash_is_required_unless_the_rules_say_otherwise(self) -> None:
+        assert Rules().require_content_hash
 
     def test_content_hash(self) -> None:
         scenario = bring_to(Status.PENDING_APPROVAL, require_content_hash=True)

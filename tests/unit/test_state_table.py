@@ -223,6 +223,30 @@ def test_row_14_a_reset_gives_the_job_free(before: Status) -> None:
     assert export.export_number == (2 if before in {Status.EXPORT_FAILED, Status.SYNCED} else 1)
 
 
+def test_row_14_a_reset_forgets_the_version() -> None:
+    scenario = bring_to(None).send(
+        lock(9_999_999, STEEL), accept(9_999_999), acknowledge("failed", 9_999_999, number=1)
+    )
+    first = scenario.budget.export_id_of_version
+    assert scenario.send(reset(9_999_999)).find(STATUS).export_id is None
+    assert scenario.send(lock(3, OTHER)).find(STATUS).budget_version == 3
+    scenario.send(reset(3), lock(9_999_999, OTHER), accept(9_999_999))
+    export = scenario.find("spectrum.export.v1")
+    assert (export.budget_version, export.export_number, export.attempt) == (9_999_999, 2, 1)
+    assert export.export_id == scenario.find(STATUS).export_id != first
+    scenario.send(acknowledge("success", 9_999_999, number=1))
+    assert (scenario.verdict, scenario.status) == ("ignored", Status.EXPORTING)
+    assert scenario.send(acknowledge("success", 9_999_999, number=2)).status is Status.SYNCED
+    assert scenario.send(lock(9_999_999, STEEL)).types == ["conflicting_content"]
+
+
+def test_row_14_until_the_next_lock_the_version_is_back() -> None:
+    scenario = bring_to(Status.SYNCED).send(reset(), accept())
+    assert scenario.refusal == "already_returned"
+    assert scenario.send(retrieve()).verdict == "duplicate"
+    assert scenario.send(lock(1, STEEL)).types == ["approval.requested.v1", STATUS]
+
+
 def test_row_14_not_while_exporting() -> None:
     scenario = bring_to(Status.EXPORTING).send(reset())
     assert (scenario.status, scenario.refusal) == (Status.EXPORTING, "already_exported")

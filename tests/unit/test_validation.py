@@ -48,6 +48,11 @@ def test_too_many_lines(count: int, codes: list[str]) -> None:
     assert find_codes(*lines, scenario=Scenario().with_rules(**RULES_MANY)) == codes
 
 
+def test_what_is_too_many_is_not_added_up() -> None:
+    lines = many(2001)
+    assert find_codes(*lines, scenario=Scenario().with_rules(**RULES_MANY), total_amount="7") == ["too_many_lines"]
+
+
 def test_unmapped() -> None:
     assert find_codes(STEEL | {"cost_code": "x"}) == ["unmapped_cost_code"]
     assert find_codes(STEEL | {"cost_type": "x"}) == ["unmapped_cost_type"]
@@ -78,6 +83,24 @@ def test_descriptions_belong_to_the_phase() -> None:
         lock(1, STEEL | {"cost_code": "01-500", "description": "\x00 anything, and far too long a text"})
     )
     assert [line.description for line in scenario.find("approval.requested.v1").lines] == ["General conditions"]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\u200b", "\ufeff", "\u2800", "\u3164", "\u00a0"])
+def test_what_cannot_be_seen_is_no_description_unit_or_sub_job(blank: str) -> None:
+    assert find_codes(STEEL | {"description": blank}) == ["description_missing"]
+    assert find_codes(STEEL | {"sub_job": blank}) == []
+    phases = {"05-120": Phase("05120", blank)}
+    assert find_codes(STEEL | {"description": ""}, scenario=Scenario().with_rules(phases=phases)) == [
+        "description_missing"
+    ]
+    scenario = Scenario().with_rules(quantities=True).send(lock(1, STEEL | {"unit_of_measure": blank}))
+    assert scenario.find("approval.requested.v1").lines[0].unit_of_measure is None
+
+
+@pytest.mark.parametrize("blank", [" ", "\u200b"])
+def test_a_description_that_is_blank_when_it_is_cut(blank: str) -> None:
+    shortening = Scenario().with_rules(long_descriptions="shorten")
+    assert find_codes(STEEL | {"description": blank * 25 + "x"}, scenario=shortening) == ["description_missing"]
 
 
 @pytest.mark.parametrize(("length", "codes"), [(25, []), (26, ["too_long"])])

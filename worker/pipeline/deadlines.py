@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
-from contracts.cloudevents.writing import SOURCE, write_attributes
+from contracts.cloudevents.writing import DEADLINES_SOURCE, write_attributes
 from contracts.fields import write_time
 from contracts.inbound import DeadlinePassed
 from contracts.records import Outgoing
@@ -148,6 +148,6 @@ def write_deadline(due: Due, topic: str) -> Outgoing:
     """Write the message that says a deadline has passed."""
     at = write_time(due.due_at)
     message_id = f"{due.deadline}/{due.key}/{due.version}/{at}"
-    headers = write_attributes(DeadlinePassed.type, f"{SOURCE}/deadlines", message_id, time=at)
+    headers = write_attributes(DeadlinePassed.type, DEADLINES_SOURCE, message_id, time=at)
     data = {**due.key._asdict(), "budget_version": due.version, "deadline": due.deadline, "due_at": at}
     return Outgoing(topic, str(due.key).encode(), json.dumps(data).encode(), headers)

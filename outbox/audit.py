@@ -245,7 +245,7 @@ class Snapshot:
 
 @asynccontextmanager
 async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
-    """Look at the database as it is now, for as long as it takes; lanes go on meanwhile."""
+    """Read the database as of now, for as long as it takes; lanes continue meanwhile."""
     async with open_session(database_url, transaction_seconds=None) as connection:
         async with translate_errors(connection):
             await connection.execute("begin isolation level repeatable read, read only")

@@ -27,7 +27,7 @@ class Recovery:
         """What the database holds with all that was done so far."""
 
     async def read_positions(self) -> dict[int, Position]:
-        """Read where each lane is and what it remembers, taking nothing."""
+        """Read the position of every lane without taking any."""
         return await read_positions(self.connection)
 
     async def put_position(self, inbox_partition: int, next_offset: int) -> Position:
@@ -94,12 +94,16 @@ class Recovery:
 
 @asynccontextmanager
 async def open_recovery(database_url: str) -> AsyncIterator[Recovery]:
-    """Begin a recovery; whatever is not kept is rolled back. Raises ``DatabaseBusy`` during a prune."""
+    """Begin a recovery; what is not kept is rolled back.
+
+    Raises:
+        DatabaseBusy: ``budget-bridge prune`` is running.
+    """
     async with open_session(database_url, transaction_seconds=None) as connection:
         async with translate_errors(connection):
             await connection.execute("begin isolation level repeatable read")
             is_alone = await connection.fetchval(QUERIES["lock_out_pruning"])
         if not is_alone:
-            message = "`budget-bridge prune` is at work on this database: let it end, or stop it"
+            message = "`budget-bridge prune` is running on this database: wait for its end, or stop it"
             raise DatabaseBusy(message)
         yield Recovery(connection)

@@ -598,7 +598,12 @@ async def test_a_lock_that_others_hold_is_waited_for_and_never_holds_a_budget(
 
 async def test_what_is_due_of_a_budget_on_hold_is_not_found(connection: Connection, position: Position) -> None:
     keys = [KEY._replace(project_id=KEY.project_id, budget_id=number) for number in (1, 2, 3)]
-    await store_batch(connection, position, [arrive(n, accept(9, key=key)) for n, key in enumerate(keys)], TOPICS)
+    await store_batch(
+        connection,
+        position,
+        [arrive(n, accept(9, key=key, content_hash="0" * 64)) for n, key in enumerate(keys)],
+        TOPICS,
+    )
     await connection.execute("update budgets set parked_due_at = now() - budget_id * interval '1 minute'")
     assert [due.key.budget_id for due in await find_due(connection, [0])] == [3, 2, 1]
     await connection.execute("update budgets set on_hold = true where budget_id = 2")
@@ -628,7 +633,9 @@ async def test_each_step_of_the_transaction_is_announced(connection: Connection,
             seen.append(event.removeprefix("budget-bridge.store."))
 
     sys.addaudithook(listen)
-    position, _ = await store_batch(connection, position, [arrive(0, lock()), arrive(1, accept(2))], TOPICS)
+    position, _ = await store_batch(
+        connection, position, [arrive(0, lock()), arrive(1, accept(2, content_hash="0" * 64))], TOPICS
+    )
     begun = ["transaction-begun", "position-moved", "budgets-loaded", "decided", "history-written"]
     ended = ["outbox-written", "before-commit", "after-commit"]
     assert seen == [*begun, "budgets-added", *ended]

@@ -145,13 +145,13 @@ class ExportRetry(Requested):
 
 
 class BudgetReset(Requested):
-    """An operator has looked in Spectrum and gives the job free."""
+    """An operator has checked Spectrum and releases the job: earlier exports no longer count."""
 
     type = "budget.reset.v1"
 
 
 class BudgetRelease(Requested):
-    """Take up what is held of a budget again, or pass over the message it stumbled on."""
+    """Decide the held messages of a budget, or all but the first, on which deciding failed."""
 
     type = "budget.release.v1"
 
@@ -159,13 +159,13 @@ class BudgetRelease(Requested):
 
 
 class DeadlinePassed(Inbound):
-    """A timer of the bridge: what of this version is due at or before ``due_at`` has passed its deadline."""
+    """A timer of the bridge reports that every deadline of this version up to ``due_at`` has passed."""
 
     type = "deadline.passed.v1"
 
     deadline: Literal["acknowledgement", "parked"]
     due_at: Time
-    """What of this version is due at or before it has passed its deadline."""
+    """Every deadline of this version up to this time has passed."""
 
 
 InboundMessage = (

@@ -42,7 +42,7 @@ class CostType(NamedTuple):
 
 
 def fold_user(user: str) -> str:
-    """Fold a user into the form in which users are compared, so that no second spelling makes a second person."""
+    """Fold a user into the form in which users are compared, so that another spelling is not another person."""
     return fold_text(user)
 
 

@@ -1,4 +1,4 @@
-"""What must hold before a worker starts: topics, schema, rules, inbox and consumer group fit one another."""
+"""What is checked before a worker starts: topics, schema, rules, inbox and consumer group must fit one another."""
 
 import sys
 from collections.abc import Mapping
@@ -54,9 +54,9 @@ async def prepare(
         fixed = await fix_inbox_partitions(connection, partitions)
         if fixed != partitions:
             problem = (
-                f"{topics.inbox} has {partitions} partitions, but was made with {fixed}, and every project stands on "
-                f"one of them for good: make a new inbox with {fixed} partitions, or start with a new database and "
-                f"a new KAFKA_GROUP_ID"
+                f"{topics.inbox} has {partitions} partitions, but was created with {fixed}, and every project belongs "
+                f"to one of them for good: create a new inbox with {fixed} partitions, or start with a new database "
+                f"and a new KAFKA_GROUP_ID"
             )
             raise ConfigurationError((problem,))
         deployment_id = await read_deployment_id(connection)
@@ -85,13 +85,13 @@ def list_too_small(described: Mapping[str, TopicState | None], topics: TopicName
         if topic and setup.name not in SOURCES and (small := find_size_shortfall(topic, setup)):
             problems.append(
                 f"{topics.full(setup.name)} takes messages of {small[0]} bytes, and they can have {small[1]}: set its "
-                f"max.message.bytes to {small[1]}, as `budget-bridge topics` does for topics that it makes"
+                f"max.message.bytes to {small[1]}, as `budget-bridge topics` does for topics that it creates"
             )
     return tuple(problems)
 
 
 async def _settle_rules(connection: Connection, folder: RulesFolder, log: Logger) -> None:
-    """Put the folder's rules in force where no version is; otherwise log where the folder differs from what is."""
+    """Put the folder's rules in force if no version is; otherwise log whether the folder differs from it."""
     application, is_new = await apply_first_rules(connection, folder, FIRST_START_BY)
     if is_new:
         log.info("rules.applied", rules=str(application), by=FIRST_START_BY, why=application.why)
@@ -114,6 +114,6 @@ async def _check_group(kafka: KafkaConnection, group_id: str, inbox: str, partit
         problem = (
             f"consumer group {group_id} is carried by another database ({min(others) or 'unnamed'}), not by this one "
             f"({deployment_id}): choose a KAFKA_GROUP_ID of its own for this deployment; or, if this database is to "
-            f"take the place of the other, see `budget-bridge recover --dry-run`"
+            f"replace the other one, see `budget-bridge recover --dry-run`"
         )
         raise ConfigurationError((problem,))

@@ -82,7 +82,7 @@ async def test_the_inbox_keeps_its_number_of_partitions(bridge: Bridge) -> None:
     await admin.close()
     done = bridge.command("run")
     assert done.returncode == 2
-    assert "has 3 partitions, but was made with 2" in done.stderr
+    assert "has 3 partitions, but was created with 2" in done.stderr
 
 
 async def test_a_lane_that_refuses_publishes_nothing(bridge: Bridge) -> None:

@@ -8,7 +8,7 @@ from worker.kafka.admin import TopicState
 
 
 def check_topic(name: str, topic: TopicState, setup: TopicSetup, brokers: int) -> Iterator[Check]:
-    """Check a topic; gives nothing for one that is set up as it must be.
+    """Check a topic; yields nothing if it is set up correctly.
 
     Args:
         name: its full name.

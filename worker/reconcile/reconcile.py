@@ -1,7 +1,7 @@
-"""Proves, or disproves, that everything was carried exactly once: the logs, the database and the rules side by side.
+"""Verifies that everything was carried exactly once, by comparing topics, database and rules with each other.
 
-It trusts nothing that the lanes do and shares no code with them but the reading of bytes. It only reads, and the
-workers may run meanwhile: what is newer than its snapshot is reported as on its way.
+It trusts nothing that the lanes do, and shares no code with them except for decoding bytes. It only reads, and workers
+may keep running: whatever is newer than its snapshot is counted as on its way.
 """
 
 from outbox.audit import open_snapshot
@@ -29,7 +29,7 @@ async def reconcile(
     Raises:
         KafkaDown, DatabaseDown: A server does not answer.
     """
-    # First of all: what these say is done must be found in what is read after them.
+    # First of all: whatever these offsets claim as done must be found in what is read after them.
     published = {number: offset.offset for number, offset in (await read_lane_offsets(deployment)).items()}
     findings = findings or Findings()
     async with open_snapshot(deployment.database_url) as snapshot:

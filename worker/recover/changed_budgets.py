@@ -19,7 +19,7 @@ _SHOWN: Final = 20
 
 
 async def plan_changed_budgets(inputs: RecoveryInputs) -> list[Repair]:
-    """Plan to rebuild the budgets that are not what their messages come to."""
+    """Plan to rebuild the budgets that do not match their messages."""
     async with open_recovery(inputs.deployment.database_url) as recovery:
         changed = {key async for key in _find_changed(inputs, recovery.snapshot)}
         if not changed:
@@ -35,7 +35,7 @@ async def plan_changed_budgets(inputs: RecoveryInputs) -> list[Repair]:
             differences[key] = what
     repairs = []
     if differences:
-        found = f"{len(differences)} budgets are not what their messages come to: {_list(differences)}"
+        found = f"{len(differences)} budgets do not match their messages: {_list(differences)}"
         way_out = (
             "rebuild them from the inbox, deciding their messages again by the rules of that time, without publishing "
             "anything"
@@ -43,7 +43,7 @@ async def plan_changed_budgets(inputs: RecoveryInputs) -> list[Repair]:
         rebuilt = _group({key: projects[key.project] for key in differences})
         repairs.append(Repair(found, way_out, partial(_store, inputs, rebuilt)))
     if unsure:
-        found = f"{len(unsure)} budgets are not what their messages come to, and cannot be rebuilt: {_list(unsure)}"
+        found = f"{len(unsure)} budgets do not match their messages, and cannot be rebuilt: {_list(unsure)}"
         way_out = (
             "their messages, decided again by this version, do not give the verdicts that are stored: keep what "
             "`budget-bridge reconcile --json` prints and restore a backup from before the change, or run the version "

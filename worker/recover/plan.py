@@ -32,7 +32,7 @@ async def plan_repairs(
     dry_run: bool = False,
     progress: Progress = ignore_progress,
 ) -> list[Repair]:
-    """Find what is out of place and plan what can be done about it.
+    """Find what needs repair and plan what can be done about it.
 
     Args:
         deployment: What to repair.

@@ -80,7 +80,7 @@ class Step:
 
     def change(self, budget: Budget, at: datetime, *messages: Send) -> "Step":
         """Make a transition: its messages, and the budget's status where it shows something new."""
-        before, after = _show(self.budget), _show(budget)
+        before, after = _read_status_fields(self.budget), _read_status_fields(budget)
         if (after.status, after.budget_version) != (before.status, before.budget_version):
             budget = replace(budget, since=at)
         status = describe_status(replace(budget, sequence=budget.sequence + 1)) if after != before else None
@@ -100,8 +100,8 @@ class Outcome(NamedTuple):
     """Whether it deserves a warning in the log, because another system contradicts itself."""
 
 
-class _Shown(NamedTuple):
-    """What a status message shows, apart from since when, and its number."""
+class _StatusFields(NamedTuple):
+    """The fields of a status message whose change causes a new one: all but the time and the sequence number."""
 
     status: StatusName | None
     budget_version: int | None
@@ -114,9 +114,9 @@ class _Shown(NamedTuple):
     failed_lines: tuple[FailedLine, ...]
 
 
-def _show(budget: Budget) -> _Shown:
+def _read_status_fields(budget: Budget) -> _StatusFields:
     version, waiting = budget.version, budget.waiting
-    return _Shown(
+    return _StatusFields(
         budget.status.value if budget.status else None,
         version.number if version else None,
         version.content_hash if version else None,
@@ -131,7 +131,7 @@ def _show(budget: Budget) -> _Shown:
 
 def describe_status(budget: Budget) -> BudgetStatus | None:
     """Describe a budget as its status message does; ``None`` before a version became current."""
-    shown = _show(budget)
+    shown = _read_status_fields(budget)
     if shown.status is None or shown.budget_version is None or budget.since is None:
         return None
     return BudgetStatus(

@@ -1,4 +1,4 @@
-"""What accounting decides in advance, as the core sees it: policies, maps and approvers.
+"""The rules as values: policies, jobs, phases, cost types and approvers, which accounting decides in advance.
 
 This class is the one description of the rules: ``RULES_DIR`` is read and the database is written by its fields, and a
 field's default is what both assume where a value is missing. The files are read and checked in the worker.

@@ -36,7 +36,7 @@ async def prune_old(deployment: Deployment, before: datetime, report: Callable[[
         report: Called after each step with how much is deleted so far.
 
     Raises:
-        DatabaseBusy: Another prune or a recovery is at work.
+        DatabaseBusy: Another prune or a recovery is running.
         KafkaDown, DatabaseDown: A server does not answer.
     """
     async with open_session(deployment.database_url) as connection:

@@ -139,7 +139,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             Records in order; none if nothing arrived in time.
 
         Raises:
-            KafkaDown: Kafka does not answer as it should; nothing that was not returned is passed over.
+            KafkaDown: Kafka does not answer as it should; nothing that was not returned is skipped.
         """
         return await self._fetch(partition, (TopicPartition(*partition),), at_most, within)
 
@@ -322,7 +322,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         try:
             found = await consumer.getmany(*places, timeout_ms=int(within * 1000), max_records=at_most)
         except CorruptRecordException:
-            # The decoder gives it up after some tries; until then it is fetched again, and nothing is passed over.
+            # The decoder gives it up after some tries; until then it is fetched again, and nothing is skipped.
             _rewind(consumer, before)
             return []
         except BaseException:

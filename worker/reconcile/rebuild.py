@@ -17,7 +17,7 @@ from outbox.budget_differences import describe_differences
 from outbox.refold import ProjectFold
 from worker.deployment import Deployment
 from worker.kafka.topic_log import TopicLog, open_topic_log
-from worker.reconcile.fold import read_all_rules
+from worker.reconcile.decided_again import read_all_rules
 
 Project = tuple[int, int]
 

@@ -8,8 +8,8 @@ from outbox.audit import open_snapshot
 from worker.deployment import Deployment, read_lane_offsets
 from worker.kafka.topic_log import open_topic_log
 from worker.reconcile.budget_states import check_budget_states
+from worker.reconcile.decided_again import check_decided_again
 from worker.reconcile.findings import DifferenceKind, Findings
-from worker.reconcile.fold import check_fold
 from worker.reconcile.inputs import check_inputs
 from worker.reconcile.outputs import check_outputs
 from worker.reconcile.progress import Progress, ignore_progress
@@ -39,7 +39,7 @@ async def reconcile(
         await check_inputs(reconciliation)
         await check_outputs(reconciliation)
         await check_budget_states(reconciliation)
-        await check_fold(reconciliation)
+        await check_decided_again(reconciliation)
     return findings
 
 

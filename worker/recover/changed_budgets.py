@@ -1,4 +1,4 @@
-"""Stored budgets were changed by hand, or a row of them was deleted: they are rebuilt from the inbox."""
+"""Repairs budgets that were changed or deleted by hand: they are rebuilt from the inbox."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
@@ -11,7 +11,7 @@ from outbox.audit import Snapshot
 from outbox.budget_differences import describe_differences
 from outbox.recovery import open_recovery
 from worker.reconcile.budget_states import find_unsound_budgets
-from worker.reconcile.fold import find_changed_states, read_all_rules
+from worker.reconcile.decided_again import find_changed_states, read_all_rules
 from worker.reconcile.rebuild import RebuiltProject, rebuild_projects
 from worker.recover.repair import RecoveryInputs, Repair
 

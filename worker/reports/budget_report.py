@@ -1,4 +1,4 @@
-"""One budget: its status, what came in and what was sent, for people and as JSON."""
+"""The text of ``status KEY`` and its JSON: the status of one budget, what came in, and what was sent."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

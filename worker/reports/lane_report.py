@@ -42,7 +42,7 @@ async def read_lanes(kafka: KafkaConnection, group_id: str, inbox: str, database
     """
     deployment_id = await read_deployment_id(database)
     partitions = (await count_partitions(kafka, [inbox])).get(inbox, 0)
-    # Offsets, then positions, then the log: a lane at work is then always ahead of what was read before it.
+    # Offsets, then positions, then the log: a running lane is then always ahead of what was read before.
     offsets = await read_group_offsets(kafka, group_id, [(inbox, number) for number in range(partitions)])
     positions = await read_positions(database)
     reports = []

@@ -1,7 +1,7 @@
-"""A breaker for each dependency: open while it does not answer, and then only one at a time tries whether it does.
+"""The circuit breaker of each dependency: while it is open, only one part of the worker at a time tries the dependency.
 
-It knows nothing of what it guards. Whoever was let through says how it went, and whoever was not keeps polling, so
-that no group is left meanwhile.
+It knows nothing about what it guards. A part that was admitted reports the result; one that was not keeps polling, so
+that it does not lose its group.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import TRIPS
 
 OTHERS_FIRST_SECONDS: Final = 0.5
-"""Whoever failed gives way to the others for so long: it may be the only one that cannot get through."""
+"""How long a part that failed lets the others try first: it may be the only one that cannot get through."""
 
 BreakerState = Literal["closed", "open", "probing"]
 
 
 class Breaker:
-    """Whether one dependency is to be used now, and by whom."""
+    """Whether one dependency may be used now, and by which part of the worker."""
 
     def __init__(self, dependency: str, log: Logger) -> None:
         self._dependency = dependency
@@ -61,7 +61,7 @@ class Breaker:
         self._waiting.add(who)
 
     def close(self, who: object) -> None:
-        """Note that it answered somebody; only the one that was to try has shown anything."""
+        """Note that it answered a part; only the answer to the one whose turn it is counts."""
         if self._probing is who:
             self._probing = self._failed = None
             self._waiting.clear()
@@ -115,5 +115,5 @@ class Breakers:
 
 
 def make_breakers(log: Logger) -> Breakers:
-    """Make those of one worker."""
+    """Create the breakers of one worker."""
     return Breakers(Breaker("kafka", log), Breaker("database", log))

@@ -15,7 +15,7 @@ _UNREADABLE: Final = (0, 0)
 """The project of what could not be read."""
 
 
-async def check_fold(reconciliation: Reconciliation) -> None:
+async def check_decided_again(reconciliation: Reconciliation) -> None:
     """Decide the history of every project again."""
     findings, snapshot = reconciliation.findings, reconciliation.snapshot
     claim = findings.claim("fold", "deciding history again gives the stored states, verdicts and messages")

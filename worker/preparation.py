@@ -42,23 +42,9 @@ async def prepare(
     kafka = connect_kafka(settings)
     database_url = settings.database_url.get_secret_value()
     topics = settings.topics
-    needed = [*topics.sources, topics.inbox, *topics.outputs]
-    there = await count_partitions(kafka, needed)
-    if missing := [name for name in needed if name not in there]:
-        problem = f"topics are missing ({', '.join(missing)}): run `budget-bridge topics`"
-        raise ConfigurationError((problem,))
-    if too_small := list_too_small(await describe_topics(kafka, needed), topics):
-        raise ConfigurationError(too_small)
+    partitions = await _check_topics(kafka, topics)
     async with open_checked_session(database_url) as connection:
-        partitions = there[topics.inbox]
-        fixed = await fix_inbox_partitions(connection, partitions)
-        if fixed != partitions:
-            problem = (
-                f"{topics.inbox} has {partitions} partitions, but was created with {fixed}, and every project belongs "
-                f"to one of them for good: create a new inbox with {fixed} partitions, or start with a new database "
-                f"and a new KAFKA_GROUP_ID"
-            )
-            raise ConfigurationError((problem,))
+        await _check_inbox_partitions(connection, topics.inbox, partitions)
         deployment_id = await read_deployment_id(connection)
         await _check_group(kafka, settings.kafka_group_id, topics.inbox, partitions, deployment_id)
         sys.audit("budget-bridge.worker.inbox-partitions-fixed")
@@ -75,6 +61,30 @@ async def prepare(
             breakers=breakers,
             traces=traces,
         )
+
+
+async def _check_topics(kafka: KafkaConnection, topics: TopicNames) -> int:
+    """Check that every topic exists and accepts our largest message; returns the number of inbox partitions."""
+    needed = [*topics.sources, topics.inbox, *topics.outputs]
+    there = await count_partitions(kafka, needed)
+    if missing := [name for name in needed if name not in there]:
+        problem = f"topics are missing ({', '.join(missing)}): run `budget-bridge topics`"
+        raise ConfigurationError((problem,))
+    if too_small := list_too_small(await describe_topics(kafka, needed), topics):
+        raise ConfigurationError(too_small)
+    return there[topics.inbox]
+
+
+async def _check_inbox_partitions(connection: Connection, inbox: str, partitions: int) -> None:
+    """Check that the inbox has the number of partitions that it was created with; the first start records it."""
+    fixed = await fix_inbox_partitions(connection, partitions)
+    if fixed != partitions:
+        problem = (
+            f"{inbox} has {partitions} partitions, but was created with {fixed}, and every project belongs to one of "
+            f"them for good: create a new inbox with {fixed} partitions, or start with a new database and a new "
+            f"KAFKA_GROUP_ID"
+        )
+        raise ConfigurationError((problem,))
 
 
 def list_too_small(described: Mapping[str, TopicState | None], topics: TopicNames) -> tuple[str, ...]:

@@ -189,7 +189,7 @@ async def _replay(places: Mapping[UUID, tuple[int, int] | None]) -> Replayed:
 
 
 def find_obstacle(letter: StoredDeadLetter, sources: Sequence[str]) -> str | None:
-    """Find out why a dead letter must not be sent back; ``None`` where it may.
+    """Find out why a dead letter must not be sent back; ``None`` if it may.
 
     Args:
         letter: the dead letter.

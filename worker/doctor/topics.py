@@ -32,7 +32,7 @@ def find_size_shortfall(topic: TopicState, setup: TopicSetup) -> tuple[int, int]
     """Compare the largest message that a topic takes with the largest that there may be.
 
     Returns:
-        Both in bytes where the topic takes too little, ``None`` where it takes enough or its settings are unknown.
+        Both in bytes where the topic takes too little, ``None`` if it takes enough or its settings are unknown.
     """
     if "max.message.bytes" not in topic.settings:
         return None

@@ -32,7 +32,7 @@ async def translate_errors(within: float | None = None) -> AsyncIterator[None]:
     """Raise ``KafkaDown`` for whatever aiokafka raises when Kafka does not answer as it should.
 
     Args:
-        within: longest that all of it may take, in seconds; ``None`` where something inside has a limit of its own.
+        within: longest that all of it may take, in seconds; ``None`` if something inside has a limit of its own.
 
     Yields:
         Nothing.

@@ -50,7 +50,7 @@ class Claim:
     waiting: int = 0
     """On its way: not expected to be there yet."""
     accepted: int = 0
-    """Differences that somebody has accepted, by name and with a reason."""
+    """Differences that a person has accepted."""
     notes: Counter[str] = field(default_factory=Counter)
     """What could not be compared and why, and other notes; none of it is a difference."""
     differences: Counter[DifferenceKind] = field(default_factory=Counter)

@@ -98,7 +98,7 @@ async def _rebuild_lane(
 async def _read_originals(
     deployment: Deployment, messages: AsyncIterator[Kept], log: TopicLog, number: int
 ) -> AsyncIterator[tuple[Kept, Record | None]]:
-    """Read each message's record from the inbox, or from history where only that has it; ``None`` where none has."""
+    """Read each message's record from the inbox, or from history where only that has it; ``None`` if none has."""
     following = await anext(messages, None)
     start, _ = log.bounds[number]
     while following and following.inbox_offset < start:

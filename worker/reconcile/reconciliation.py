@@ -32,7 +32,7 @@ def describe_place(place: Place) -> str:
 
 
 def read_budget(key: bytes | None) -> BudgetKey | None:
-    """Read the budget that a record of ours is keyed by; ``None`` where its key is none."""
+    """Read the budget that a record of ours is keyed by; ``None`` if its key is none."""
     with suppress(ValueError):
         return parse_budget_key((key or b"").decode())
     return None

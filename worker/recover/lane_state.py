@@ -22,7 +22,7 @@ class RecoveredLane:
     end: int
     """The offset after its last record."""
     refusal: LaneRefused | None
-    """Why this lane would refuse to start; ``None`` where everything fits."""
+    """Why this lane would refuse to start; ``None`` if everything fits."""
 
     @property
     def mismatch(self) -> Mismatch | None:

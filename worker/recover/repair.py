@@ -33,7 +33,7 @@ class Repair(NamedTuple):
     found: str
     way_out: str
     act: Callable[[], Awaitable[None]] | None
-    """``None`` where only a person can do it."""
+    """``None`` if only a person can do it."""
 
 
 @dataclass(frozen=True, slots=True)

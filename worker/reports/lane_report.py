@@ -18,7 +18,7 @@ class LaneReport(NamedTuple):
     lane: int
     undecided: int
     unpublished: int | None
-    """Records of the inbox whose effects are stored, but not all in Kafka; ``None`` where the lane refuses, since
+    """Records of the inbox whose effects are stored, but not all in Kafka; ``None`` if the lane refuses, since
     then its offset does not say what is published."""
     refuses: str | None
     """Why it publishes nothing; ``None`` for a lane that does."""

@@ -34,13 +34,13 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
-        """Closed: everyone uses it. Open: nobody. Probing: one tries whether it answers."""
+        """Closed: every part uses it. Open: none does. Probing: one tries whether it answers."""
         if not self._waiting:
             return "closed"
         return "open" if self._probing is None else "probing"
 
     def admits(self, who: object) -> bool:
-        """Whether somebody may use it: everyone while it is closed, otherwise the one whose turn it is to try."""
+        """Whether a part may use it: every part while it is closed, otherwise the one whose turn it is to try."""
         if not self._waiting:
             return True
         self._waiting.add(who)
@@ -50,7 +50,7 @@ class Breaker:
         return self._probing is who
 
     def trip(self, who: object, why: object) -> None:
-        """Note that it did not answer somebody."""
+        """Note that it did not answer a part of the worker."""
         if not self._waiting:
             self._waits = back_off()
             TRIPS.labels(self._dependency).inc()
@@ -73,7 +73,7 @@ class Breaker:
             self._probing = None
 
     def forget(self, who: object) -> None:
-        """Forget somebody who is gone; where nobody waits, nothing is known to be unavailable."""
+        """Forget a part that has ended; if no part waits, nothing is known to be unavailable."""
         self.give_back(who)
         self._waiting.discard(who)
         if not self._waiting:
@@ -88,7 +88,7 @@ class Breakers:
     database: Breaker
 
     def admits(self, who: object) -> bool:
-        """Whether somebody may use both. A turn with one is given back while there is none with the other."""
+        """Whether a part may use both. A turn with one is given back while the part has none with the other."""
         if self.kafka.admits(who) and self.database.admits(who):
             return True
         self.give_back(who)
@@ -105,7 +105,7 @@ class Breakers:
         self.database.give_back(who)
 
     def forget(self, who: object) -> None:
-        """Forget somebody who is gone."""
+        """Forget a part that has ended."""
         self.kafka.forget(who)
         self.database.forget(who)
 

@@ -89,7 +89,7 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 class _BoundedServer(ThreadingWSGIServer):
-    """Answers so many requests at once, and drops the rest unread."""
+    """Answers a limited number of requests at once, and drops the rest unread."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._places = threading.Semaphore(MAX_REQUESTS)
@@ -122,7 +122,7 @@ async def serve_health(port: int | None, host: str = "") -> AsyncIterator[Health
         host: the address to listen on; empty is every one.
 
     Yields:
-        What is served; whoever has it runs it and says how readiness is found.
+        The health that is served; the caller runs it and sets how readiness is determined.
 
     Raises:
         ConfigurationError: the port cannot be used.

@@ -41,5 +41,5 @@ def parse_budget_key(text: str) -> BudgetKey:
 
 
 def write_project_key(company_id: int, project_id: int) -> bytes:
-    """Write the key under which all records of a project are in the inbox."""
+    """Write the Kafka key of all records of a project in the inbox."""
     return b"%d/%d" % (company_id, project_id)

@@ -90,7 +90,7 @@ def write_time(value: datetime) -> str:
 
 
 def check_user(user: str) -> str:
-    """Refuse a user that people could not tell from another: with invisible characters, or blank."""
+    """Refuse a user whom people could mistake for another: blank, or with invisible characters."""
     if has_format_character(user):
         message = f"a user without control or format characters is expected, not {describe_value(user)}"
         raise ValueError(message)

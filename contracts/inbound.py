@@ -1,6 +1,6 @@
-"""The messages that come in: what the project side, approvers, Spectrum, operators and timers send.
+"""The messages that come in: from the project side, approvers, Spectrum, operators and timers.
 
-Field by field as the published contract names them; what a message means is left to ``handlers``.
+Field by field as the published contract names them; what a message causes is decided in ``handlers``.
 """
 
 from decimal import Decimal
@@ -32,7 +32,7 @@ MAX_READ_LINES: Final = 50_000
 
 
 class Inbound(Value):
-    """What every inbound message carries: the budget key and the version it speaks of."""
+    """What every inbound message carries: the budget key and the version that it is about."""
 
     type: ClassVar[str]
 
@@ -43,7 +43,7 @@ class Inbound(Value):
 
     @property
     def key(self) -> BudgetKey:
-        """The budget that it speaks of."""
+        """The budget that it is about."""
         return BudgetKey(self.company_id, self.project_id, self.budget_id)
 
 
@@ -102,7 +102,7 @@ class ApprovalDecision(Inbound):
 
 
 class AcknowledgedLine(Value):
-    """What became of one line in Spectrum, in Spectrum's words."""
+    """Spectrum's answer for one line, in its own words."""
 
     phase_code: Text
     cost_type: Text
@@ -115,7 +115,7 @@ class AcknowledgedLine(Value):
 
 
 class ErpAcknowledgement(Inbound):
-    """What Spectrum made of one attempt of an export."""
+    """Spectrum's answer to one attempt of an export."""
 
     type = "erp.acknowledgement.v1"
 
@@ -123,12 +123,12 @@ class ErpAcknowledgement(Inbound):
     attempt: Count
     """Which attempt of the export this answers."""
     status: Literal["in_progress", "success", "partial", "failed"]
-    """`success`: every line is in Spectrum; `partial`: some do; `failed`: nothing was applied."""
+    """`success`: Spectrum holds every line; `partial`: some of them; `failed`: nothing was applied."""
     acknowledged_at: Time
     erp_reference: PeopleText | None = None
     message: PeopleText | None = None
     lines: Annotated[tuple[AcknowledgedLine, ...], Field(max_length=MAX_READ_LINES), FailFast()] = ()
-    """One that the export lacks is ignored; of one named twice the last counts."""
+    """A line that the export does not have is skipped; if a line appears twice, the last one counts."""
 
 
 class Requested(Inbound):
@@ -145,13 +145,13 @@ class ExportRetry(Requested):
 
 
 class BudgetReset(Requested):
-    """An operator has checked Spectrum and releases the job."""
+    """An operator has checked Spectrum and releases the job: earlier exports no longer count."""
 
     type = "budget.reset.v1"
 
 
 class BudgetRelease(Requested):
-    """Decide again on what is held of a budget, or skip the message on which deciding failed."""
+    """Decide the held messages of a budget, or all but the first, on which deciding failed."""
 
     type = "budget.release.v1"
 
@@ -159,13 +159,13 @@ class BudgetRelease(Requested):
 
 
 class DeadlinePassed(Inbound):
-    """A timer of the bridge: what of this version is due at or before ``due_at`` has passed its deadline."""
+    """A timer of the bridge reports that every deadline of this version up to ``due_at`` has passed."""
 
     type = "deadline.passed.v1"
 
     deadline: Literal["acknowledgement", "parked"]
     due_at: Time
-    """What of this version is due at or before it has passed its deadline."""
+    """Every deadline of this version up to this time has passed."""
 
 
 InboundMessage = (

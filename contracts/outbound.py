@@ -1,4 +1,4 @@
-"""The messages that we send, strict in every limit: Spectrum cuts silently, so nothing too long may leave.
+"""The messages that we send, strict in every limit: Spectrum cuts silently, so nothing too long may be sent.
 
 Amounts are whole hundredths here and decimal strings with two places on the wire.
 """
@@ -33,7 +33,7 @@ StatusName = Literal["INVALID", "PENDING_APPROVAL", "EXPORTING", "EXPORT_FAILED"
 
 
 class Outbound(Value):
-    """What every message of ours carries: the budget key and the version it speaks of."""
+    """What every outbound message carries: the budget key and the version that it is about."""
 
     type: ClassVar[str]
     topic: ClassVar[str]
@@ -45,12 +45,12 @@ class Outbound(Value):
 
     @property
     def key(self) -> BudgetKey:
-        """The budget that it speaks of."""
+        """The budget that it is about."""
         return BudgetKey(self.company_id, self.project_id, self.budget_id)
 
 
 class ExportLine(Value):
-    """One line as Spectrum shall hold it, and how it differs from the base.
+    """One line as Spectrum must hold it, and how it differs from the base.
 
     Limits are those of Spectrum's phase record; amounts of 12 characters are ±99,999,999.99.
     """
@@ -64,7 +64,7 @@ class ExportLine(Value):
     price_method_code: PriceMethod
     """From the cost type map."""
     change: Change
-    """Against the base: the line is new, changed, gone, or as it was."""
+    """Compared with the base: the line is new, changed, removed, or the same."""
     previous_original_estimate_cost: Cents | None
     """Null where the base has no such line."""
     previous_revision_amount: Cents | None
@@ -122,7 +122,7 @@ class ApprovalRequested(Outbound):
 
 
 class SpectrumExport(Outbound):
-    """The whole budget for Spectrum, in absolute figures, with the lines that are gone as zeros."""
+    """The whole budget for Spectrum, in absolute figures, with removed lines as zeros."""
 
     type = "spectrum.export.v1"
     topic = "spectrum.exports"
@@ -149,11 +149,11 @@ class SpectrumExport(Outbound):
     total_amount: Cents
     """Of the whole budget."""
     lines: ExportLines
-    """The whole budget, and what is gone as zeros."""
+    """The whole budget, and removed lines as zeros."""
 
 
 class SpectrumResync(SpectrumExport):
-    """The same message once there is a base: Spectrum took an earlier export whole."""
+    """The same message once there is a base, that is, once Spectrum has applied an earlier export in full."""
 
     type = "spectrum.resync.v1"
 
@@ -168,7 +168,7 @@ class BudgetError(Value):
 
 
 class BudgetReturned(Outbound):
-    """The budget goes back editable: why, by whom, and who must be notified."""
+    """The budget is returned for editing: why, by whom, and who must be notified."""
 
     type = "budget.returned.v1"
     topic = "procore.returns"
@@ -201,7 +201,7 @@ class RequestRefused(Outbound):
 
 
 class FailedLine(Value):
-    """A line that Spectrum did not take, in Spectrum's words."""
+    """A line that Spectrum did not accept, in Spectrum's words."""
 
     phase_code: str
     cost_type: str
@@ -211,18 +211,18 @@ class FailedLine(Value):
 
 
 class BudgetStatus(Outbound):
-    """The state of one budget: the latest status per key."""
+    """The status of one budget; the latest message per key is its state."""
 
     type = "budget.status.v1"
     topic = "bridge.status"
 
     status: StatusName
     since: Time
-    """When `status` or the version that it speaks of last changed."""
+    """When `status` or the version that it refers to last changed."""
     content_hash: str | None
     """Null unless the last check of the version found it valid."""
     synced_version: int | None
-    """The last version that Spectrum is known to have taken whole."""
+    """The last version that Spectrum is known to have applied in full."""
     export_id: UUID | None
     """Of the export of this version; null before it, and after a reset."""
     attempt: int | None
@@ -233,7 +233,7 @@ class BudgetStatus(Outbound):
     waiting_version: int | None
     """A newer version that waits behind an export."""
     failed_lines: tuple[FailedLine, ...]
-    """What Spectrum did not take; empty unless EXPORT_FAILED."""
+    """The lines that Spectrum did not accept; empty unless EXPORT_FAILED."""
     sequence: int
     """1, 2, 3, … over the status messages of this budget."""
 

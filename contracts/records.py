@@ -47,7 +47,7 @@ def fold_headers(headers: Headers) -> dict[str, bytes]:
 def digest_record(record: Record | Outgoing) -> bytes:
     """Digest what a reader sees of a record (key, headers by name and value, value), in 16 bytes.
 
-    Where the record is and when it was written are no part of it.
+    The place of the record and its time are not part of it.
     """
     digest = hashlib.blake2b(digest_size=16)
     parts = [record.key, record.value]

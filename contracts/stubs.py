@@ -1,4 +1,4 @@
-"""Stubs: what is carried of a record that cannot be carried whole, so that it becomes a dead letter and stops nothing.
+"""Stubs stand in for records that cannot be carried whole, so that these become dead letters and stop nothing.
 
 A stub has the place of its record and a header that says why; perhaps a part of the value, never a whole message.
 """

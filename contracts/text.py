@@ -1,4 +1,4 @@
-"""Characters that a reader cannot see, and what a text is without them."""
+"""Characters that a reader cannot see, and comparing texts without them."""
 
 import re
 import unicodedata

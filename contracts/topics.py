@@ -93,7 +93,7 @@ _WITH_HEADERS: Final = MAX_MESSAGE_BYTES + 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class TopicSetup:
-    """How one topic is made: its name without prefix and its broker settings."""
+    """How one topic is created: its name without prefix and its broker settings."""
 
     name: str
     settings: Mapping[str, str]
@@ -103,7 +103,7 @@ def list_topics() -> tuple[TopicSetup, ...]:
     """Name every topic of the contract with the settings that its use needs.
 
     Messages can reach 16 MiB. The inbox and the dead letters add headers, so they take 17. The inbox is
-    kept without limit of time: it is the log that the database is a fold of.
+    kept without limit of time: it is the log from which the database can be rebuilt.
     """
     return tuple(TopicSetup(name, _settings(name)) for name in (*SOURCES, INBOX, *OUTPUTS))
 

@@ -1,1 +1,1 @@
-"""The whole path played with real parts; nothing else imports it."""
+"""Demonstrates the whole path with real servers and the real worker; nothing else imports it."""

@@ -1,4 +1,4 @@
-"""``python -m demo``: the whole path with real parts, shown as it happens and then checked.
+"""``python -m demo``: carries budgets through the whole path, prints what happens, and checks the result.
 
 It starts Kafka and PostgreSQL unless the environment names others, runs the real worker as a process of its own, and
 plays Spectrum and the people around it.

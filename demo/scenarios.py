@@ -1,4 +1,4 @@
-"""The scenarios that the demo plays: what people do to one budget, and what the bridge must do about it."""
+"""The scenarios of the demo: what people do with one budget, and what the bridge must do in response."""
 
 import hashlib
 import json
@@ -194,7 +194,7 @@ async def find_every_error(scene: Scene) -> None:
     budget = BudgetKey(COMPANY, 90073, 55230)
     lines = (
         Line(1, "01-510", "L", "Temporary power and lighting for the site", "1200.00"),
-        Line(2, "77-777", "L", "Not in the maps", "10.00"),
+        Line(2, "77-777", "L", "Not in the rules", "10.00"),
         Line(3, "02-310", "M", "Gravel", "10.005"),
         Line(4, "03-300", "M", "Concrete", "100000000.00"),
         Line(5, "03-300", "L", "Formwork", "1.00"),

@@ -1,1 +1,1 @@
-"""What we decide: the pure core, one file per inbound message."""
+"""What we decide: the pure core, one file for each inbound message type."""

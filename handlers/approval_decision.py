@@ -73,11 +73,11 @@ def _answer_late(step: Step, message: Message, decision: ApprovalDecision, versi
         )
         return refuse(step, message, by, "already_exported", sentence)
     if not accepts:
-        return Outcome(step, Verdict.DUPLICATE, f"version {number} is back already")
+        return Outcome(step, Verdict.DUPLICATE, f"version {number} was returned before")
     if status is Status.INVALID:
         sentence = f"Version {number} is not valid; it must be corrected and sent again before it can be accepted."
         return refuse(step, message, by, "invalid_version", sentence)
-    sentence = f"Version {number} was sent back before; it can be accepted once a newer version is sent."
+    sentence = f"Version {number} was returned before; only a newer version can be accepted."
     return refuse(step, message, by, "already_returned", sentence)
 
 

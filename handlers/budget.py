@@ -1,6 +1,6 @@
-"""What we keep of one budget: its status, its versions, its exports and the lines that Spectrum may hold.
+"""What we store about one budget: its status, its versions, its exports and the lines that Spectrum may hold.
 
-All frozen: a decision makes a new budget of the old one. How it is stored is left to ``outbox``.
+All frozen: a decision returns a new budget. How it is stored is up to ``outbox``.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from handlers.ids import name_export
 
 
 class Status(StrEnum):
-    """What has become of the current version so far."""
+    """The status of the current version."""
 
     INVALID = "INVALID"
     PENDING_APPROVAL = "PENDING_APPROVAL"
@@ -36,7 +36,7 @@ class Target(NamedTuple):
 
 
 class SpectrumLine(NamedTuple):
-    """One line as Spectrum shall hold it; amounts and quantity in hundredths, quantity ``None`` while they are off."""
+    """One line as Spectrum must hold it; amounts and quantity in hundredths, no quantity while quantities are off."""
 
     phase_code: str
     cost_type: str
@@ -48,7 +48,7 @@ class SpectrumLine(NamedTuple):
     quantity: int | None
     unit: str | None
     gone: bool = False
-    """No line of the version: sent before, so it is now sent as zero."""
+    """Not in this version, but sent by an earlier export: it is now sent as zero."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -57,7 +57,7 @@ class SpectrumLine(NamedTuple):
 
     @property
     def is_zero(self) -> bool:
-        """Whether both amounts are nothing."""
+        """Whether both amounts are zero."""
         return self.original == 0 and self.revision == 0
 
 
@@ -71,7 +71,7 @@ class SentLine(NamedTuple):
     price_method_code: PriceMethod
     unit: str | None
     at_zero: bool
-    """Known to be at zero: the last export with it sent it as gone, and Spectrum took that export whole."""
+    """Known to be zero in Spectrum: the last export that had it sent it as zero, and was applied in full."""
 
 
 class SentLines(NamedTuple):
@@ -83,7 +83,7 @@ class SentLines(NamedTuple):
 
 
 class ExportTry(NamedTuple):
-    """An export that was sent, by its version, and its last attempt; its place in the list is its number."""
+    """The version of an export that was sent, and its last attempt; its place in the list is its export number."""
 
     version: int
     attempt: int
@@ -100,7 +100,7 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The version that the status speaks of; its content by digest, and whole while it waits for an approver."""
+    """The version that the status refers to: a digest of its content; the proposal while it waits for an approver."""
 
     number: int
     digest: str
@@ -115,7 +115,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """One export as it was sent, whole, so that every attempt says the same."""
+    """One export as it was sent, complete, so that every attempt is the same."""
 
     id: UUID
     number: int
@@ -140,7 +140,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A decision or retrieval that came before its version was current."""
+    """An approval decision or retrieval that arrived before its version became current."""
 
     source: str
     id: str
@@ -169,11 +169,11 @@ class Budget:
     sent: tuple[SentLines, ...] = ()
     tries: tuple[ExportTry, ...] = ()
     tries_before_reset: int = 0
-    """How many of ``tries`` no longer count; their ids and numbers stay used."""
+    """How many of ``tries`` no longer count; their ids and numbers are not used again."""
     synced_version: int | None = None
     on_hold: bool = False
     version_forgotten: bool = False
-    """The version was reset: it is still shown, but any version, the same too, may be locked next."""
+    """The version was reset: it is still shown, but any version, even the same one, may be locked next."""
 
     @property
     def newest(self) -> int:
@@ -190,7 +190,7 @@ class Budget:
 
     @property
     def claims_job(self) -> bool:
-        """Whether no other budget of the project may become pending: this one is under way, synced or in Spectrum."""
+        """Whether this budget has the project's job, and no other may: it is under way, synced or in Spectrum."""
         return self.spectrum_target is not None or self.status in _CLAIMING
 
     @property

@@ -1,4 +1,4 @@
-"""The project side locked a version: it becomes current, waits behind an export, or was seen before."""
+"""The project side locked a version: it becomes current, waits behind an export, or was received before."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Sit
         return _lock_again(step, lock, digest, budget.version, situation)
     if budget.waiting and number == budget.waiting.lock.budget_version:
         if digest == digest_content(budget.waiting.lock):
-            return Outcome(step, Verdict.DUPLICATE, f"version {number} waits already, with the same content")
+            return Outcome(step, Verdict.DUPLICATE, f"version {number} is already waiting, with the same content")
         return _set_aside(step, number)
     if number < budget.newest:
         return Outcome(step, Verdict.STALE, f"version {budget.newest} is newer")
@@ -64,13 +64,13 @@ def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situati
 
 
 def make_waiting_current(step: Step, situation: Situation) -> Step:
-    """Take up the version that waited for an export to end, if there is one and it has ended."""
+    """Make the waiting version current, if there is one and the export that it waited for has ended."""
     waiting = step.budget.waiting
     if waiting is None or step.budget.status is Status.EXPORTING:
         return step
     step = step.resolve(
         Resolved(
-            waiting.lock.type, waiting.source, waiting.id, Verdict.APPLIED, "it became current when the export ended"
+            waiting.lock.type, waiting.source, waiting.id, Verdict.APPLIED, "made current when the export had ended"
         )
     )
     return make_current(step, waiting.lock, digest_content(waiting.lock), situation)
@@ -114,14 +114,14 @@ def _lock_again(step: Step, lock: BudgetLocked, digest: str, version: Version, s
         return again
     found = check_budget(lock, step.budget, situation)
     if not isinstance(found, Valid) and _name_errors(found) == _name_errors(version.errors):
-        return again._replace(detail=f"version {version.number} was checked again, and the same is wrong with it")
+        return again._replace(detail=f"version {version.number} was checked again and has the same errors")
     return Outcome(
-        make_current(step, lock, digest, situation), Verdict.APPLIED, f"version {version.number} is checked again"
+        make_current(step, lock, digest, situation), Verdict.APPLIED, f"version {version.number} was checked again"
     )
 
 
 def _name_errors(errors: tuple[BudgetError, ...]) -> set[tuple[int | None, str | None, str | None]]:
-    # Without the sentences: the same error may be told in other words at another moment.
+    # Without the sentences: the same error may be worded differently at another time.
     return {(error.budget_line_item_id, error.field, error.code) for error in errors}
 
 
@@ -133,7 +133,7 @@ def _set_aside(step: Step, number: int) -> Outcome:
 def _wait(step: Step, message: Message, lock: BudgetLocked, situation: Situation) -> Outcome:
     passed = step.budget.waiting
     if passed:
-        detail = f"version {lock.budget_version} came while it waited"
+        detail = f"version {lock.budget_version} was locked while it was waiting"
         step = step.resolve(Resolved(passed.lock.type, passed.source, passed.id, Verdict.SUPERSEDED, detail))
     budget = replace(step.budget, waiting=Waiting(message.source, message.id, lock))
     step = answer_superseded_parked(step.change(budget, situation.at))

@@ -1,4 +1,4 @@
-"""An operator releases a budget that is on hold: what is held of it is decided again, in order."""
+"""An operator releases a budget that is on hold: its held messages are decided in order."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ Decide = Callable[[Budget, Message, Situation], Outcome]
 
 
 def release_budget(step: Step, release: BudgetRelease, situation: Situation, decide: Decide) -> Outcome:
-    """Decide on a release: ``retry`` decides again on every held message, ``skip`` on all but the first.
+    """Decide on a release: ``retry`` decides every held message, ``skip`` all but the first.
 
     All of them are decided, or the release itself fails and the budget stays as it is.
     """
@@ -30,4 +30,4 @@ def release_budget(step: Step, release: BudgetRelease, situation: Situation, dec
         outcome = decide(step.budget, message, replace(situation, held=()))
         step = step.follow(outcome.step)
         step = step.resolve(Resolved(message.body.type, message.source, message.id, outcome.verdict, outcome.detail))
-    return Outcome(step, Verdict.APPLIED, f"{len(held)} held messages decided again for {by}")
+    return Outcome(step, Verdict.APPLIED, f"{len(held)} held messages decided after a release by {by}")

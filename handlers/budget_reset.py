@@ -1,4 +1,4 @@
-"""An operator, having checked Spectrum, releases the job: what was exported no longer counts."""
+"""An operator has checked Spectrum and releases the job: earlier exports no longer count."""
 
 from dataclasses import replace
 

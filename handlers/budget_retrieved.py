@@ -1,4 +1,4 @@
-"""The project side pulls a version back before it is accepted."""
+"""The project side retrieves a version before it is accepted."""
 
 from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetRetrieved
@@ -21,7 +21,7 @@ def judge_retrieval(step: Step, message: Message, retrieval: BudgetRetrieved, si
     """Judge a retrieval of the current version."""
     budget, version = step.budget, step.budget.version
     if version is None or budget.status in {Status.INVALID, Status.RETURNED}:
-        return Outcome(step, Verdict.DUPLICATE, f"version {retrieval.budget_version} is back already")
+        return Outcome(step, Verdict.DUPLICATE, f"version {retrieval.budget_version} was returned before")
     if budget.status is not Status.PENDING_APPROVAL:
         sentence = f"Version {version.number} was accepted before this retrieval; a correction needs a new version."
         return refuse(step, message, retrieval.retrieved_by, "already_exported", sentence)

@@ -1,4 +1,4 @@
-"""A timer of the bridge says that something of a version is due."""
+"""A timer of the bridge reports that a deadline of a version has passed."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from handlers.requests import Request, name_requester, refuse, resolve_parked
 
 
 def pass_deadline(step: Step, _: Message, passed: DeadlinePassed, situation: Situation) -> Outcome:
-    """Decide on a deadline: an export becomes overdue (row 10), or what was parked too long expires."""
+    """Decide on a deadline: an export becomes overdue (row 10), or parked messages expire."""
     if passed.deadline == "parked":
         return _expire_parked(step, passed)
     budget = step.budget
@@ -34,4 +34,4 @@ def _expire_parked(step: Step, passed: DeadlinePassed) -> Outcome:
     ]
     if not due:
         return Outcome(step, Verdict.IGNORED, "nothing parked for this version is due")
-    return Outcome(resolve_parked(step, due, expire), Verdict.APPLIED, f"{len(due)} parked too long")
+    return Outcome(resolve_parked(step, due, expire), Verdict.APPLIED, f"{len(due)} parked messages have expired")

@@ -64,6 +64,6 @@ def hold(budget: Budget, situation: Situation, detail: str) -> Outcome:
 
 def lift_planned_hold(budget: Budget, release: BudgetRelease) -> Outcome:
     """Release a budget that a recovery was to hold from its next message on, before there was one to hold."""
-    detail = f"the hold that the recovery planned is lifted for {release.requested_by}: {release.reason}"
+    detail = f"the hold planned by the recovery is lifted by {release.requested_by}: {release.reason}"
     # Another value, though an equal one: it is stored, and so is that the budget is not on hold any more.
     return Outcome(Step(replace(budget)), Verdict.APPLIED, detail)

@@ -12,7 +12,7 @@ from handlers.rules import Rules
 
 
 class Verdict(StrEnum):
-    """What became of a message; parked, waiting and held give way to what it is in the end."""
+    """What became of a message; parked, waiting and held are later replaced by the final verdict."""
 
     APPLIED = "applied"
     DUPLICATE = "duplicate"
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What deciding sees beside the budget and the message: the log's time, the rules, the neighbours."""
+    """What deciding sees besides budget and message: the time in the log, the rules, the project's other budgets."""
 
     at: datetime
     rules: Rules
@@ -49,7 +49,7 @@ Send = Outbound | DeadLetter
 
 
 class Resolved(NamedTuple):
-    """An earlier message, by its identity, whose verdict gives way to what became of it."""
+    """An earlier message, by its identity, and the final verdict that replaces its parked, waiting or held."""
 
     type: str
     source: str
@@ -75,12 +75,12 @@ class Step:
         return replace(self, resolved=(*self.resolved, resolved))
 
     def follow(self, other: "Step") -> "Step":
-        """Take another step after this one, from the budget that this one came to."""
+        """Take another step after this one, from the budget that this one produced."""
         return Step(other.budget, self.sends + other.sends, self.resolved + other.resolved)
 
     def change(self, budget: Budget, at: datetime, *messages: Send) -> "Step":
         """Make a transition: its messages, and the budget's status where it shows something new."""
-        before, after = _show(self.budget), _show(budget)
+        before, after = _read_status_fields(self.budget), _read_status_fields(budget)
         if (after.status, after.budget_version) != (before.status, before.budget_version):
             budget = replace(budget, since=at)
         status = describe_status(replace(budget, sequence=budget.sequence + 1)) if after != before else None
@@ -91,17 +91,17 @@ class Step:
 
 
 class Outcome(NamedTuple):
-    """What a message comes to: the step that it made, its verdict, and why in words."""
+    """The result of one message: the step that it made, its verdict, and the reason in words."""
 
     step: Step
     verdict: Verdict
     detail: str
     warning: bool = False
-    """Worth a warning in the log: the outside contradicts itself."""
+    """Whether it deserves a warning in the log, because another system contradicts itself."""
 
 
-class _Shown(NamedTuple):
-    """What a status message shows, apart from since when, and its number."""
+class _StatusFields(NamedTuple):
+    """The fields of a status message whose change causes a new one: all but the time and the sequence number."""
 
     status: StatusName | None
     budget_version: int | None
@@ -114,9 +114,9 @@ class _Shown(NamedTuple):
     failed_lines: tuple[FailedLine, ...]
 
 
-def _show(budget: Budget) -> _Shown:
+def _read_status_fields(budget: Budget) -> _StatusFields:
     version, waiting = budget.version, budget.waiting
-    return _Shown(
+    return _StatusFields(
         budget.status.value if budget.status else None,
         version.number if version else None,
         version.content_hash if version else None,
@@ -130,8 +130,8 @@ def _show(budget: Budget) -> _Shown:
 
 
 def describe_status(budget: Budget) -> BudgetStatus | None:
-    """Describe a budget as its status message does; ``None`` before it has a version."""
-    shown = _show(budget)
+    """Describe a budget as its status message does; ``None`` before a version became current."""
+    shown = _read_status_fields(budget)
     if shown.status is None or shown.budget_version is None or budget.since is None:
         return None
     return BudgetStatus(

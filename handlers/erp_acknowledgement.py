@@ -1,4 +1,4 @@
-"""What Spectrum made of an export; only the last export's acknowledgements count."""
+"""Spectrum acknowledges an export; only the last export's acknowledgements count."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def acknowledge_export(step: Step, _: Message, answer: ErpAcknowledgement, situa
     if budget.unanswered is None:
         if answer.status == "success":
             return Outcome(step, Verdict.DUPLICATE, "it was acknowledged with success before")
-        return Outcome(step, Verdict.IGNORED, f"{answer.status} contradicts the success before it", warning=True)
+        return Outcome(step, Verdict.IGNORED, f"{answer.status} contradicts an earlier success", warning=True)
     if answer.status == "success":
         return _take_success(step, budget.unanswered, situation)
     return _take_other(step, budget.unanswered, answer, situation)
@@ -53,8 +53,8 @@ def _take_success(step: Step, export: Export, situation: Situation) -> Outcome:
     )
     if budget.status in {Status.EXPORTING, Status.EXPORT_FAILED}:
         step = step.change(replace(taken, status=Status.SYNCED), situation.at)
-        return Outcome(make_waiting_current(step, situation), Verdict.APPLIED, "Spectrum took it whole")
-    detail = f"Spectrum took version {export.version} whole; the status speaks of a newer step"
+        return Outcome(make_waiting_current(step, situation), Verdict.APPLIED, "Spectrum applied all of it")
+    detail = f"Spectrum applied all of version {export.version}; the status is already past that export"
     return Outcome(step.change(taken, situation.at), Verdict.APPLIED, detail)
 
 
@@ -64,7 +64,7 @@ def _take_other(step: Step, export: Export, answer: ErpAcknowledgement, situatio
     if last and status is Status.EXPORTING and answer.status == "in_progress":
         due_at = situation.at + situation.rules.acknowledgement_deadline
         step = step.change(replace(budget, due_at=due_at, overdue=False), situation.at)
-        return Outcome(step, Verdict.APPLIED, "Spectrum is at it; the deadline starts again")
+        return Outcome(step, Verdict.APPLIED, "Spectrum is working on it; the deadline starts again")
     fails = status is Status.EXPORTING and answer.status in {"partial", "failed"}
     if last and (fails or (status is Status.EXPORT_FAILED and answer.status == "partial")):
         failed = replace(

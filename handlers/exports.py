@@ -1,4 +1,4 @@
-"""An accepted version goes to Spectrum, whole and in absolute figures; every attempt says the same."""
+"""Sends an accepted version to Spectrum, complete and in absolute figures; every attempt is the same."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The ids that we give: the same cause gives the same id, on any installation and on any try."""
+"""The ids that we assign: the same cause always gives the same id, on any installation and at any attempt."""
 
 import json
 from typing import Final
@@ -6,13 +6,13 @@ from uuid import UUID, uuid5
 
 from contracts.budget_key import BudgetKey
 
-# Fixed for ever: other ids would make what was sent before unknown.
+# Never change it: with other ids, earlier messages would no longer be recognised.
 _EXPORTS: Final = UUID("5f0d7f0e-3f4c-5c5e-9b3e-6d1a2b0c4e71")
 _EFFECTS: Final = UUID("0b6c3a52-8f1d-5f0a-8d57-2c9e41b7a3d6")
 
 
 def name_export(key: BudgetKey, version: int, export_number: int) -> UUID:
-    """Give the id of an export, the same for every attempt.
+    """Compute the id of an export, the same for every attempt.
 
     The number is part of it because a version may come twice: a reset forgets the versions, not the exports.
     """
@@ -20,12 +20,12 @@ def name_export(key: BudgetKey, version: int, export_number: int) -> UUID:
 
 
 def name_change(export_number: int) -> str:
-    """Give the change reference under which Spectrum has an export: B and seven digits."""
+    """Write the change reference under which Spectrum has an export: B and seven digits."""
     return f"B{export_number:07d}"
 
 
 def name_effect(cause: tuple[int | str, ...], ordinal: int) -> UUID:
-    """Give the id of a message that we send.
+    """Compute the id of a message that we send.
 
     Args:
         cause: the identity of the message that causes it.

@@ -1,4 +1,4 @@
-"""What decisions, retrievals and commands have in common: they can come too early, too late, or be refused."""
+"""What approval decisions, retrievals and commands have in common: they can be too early, too late, or refused."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -19,7 +19,7 @@ def name_requester(request: Request) -> str:
 
 
 def refuse(step: Step, message: Message, requested_by: str, code: RefusalCode, sentence: str) -> Outcome:
-    """Refuse a request, with one sentence that whoever made it can act on."""
+    """Refuse a request, and send whoever made it one sentence that a person can act on."""
     refusal = RequestRefused(
         **step.budget.key._asdict(),
         budget_version=message.body.budget_version,
@@ -42,16 +42,18 @@ def refuse_version(step: Step, message: Message, command: Requested) -> Outcome 
     if number < current:
         sentence = f"Version {number} is no longer current; version {current} is."
         return refuse(step, message, command.requested_by, "stale_version", sentence)
-    known = f"version {current} is the current one" if current else "the bridge has seen none of this budget"
+    known = f"version {current} is the current one" if current else "the bridge has received no version of this budget"
     sentence = f"Version {number} is not known; {known}."
     return refuse(step, message, command.requested_by, "unknown_version", sentence)
 
 
 def park(step: Step, message: Message, request: Request, situation: Situation) -> Outcome:
-    """Keep a request until its version is current; a repeat meanwhile is a duplicate."""
+    """Keep a request until its version becomes current; the same request again is then a duplicate."""
     parked = step.budget.parked
     if any(_is_same_request(request, other.request) for other in parked):
-        return Outcome(step, Verdict.DUPLICATE, f"the same is parked already for version {request.budget_version}")
+        return Outcome(
+            step, Verdict.DUPLICATE, f"the same request is already parked for version {request.budget_version}"
+        )
     limit = situation.rules.parked_limit
     if len(parked) >= limit:
         sentence = (
@@ -92,7 +94,7 @@ def answer_superseded(step: Step, message: Message, request: Request) -> Outcome
 
 
 def resolve_parked(step: Step, chosen: Iterable[Parked], answer: Callable[[Step, Message, Request], Outcome]) -> Step:
-    """Answer parked requests in order of arrival, and give each the verdict of its answer."""
+    """Decide parked requests in order of arrival, and record the verdict of each."""
     for kept in chosen:
         left = tuple(other for other in step.budget.parked if other is not kept)
         message = Message(kept.source, kept.id, kept.request, ())
@@ -110,7 +112,7 @@ def answer_superseded_parked(step: Step) -> Step:
 
 
 def _read_decision(request: Request) -> tuple[str, str | None] | None:
-    # On other content it is another decision.
+    # With another content_hash it is another decision.
     return (request.decision, request.content_hash) if isinstance(request, ApprovalDecision) else None
 
 

@@ -1,4 +1,4 @@
-"""A budget goes back to the project side editable: who is notified, and why."""
+"""Returns a budget to the project side, which can edit it again: who is notified, and why."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -19,7 +19,7 @@ def return_budget(  # noqa: PLR0913 - the fields of the message
     reason: str | None = None,
     errors: tuple[BudgetError, ...] = (),
 ) -> BudgetReturned:
-    """Write the message that sends a version back; its creator and its sender are notified, once each."""
+    """Write the message that returns a version; its creator and its sender are notified, once each."""
     creator, sender = version.created_by, version.sent_by
     notify = (creator,) if fold_user(creator) == fold_user(sender) else (creator, sender)
     return BudgetReturned(
@@ -35,14 +35,14 @@ def return_budget(  # noqa: PLR0913 - the fields of the message
 
 
 def return_invalid(key: BudgetKey, version: Version, errors: tuple[BudgetError, ...], at: datetime) -> BudgetReturned:
-    """Write the message that sends a version back with everything that is wrong with it."""
-    count = "1 thing is" if len(errors) == 1 else f"{len(errors)} things are"
-    reason = f"{count} wrong with version {version.number}; correct the budget and send it again."
+    """Write the message that returns a version with everything that is wrong with it."""
+    count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+    reason = f"Version {version.number} has {count}; correct the budget and send it again."
     return return_budget(key, version, "invalid", at=at, reason=reason, errors=errors)
 
 
 def send_back(budget: Budget, version: Version) -> Budget:
-    """Make the budget one whose version went back: nothing is proposed or due any more."""
+    """Mark the version as returned: nothing is proposed or due any more."""
     return replace(
         budget,
         status=Status.RETURNED,

@@ -1,4 +1,4 @@
-"""What accounting decides in advance, as the core sees it: policies, maps and approvers.
+"""The rules as values: policies, jobs, phases, cost types and approvers, which accounting decides in advance.
 
 This class is the one description of the rules: ``RULES_DIR`` is read and the database is written by its fields, and a
 field's default is what both assume where a value is missing. The files are read and checked in the worker.
@@ -42,7 +42,7 @@ class CostType(NamedTuple):
 
 
 def fold_user(user: str) -> str:
-    """Fold a user into the form in which users are compared, so that no second spelling makes a second person."""
+    """Fold a user into the form in which users are compared, so that another spelling is not another person."""
     return fold_text(user)
 
 

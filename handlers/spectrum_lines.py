@@ -1,4 +1,4 @@
-"""The lines of an export: what Spectrum shall hold, what is gone, and how each differs from the base."""
+"""The lines of an export: what Spectrum must hold, what is removed, and how each line differs from the base."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ def hash_content(target: Target, lines: Iterable[SpectrumLine]) -> str:
 
 
 def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ...]:
-    """Complete a version's lines with those that earlier exports sent to the job and that are gone, as zeros."""
+    """Add the lines that earlier exports sent to the job and that this version lacks, as zeros."""
     present = {line.key for line in proposal.lines}
     with_quantities = proposal.lines[0].quantity is not None
     descriptions = {line.phase_code: line.description for line in proposal.lines}
@@ -56,7 +56,7 @@ def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> Exp
 
 
 def index_base_lines(base: Export | None) -> Mapping[tuple[str, str], SpectrumLine]:
-    """Index the lines that the base left in Spectrum; what it sent as gone counts as none."""
+    """Index the lines that the base left in Spectrum, without those that it sent as zero."""
     return {line.key: line for line in base.lines if not line.gone} if base else {}
 
 
@@ -66,7 +66,7 @@ def find_sent_lines(budget: Budget, target: Target) -> tuple[SentLine, ...]:
 
 
 def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple[SentLines, ...]:
-    """Record the lines of an export as sent; once Spectrum took it whole, what is gone is known to be at zero."""
+    """Record the lines of an export as sent; once it is applied in full, the removed ones are known to be zero."""
     target = export.target
     # The description belongs to the phase: what is sent with one cost type holds for the others.
     descriptions = {line.phase_code: line.description for line in export.lines}
@@ -91,7 +91,7 @@ def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple
 
 
 def forget_zeros(sent: tuple[SentLines, ...]) -> tuple[SentLines, ...]:
-    """Forget which lines are known to be at zero, as a reset does; the lines themselves stay known."""
+    """Forget which lines are known to be zero, as a reset does; the lines themselves stay known."""
     return tuple(job._replace(lines=tuple(line._replace(at_zero=False) for line in job.lines)) for job in sent)
 
 

@@ -1,1 +1,1 @@
-"""When it happens: Kafka, the clock, the environment, the command line."""
+"""Everything that touches the outside: Kafka, the clock, the environment, the command line."""

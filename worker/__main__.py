@@ -1,4 +1,4 @@
-"""The command line: ``budget-bridge COMMAND``; which command is in which file is visible here and nowhere else.
+"""The command line, ``budget-bridge COMMAND``: every command is registered here, and only here.
 
 Exit codes: 0 done; 1 the answer is no, such as an unknown budget; 2 the environment, the rules or a server is broken.
 """
@@ -42,7 +42,7 @@ def _take_options(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options that come before a command."""
 
 
 app.command("migrate")(migrate_database)
@@ -63,7 +63,7 @@ app.command("watch")(watch)
 
 
 def main() -> None:
-    """Run the command that the arguments name."""
+    """Run the command named by the arguments."""
     never_fail_to_encode()
     app()
 

@@ -1,4 +1,4 @@
-"""The worker as a whole: what is prepared, what runs beside what, and in which order it stops."""
+"""The worker as a whole: it prepares, starts the background tasks, and stops them in order."""
 
 import asyncio
 import gc
@@ -33,7 +33,7 @@ from worker.telemetry.tracing import Traces, open_traces
 POLL_SECONDS: Final = 0.1
 
 STOP_SECONDS: Final = 6.0
-"""Longest that tasks may take to end after the stop: a little more than lanes have to finish what they publish."""
+"""Longest that tasks may take to end after the stop: a second more than ``worker.pipeline.lanes.STOP_SECONDS``."""
 
 CLOSE_SECONDS: Final = 1.0
 
@@ -41,7 +41,7 @@ _START: Final = "the start of the worker"
 
 
 async def run_worker(settings: WorkerSettings, folder: RulesFolder, log: Logger) -> None:
-    """Run until SIGTERM or SIGINT, and be gone within 10 s of it, whatever Kafka and Postgres do.
+    """Run until SIGTERM or SIGINT, and end within 10 s of it, whatever Kafka and Postgres do.
 
     Raises:
         ConfigurationError: something does not fit; raised before anything starts.
@@ -69,13 +69,13 @@ def _listen_for_signals(stopping: asyncio.Event, log: Logger) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    # Its default would end the process, as a terminal that closes does to what it started.
+    # Its default would end the process, for example when the terminal that started it closes.
     why = "a worker has nothing to reload: `budget-bridge rules apply` changes the rules of all workers at once"
     loop.add_signal_handler(signal.SIGHUP, partial(log.info, "signal.ignored", signal="SIGHUP", why=why))
 
 
 def collect_less_often() -> None:
-    """Look for cyclic garbage less often: what a batch makes is many small values, none of which is cyclic."""
+    """Run the garbage collector less often: a batch creates many small values, none of which is cyclic."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
@@ -84,7 +84,7 @@ def collect_less_often() -> None:
 def _find_readiness(
     supervisor: Supervisor, breakers: Breakers, stalled: StalledConsumers | None, lanes: Lanes | None
 ) -> Readiness:
-    """Find out whether the worker is ready: it has joined its groups, misses nothing, and none of its tasks fails."""
+    """Find out whether the worker is ready: it has joined its groups, waits for nothing, and no task is failing."""
     obstacles = {
         "away": sorted(list_away()),
         "silent": stalled.list_silent() if stalled else [],
@@ -104,7 +104,7 @@ async def _prepare_when_there(
     traces: Traces,
     log: Logger,
 ) -> LaneContext | None:
-    """Wait until Kafka and Postgres are there, then check that everything fits; ``None`` where the stop comes first."""
+    """Wait for Kafka and Postgres, then check that everything fits; ``None`` if the worker is stopped first."""
     while not stopping.is_set():
         if not breakers.admits(_START):
             await wait_unless(stopping, POLL_SECONDS)
@@ -156,7 +156,7 @@ async def _process(
         supervisor.start("census", partial(take_census, context.database_url))
         await stopping.wait()
     finally:
-        # Side by side: a lane that is told to stop only after everything else has ended has no time left.
+        # At the same time: a lane that is stopped only after everything else has ended has no time left.
         await asyncio.gather(lanes.close(), supervisor.end(STOP_SECONDS))
         await asyncio.gather(sources.close(CLOSE_SECONDS), appender.close(CLOSE_SECONDS))
 

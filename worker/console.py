@@ -1,4 +1,4 @@
-"""The terminal: prints text as it is, whoever wrote it, and nothing else.
+"""Prints to the terminal; nothing in the text is interpreted, whoever wrote it.
 
 Ids, names and reasons come from other people's messages. No markup, emoji code or control character in them may
 change what an operator sees, so every command prints through this console.
@@ -75,7 +75,7 @@ class Console(RichConsole):
 
 
 def never_fail_to_encode() -> None:
-    """Let the standard streams write what their encoding does not have as escapes, so that no output can fail."""
+    """Let the standard streams write characters outside their encoding as escapes, so that no output can fail."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure:

@@ -1,4 +1,4 @@
-"""Messages by which operators act on a budget: messages like any other, so that the log and the history keep them."""
+"""The messages with which operators act on a budget. The inbox and the history keep them like any other message."""
 
 import json
 from typing import Any, Final, Literal
@@ -45,7 +45,7 @@ def make_acknowledgement(
         status: the current status of the budget; it has an export.
         by: who acknowledges it.
         reason: why.
-        answer: what Spectrum made of the export.
+        answer: whether Spectrum applied the export.
         at: when it was acknowledged, RFC 3339.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What must hold before a worker starts: topics, schema, rules, inbox and consumer group fit one another."""
+"""What is checked before a worker starts: topics, schema, rules, inbox and consumer group must fit one another."""
 
 import sys
 from collections.abc import Mapping
@@ -42,23 +42,9 @@ async def prepare(
     kafka = connect_kafka(settings)
     database_url = settings.database_url.get_secret_value()
     topics = settings.topics
-    needed = [*topics.sources, topics.inbox, *topics.outputs]
-    there = await count_partitions(kafka, needed)
-    if missing := [name for name in needed if name not in there]:
-        problem = f"topics are missing ({', '.join(missing)}): run `budget-bridge topics`"
-        raise ConfigurationError((problem,))
-    if too_small := list_too_small(await describe_topics(kafka, needed), topics):
-        raise ConfigurationError(too_small)
+    partitions = await _check_topics(kafka, topics)
     async with open_checked_session(database_url) as connection:
-        partitions = there[topics.inbox]
-        fixed = await fix_inbox_partitions(connection, partitions)
-        if fixed != partitions:
-            problem = (
-                f"{topics.inbox} has {partitions} partitions, but was made with {fixed}, and every project stands on "
-                f"one of them for good: make a new inbox with {fixed} partitions, or start with a new database and "
-                f"a new KAFKA_GROUP_ID"
-            )
-            raise ConfigurationError((problem,))
+        await _check_inbox_partitions(connection, topics.inbox, partitions)
         deployment_id = await read_deployment_id(connection)
         await _check_group(kafka, settings.kafka_group_id, topics.inbox, partitions, deployment_id)
         sys.audit("budget-bridge.worker.inbox-partitions-fixed")
@@ -77,6 +63,30 @@ async def prepare(
         )
 
 
+async def _check_topics(kafka: KafkaConnection, topics: TopicNames) -> int:
+    """Check that every topic exists and accepts our largest message; returns the number of inbox partitions."""
+    needed = [*topics.sources, topics.inbox, *topics.outputs]
+    there = await count_partitions(kafka, needed)
+    if missing := [name for name in needed if name not in there]:
+        problem = f"topics are missing ({', '.join(missing)}): run `budget-bridge topics`"
+        raise ConfigurationError((problem,))
+    if too_small := list_too_small(await describe_topics(kafka, needed), topics):
+        raise ConfigurationError(too_small)
+    return there[topics.inbox]
+
+
+async def _check_inbox_partitions(connection: Connection, inbox: str, partitions: int) -> None:
+    """Check that the inbox has the number of partitions that it was created with; the first start records it."""
+    fixed = await fix_inbox_partitions(connection, partitions)
+    if fixed != partitions:
+        problem = (
+            f"{inbox} has {partitions} partitions, but was created with {fixed}, and every project belongs to one of "
+            f"them for good: create a new inbox with {fixed} partitions, or start with a new database and a new "
+            f"KAFKA_GROUP_ID"
+        )
+        raise ConfigurationError((problem,))
+
+
 def list_too_small(described: Mapping[str, TopicState | None], topics: TopicNames) -> tuple[str, ...]:
     """List the topics of ours that take less than a message can have: one that is refused would stop its lane."""
     problems = []
@@ -85,13 +95,13 @@ def list_too_small(described: Mapping[str, TopicState | None], topics: TopicName
         if topic and setup.name not in SOURCES and (small := find_size_shortfall(topic, setup)):
             problems.append(
                 f"{topics.full(setup.name)} takes messages of {small[0]} bytes, and they can have {small[1]}: set its "
-                f"max.message.bytes to {small[1]}, as `budget-bridge topics` does for topics that it makes"
+                f"max.message.bytes to {small[1]}, as `budget-bridge topics` does for topics that it creates"
             )
     return tuple(problems)
 
 
 async def _settle_rules(connection: Connection, folder: RulesFolder, log: Logger) -> None:
-    """Put the folder's rules in force where no version is; otherwise log where the folder differs from what is."""
+    """Put the folder's rules in force if no version is; otherwise log whether the folder differs from it."""
     application, is_new = await apply_first_rules(connection, folder, FIRST_START_BY)
     if is_new:
         log.info("rules.applied", rules=str(application), by=FIRST_START_BY, why=application.why)
@@ -114,6 +124,6 @@ async def _check_group(kafka: KafkaConnection, group_id: str, inbox: str, partit
         problem = (
             f"consumer group {group_id} is carried by another database ({min(others) or 'unnamed'}), not by this one "
             f"({deployment_id}): choose a KAFKA_GROUP_ID of its own for this deployment; or, if this database is to "
-            f"take the place of the other, see `budget-bridge recover --dry-run`"
+            f"replace the other one, see `budget-bridge recover --dry-run`"
         )
         raise ConfigurationError((problem,))

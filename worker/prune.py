@@ -1,6 +1,6 @@
-"""Prunes a deployment: of each lane, what is old and below the offset up to which Kafka has everything published.
+"""Prunes a deployment: for each lane, whatever is old and below the lane's published offset.
 
-A lane without an offset, or with one of another database, keeps everything.
+A lane without an offset, or with the offset of another database, keeps everything.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -36,7 +36,7 @@ async def prune_old(deployment: Deployment, before: datetime, report: Callable[[
         report: Called after each step with how much is deleted so far.
 
     Raises:
-        DatabaseBusy: Another prune or a recovery is at work.
+        DatabaseBusy: Another prune or a recovery is running.
         KafkaDown, DatabaseDown: A server does not answer.
     """
     async with open_session(deployment.database_url) as connection:

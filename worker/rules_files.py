@@ -1,4 +1,4 @@
-"""Reads what accounting keeps in ``RULES_DIR``: policies, maps and approvers.
+"""Reads the files of ``RULES_DIR``: policies, jobs, phases, cost types and approvers.
 
 Every problem is reported at once, with its file and row. The limits of Spectrum's keys are checked here, where somebody
 can still correct them: Spectrum cuts a key that is too long without an error.
@@ -197,7 +197,7 @@ def _read_approvers(reading: _Reading) -> Mapping[tuple[int, int | None], frozen
 
 
 def _read_rows(reading: _Reading, file: str, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """Read the rows of a table with the line that each stands on; blank ones are passed over."""
+    """Read the rows of a table with the line number of each; blank ones are skipped."""
     try:
         table = csv.reader(_read_text(reading.folder / file).splitlines(keepends=True), strict=True)
         rows = [(table.line_num, [cell.strip() for cell in row]) for row in table]

@@ -19,7 +19,7 @@ class RulesFolder:
     """What ``RULES_DIR`` holds."""
 
     rules: Rules | None
-    """``None`` where it is not set or has problems."""
+    """``None`` if it is not set or has problems."""
     problems: tuple[str, ...] = ()
 
 

@@ -13,7 +13,7 @@ from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import TASK_FAILURES
 
 STEADY_SECONDS: Final = 10.0
-"""A task that has run for so long since it was started again counts as recovered: twice the longest back-off."""
+"""How long a task must run after a restart to count as recovered: twice the longest back-off."""
 
 Work = Callable[[asyncio.Event], Awaitable[None]]
 """What a task does until the event is set; it returns soon after that."""

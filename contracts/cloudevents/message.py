@@ -1,4 +1,4 @@
-"""What a record turns out to be once it is read: a message, or bytes that are none."""
+"""The result of reading a record: a message, or unreadable bytes."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +19,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Bytes that are no message of their topic: the reason for the dead letter, and what is wrong where, in words."""
+    """Bytes that are not a message of their topic: the reason for the dead letter, and what is wrong and where."""
 
     reason: Literal["unreadable", "unknown_type"]
     detail: str

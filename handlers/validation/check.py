@@ -1,4 +1,4 @@
-"""The two moments of checking: a version as it is taken up, and once more as it is accepted."""
+"""A version is validated twice: in full when it becomes current, and partly once more when it is accepted."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from handlers.validation.removed_lines import find_removed_lines
 
 @dataclass(frozen=True, slots=True)
 class Valid:
-    """A version that passed: what an approver is asked to accept, and what they should know."""
+    """A valid version: what an approver is asked to accept, and what they should know."""
 
     proposal: Proposal
     content_hash: str
@@ -27,7 +27,7 @@ class Valid:
 
 
 def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Valid | tuple[BudgetError, ...]:
-    """Check a version that is taken up.
+    """Check a version that becomes current.
 
     Returns:
         What an approver is asked to accept, or else everything that is wrong.
@@ -51,7 +51,7 @@ def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Va
 
 
 def check_acceptance(budget: Budget, proposal: Proposal, rules: Rules) -> tuple[BudgetError, ...]:
-    """Check what may have changed since the version was taken up: the job, and the base."""
+    """Check what may have changed since the version became current: the job, and the base."""
     targets = frozenset(line.key for line in proposal.lines)
     return (
         *(problem.of_budget() for problem in check_same_job(budget, proposal, rules)),

@@ -1,4 +1,4 @@
-"""How an error is written: where it is, its code, and a sentence that the project side can act on."""
+"""One validation error: where it is, its code, and a sentence that the project side can act on."""
 
 from typing import Final, NamedTuple
 
@@ -15,11 +15,11 @@ class Problem(NamedTuple):
     message: str
 
     def of_budget(self) -> BudgetError:
-        """Report it of the budget as a whole."""
+        """Make it an error of the budget as a whole."""
         return self.of_line(None)
 
     def of_line(self, item_id: int | None) -> BudgetError:
-        """Report it of one line."""
+        """Make it an error of one line."""
         return BudgetError(budget_line_item_id=item_id, field=self.field, code=self.code, message=self.message)
 
 

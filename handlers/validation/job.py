@@ -1,4 +1,4 @@
-"""Where a budget goes in Spectrum: its job, its currency, and that no other budget has the job."""
+"""Checks of where a budget goes in Spectrum: its job, its currency, and that no other budget has the job."""
 
 from collections.abc import Iterator
 

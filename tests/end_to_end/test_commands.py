@@ -42,9 +42,9 @@ async def test_all_problems_of_environment_and_rules_are_reported_at_once(bridge
 
 async def test_rules_are_checked_against_what_is_exported(bridge: Bridge) -> None:
     done = bridge.command("rules", "check")
-    assert (done.returncode, "fit what is exported" in done.stdout) == (0, True)
+    assert (done.returncode, "fit what was exported" in done.stdout) == (0, True)
     done = bridge.command("rules", "check", DATABASE_URL=None)
-    assert (done.returncode, "not checked against what is exported" in done.stdout) == (0, True)
+    assert (done.returncode, "not checked against what was exported" in done.stdout) == (0, True)
     worker = bridge.start()
     await bridge.send(lock())
     await bridge.wait_for("approval.requested.v1")
@@ -82,7 +82,7 @@ async def test_the_inbox_keeps_its_number_of_partitions(bridge: Bridge) -> None:
     await admin.close()
     done = bridge.command("run")
     assert done.returncode == 2
-    assert "has 3 partitions, but was made with 2" in done.stderr
+    assert "has 3 partitions, but was created with 2" in done.stderr
 
 
 async def test_a_lane_that_refuses_publishes_nothing(bridge: Bridge) -> None:

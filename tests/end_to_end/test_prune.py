@@ -210,9 +210,9 @@ async def test_a_budget_that_was_changed_by_hand_is_found_and_rebuilt(deployment
 
     planned = await asyncio.to_thread(deployment.command, "recover", "--dry-run")
     assert planned.returncode == 1, planned.stdout + planned.stderr
-    assert "2 budgets are not what their messages come to: 4211/1/55210" in planned.stdout
+    assert "2 budgets do not match their messages: 4211/1/55210" in planned.stdout
     one = await asyncio.to_thread(deployment.command, "recover", "--dry-run", "--budget", "4211/9/55210")
-    assert "1 budgets are not what their messages come to: 4211/9/55210" in one.stdout, one.stdout + one.stderr
+    assert "1 budgets do not match their messages: 4211/9/55210" in one.stdout, one.stdout + one.stderr
     done = await asyncio.to_thread(deployment.command, "recover", "--yes")
     assert done.returncode == 0, done.stdout + done.stderr
     assert await deployment.fetch(states) == before

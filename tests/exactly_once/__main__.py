@@ -30,7 +30,7 @@ def run_crashes(page: Path | None) -> int:
     began = time.monotonic()
     done: list[Survived] = []
 
-    def tell(survived: Survived) -> None:
+    def report_crash(survived: Survived) -> None:
         done.append(survived)
         verdict = "nothing differs" if survived.is_clean else f"[bold red]{survived}[/]"
         SCREEN.print(f"  {len(done):>2}/{len(POINTS)}  {survived.point:<46} {survived.seconds:>5.1f} s  {verdict}")
@@ -39,8 +39,8 @@ def run_crashes(page: Path | None) -> int:
         folder = Path(name)
         with run_kafka(folder / "kafka", SCREEN.print) as kafka, run_postgres(folder / "postgres", SCREEN.print) as db:
             SCREEN.print(f"The worker dies by SIGKILL at each of {len(POINTS)} points, and is started again:")
-            found = asyncio.run(crash_at_all(POINTS, folder, kafka.bootstrap, db.url, tell))
-    SCREEN.print(show_crashes(found))
+            found = asyncio.run(crash_at_all(POINTS, folder, kafka.bootstrap, db.url, report_crash))
+    SCREEN.print(make_crash_table(found))
     SCREEN.print(f"{len(found)} crashes in {time.monotonic() - began:.0f} s")
     if page:
         put_into(page, "crashes", write_crashes(found))
@@ -61,7 +61,7 @@ def list_columns(survived: Survived) -> list[str]:
 COLUMNS = ("killed at", "lost", "doubled", "reordered", "other differences", "seconds to recover")
 
 
-def show_crashes(found: Sequence[Survived]) -> Table:
+def make_crash_table(found: Sequence[Survived]) -> Table:
     """Show the table to a person."""
     table = Table(*COLUMNS, box=None)
     table.columns[0].no_wrap = True
@@ -83,7 +83,7 @@ def run_chaos(seconds: float, seed: int, page: Path | None) -> int:
     """Break everything for some time; 1 unless nothing differs in the end."""
     with tempfile.TemporaryDirectory() as name:
         report = asyncio.run(play_chaos(Path(name), seconds, seed))
-    SCREEN.print(show_chaos(report))
+    SCREEN.print(make_chaos_table(report))
     TextConsole().print_text("\n".join(format_findings(report.findings)))
     for wrong in report.wrong_figures:
         SCREEN.print(f"Spectrum holds other figures: {wrong}", markup=False)
@@ -118,7 +118,7 @@ async def play_chaos(folder: Path, seconds: float, seed: int) -> Report:
                 await wire.close()
 
 
-def show_chaos(report: Report) -> Table:
+def make_chaos_table(report: Report) -> Table:
     """Show what was done and what came of it to a person."""
     table = Table("what was done", "times", box=None)
     for what, times in sorted(report.done.items()):

@@ -85,8 +85,10 @@ class Chaos:
         self._database_wire = database_wire
         self._workers: list[subprocess.Popen[bytes]] = []
 
-    async def run(self, deployment: ChaosDeployment, seconds: float, seed: int, tell: Callable[[str], None]) -> Report:
-        """Break things for so many seconds, then mend all and wait until it is quiet."""
+    async def run(
+        self, deployment: ChaosDeployment, seconds: float, seed: int, announce: Callable[[str], None]
+    ) -> Report:
+        """Break things for so many seconds, then repair all of it and wait until it is quiet."""
         report, chance = Report(seed), random.Random(seed)
         self._deployment, self._chance = deployment, chance
         people = People(deployment, BUDGETS)
@@ -104,17 +106,17 @@ class Chaos:
                     deck = list(self._list_doings())
                     chance.shuffle(deck)
                 name, do = deck.pop()
-                tell(f"{time.monotonic() - began:6.1f} s  {name}")
+                announce(f"{time.monotonic() - began:6.1f} s  {name}")
                 report.done[name] += 1
                 await do()
                 # It comes to itself for a moment, or not.
                 await asyncio.sleep(chance.uniform(0.0, 3.0))
             people.enough = True
-            tell(f"{time.monotonic() - began:6.1f} s  everything is repaired; waiting until it is quiet")
-            mended = time.monotonic()
+            announce(f"{time.monotonic() - began:6.1f} s  everything is repaired; waiting until it is quiet")
+            repaired = time.monotonic()
             await self._wait_for(lambda: people.are_done, "every budget synced", people)
             report.findings = await deployment.wait_until_carried()
-            report.quiet_after = time.monotonic() - mended
+            report.quiet_after = time.monotonic() - repaired
         finally:
             self._working.cancel()
             await asyncio.gather(self._working, return_exceptions=True)
@@ -133,7 +135,7 @@ class Chaos:
                 log = (self._deployment.folder / "worker.log").read_text()[-6000:]
                 findings = await self._deployment.reconcile()
                 waiting = {claim.name: claim.waiting for claim in findings.claims.values()}
-                undone = people.tell_undone()[:3]
+                undone = people.list_undone()[:3]
                 raise AssertionError(f"did not see {what}: {undone}; on its way: {waiting}; the workers said:\n{log}")
             if self._working.done():
                 # They have no reason to stop: whatever it was, it is what went wrong.

@@ -87,7 +87,7 @@ async def _bring_about(deployment: RunningDeployment, point: Point) -> float:
 
 
 async def crash_at_all(
-    points: Sequence[Point], folder: Path, kafka: str, admin_url: str, tell: Callable[[Survived], None]
+    points: Sequence[Point], folder: Path, kafka: str, admin_url: str, report: Callable[[Survived], None]
 ) -> list[Survived]:
     """Go through points, some at a time: most of it is waiting until the group gives up the dead worker."""
     turns = asyncio.Semaphore(AT_ONCE)
@@ -100,7 +100,7 @@ async def crash_at_all(
                 survived = await crash_at(point, place, kafka, await create_database(admin_url))
             except AssertionError as failed:
                 raise AssertionError(f"{point.says}: {failed}") from failed
-            tell(survived)
+            report(survived)
             return survived
 
     async with asyncio.TaskGroup() as group:

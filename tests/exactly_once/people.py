@@ -62,8 +62,8 @@ class People:
             for key in self._keys
         )
 
-    def tell_undone(self) -> list[dict[str, Any]]:
-        """Tell which budgets are not where they should be."""
+    def list_undone(self) -> list[dict[str, Any]]:
+        """List the budgets that are not where they should be."""
         return [shown for shown in self._latest.values() if shown["status"] != "SYNCED"]
 
     def find_wrong_figures(self) -> list[str]:

@@ -131,12 +131,12 @@ POINTS = [
     Point("publish: before the commit", "publisher.records-sent", at_call=5),
     Point("publish: commit sent, not answered", "planted.transaction-ending", at_call=5),
     Point("publish: after the commit", "publisher.published", at_call=5),
-    Point("revoke: told", "lanes.about-to-revoke", needs="second worker"),
+    Point("revoke: requested", "lanes.about-to-revoke", needs="second worker"),
     Point("revoke: lanes stopped", "lanes.stopped", needs="second worker"),
-    Point("stop: asked for", "lanes.about-to-stop", needs="stop"),
+    Point("stop: requested", "lanes.about-to-stop", needs="stop"),
     Point("stop: group left", "lanes.group-left", needs="stop"),
     Point("timer: deadline found", "deadlines.found", counts=is_any, needs="deadline"),
-    Point("timer: deadline said", "deadlines.sent", needs="deadline"),
+    Point("timer: deadline sent", "deadlines.sent", needs="deadline"),
 ]
 """In the order of a message's way. Small numbers of calls, so that something came before and something comes after."""
 

@@ -25,7 +25,7 @@ FOUND_BY: dict[str, set[str]] = {
 """What each fault is found by, at least."""
 
 
-def tell(findings: Findings) -> set[str]:
+def list_broken_claims(findings: Findings) -> set[str]:
     return {f"{name}: {kind}" for name, claim in findings.claims.items() for kind in claim.differences}
 
 
@@ -36,14 +36,16 @@ def test_every_fault_is_tried() -> None:
 async def test_a_worker_with_a_fault_is_found_out(tmp_path: Path, kafka: str, postgres: str) -> None:
     turns = asyncio.Semaphore(4)
 
-    async def look_at(number: int, fault: str) -> set[str]:
+    async def find_broken_claims(number: int, fault: str) -> set[str]:
         async with turns:
             folder = tmp_path / str(number)
             folder.mkdir()
-            return tell(await find_out(fault, RunningDeployment(folder, kafka, await create_database(postgres))))
+            return list_broken_claims(
+                await find_out(fault, RunningDeployment(folder, kafka, await create_database(postgres)))
+            )
 
     async with asyncio.TaskGroup() as group:
-        looking = {fault: group.create_task(look_at(number, fault)) for number, fault in enumerate(FAULTS)}
+        looking = {fault: group.create_task(find_broken_claims(number, fault)) for number, fault in enumerate(FAULTS)}
     assert {fault: found.result() & FOUND_BY[fault] for fault, found in looking.items()} == FOUND_BY
 
 
@@ -147,7 +149,7 @@ async def test_what_is_spoilt_by_hand_is_found(tmp_path: Path, kafka: str, datab
             before = sum(findings.count().values())
             await spoil(deployment)
             findings = await deployment.reconcile()
-            assert claim in tell(findings), (what, findings.first)
+            assert claim in list_broken_claims(findings), (what, findings.first)
             assert sum(findings.count().values()) > before, what
     finally:
         await deployment.close()

@@ -430,7 +430,7 @@ async def test_partitions_are_added_to_the_inbox(deployment: RunningDeployment) 
     await deployment.wait_until_carried()
     await deployment.stop(worker)
     refused = await command(deployment, "run")
-    assert (refused.returncode, "has 5 partitions, but was made with 2" in refused.stderr) == (2, True)
+    assert (refused.returncode, "has 5 partitions, but was created with 2" in refused.stderr) == (2, True)
     await settle(deployment)
     await change_topic(deployment, "bridge.inbox")
     await recovers(deployment, "commit offset")
@@ -506,4 +506,4 @@ async def test_workers_must_be_stopped_for_a_recovery_but_not_for_a_dry_run(depl
     assert (done.returncode, "stop every worker first" in done.stderr) == (2, True)
     await deployment.load(11, 20)
     planned = await recover(deployment, "--dry-run")
-    assert (planned.returncode, "nothing is out of place" in planned.stdout) == (0, True), planned.stdout
+    assert (planned.returncode, "nothing needs repair" in planned.stdout) == (0, True), planned.stdout

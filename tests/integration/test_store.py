@@ -31,7 +31,7 @@ from outbox.rules import put_in_force
 from outbox.store import store_batch
 from tests.integration.records import TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, hash_of, lock, reject, release, reset, retrieve
-from worker.reconcile.fold import fold_project
+from worker.reconcile.decided_again import fold_project
 
 
 async def refold(snapshot: Snapshot) -> list[Deviation]:

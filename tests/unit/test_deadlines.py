@@ -33,7 +33,7 @@ def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadlines_module, "EVERY_SECONDS", 0.001)
 
 
-class Running:
+class RunningDeadlines:
     """A timer that runs on fakes."""
 
     def __init__(self, due: FakeDue, appender: FakeAppender, *opens: Any) -> None:
@@ -62,7 +62,7 @@ class Running:
 
 async def test_what_is_due_is_sent_once_however_long_it_stays_due() -> None:
     due, appender = FakeDue([DUE]), FakeAppender()
-    running = Running(due, appender)
+    running = RunningDeadlines(due, appender)
     await running.until(lambda: due.script.calls > 10)
     await running.stop()
     assert appender.appended == [[write_deadline(DUE, "x.bridge.commands")]]
@@ -71,7 +71,7 @@ async def test_what_is_due_is_sent_once_however_long_it_stays_due() -> None:
 async def test_it_is_sent_again_after_a_while_with_the_same_id(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadlines_module, "REPEAT_ROUNDS", 3)
     due, appender = FakeDue([DUE]), FakeAppender()
-    running = Running(due, appender)
+    running = RunningDeadlines(due, appender)
     await running.until(lambda: len(appender.appended) >= 2)
     await running.stop()
     assert appender.appended[0] == appender.appended[1]
@@ -79,7 +79,7 @@ async def test_it_is_sent_again_after_a_while_with_the_same_id(monkeypatch: pyte
 
 async def test_what_kafka_did_not_take_is_sent_in_a_later_round() -> None:
     due, appender = FakeDue([DUE]), FakeAppender(KafkaDown("gone"), KafkaDown("gone"))
-    running = Running(due, appender)
+    running = RunningDeadlines(due, appender)
     await running.until(lambda: appender.appended)
     assert {"kafka.lost", "kafka.regained"} <= set(running.log.list_names())
     await running.stop()
@@ -89,7 +89,7 @@ async def test_what_kafka_did_not_take_is_sent_in_a_later_round() -> None:
 async def test_a_database_that_is_down_opens_its_breaker(where: str) -> None:
     gone = DatabaseDown("gone")
     due, appender = FakeDue(*([gone] if where == "rounds" else []), [DUE]), FakeAppender()
-    running = Running(due, appender, *([gone] if where == "opens" else []))
+    running = RunningDeadlines(due, appender, *([gone] if where == "opens" else []))
     await running.until(lambda: appender.appended)
     assert {"database.lost", "database.regained"} <= set(running.log.list_names())
     await running.stop()
@@ -97,14 +97,14 @@ async def test_a_database_that_is_down_opens_its_breaker(where: str) -> None:
 
 async def test_a_call_that_a_library_gave_up_does_not_end_it() -> None:
     due, appender = FakeDue(asyncio.CancelledError(), [DUE]), FakeAppender()
-    running = Running(due, appender)
+    running = RunningDeadlines(due, appender)
     await running.until(lambda: appender.appended)
     await running.stop()
 
 
 async def test_an_unforeseen_error_is_the_supervisors_and_gives_the_turn_back() -> None:
     due, appender = FakeDue(ValueError("a bug")), FakeAppender()
-    running = Running(due, appender)
+    running = RunningDeadlines(due, appender)
     with pytest.raises(ValueError, match="a bug"):
         await asyncio.wait_for(running.task, 5)
     assert running.breakers.database.admits("another")

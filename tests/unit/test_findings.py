@@ -9,7 +9,7 @@ def find(accepted: frozenset[bytes] = frozenset()) -> Findings:
     findings = Findings(accepted)
     claim = findings.claim("known", "nothing is in Kafka that the outbox does not know")
     claim.checked = 10_000_000
-    claim.notes["messages so old that what the outbox had of them is pruned"] = 1234
+    claim.notes["messages whose outbox rows are pruned"] = 1234
     findings.differ(claim, DifferenceKind.ALTERED, "version.number is 2, and should be 1", KEY)
     return findings
 

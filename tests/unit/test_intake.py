@@ -34,7 +34,7 @@ async def see_nothing() -> SourcesSeen:
     return NOTHING_SEEN
 
 
-class Running:
+class RunningIntake:
     """An intake that runs on fakes."""
 
     def __init__(
@@ -70,7 +70,7 @@ def list_offsets(appender: FakeAppender) -> list[list[int]]:
 
 async def test_an_offset_is_committed_only_after_its_copy_is_safe() -> None:
     reader, appender = FakeReader([make_record(0), make_record(1)]), FakeAppender()
-    running = Running(reader, appender)
+    running = RunningIntake(reader, appender)
     await running.until(lambda: reader.committed)
     await running.stop()
     assert list_offsets(appender) == [[0, 1]]
@@ -84,7 +84,7 @@ async def test_an_offset_is_committed_only_after_its_copy_is_safe() -> None:
 )
 async def test_what_was_fetched_is_appended_again_after_a_failure(failure: BaseException) -> None:
     reader, appender = FakeReader([make_record(0)], [make_record(1)]), FakeAppender(failure)
-    running = Running(reader, appender)
+    running = RunningIntake(reader, appender)
     await running.until(lambda: len(reader.committed) == 2)
     await running.stop()
     assert list_offsets(appender) == [[0], [1]]
@@ -94,7 +94,7 @@ async def test_what_was_fetched_is_appended_again_after_a_failure(failure: BaseE
 async def test_a_commit_that_fails_copies_again() -> None:
     reader, appender = FakeReader([make_record(0)]), FakeAppender()
     reader.commits._answers.insert(0, KafkaDown("the coordinator does not answer"))
-    running = Running(reader, appender)
+    running = RunningIntake(reader, appender)
     await running.until(lambda: reader.committed)
     await running.stop()
     assert list_offsets(appender) == [[0], [0]]
@@ -102,7 +102,7 @@ async def test_a_commit_that_fails_copies_again() -> None:
 
 async def test_what_was_fetched_outlives_an_unforeseen_error() -> None:
     reader, appender = FakeReader([make_record(0)]), FakeAppender(RuntimeError("a bug"))
-    running = Running(reader, appender)
+    running = RunningIntake(reader, appender)
     with pytest.raises(RuntimeError):
         await asyncio.wait_for(running.task, 5)
     # As the supervisor does.
@@ -116,7 +116,7 @@ async def test_what_was_fetched_outlives_an_unforeseen_error() -> None:
 async def test_while_kafka_is_down_it_stays_in_its_group_and_asks_before_it_fetches() -> None:
     reader, appender = FakeReader(KafkaDown("gone"), []), FakeAppender()
     reader.asks._answers = [KafkaDown("still gone"), None]
-    running = Running(reader, appender)
+    running = RunningIntake(reader, appender)
     await running.until(lambda: "kafka.regained" in running.log.list_names())
     assert reader.asks.calls == 2
     await running.stop()
@@ -129,7 +129,7 @@ async def test_a_recreated_source_is_read_from_its_start_and_what_was_removed_is
     async def see() -> SourcesSeen:
         return SourcesSeen({PLACE: 3}, {}, {other: (5, 8)})
 
-    running = Running(reader, appender, see, [PLACE, other])
+    running = RunningIntake(reader, appender, see, [PLACE, other])
     await running.until(lambda: "source.lost_records" in running.log.list_names())
     await running.stop()
     assert (reader.paused, reader.sought, reader.resumed) == ([PLACE, other], [3], [other])
@@ -148,7 +148,7 @@ async def test_new_partitions_stay_paused_until_they_could_be_checked() -> None:
         seen: SourcesSeen = found
         return seen
 
-    running = Running(reader, appender, see, [PLACE])
+    running = RunningIntake(reader, appender, see, [PLACE])
     await running.until(lambda: reader.resumed)
     assert (reader.resumed, answers) == ([PLACE], [])
     await running.stop()

@@ -43,7 +43,7 @@ def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_module, "POLL_SECONDS", 0.001)
 
 
-class Running:
+class RunningLane:
     """A lane that runs on fakes."""
 
     def __init__(self, ports: FakePorts, reader: FakeInbox) -> None:
@@ -79,7 +79,7 @@ class Running:
 
 async def test_a_batch_is_stored_then_published_with_the_offset_after_it() -> None:
     ports, reader = FakePorts(), FakeInbox(0, 1)
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: ports.published)
     await running.stop()
     assert (ports.batches, ports.published) == ([[0, 1]], [(2, OURS, 0)])
@@ -89,7 +89,7 @@ async def test_a_batch_is_stored_then_published_with_the_offset_after_it() -> No
 
 async def test_the_stop_publishes_what_is_stored_first() -> None:
     ports, reader = FakePorts(), FakeInbox(0)
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: ports.batches)
     await running.stop()
     assert ports.published == [(1, OURS, 0)]
@@ -103,7 +103,7 @@ async def test_a_dependency_that_is_down_opens_its_breaker_and_the_lane_restarts
     ports, reader = FakePorts(), FakeInbox(0)
     script = getattr(ports, where)
     script._answers.insert(0, failure)
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: ports.published)
     name = "kafka" if isinstance(failure, KafkaDown) else "database"
     assert f"{name}.lost" in running.log.list_names()
@@ -131,7 +131,7 @@ async def test_what_is_not_known_to_have_happened_restarts_the_lane(failure: Bas
     if not isinstance(failure, PositionLost):
         ports.publishes._answers.insert(0, failure)
     before = LANE_LOSSES.labels(type(failure).__name__)._value.get()
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: running.count_starts() == 2 and ports.published)
     assert LANE_LOSSES.labels(type(failure).__name__)._value.get() == before + 1
     assert ports.published[-1] == (1, OURS, 0)
@@ -143,7 +143,7 @@ async def test_what_the_database_has_and_kafka_lacks_is_published_first() -> Non
     ports.positions._answers = [Position(0, 9, UUID(int=1))]
     ports.offsets._answers = [GroupOffset(4, OURS)]
     ports.backlog = [StoredRow(5, Outgoing("x.bridge.status", b"", b"", ()))]
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(running.count_starts)
     assert (ports.published, reader.sought) == ([(9, OURS, 1)], [9])
     await running.stop()
@@ -153,7 +153,7 @@ async def test_a_new_lane_commits_where_it_starts_before_it_has_a_position() -> 
     ports, reader = FakePorts(), FakeInbox(bounds=(3, 9))
     ports.positions._answers = [None]
     ports.offsets._answers = [None]
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(running.count_starts)
     assert (ports.published, reader.sought) == ([(3, f"{OURS} new", 0)], [3])
     await running.stop()
@@ -165,7 +165,7 @@ async def test_a_lane_whose_parts_do_not_fit_refuses_once_and_publishes_nothing(
     monkeypatch.setattr(lane_module, "RECHECK_SECONDS", 0.01)
     ports, reader = FakePorts(), FakeInbox(bounds=(0, 9))
     ports.offsets._answers = [GroupOffset(5, "another database")]
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: len(ports.publishers) >= 3)
     assert running.log.list_names().count("lane.refused") == 1
     assert ("another database" in running.lane.refusal, ports.published) == (True, [])
@@ -179,7 +179,7 @@ async def test_another_record_before_the_position_is_another_inbox() -> None:
     ports = FakePorts()
     ports.positions._answers = [Position(0, 1, UUID(int=1), LastRecord(0, 5, b"other"))]
     reader = FakeInbox(0)
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: running.lane.refusal)
     assert "recreated" in running.lane.refusal
     await running.stop()
@@ -189,7 +189,7 @@ async def test_the_record_before_the_position_is_passed_over() -> None:
     ports, last = FakePorts(), make_inbox_record(0)
     ports.positions._answers = [Position(0, 1, UUID(int=1), describe_record(last))]
     reader = FakeInbox(0, 1)
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: ports.batches)
     assert (reader.sought, ports.batches) == ([0, 1], [[1]])
     await running.stop()
@@ -199,7 +199,7 @@ async def test_a_record_before_the_position_that_does_not_come_is_kafka_down(mon
     monkeypatch.setattr(lane_module, "FIND_SECONDS", 0.01)
     ports = FakePorts()
     ports.positions._answers = [Position(0, 1, UUID(int=1), LastRecord(0, 5, b""))]
-    running = Running(ports, FakeInbox(bounds=(0, 1)))
+    running = RunningLane(ports, FakeInbox(bounds=(0, 1)))
     await running.until(lambda: "kafka.lost" in running.log.list_names())
     assert "could not be read" in running.log.events[0][2]["why"]
     await running.stop()
@@ -209,7 +209,7 @@ async def test_a_fetch_that_has_passed_something_over_restarts_the_lane() -> Non
     ports = FakePorts()
     ports.positions._answers = [Position(0, 0, UUID(int=1)), Position(0, 1, UUID(int=1))]
     inbox = FakeInbox(0)
-    running = Running(ports, inbox)
+    running = RunningLane(ports, inbox)
     await running.until(lambda: ports.published)
     inbox.skip_to = 5
     inbox.records |= {offset: make_inbox_record(offset) for offset in range(1, 8)}
@@ -220,7 +220,7 @@ async def test_a_fetch_that_has_passed_something_over_restarts_the_lane() -> Non
 
 async def test_a_gap_right_behind_the_position_is_real() -> None:
     ports, reader = FakePorts(), FakeInbox(2)
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: ports.batches)
     assert (ports.batches, running.count_starts()) == ([[2]], 1)
     await running.stop()
@@ -230,7 +230,7 @@ async def test_the_lane_names_the_rules_it_starts_with_and_those_that_take_their
     ports, reader = FakePorts(), FakeInbox(0)
     applied = replace(RULES_VERSION, id=2, digest="abcdef01" * 8)
     ports.store = lambda *_: DecidedBatch(RULES_VERSION if len(ports.batches) == 1 else applied)
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: ports.published)
     for offset in (1, 2):
         reader.records[offset] = make_inbox_record(offset)
@@ -262,7 +262,7 @@ async def test_rules_that_cannot_be_read_are_no_bug_of_a_message(
     ports.store = store
     if at_start:
         ports.rules._answers.insert(0, unavailable)
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: running.lane.refusal)
     assert "`budget-bridge rules apply`" in running.lane.refusal
     await running.until(lambda: ports.published)
@@ -294,7 +294,7 @@ async def test_a_bug_holds_the_message_it_is_about_and_no_other(in_deciding: boo
     ports, reader = FakePorts(), FakeInbox(*range(6))
     bug = Bug(4, in_deciding=in_deciding)
     ports.store = bug
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.until(lambda: ports.published and ports.published[-1][0] == 6)
     assert bug.held == [4]
     assert running.count_starts() == 1
@@ -304,7 +304,7 @@ async def test_a_bug_holds_the_message_it_is_about_and_no_other(in_deciding: boo
 async def test_a_bug_that_holding_does_not_end_leaves_the_lane_to_the_supervisor() -> None:
     ports, reader = FakePorts(), FakeInbox(0)
     ports.store = Bug(0, in_deciding=True, always=True)
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     with pytest.raises(DecisionFailedError):
         await asyncio.wait_for(running.task, 5)
 
@@ -312,7 +312,7 @@ async def test_a_bug_that_holding_does_not_end_leaves_the_lane_to_the_supervisor
 async def test_while_a_breaker_is_open_the_lane_polls_and_does_nothing_else() -> None:
     ports, reader = FakePorts(), FakeInbox(bounds=(0, 1))
     log: Any = Log()
-    running = Running(ports, reader)
+    running = RunningLane(ports, reader)
     await running.stop()
     running.breakers.database.trip("somebody else", "gone")
     running.breakers.database.admits("somebody else")

@@ -53,7 +53,7 @@ def test_there_is_a_last_round(monkeypatch: pytest.MonkeyPatch) -> None:
 
     is_done, said = run(monkeypatch, lambda: [Repair("never right", "b", act)])
     assert (is_done, len(made)) == (False, recover.MAX_ROUNDS)
-    assert "still out of place after 10 rounds" in said
+    assert "still needs repair after 10 rounds" in said
 
 
 def test_what_only_a_person_can_do_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

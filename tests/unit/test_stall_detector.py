@@ -12,7 +12,7 @@ from worker.kafka.consumer import Consumer
 PLACE = TopicPartition("inbox", 0)
 
 
-class AiokafkaConsumer:
+class QuietAiokafkaConsumer:
     """aiokafka's consumer as it is seen from outside."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ def clock() -> Clock:
 
 async def open_reader(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Consumer]:
     reader: Any = Consumer(KafkaConnection("127.0.0.1:1"), "group", ["inbox"], start="none")
-    reader._consumer = AiokafkaConsumer()
+    reader._consumer = QuietAiokafkaConsumer()
     monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time)
     reader._stalls.note((PLACE,), (), full=False)
     return reader, reader._consumer

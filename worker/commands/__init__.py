@@ -1,1 +1,1 @@
-"""What people type: one file per command, and beside them what several commands share."""
+"""The commands: one file for each, and next to them what several commands share."""

@@ -1,4 +1,4 @@
-"""Reads what is known of the budget that a command names."""
+"""Reads what is known about the budget that a command names."""
 
 from contracts.budget_key import BudgetKey
 from outbox.budget_record import BudgetRecord, read_budget_record
@@ -8,7 +8,7 @@ from worker.settings import DatabaseSettings
 
 
 async def read_known_budget(settings: DatabaseSettings, key: BudgetKey, at_most: int | None = None) -> BudgetRecord:
-    """Read a budget's record; ends the command with exit code 1 where no message ever named the budget.
+    """Read a budget's record; end the command with exit code 1 if there has never been a message about the budget.
 
     Args:
         settings: where the database is.

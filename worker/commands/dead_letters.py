@@ -35,10 +35,12 @@ from worker.reports.dead_letter_report import print_dead_letter, print_dead_lett
 from worker.settings import ServerSettings, read_settings
 
 _REPLAYABLE: Final = frozenset({"unreadable", "unknown_type"})
-"""The reasons for which a record has not used up the id that it carries, so that it can be admitted later."""
+"""The reasons with which a dead letter has not used up its message id, so that it can be accepted later."""
 _REPORT_EVERY: Final = 100
 
-dead_letters_app: Final = typer.Typer(no_args_is_help=True, help="Records that could not be read or do not fit.")
+dead_letters_app: Final = typer.Typer(
+    no_args_is_help=True, help="List, print and replay records that could not be read or do not fit."
+)
 
 Id = Annotated[UUID, typer.Argument(metavar="ID", help="As `dead-letters list` prints it.")]
 Reason = Annotated[str | None, typer.Option(help=f"Only those of this reason: {', '.join(REASONS)}.")]
@@ -94,7 +96,7 @@ def replay(
     since: Since = None,
     yes: Yes = False,
 ) -> None:
-    """Send dead letters back to their topics once the cause is gone; each is admitted once, however often you do this.
+    """Send dead letters back to their topics once the cause is fixed; each is accepted once, however often you do this.
 
     Takes ids, or every dead letter that the options select.
     """
@@ -156,7 +158,7 @@ async def _read_one(
 
 
 async def _replay(places: Mapping[UUID, tuple[int, int] | None]) -> Replayed:
-    """Send dead letters back one by one, so that however many there are, one is in memory.
+    """Send dead letters back one by one, so that only one is in memory, however many there are.
 
     Args:
         places: their ids, each with its place in the inbox where that is known.
@@ -187,7 +189,7 @@ async def _replay(places: Mapping[UUID, tuple[int, int] | None]) -> Replayed:
 
 
 def find_obstacle(letter: StoredDeadLetter, sources: Sequence[str]) -> str | None:
-    """Find out why a dead letter must not be sent back; ``None`` where it may.
+    """Find out why a dead letter must not be sent back; ``None`` if it may.
 
     Args:
         letter: the dead letter.

@@ -10,7 +10,7 @@ from worker.settings import DatabaseSettings, read_settings
 
 
 def migrate_database() -> None:
-    """Bring the database schema up to date. Safe to run twice, and several times in parallel."""
+    """Create or upgrade the database schema. Safe to run again, and several times in parallel."""
     with report_problems():
         applied = asyncio.run(_migrate(read_settings(DatabaseSettings)))
         for line in [f"applied {name}" for name in applied] or ["the schema is up to date"]:

@@ -1,4 +1,4 @@
-"""How a command ends when it cannot do what it was asked for: what it prints, and with which exit code."""
+"""How a command fails: what it prints, and which exit code it ends with."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ BROKEN: Final = 2
 
 @contextmanager
 def report_problems() -> Iterator[None]:
-    """Print every problem to the error output, in the words of ``doctor``, and end with exit code 2."""
+    """Print every problem to the error output, worded as in ``doctor``, and end with exit code 2."""
     try:
         yield
     except ConfigurationError as broken:

@@ -1,4 +1,4 @@
-"""Shows on the error output how far long work is; where that is no terminal, nothing."""
+"""Progress bars on the error output, if that is a terminal."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ from worker.reconcile.progress import Progress as ReportProgress
 
 
 @contextmanager
-def show_progress() -> Iterator[ReportProgress]:
-    """Show one bar for each thing that is done; they are gone when this ends."""
+def open_progress_bars() -> Iterator[ReportProgress]:
+    """Open progress bars, one for each step of the work; they disappear when this ends."""
     console = Console(stderr=True, highlight=False)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}

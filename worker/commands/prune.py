@@ -1,4 +1,4 @@
-"""``budget-bridge prune``: counts what would be deleted, asks, and shows how far it is."""
+"""``budget-bridge prune``: counts what would be deleted, asks, deletes and prints its progress."""
 
 import asyncio
 import json
@@ -20,15 +20,15 @@ from worker.settings import ServerSettings, read_settings
 def prune(
     *,
     older_than: Annotated[
-        str, typer.Option(metavar="AGE", help="Delete what arrived longer ago than this, such as 400d or 12h.")
+        str, typer.Option(metavar="AGE", help="Delete what arrived longer ago than this age, such as 400d or 12h.")
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count what would be deleted.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Delete what is old: published messages from the outbox, and from history the bytes of what is decided.
+    """Delete old data: published messages from the outbox, and the bytes of decided messages from history.
 
-    Workers may run meanwhile. What arrived when, and what became of it, is kept for good.
+    Workers may keep running. What arrived when, and what became of it, is kept forever.
     """
     age = read_age(older_than)
     with report_problems():

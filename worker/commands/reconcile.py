@@ -1,4 +1,4 @@
-"""``budget-bridge reconcile``: compares logs, database and rules; differences that people accept are recorded."""
+"""``budget-bridge reconcile``: compares topics, database and rules, and records differences that people accept."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from outbox.accepted_differences import (
 from outbox.migrate import open_checked_session
 from worker.commands.arguments import read_key
 from worker.commands.problems import ANSWER_IS_NO, report_problems
-from worker.commands.progress import show_progress
+from worker.commands.progress import open_progress_bars
 from worker.console import Console
 from worker.deployment import Deployment, make_deployment
 from worker.reconcile.findings import Difference, Findings, format_findings, write_findings
@@ -28,7 +28,7 @@ from worker.reconcile.reconcile import reconcile
 from worker.settings import ServerSettings, read_settings
 
 MAX_ACCEPTED: Final = 1000
-"""How many differences are accepted at once; who accepts more has not read them."""
+"""How many differences can be accepted at once; nobody reads more than that."""
 _LISTED: Final = 1000
 
 
@@ -43,9 +43,9 @@ def reconcile_everything(
     why: Annotated[str | None, typer.Option(metavar="TEXT", help="Why they are accepted.")] = None,
     accepted: Annotated[bool, typer.Option("--accepted", help="List what was accepted, and compare nothing.")] = False,
 ) -> None:
-    """Prove that every message was carried exactly once: logs, database and rules side by side.
+    """Verify that every message was carried exactly once: compare topics, database and rules with each other.
 
-    Only reads, and workers may run meanwhile. Exit code 1 when anything differs that nobody has accepted.
+    Only reads, and workers may keep running. Exit code 1 if anything differs that nobody has accepted.
     """
     if accept and not (by and why):
         raise typer.BadParameter("--accept needs --by and --why")
@@ -55,7 +55,7 @@ def reconcile_everything(
             _print_accepted(asyncio.run(_list(deployment)), as_json=as_json)
             return
         selection = _Selection(None if accept in {None, "all"} else read_key(accept or ""))
-        with show_progress() as progress:
+        with open_progress_bars() as progress:
             findings = asyncio.run(_reconcile(deployment, selection, progress))
         if accept:
             _accept(deployment, selection, by or "", why or "")
@@ -96,7 +96,7 @@ def _accept(deployment: Deployment, selection: _Selection, by: str, why: str) ->
         typer.echo(f"{selection.count} differences are more than can be accepted at once ({MAX_ACCEPTED})", err=True)
         raise typer.Exit(ANSWER_IS_NO)
     if not selection.found:
-        typer.echo("nothing differs there that was not accepted before", err=True)
+        typer.echo("nothing differs there, apart from what was accepted before", err=True)
         raise typer.Exit(ANSWER_IS_NO)
     asyncio.run(_store(deployment, selection, by, why))
     console = Console()

@@ -8,7 +8,7 @@ import typer
 
 from worker.commands.arguments import read_key
 from worker.commands.problems import ANSWER_IS_NO, report_problems
-from worker.commands.progress import show_progress
+from worker.commands.progress import open_progress_bars
 from worker.commands.run import read_worker_settings
 from worker.console import Console
 from worker.deployment import Deployment, make_deployment
@@ -18,7 +18,7 @@ from worker.recover.repair import Choices, Repair, TreatAs
 from worker.rules_in_force import RulesFolder
 
 MAX_ROUNDS: Final = 10
-"""How often repairs are planned and made; no repair needs more than one before it and one interruption."""
+"""How often repairs are planned and made; even a repair that depends on another and is interrupted once needs fewer."""
 
 
 def recover_deployment(
@@ -33,17 +33,19 @@ def recover_deployment(
     ] = False,
     treat_as: Annotated[
         TreatAs | None,
-        typer.Option(help="What stored messages are, where Kafka holds none of them and the group has no offset."),
+        typer.Option(
+            help="Whether stored messages were published, if Kafka holds none of them and the group has no offset."
+        ),
     ] = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="COMPANY/PROJECT/BUDGET", help="Rebuild this budget only, from the inbox."),
     ] = None,
 ) -> None:
-    """Repair what keeps a lane from publishing, and budgets that were changed by hand.
+    """Repair whatever keeps a lane from publishing, and budgets that were changed by hand.
 
-    Prints what it found and what it would do, then asks before each repair. Workers must be stopped, but not for
-    --dry-run. Exit code 1 while anything is left to do.
+    Prints what it found and what it would do, then asks before each repair. All workers must be stopped, except for
+    --dry-run. Exit code 1 if anything is left to do.
     """
     with report_problems():
         settings, folder = read_worker_settings()
@@ -52,12 +54,12 @@ def recover_deployment(
         is_done = not session.plan(dry_run=True) if dry_run else session.repair(without_asking=yes)
         if not is_done:
             raise typer.Exit(ANSWER_IS_NO)
-        session.console.print_line("nothing is out of place; `budget-bridge reconcile` proves it")
+        session.console.print_line("nothing needs repair; `budget-bridge reconcile` verifies it")
 
 
 @dataclass(slots=True)
 class _Session:
-    """One run of the command: what is repaired, and what its user has refused."""
+    """One run of the command: the repairs that were made, and those that the user declined."""
 
     deployment: Deployment
     folder: RulesFolder
@@ -67,16 +69,16 @@ class _Session:
 
     def plan(self, *, dry_run: bool = False) -> list[Repair]:
         """Plan and print the repairs that were not refused."""
-        with show_progress() as progress:
+        with open_progress_bars() as progress:
             planning = plan_repairs(self.deployment, self.folder, self.choices, dry_run=dry_run, progress=progress)
             repairs = [repair for repair in asyncio.run(planning) if repair.found not in self.refused]
         for number, repair in enumerate(repairs, 1):
             self.console.print_line(f"{number}. {repair.found}")
-            self.console.print_line(f"   Way out: {repair.way_out}.")
+            self.console.print_line(f"   To repair it: {repair.way_out}.")
         return repairs
 
     def repair(self, *, without_asking: bool) -> bool:
-        """Plan and make repairs until nothing is out of place; returns whether it came to that."""
+        """Plan and make repairs until nothing needs repair; returns whether it came to that."""
         for _ in range(MAX_ROUNDS):
             repairs = self.plan()
             if not repairs:
@@ -91,7 +93,7 @@ class _Session:
                     self.console.print_line(f"   repair {number} was interrupted ({lost}); planning again")
                     break
                 self.console.print_line(f"   repair {number} is done")
-        self.console.print_line(f"something is still out of place after {MAX_ROUNDS} rounds of repairs: run it again")
+        self.console.print_line(f"something still needs repair after {MAX_ROUNDS} rounds of repairs: run it again")
         return False
 
     async def _make(self, repair: Repair) -> None:

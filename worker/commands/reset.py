@@ -10,7 +10,7 @@ from worker.operator_messages import OperatorMessage, make_reset
 
 
 def reset(key: Key, by: By, why: Why, *, yes: Yes = False) -> None:
-    """Release the job of a budget after checking Spectrum: its earlier exports no longer count."""
+    """Release the job of a budget, once you have checked Spectrum: earlier exports no longer count."""
 
     def write(budget: BudgetKey, record: BudgetRecord) -> OperatorMessage:
         console = Console()
@@ -20,9 +20,7 @@ def reset(key: Key, by: By, why: Why, *, yes: Yes = False) -> None:
             + (f", the last at {write_time(exports[-1].at)}" if exports else "")
             + (f"; those before {write_time(record.pruned_before)} are pruned." if record.pruned_before else ".")
         )
-        console.print_line(
-            "Check Spectrum first. A reset states that Spectrum will apply no more of these exports, and"
-        )
+        console.print_line("Check Spectrum first. A reset means that Spectrum will apply no more of these exports, and")
         console.print_line(
             "that what it did apply is cleared by hand or will be overwritten by the next export of this"
         )

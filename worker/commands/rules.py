@@ -1,4 +1,4 @@
-"""``budget-bridge rules``: checks RULES_DIR, puts it in force, and shows what is in force."""
+"""``budget-bridge rules``: checks RULES_DIR, puts it in force, and prints what is in force."""
 
 import asyncio
 import json
@@ -43,18 +43,20 @@ _BUDGETS_SHOWN: Final = 20
 _LONGEST_NAME: Final = 255
 _LONGEST_REASON: Final = 1000
 
-rules_app: Final = typer.Typer(no_args_is_help=True, help="The rules in force, and those of accounting in RULES_DIR.")
+rules_app: Final = typer.Typer(
+    no_args_is_help=True, help="Check, apply and compare rules: those in force and those in RULES_DIR."
+)
 
 By = Annotated[str, typer.Option(prompt="Who are you", help="Who applies them; it stays in the history.")]
-Why = Annotated[str, typer.Option(prompt="Why", help="For what reason; it stays in the history.")]
+Why = Annotated[str, typer.Option(prompt="Why", help="The reason; it stays in the history.")]
 
 
 class PassingBudgets(NamedTuple):
-    """What the INVALID budgets come to by the rules in force."""
+    """The INVALID budgets that would pass by the rules in force."""
 
     invalid: int
     unreadable: int
-    """How many of them cannot be checked, as the bytes of their lock are pruned."""
+    """How many of them cannot be checked because the bytes of their lock are pruned."""
     passing: int
     first: list[tuple[str, int]]
     """Key and version of the first that pass."""
@@ -62,7 +64,7 @@ class PassingBudgets(NamedTuple):
 
 @rules_app.command("check")
 def check_rules() -> None:
-    """Read RULES_DIR and print every problem; with DATABASE_URL, also check it against what is exported."""
+    """Read RULES_DIR and print every problem; with DATABASE_URL, also check it against what was exported."""
 
     async def read_held(settings: DatabaseSettings) -> tuple[str, ...]:
         async with open_checked_session(settings.database_url.get_secret_value()) as connection:
@@ -73,17 +75,17 @@ def check_rules() -> None:
         if "DATABASE_URL" in os.environ:
             if problems := asyncio.run(read_held(read_settings(DatabaseSettings))):
                 raise ConfigurationError(problems)
-            typer.echo(f"the rules are in order: {_count(rules)}; they fit what is exported")
+            typer.echo(f"the rules are in order: {_count(rules)}; they fit what was exported")
         else:
             typer.echo(f"the rules are in order: {_count(rules)}")
-            typer.echo("not checked against what is exported: DATABASE_URL is not set")
+            typer.echo("not checked against what was exported: DATABASE_URL is not set")
 
 
 @rules_app.command("apply")
 def apply(by: By, why: Why, *, as_json: AsJson = False) -> None:
     """Put RULES_DIR in force, at once for all workers; lists the INVALID budgets that would pass now.
 
-    Refused where a job would go to another project while Spectrum may hold a budget there.
+    Refused if a job would go to another project while Spectrum may hold a budget under it.
     """
 
     async def do() -> tuple[Applied, PassingBudgets]:
@@ -104,7 +106,7 @@ def apply(by: By, why: Why, *, as_json: AsJson = False) -> None:
 
 
 @rules_app.command("show")
-def show(
+def print_rules(
     version: Annotated[int | None, typer.Argument(help="Which version; without it, the one in force.")] = None,
     *,
     as_json: AsJson = False,
@@ -130,12 +132,12 @@ def show(
 
 
 @rules_app.command("history")
-def show_history(
+def print_history(
     *,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, latest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Print which version was put in force when, by whom and why; the first one is in force now."""
+    """Print which version was put in force when, by whom and why, latest first; the first one is in force now."""
 
     async def read() -> tuple[list[Application], int]:
         url = read_settings(DatabaseSettings).database_url.get_secret_value()
@@ -153,7 +155,7 @@ def show_history(
 
 @rules_app.command("diff")
 def diff(*, as_json: AsJson = False) -> None:
-    """Print row by row what applying RULES_DIR would change. Exit code 1 if anything."""
+    """Print row by row what applying RULES_DIR would change. Exit code 1 if anything would."""
 
     async def compare() -> tuple[Application, list[RuleChange]]:
         url = read_settings(DatabaseSettings).database_url.get_secret_value()
@@ -227,7 +229,7 @@ def _print_applied(applied: Applied, found: PassingBudgets, rules: Rules, consol
     if found.passing > len(found.first):
         console.print_line(f"  and {found.passing - len(found.first)} more")
     if found.passing:
-        console.print_line("each is checked again when the project side locks the same version once more")
+        console.print_line("each is checked again when the project side locks the same version again")
 
 
 def _check_text(option: str, text: str, longest: int) -> str:

@@ -12,7 +12,7 @@ from worker.telemetry.logs import configure_log
 def run() -> None:
     """Run the worker until SIGTERM or SIGINT.
 
-    It decides by the rules in force. RULES_DIR is needed only while none are: the first start puts them in force.
+    It decides by the rules in force. RULES_DIR is needed only until rules are in force: the first start applies it.
     """
     with report_problems():
         settings, folder = read_worker_settings()

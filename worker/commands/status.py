@@ -40,11 +40,11 @@ def print_status(  # noqa: PLR0913 - each is an option
     ] = None,
     *,
     status: Annotated[
-        str | None, typer.Option(metavar="STATUS", help=f"List the budgets of a status: {', '.join(_STATUSES)}.")
+        str | None, typer.Option(metavar="STATUS", help=f"List the budgets with this status: {', '.join(_STATUSES)}.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="With --status: how many budgets to list.")] = 50,
     after: Annotated[
-        str | None, typer.Option(metavar="KEY", help="With --status: only budgets behind this one.")
+        str | None, typer.Option(metavar="KEY", help="With --status: list the budgets after this one.")
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help=f"Print every message of the budget, not only the latest {MOST_MESSAGES}.")
@@ -57,10 +57,10 @@ def print_status(  # noqa: PLR0913 - each is an option
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the status of a budget, whom it waits for, and its history. Exit code 1 if nothing is known of it.
+    """Print the status of a budget, whom it waits for, and its history. Exit code 1 if the budget is unknown.
 
-    Without a budget: how many budgets have which status, which wait longest for a person, and how far the lanes are
-    behind. With --status: the budgets of that status and, for INVALID, what is wrong with them.
+    Without a budget: how many budgets have which status, which have waited longest for a person, and how far the lanes
+    are behind. With --status: the budgets with that status and, for INVALID, what is wrong with them.
     """
     if status is not None and status.upper() not in _STATUSES:
         raise typer.BadParameter(f"{status!r} is not a status; the statuses are {', '.join(_STATUSES)}")

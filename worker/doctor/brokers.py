@@ -77,4 +77,4 @@ async def _check_topics(topics: Mapping[str, TopicState | None], names: TopicNam
                 yield check
                 all_ok = False
     if all_ok:
-        yield Check("topics", "ok", f"all {len(topics)} exist and are set up as they must be")
+        yield Check("topics", "ok", f"all {len(topics)} exist and are set up correctly")

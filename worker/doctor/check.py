@@ -13,7 +13,7 @@ GRANT_ACLS: Final = "give this user the ACLs that docs/operations.md lists"
 
 
 class Check(NamedTuple):
-    """What was found of one thing, and what to do about it."""
+    """One result: what was found, and what to do about it."""
 
     about: str
     """The group it belongs to, such as ``topics``."""
@@ -26,7 +26,7 @@ Checks = AsyncIterator[Check]
 
 
 async def continue_after_errors(about: str, checks: Checks) -> Checks:
-    """Give the results of a group of checks; where a server fails, its error is the last of them.
+    """Collect the results of a group of checks; if a server fails, its error is the last result.
 
     The doctor then continues with the next group.
     """

@@ -1,4 +1,4 @@
-"""The doctor's results for people: one line each, what to do below it, and how many are ok."""
+"""Prints the results of the doctor: one line each, below it what to do, and how many are ok."""
 
 from typing import Final
 

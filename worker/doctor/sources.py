@@ -16,7 +16,7 @@ from worker.settings import KafkaSettings
 _NEVER: Final = 2**63 - 1
 _MS_PER_HOUR: Final = 3_600_000
 _LONG_TRANSACTION_SECONDS: Final = 30
-"""A transaction that is at work ends within seconds; Kafka's clients give up after 60 s unless told otherwise."""
+"""A transaction that makes progress ends within seconds; Kafka's clients give up after 60 s by default."""
 
 
 async def check_sources(kafka: KafkaConnection, settings: KafkaSettings, topics: Mapping[str, TopicState]) -> Checks:
@@ -51,7 +51,7 @@ async def check_sources(kafka: KafkaConnection, settings: KafkaSettings, topics:
 
 
 def _describe_transaction(topic: str, transaction: OpenTransaction) -> Check:
-    """Warn of a transaction that takes longer than one that is at work."""
+    """Warn about a transaction that has been open for longer than one that still makes progress."""
     seconds = int(time.time()) - transaction.since_ms // 1000  # noqa: TID251 - only an age is shown
     found = (
         f"{topic}/{transaction.partition}: a writer has not ended its transaction for {seconds} s; "

@@ -8,7 +8,7 @@ from worker.kafka.admin import TopicState
 
 
 def check_topic(name: str, topic: TopicState, setup: TopicSetup, brokers: int) -> Iterator[Check]:
-    """Check a topic; gives nothing for one that is set up as it must be.
+    """Check a topic; yields nothing if it is set up correctly.
 
     Args:
         name: its full name.
@@ -32,7 +32,7 @@ def find_size_shortfall(topic: TopicState, setup: TopicSetup) -> tuple[int, int]
     """Compare the largest message that a topic takes with the largest that there may be.
 
     Returns:
-        Both in bytes where the topic takes too little, ``None`` where it takes enough or its settings are unknown.
+        Both in bytes where the topic takes too little, ``None`` if it takes enough or its settings are unknown.
     """
     if "max.message.bytes" not in topic.settings:
         return None

@@ -30,12 +30,12 @@ _REQUESTS: Final = {
     26: "EndTxn",
     28: "TxnOffsetCommit",
 }
-"""By the numbers of Kafka's protocol: what groups and transactions need."""
+"""The requests that groups and transactions need, by their numbers in Kafka's protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewTopicSpec:
-    """A topic to be made."""
+    """A topic to create."""
 
     name: str
     partitions: int
@@ -55,9 +55,9 @@ async def _open_admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdmi
 
 
 async def create_topics(connection: KafkaConnection, topics: Sequence[NewTopicSpec], copies: int | None) -> list[str]:
-    """Make the topics that are missing; returns their names. Existing ones stay as they are.
+    """Create the topics that are missing and return their names. Existing ones stay as they are.
 
-    Each is kept in so many copies; ``None`` is three, or one on each broker where there are fewer.
+    Each has ``copies`` replicas; ``None`` means three, or one on each broker if there are fewer.
     """
     async with _open_admin(connection) as admin:
         cluster = await admin.describe_cluster()
@@ -69,7 +69,7 @@ async def create_topics(connection: KafkaConnection, topics: Sequence[NewTopicSp
     for name, code, *message in response.topic_errors:
         if code not in {0, _TOPIC_EXISTS}:
             said = message[0] if message and message[0] else for_code(code).__name__
-            failure = f"topic {name} could not be made: {said}"
+            failure = f"topic {name} could not be created: {said}"
             raise KafkaDown(failure)
         if code == 0:
             created.append(name)
@@ -77,7 +77,7 @@ async def create_topics(connection: KafkaConnection, topics: Sequence[NewTopicSp
 
 
 async def count_partitions(connection: KafkaConnection, topics: Sequence[str]) -> dict[str, int]:
-    """Count the partitions of those topics that there are; raises ``KafkaDown`` where one may not be described."""
+    """Count the partitions of the topics that exist; raises ``KafkaDown`` if we may not describe one."""
     async with translate_errors(REQUEST_SECONDS), open_client(connection) as client:
         described = await ask_for_topics(client, topics)
         for topic in described:
@@ -87,8 +87,8 @@ async def count_partitions(connection: KafkaConnection, topics: Sequence[str]) -
 
 
 async def ask_for_topics(client: AIOKafkaClient, topics: Sequence[str]) -> list[dict[str, Any]]:
-    """Describe topics without creating those that are missing."""
-    # aiokafka's own way lets a broker make each topic that is asked for and missing, with the broker's settings.
+    """Describe topics without creating missing ones."""
+    # aiokafka's own call lets a broker create each missing topic that it is asked about, with the broker's defaults.
     request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
     answer = await ask_any_broker(client, request)
     found: list[dict[str, Any]] = answer.to_object()["topics"]
@@ -96,12 +96,12 @@ async def ask_for_topics(client: AIOKafkaClient, topics: Sequence[str]) -> list[
 
 
 async def count_brokers(connection: KafkaConnection) -> int:
-    """Count the brokers that there are now."""
+    """Count the brokers that are up."""
     return len(await list_brokers(connection))
 
 
 async def list_brokers(connection: KafkaConnection) -> list[str]:
-    """List the brokers that there are now, each as it is told to clients."""
+    """List the brokers that are up, each with the address that clients are given."""
     async with translate_errors(REQUEST_SECONDS), open_client(connection) as client:
         answer = await ask_any_broker(client, MetadataRequest([], allow_auto_topic_creation=False))
         return [f"{broker['host']}:{broker['port']}" for broker in answer.to_object()["brokers"]]
@@ -113,22 +113,22 @@ class TopicState:
 
     partitions: int
     copies: int
-    """Replicas of the partition that has fewest."""
+    """The number of replicas of the partition that has the fewest."""
     in_sync: int
-    """Of them in step, where fewest are."""
+    """The number of replicas in sync of the partition that has the fewest."""
     settings: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """How a group is: what it is doing, and how many are in it."""
+    """The state of a group, and its number of members."""
 
     state: str
     members: int
 
 
 async def describe_topics(connection: KafkaConnection, names: Sequence[str]) -> dict[str, TopicState | None]:
-    """Describe those topics that there are, with their settings where these may be read; ``None``: not permitted."""
+    """Describe the topics that exist, with their settings if we may read them; ``None``: not permitted."""
     async with _open_admin(connection) as admin:
         found = await ask_for_topics(admin._client, names)  # noqa: SLF001 - see there
         described = [topic for topic in found if not topic["error_code"]]
@@ -152,7 +152,7 @@ async def describe_topics(connection: KafkaConnection, names: Sequence[str]) -> 
 
 
 async def describe_group(connection: KafkaConnection, group_id: str) -> GroupState:
-    """Describe a group; one that nobody ever joined is dead."""
+    """Describe a group; one that nobody ever joined has the state ``Dead``."""
     async with _open_admin(connection) as admin:
         [described] = await admin.describe_consumer_groups([group_id])
     [(code, _, state, _, _, members, *_)] = described.groups
@@ -162,6 +162,6 @@ async def describe_group(connection: KafkaConnection, group_id: str) -> GroupSta
 
 
 async def list_missing_requests(connection: KafkaConnection, server: str) -> list[str]:
-    """Ask one server which requests it takes, and list those of ours that it does not; raises ``KafkaDown``."""
+    """Ask one server which requests it supports, and list those of ours that it does not; raises ``KafkaDown``."""
     taken = await connection.ask_server(server)
     return [name for key, name in _REQUESTS.items() if key not in taken]

@@ -1,4 +1,4 @@
-"""A bare client for requests of our own, where aiokafka's own calls hide or change what a broker says."""
+"""A bare client for requests of our own, where aiokafka's calls hide or change the broker's answer."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,7 @@
 """How Kafka is reached: the options of every client, and which of the bootstrap servers answers now.
 
-A server that accepts and never answers must cost seconds, not minutes, so all are tried at once before a client
-starts, and it is given the first that answers.
+A server that accepts connections and never answers must cost seconds, not minutes. So all servers are tried at once
+before a client starts, and the client gets the first that answers.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ SERVER_SECONDS: Final = 5.0
 """Longest that one server may take to answer one request, unless the request waits for others."""
 
 REQUEST_SECONDS: Final = 20.0
-"""Longest that one question to Kafka may take in all, the search for a coordinator included."""
+"""Longest that one question to Kafka may take in total, including the search for a coordinator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class KafkaConnection:
         raise ServerDown(sorted(problems))
 
     async def ask_server(self, server: str) -> list[int]:
-        """Ask one server which requests it takes.
+        """Ask one server which requests it supports.
 
         A client would hide why this one does not answer, and ask any broker of the cluster.
 
@@ -116,7 +116,7 @@ class KafkaConnection:
 
 
 def connect_kafka(settings: KafkaSettings) -> KafkaConnection:
-    """Make the connection that the settings describe; nothing is opened yet."""
+    """Build the connection that the settings describe; nothing is opened yet."""
     password = settings.kafka_sasl_password
     files = (settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
     cafile, certfile, keyfile = (str(file) if file else None for file in files)

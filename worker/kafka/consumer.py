@@ -1,4 +1,4 @@
-"""A member of a consumer group that reads committed records, and what aiokafka must be kept from doing to it."""
+"""A member of a consumer group that reads committed records, with guards against aiokafka's faults."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -16,13 +16,13 @@ from worker.kafka.group_offsets import GroupOffset, Partition, write_offsets
 from worker.kafka.stall_detector import StallDetector
 
 SESSION_MS: Final = 10_000
-"""A member that Kafka has not heard of for so long is put out of its group."""
+"""A member that has been silent for this long is removed from its group."""
 
 REBALANCE_MS: Final = 12_000
 """Longest that members may take to rejoin: a lane that stops, finishes and publishes its batch within it."""
 
 METADATA_MS: Final = 10_000
-"""New partitions of a topic are seen so soon; aiokafka's default is five minutes."""
+"""How soon new partitions of a topic are noticed; aiokafka's default is five minutes."""
 
 GROUP_REQUEST_MS: Final = 15_000
 """A request to join is answered only when all members have joined, so it waits longer than a rebalance takes."""
@@ -102,7 +102,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._joined.set()
 
     async def close(self, within: float) -> None:
-        """Leave the group, if it lets itself be left in time.
+        """Leave the group, if that can be done in time.
 
         Args:
             within: longest wait, in seconds.
@@ -128,7 +128,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         await self.start()
 
     async def fetch(self, partition: Partition, at_most: int, within: float) -> list[Record]:
-        """Fetch what is there of one partition.
+        """Fetch what is available of one partition.
 
         Args:
             partition: which.
@@ -136,15 +136,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             within: longest wait for a first one, in seconds.
 
         Returns:
-            Records in order; none where nothing came in time.
+            Records in order; none if nothing arrived in time.
 
         Raises:
-            KafkaDown: Kafka does not answer as it should; nothing that was not returned is passed over.
+            KafkaDown: Kafka does not answer as it should; nothing that was not returned is skipped.
         """
         return await self._fetch(partition, (TopicPartition(*partition),), at_most, within)
 
     async def fetch_any(self, at_most: int, within: float) -> list[Record]:
-        """Fetch what is there of all partitions, in order within each; otherwise as ``fetch``."""
+        """Fetch what is available of all partitions, in order within each; otherwise as ``fetch``."""
         return await self._fetch(None, (), at_most, within)
 
     async def seek(self, partition: Partition, offset: int) -> None:
@@ -162,26 +162,26 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                 self.resume(partition)
 
     def count_waiting(self, partition: Partition, offset: int) -> int:
-        """Count the records from an offset on, as far as the broker said with what was fetched last."""
+        """Count the records from an offset on, by what the broker reported with the last fetch."""
         place = TopicPartition(*partition)
         if self._consumer is None or place not in self._assignment:
             return 0
         return max((self._consumer.highwater(place) or 0) - offset, 0)
 
     def pause(self, partition: Partition) -> None:
-        """Hand out nothing of a partition until the next seek; fetching it still counts as polling."""
+        """Return nothing of a partition until the next seek; fetching it still counts as polling."""
         if self._consumer and TopicPartition(*partition) in self._assignment:
             self._consumer.pause(TopicPartition(*partition))
 
     def resume(self, partition: Partition) -> None:
-        """Hand out a partition again, from where it is."""
+        """Return records of a partition again, from where it is."""
         place = TopicPartition(*partition)
         if self._consumer and place in self._assignment:
             self._consumer.resume(place)
             self._stalls.forget(place)
 
     async def poll(self, within: float) -> None:
-        """Stay a member of the group while nothing is wanted, for ``within`` seconds."""
+        """Stay a member of the group for ``within`` seconds without reading anything."""
         wanted = self._assignment - (self._consumer.paused() if self._consumer else set())
         for place in wanted:
             self.pause((place.topic, place.partition))
@@ -224,7 +224,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
                 await self._get_consumer().commit(still)
 
     async def find_stalled(self, seconds: float) -> list[Partition]:
-        """Find the partitions that have more, are asked for it, and hand out nothing.
+        """Find the partitions that have more records, are being fetched, and return nothing.
 
         Args:
             seconds: for how long; to be called more often than that.
@@ -244,11 +244,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         return [(place.topic, place.partition) for place in self._stalls.find(behind, seconds)]
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Be called by aiokafka."""
+        """Called by aiokafka."""
         await self._call(self._on_assigned, assigned)
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Be called by aiokafka."""
+        """Called by aiokafka."""
         await self._call(self._on_revoked, revoked)
 
     @property
@@ -275,7 +275,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         try:
             position: int = await asyncio.wait_for(consumer.position(place), 1.0)
         except TimeoutError:
-            # It never learned where to begin, and does not find out.
+            # It never learned where to begin, and will not find out.
             return -1
         except IllegalStateError:
             # It has gone to another member meanwhile.
@@ -322,7 +322,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         try:
             found = await consumer.getmany(*places, timeout_ms=int(within * 1000), max_records=at_most)
         except CorruptRecordException:
-            # The decoder gives it up after some tries; until then it is fetched again, and nothing is passed over.
+            # The decoder gives it up after some tries; until then it is fetched again, and nothing is skipped.
             _rewind(consumer, before)
             return []
         except BaseException:
@@ -349,6 +349,6 @@ def _rewind(consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int])
 
 
 def read_raw(raw: Any) -> Record:
-    """Read one of aiokafka's records as ours."""
+    """Convert one of aiokafka's records to ours."""
     place = Place(raw.topic, raw.partition, raw.offset)
     return Record(place, raw.timestamp, raw.key, raw.value, tuple(raw.headers))

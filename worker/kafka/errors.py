@@ -1,4 +1,4 @@
-"""What can go wrong with Kafka, in words that callers act on: it is down, a lane is lost, a message is too large."""
+"""The errors of Kafka that callers act on: it is down, a lane is lost, a message is too large."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 # aiokafka raises AssertionError where a producer is used after a fatal error.
 FAULTS: Final = (KafkaError, OSError, TimeoutError, AssertionError)
 
-# It logs every try while a broker is down; the worker reports that once, itself.
+# It logs every attempt while a broker is down; the worker itself reports that once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
@@ -20,11 +20,11 @@ class KafkaDown(Exception):  # noqa: N818 - a state of the world
 
 
 class LaneLost(Exception):  # noqa: N818 - what happened to the lane
-    """This producer is of no use any more, or the outcome of its transaction is not known."""
+    """This producer can no longer be used, or the outcome of its transaction is unknown."""
 
 
 class MessageTooLarge(Exception):  # noqa: N818 - what is the case with the message
-    """The broker or the client takes no record of this size; nothing of its batch is visible."""
+    """The broker or the client does not accept a record of this size; nothing of its batch is visible."""
 
 
 @asynccontextmanager
@@ -32,7 +32,7 @@ async def translate_errors(within: float | None = None) -> AsyncIterator[None]:
     """Raise ``KafkaDown`` for whatever aiokafka raises when Kafka does not answer as it should.
 
     Args:
-        within: longest that all of it may take, in seconds; ``None`` where something inside has a limit of its own.
+        within: longest that all of it may take, in seconds; ``None`` if something inside has a limit of its own.
 
     Yields:
         Nothing.
@@ -62,7 +62,7 @@ async def stop_within(stopping: Awaitable[object], within: float) -> bool:
     _, late = await asyncio.wait({stop}, timeout=within)
     if late:
         stop.cancel()
-        # Once, and not for long: what does not let itself be cancelled either is left behind.
+        # Once, and not for long: a task that cannot be cancelled either is abandoned.
         await asyncio.wait({stop}, timeout=0.1)
         return False
     if stop.cancelled():

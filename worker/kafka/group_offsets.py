@@ -39,8 +39,8 @@ async def read_group_offsets(
 ) -> dict[Partition, GroupOffset]:
     """Read what the group has committed.
 
-    aiokafka's own calls turn "the coordinator is still loading" into "no offset", and whoever believes that
-    publishes everything again.
+    aiokafka's own calls turn "the coordinator is still loading" into "no offset", and whoever believed that would
+    publish everything again.
 
     Args:
         connection: how Kafka is reached.

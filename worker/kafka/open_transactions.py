@@ -1,4 +1,4 @@
-"""Finds transactions that somebody began on a topic and neither commits nor aborts: nobody reads past them."""
+"""Finds transactions on a topic that were neither committed nor aborted: nobody can read past them."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class OpenTransaction(NamedTuple):
     offset: int
     """Its first record: the partition's last stable offset."""
     waiting: int
-    """How many offsets nobody reads because of it."""
+    """How many offsets cannot be read because of it."""
     since_ms: int
     """The time of its first record, in milliseconds since 1970."""
 

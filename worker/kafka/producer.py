@@ -76,7 +76,7 @@ class Appender:
         sys.audit("budget-bridge.appender.appended", records)
 
     async def close(self, within: float) -> None:
-        """Close it, if it lets itself be closed in ``within`` seconds."""
+        """Close it, if that can be done in ``within`` seconds."""
         producer, self._producer = self._producer, None
         if producer:
             await _close_producer(producer, within)
@@ -138,7 +138,7 @@ class Publisher:
     async def publish(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
         """Publish records and the lane's own offset in one transaction.
 
-        After any error the producer is of no use: make another.
+        After any error the producer cannot be used again: create another.
 
         Args:
             offset: what the group commits for the lane's partition.
@@ -175,7 +175,7 @@ class Publisher:
         sys.audit("budget-bridge.publisher.published", records)
 
     async def close(self, within: float) -> None:
-        """Close it, if it lets itself be closed in ``within`` seconds."""
+        """Close it, if that can be done in ``within`` seconds."""
         producer, self._producer = self._producer, None
         if producer:
             await _close_producer(producer, within)
@@ -186,7 +186,7 @@ async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> 
     for record in records:
         sent.append(await _send(producer, record))
         sys.audit("budget-bridge.producer.record-handed-over", producer)
-    # Every one is awaited: a transaction commits although a send failed unless somebody looks.
+    # Every one is awaited: otherwise a transaction commits although one of its sends failed.
     for record, result in zip(records, await asyncio.gather(*sent, return_exceptions=True), strict=True):
         if isinstance(result, MessageSizeTooLargeError):
             raise MessageTooLarge(_describe_size(record)) from result
@@ -200,7 +200,7 @@ async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> 
 def _describe_size(record: Outgoing) -> str:
     return (
         f"{record.topic} does not take a record of {measure_record(record)} bytes: raise its max.message.bytes to what "
-        f"`budget-bridge topics` sets for topics that it makes (docs/messages.md lists them)"
+        f"`budget-bridge topics` sets for topics that it creates (docs/messages.md lists them)"
     )
 
 

@@ -28,7 +28,7 @@ MAX_HEADERS: Final = 1000
 """Most headers of a record in a larger batch; with more, the record becomes a stub."""
 
 CHECKSUM_TRIES: Final = 3
-"""A batch is fetched so often before a wrong checksum is taken for damage on the broker's disk, not on the wire."""
+"""How often a batch is fetched before a wrong checksum counts as damage on the broker's disk, not on the wire."""
 
 _OVERHEAD: Final = struct.calcsize(">qi")
 _LENGTH_AT: Final = struct.calcsize(">q")

@@ -1,4 +1,4 @@
-"""Why a Kafka server cannot be used, in words for people: host, port, reason and what to do."""
+"""Describes why a Kafka server cannot be used: host, port, reason and what to do."""
 
 import errno
 import socket

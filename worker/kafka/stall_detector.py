@@ -1,4 +1,4 @@
-"""Finds the partitions of a consumer that hand out nothing although there is more.
+"""Finds the partitions of a consumer that return nothing although there is more.
 
 Seen from outside: the partition is asked, its position stays below its end, and nothing comes.
 """
@@ -12,7 +12,7 @@ from contracts.records import Record
 
 
 class StallDetector:
-    """Since when each partition of one consumer has handed out nothing, and has been behind at the same position."""
+    """Since when each partition of one consumer has returned nothing, and has been behind at the same position."""
 
     def __init__(self) -> None:
         self._nothing_since: dict[TopicPartition, float] = {}
@@ -42,7 +42,7 @@ class StallDetector:
             self._nothing_since.pop(place, None)
 
     def list_quiet(self) -> list[TopicPartition]:
-        """List the partitions that have handed out nothing since they were asked."""
+        """List the partitions that have returned nothing since they were asked."""
         return list(self._nothing_since)
 
     def find(self, positions: Mapping[TopicPartition, int], seconds: float) -> list[TopicPartition]:
@@ -50,7 +50,7 @@ class StallDetector:
 
         Args:
             positions: those that are behind, each with its position.
-            seconds: for how long they must have handed out nothing and stood still. What has just come in is no sign:
+            seconds: for how long they must have returned nothing and not moved. A new record is no sign:
                 it counts from the first call that finds the partition behind.
 
         Returns:

@@ -47,7 +47,7 @@ class TopicLog:
         return {place.partition: at.offset for place, at in found.items() if at is not None}
 
     async def get(self, partition: int, offset: int) -> Record | None:
-        """Read one record; ``None`` where there is none at that offset."""
+        """Read one record; ``None`` if there is none at that offset."""
         first, after = self.bounds.get(partition, (0, 0))
         if not first <= offset < after:
             return None
@@ -63,7 +63,7 @@ class TopicLog:
 
 
 def choose_partition(key: bytes, partitions: int) -> int:
-    """Choose the partition, of so many, that a record with this key goes to, as all of Kafka's clients do."""
+    """Choose the partition that a record with this key goes to, as all of Kafka's clients do."""
     chosen: int = DefaultPartitioner()(key, list(range(partitions)), [])
     return chosen
 

@@ -1,7 +1,7 @@
-"""Turns time into messages: what is due becomes ``deadline.passed.v1`` on ``bridge.commands``.
+"""The timer: sends ``deadline.passed.v1`` to ``bridge.commands`` for every deadline that has passed.
 
-The same deadline always gets the same id, so that sent twice it counts once; whether it still applies is decided where
-everything else is.
+The same deadline always gets the same id, so one that is sent twice counts once. Whether it still applies is decided in
+``handlers``, like everything else. The SQL that finds what is due is the statement ``find_due`` in ``outbox``.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class CommandAppender(Protocol):
 
 
 class DueSource(Protocol):
-    """Where what is due is found: ``PostgresDeadlines``."""
+    """Finds what is due: ``PostgresDeadlines``."""
 
     async def find_due(self, lanes: Sequence[int]) -> list[Due]:
         """Find what is due in these lanes; raises ``DatabaseDown``."""
@@ -64,7 +64,7 @@ class Deadlines:
     """The timer of the lanes of one worker.
 
     Args:
-        open_source: opens where what is due is found; raises ``DatabaseDown``.
+        open_source: opens the source of what is due; raises ``DatabaseDown``.
         appender: appends to ``bridge.commands``.
         commands_topic: its full name.
         list_lanes: lists the lanes that are processed here.
@@ -127,7 +127,7 @@ class Deadlines:
                 await wait_unless(stopping, EVERY_SECONDS)
 
     async def _send(self, due: Sequence[Due]) -> bool:
-        """Send what is due; returns whether it is sent, and need not be in the next round."""
+        """Send what is due; returns whether it was sent, so that the next round need not repeat it."""
         if not due:
             return True
         kafka = self._breakers.kafka
@@ -145,7 +145,7 @@ class Deadlines:
 
 
 def write_deadline(due: Due, topic: str) -> Outgoing:
-    """Write the message that says a deadline has passed."""
+    """Write the message that reports a deadline as passed."""
     at = write_time(due.due_at)
     message_id = f"{due.deadline}/{due.key}/{due.version}/{at}"
     headers = write_attributes(DeadlinePassed.type, DEADLINES_SOURCE, message_id, time=at)

@@ -1,7 +1,7 @@
 """Copies every record of the source topics to the inbox, untouched and keyed by project.
 
-It decides nothing. A record may be copied twice after a crash, since history drops repeats; none is passed over,
-because an offset is committed only after its copy is safe.
+It decides nothing. After a crash a record may be copied twice, and history drops the repeat; none is skipped, because
+an offset is committed only after the copy is safe.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ class SourceReader(Protocol):
     """The source topics, read as a member of the intake's group: ``worker.kafka.consumer.Consumer``."""
 
     async def fetch_any(self, at_most: int, within: float) -> list[Record]:
-        """Fetch what is there of all partitions; raises ``KafkaDown``."""
+        """Fetch what is available of all partitions; raises ``KafkaDown``."""
 
     async def poll(self, within: float) -> None:
-        """Stay a member while nothing is wanted; raises ``KafkaDown``."""
+        """Stay a member without reading anything; raises ``KafkaDown``."""
 
     async def ask(self) -> None:
         """Find out whether Kafka answers; raises ``KafkaDown``."""
@@ -40,10 +40,10 @@ class SourceReader(Protocol):
         """Continue reading at an offset; raises ``KafkaDown``."""
 
     def pause(self, partition: Partition) -> None:
-        """Hand out nothing of a partition."""
+        """Return nothing of a partition."""
 
     def resume(self, partition: Partition) -> None:
-        """Hand out a partition again."""
+        """Return records of a partition again."""
 
     async def commit(self, offsets: Mapping[Partition, GroupOffset]) -> None:
         """Commit offsets; raises ``KafkaDown``."""
@@ -62,7 +62,7 @@ class Intake:
     Args:
         reader: reads the source topics; its assignments are to be reported by ``note_assigned``.
         appender: appends to the inbox.
-        check_sources: compares the source topics with what the intake's group remembers of them.
+        check_sources: compares the source topics with what the intake's group remembers about them.
         topics: what the topics are called.
         breaker: Kafka's.
         log: the worker's.
@@ -86,7 +86,7 @@ class Intake:
         self._outage = Outage(log, "intake")
         self._unchecked: list[Partition] = []
         self._pending: Sequence[Record] = ()
-        """What was fetched and may not have been copied: the reader has gone past it, so it outlives any failure."""
+        """Fetched records that may not be copied yet. The reader is past them, so they must survive any failure."""
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Copy until the stop."""
@@ -118,13 +118,13 @@ class Intake:
                 waits = back_off()
 
     async def note_assigned(self, assigned: list[Partition]) -> None:
-        """Hand out nothing of new partitions before it is known that they are the topics that were read."""
+        """Read nothing of new partitions until they are known to be of the same topics as before."""
         for place in assigned:
             self._reader.pause(place)
         self._unchecked = assigned
 
     async def _attempt(self) -> None:
-        """Copy what is there, once."""
+        """Copy once what is available."""
         if not self._pending and self._breaker.state == "probing":
             await self._reader.ask()
         await self._check_assigned()
@@ -135,14 +135,14 @@ class Intake:
             self._pending = ()
 
     async def _poll(self, stopping: asyncio.Event) -> None:
-        """Wait a little: a member that does not poll is put out of its group."""
+        """Wait a little: a member that does not poll is removed from its group."""
         try:
             await self._reader.poll(POLL_SECONDS)
         except KafkaDown:
             await wait_unless(stopping, POLL_SECONDS)
 
     async def _check_assigned(self) -> None:
-        """Start again where a source is not the one that was read: repeats are dropped, so it costs nothing."""
+        """Read a source that was recreated from its start: repeats are dropped, so this costs nothing."""
         if not self._unchecked:
             return
         seen = await self._check_sources()

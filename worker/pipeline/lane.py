@@ -1,7 +1,8 @@
 """A lane: one inbox partition, read batch by batch in order, stored in Postgres and published to Kafka.
 
-The restart path is taken at assignment and after everything whose outcome is not known: become the only producer,
-become the only one who may move the position, check, publish from the database what is missing, read on.
+A lane takes the restart path when it is assigned, and again after anything whose outcome is unknown, such as a
+connection that was lost during a commit: become the only producer, become the only owner of the position, check,
+publish from the database what is missing, read on.
 """
 
 import asyncio
@@ -48,10 +49,10 @@ from worker.telemetry.metrics import (
 from worker.telemetry.tracing import Traces
 
 BATCH_RECORDS: Final = 150
-"""Records in a batch: enough to share the cost of two commits, few enough that lanes take turns."""
+"""Records in a batch: enough to spread the cost of two commits, few enough that lanes take turns."""
 
 POLL_SECONDS: Final = 0.2
-"""Longest that one fetch waits for something to come."""
+"""Longest that one fetch waits for a record."""
 
 PUBLISH_SECONDS: Final = 10.0
 """Longest that one Kafka transaction may take; Kafka itself gives up after twice that."""
@@ -62,7 +63,7 @@ FIND_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
 
 RECHECK_SECONDS: Final = 30.0
-"""A lane that refuses to publish checks again so often."""
+"""How often a lane that refuses to publish checks again."""
 
 _WARNED_ABOUT: Final = frozenset({Verdict.DEAD_LETTERED, Verdict.HELD})
 
@@ -106,7 +107,7 @@ class Lane:
         self._has_sought = False
         self._rules: RulesVersion | None = None
         self.refusal = ""
-        """Why the lane refuses to publish; empty while it does not."""
+        """Why the lane refuses to publish; empty if it does not."""
 
     @property
     def _place(self) -> Partition:
@@ -120,7 +121,7 @@ class Lane:
                 seconds = await self._attempt() if self._breakers.admits(self) else POLL_SECONDS
                 await self._wait(seconds)
         finally:
-            # Another worker has the lane now, and waits itself if it must.
+            # Another worker has the lane now, and waits for it if necessary.
             self._outage.forget()
             self._breakers.forget(self)
             self._context.traces.drop(self._number)
@@ -151,7 +152,7 @@ class Lane:
         return 0.0
 
     def _note_loss(self, why: BaseException, breaker: Breaker | None) -> None:
-        """Note that this lane has to restart, and for which dependency it waits if for one."""
+        """Note that this lane has to restart, and which dependency it waits for, if any."""
         LANE_LOSSES.labels(type(why).__name__).inc()
         if breaker:
             breaker.trip(self, why)
@@ -192,7 +193,7 @@ class Lane:
         owner = uuid4()
         position = await store.take_position(owner)
         sys.audit("budget-bridge.lane.position-taken")
-        # Only after this lane's own InitProducerId: before it the group's offset may be an old one.
+        # Only after this lane's own InitProducerId: before that, the group's offset may be out of date.
         offset = await self._context.ports.read_offset(self._place)
         sys.audit("budget-bridge.lane.offset-read")
         start, end = await self._reader.bounds(self._place)
@@ -256,7 +257,7 @@ class Lane:
             await self._await_published()
 
     def _check_start(self, first: Record, position: Position) -> None:
-        """Check that a batch begins at the position: a fetch may have passed something over.
+        """Check that a batch begins at the position: a fetch may have skipped something.
 
         Right after the lane went to its position itself, a gap is real: the marker of a transaction that somebody
         wrote into the inbox.
@@ -264,7 +265,7 @@ class Lane:
         has_sought, self._has_sought = self._has_sought, False
         offset = first.place.offset
         if offset < position.next_offset or (offset > position.next_offset and not has_sought):
-            message = f"the lane is at {position.next_offset} of the inbox, and was handed record {offset}"
+            message = f"the lane is at {position.next_offset} of the inbox, but received record {offset}"
             raise LaneLost(message)
 
     async def _store(
@@ -319,7 +320,7 @@ class Lane:
         measure_latency(arrivals)
 
     async def _await_published(self) -> None:
-        """Wait until what is in flight is published; at most one batch ever is."""
+        """Wait until the batch in flight is published; there is never more than one."""
         publishing, self._publishing = self._publishing, None
         if publishing:
             await publishing
@@ -334,7 +335,7 @@ class Lane:
             self._log.info("outbox.published", messages=len(records), offset=offset)
 
     async def _wait(self, seconds: float) -> None:
-        """Wait, polling all the while: a member that does not poll is put out of its group."""
+        """Wait, but keep polling: a member that does not poll is removed from its group."""
         self._reader.pause(self._place)
         clock = asyncio.get_running_loop().time
         until = clock() + seconds

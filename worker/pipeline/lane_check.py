@@ -18,7 +18,7 @@ _ADVICE: Final = "nothing is published from this lane; `budget-bridge recover --
 
 
 class Mismatch(StrEnum):
-    """In which way a lane's parts do not agree; each is repaired in a way of its own."""
+    """How the offset, the position and the inbox of a lane disagree; each case has its own repair."""
 
     NO_OFFSET = "no offset"
     FOREIGN = "foreign group"
@@ -41,7 +41,7 @@ class LaneState:
 
     deployment_id: UUID
     offset: int | None
-    """The group's offset for the inbox partition; ``None`` where it has none."""
+    """The group's offset for the inbox partition; ``None`` if it has none."""
     metadata: str
     log_start: int
     log_end: int
@@ -49,7 +49,7 @@ class LaneState:
 
 
 def sign_offset(deployment_id: UUID, mark: str = "") -> str:
-    """Write the metadata that an offset is committed with: whose it is, and what was just done with its lane.
+    """Write the metadata that is committed with an offset: the deployment, and what was just done with the lane.
 
     ``NEW``: the lane is new, its position not yet written. ``ANOTHER_LOG``: everything stored is published and the lane
     starts again at the beginning of another log, its position not yet moved there.
@@ -58,7 +58,7 @@ def sign_offset(deployment_id: UUID, mark: str = "") -> str:
 
 
 def check_lane(found: LaneState) -> None:
-    """Check what needs no reading of the log; raises ``LaneRefused``."""
+    """Check everything that can be checked without reading a record; raises ``LaneRefused``."""
     position, offset = found.position, found.offset
     if offset is None:
         if position is not None:

@@ -1,4 +1,4 @@
-"""What a lane needs of Kafka and Postgres, as protocols, so that its error branches can be tested without either."""
+"""What a lane needs from Kafka and Postgres, as protocols, so that its error branches can be tested without servers."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -19,7 +19,7 @@ class InboxReader(Protocol):
     """The inbox, read as a member of the lanes' group: ``worker.kafka.consumer.Consumer``."""
 
     async def fetch(self, partition: Partition, at_most: int, within: float) -> list[Record]:
-        """Fetch what is there of one partition; raises ``KafkaDown``."""
+        """Fetch what is available of one partition; raises ``KafkaDown``."""
 
     async def seek(self, partition: Partition, offset: int) -> None:
         """Continue reading at an offset; raises ``KafkaDown``."""
@@ -28,7 +28,7 @@ class InboxReader(Protocol):
         """Read the first offset and the one after the last; raises ``KafkaDown``."""
 
     def pause(self, partition: Partition) -> None:
-        """Hand out nothing until the next seek."""
+        """Return nothing until the next seek."""
 
     def count_waiting(self, partition: Partition, offset: int) -> int:
         """Count the records from an offset on."""
@@ -54,7 +54,7 @@ class LaneStore(Protocol):
     """
 
     async def take_position(self, owner: UUID) -> Position | None:
-        """Become the one who may move the position; ``None`` where the lane is new."""
+        """Become the owner of the position; ``None`` if the lane is new."""
 
     async def start_position(self, next_offset: int, owner: UUID) -> Position:
         """Write the position of a new lane."""
@@ -63,22 +63,22 @@ class LaneStore(Protocol):
         """Read which version of the rules is in force; raises ``RulesUnavailable``, as storing a batch does."""
 
     async def find_holds_to_come(self) -> dict[BudgetKey, str]:
-        """Find the budgets that are held from their next message on, with the reasons."""
+        """Find the budgets that are to be put on hold with their next message, with the reasons."""
 
     def read_backlog(self, start: int, stop: int) -> AsyncIterator[tuple[int, list[StoredRow]]]:
-        """Read what is to be published because of records from ``start`` to below ``stop``, in pieces."""
+        """Read in pieces what the records from ``start`` to below ``stop`` caused, for publishing."""
 
     async def store_batch(
         self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects
     ) -> tuple[Position, DecidedBatch]:
-        """Decide a batch and store what it comes to, in one transaction."""
+        """Decide a batch and store the result, in one transaction."""
 
 
 class LanePorts(Protocol):
-    """Where a lane gets all of them: ``worker.pipeline.lane_store.LaneConnections``."""
+    """Creates the other ports of a lane: ``worker.pipeline.lane_store.LaneConnections``."""
 
     def make_publisher(self, partition: Partition) -> TransactionalPublisher:
-        """Make a producer for the lane; it is not started yet."""
+        """Create a producer for the lane; it is not started yet."""
 
     def open_store(self, inbox_partition: int) -> AbstractAsyncContextManager[LaneStore]:
         """Open a session with the database; raises ``DatabaseDown``."""

@@ -20,7 +20,7 @@ from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offset
 from worker.kafka.producer import Publisher
 
 OFFSET_SECONDS: Final = 10.0
-"""Longest that the group's coordinator may take to say what is committed."""
+"""Longest that the group's coordinator may take to answer what is committed."""
 
 CLOSE_SECONDS: Final = 2.0
 
@@ -40,7 +40,7 @@ class LaneConnections:
     topics: TopicNames
 
     def make_publisher(self, partition: Partition) -> Publisher:
-        """Make a producer for a lane; it is not started yet."""
+        """Create a producer for a lane; it is not started yet."""
         return Publisher(self.kafka, name_producer(self.group_id, *partition), self.group_id, partition)
 
     @asynccontextmanager
@@ -67,7 +67,7 @@ class PostgresLaneStore:
     topics: TopicNames
 
     async def take_position(self, owner: UUID) -> Position | None:
-        """Become the one who may move the position; ``None`` where the lane is new."""
+        """Become the owner of the position; ``None`` if the lane is new."""
         return await take_position(self.connection, self.inbox_partition, owner)
 
     async def start_position(self, next_offset: int, owner: UUID) -> Position:
@@ -79,15 +79,15 @@ class PostgresLaneStore:
         return await read_rules_in_force(self.connection)
 
     async def find_holds_to_come(self) -> dict[BudgetKey, str]:
-        """Find the budgets that are held from their next message on, with the reasons."""
+        """Find the budgets that are to be put on hold with their next message, with the reasons."""
         return await find_holds_to_come(self.connection, self.inbox_partition)
 
     def read_backlog(self, start: int, stop: int) -> AsyncIterator[tuple[int, list[StoredRow]]]:
-        """Read what is to be published because of records from ``start`` to below ``stop``, in pieces."""
+        """Read in pieces what the records from ``start`` to below ``stop`` caused, for publishing."""
         return read_backlog(self.connection, self.inbox_partition, start, stop)
 
     async def store_batch(
         self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects
     ) -> tuple[Position, DecidedBatch]:
-        """Decide a batch and store what it comes to, in one transaction."""
+        """Decide a batch and store the result, in one transaction."""
         return await store_batch(self.connection, position, arrivals, self.topics, suspects)

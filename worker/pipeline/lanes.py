@@ -12,10 +12,12 @@ from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import REBALANCES, forget_lane
 
 BATCH_BYTES: Final = 768 * 1024
-"""What a lane fetches at once, unless a single record is larger."""
+"""How much a lane fetches at once, unless a single record is larger."""
 
 STOP_SECONDS: Final = 5.0
-"""Longest that lanes may take to finish and publish; with the rest the worker is gone within 10 s."""
+"""Longest that a lane may take to finish its batch and publish it before it is cancelled.
+
+The worker must end within 10 s of SIGTERM, and leaving the groups and closing connections takes the rest."""
 
 
 class _Running(NamedTuple):

@@ -1,7 +1,7 @@
-"""Checks that the source topics are still those that were read, by what the intake's offsets remember of them.
+"""Checks that no source topic was recreated or shortened, by what the intake's offsets remember about its records.
 
-A topic that was recreated has other records at the same offsets; whoever continues at the old offset passes over all
-records before it.
+A topic that was recreated has other records at the same offsets; continuing at the old offset would skip all records
+before it.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from worker.kafka.topic_log import TopicLog, open_topic_log
 
 @dataclass(frozen=True, slots=True)
 class SourcesSeen:
-    """The source partitions that are not what they were."""
+    """The source partitions that were recreated or shortened."""
 
     recreated: Mapping[Partition, int]
     """Recreated since they were read, each with its first offset."""
@@ -33,7 +33,7 @@ def name_intake_group(group_id: str) -> str:
 
 
 def sign_copied(record: Record) -> str:
-    """Write what an offset of the intake remembers of the record before it."""
+    """Write what an offset of the intake remembers about the record before it."""
     return f"{record.timestamp_ms} {digest_record(record).hex()}"
 
 
@@ -44,7 +44,7 @@ async def compare_sources(kafka: KafkaConnection, group_id: str, topics: TopicNa
     removed: dict[Partition, tuple[int, int]] = {}
     partitions = await count_partitions(kafka, topics.sources)
     places = [(topic, number) for topic, count in partitions.items() for number in range(count)]
-    # Before the logs: an intake at work must not seem to have read past an end that was read earlier.
+    # Before the logs: otherwise a running intake could appear to have read past the end.
     offsets = await read_group_offsets(kafka, name_intake_group(group_id), places)
     for topic in partitions:
         async with open_topic_log(kafka, topic) as log:

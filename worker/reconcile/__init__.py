@@ -1,1 +1,1 @@
-"""Compares logs, database and rules, and lists what differs."""
+"""Compares topics, database and rules, and lists what differs."""

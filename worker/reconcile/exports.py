@@ -1,4 +1,4 @@
-"""Checks every export against what people asked for, without asking the rules."""
+"""Checks every export against what people asked for, without using the rules."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from worker.reconcile.findings import DifferenceKind
 from worker.reconcile.reconciliation import Reconciliation
 from worker.reconcile.temporary_database import open_temporary_database
 
-# What an export says and by whom it was approved are digests: they are only compared.
+# The content of an export and its approval are kept as digests: they are only compared.
 _TABLES = """
 create table exports (
     company_id integer, project_id integer, budget_id integer, version integer, attempt integer, content blob,
@@ -64,7 +64,7 @@ def note_export(database: sqlite3.Connection, record: Record) -> None:
 async def check_exports(reconciliation: Reconciliation, database: sqlite3.Connection) -> None:
     """Find exports that nobody accepted, and attempts that nobody asked for."""
     claim = reconciliation.findings.claim(
-        "exports", "every export answers to one acceptance, each further attempt to one retry"
+        "exports", "every export has one acceptance, and every further attempt one retry"
     )
     async for granted in reconciliation.snapshot.read_granted():
         _note_granted(database, granted)
@@ -97,9 +97,9 @@ def _find_unasked(attempts: list[_Attempt], accepted: set[bytes], retries: int) 
     approvals = {attempt.approval for attempt in attempts}
     times = Counter(attempt.number for attempt in attempts)
     if len({attempt.content for attempt in attempts}) > 1:
-        yield "its attempts do not say the same"
+        yield "its attempts have different content"
     if len(approvals) != 1 or not approvals <= accepted:
-        yield "nobody's acceptance stands behind its export"
+        yield "nobody accepted the version that was exported"
     if repeated := min((number for number, count in times.items() if count > 1), default=None):
         yield f"attempt {repeated} is there {times[repeated]} times"
     if max(times) - 1 > retries:

@@ -1,4 +1,4 @@
-"""What was checked and what was found to differ: for people as lines of text, for programs as JSON."""
+"""What was checked and what differs, as lines of text and as JSON."""
 
 import hashlib
 from collections import Counter
@@ -35,7 +35,7 @@ class Difference(NamedTuple):
 
     @property
     def digest(self) -> bytes:
-        """What identifies it: the same difference has the same digest when it is found again."""
+        """Identifies the difference: it has the same digest when it is found again."""
         said = "\n".join((self.claim, self.kind, str(self.budget or ""), self.what))
         return hashlib.blake2b(said.encode(errors="surrogatepass"), digest_size=16).digest()
 
@@ -48,17 +48,17 @@ class Claim:
     says: str
     checked: int = 0
     waiting: int = 0
-    """On its way: not due to be there yet."""
+    """On its way: not expected to be there yet."""
     accepted: int = 0
-    """Differences that somebody has accepted, by name and with a reason."""
+    """Differences that a person has accepted."""
     notes: Counter[str] = field(default_factory=Counter)
-    """What could not be compared and why, or is worth knowing; none of it is a difference."""
+    """What could not be compared and why, and other notes; none of it is a difference."""
     differences: Counter[DifferenceKind] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class Findings:
-    """All claims, with the first differences of each and how many concern which budget."""
+    """All claims, with the first differences of each, and the number of differences of each budget."""
 
     accepted: frozenset[bytes] = frozenset()
     """The digests of differences that were accepted before."""
@@ -70,7 +70,7 @@ class Findings:
     """Differences of each budget; of the first ``MAX_BUDGETS`` budgets only."""
 
     def claim(self, name: str, says: str) -> Claim:
-        """Begin to check a claim."""
+        """Add a claim that is about to be checked."""
         self.claims[name] = Claim(name, says)
         return self.claims[name]
 
@@ -90,7 +90,7 @@ class Findings:
 
     @property
     def are_clean(self) -> bool:
-        """Whether nothing differs but what was accepted."""
+        """Whether nothing differs, apart from what was accepted."""
         return not any(claim.differences for claim in self.claims.values())
 
     def count(self) -> Mapping[DifferenceKind, int]:

@@ -86,11 +86,11 @@ def _check_copy(reconciliation: Reconciliation, claim: Claim, database: sqlite3.
     source = (*original.place, original.timestamp_ms)
     where = "where (topic, partition, offset, timestamp_ms) = (?, ?, ?, ?)"
     found = None
-    # Anybody may have written numbers into the inbox that are no offset of anything.
+    # Anybody may have written numbers into the inbox that are not offsets.
     with suppress(OverflowError):
         found = database.execute(f"select digest, is_copied from sources {where}", source).fetchone()  # noqa: S608
     if found is None:
-        claim.notes["copies whose source record is not there (any more)"] += 1
+        claim.notes["copies whose source record does not exist (any more)"] += 1
         return
     digest, is_copied = found
     if digest != digest_record(original):
@@ -155,7 +155,7 @@ async def _check_verdicts(
         elif found.inbox_partition == number and found.inbox_offset < offset:
             claim.notes["repeats of a message"] += 1
         else:
-            differ(claim, DifferenceKind.UNEXPLAINED, f"{place} is taken for a repeat of a later one", budget)
+            differ(claim, DifferenceKind.UNEXPLAINED, f"{place} is recorded as a repeat of a later one", budget)
     last = below[-1].inbox.place
     await _report_absent(reconciliation, claim, last.partition, range(read_to[last.partition], last.offset + 1), seen)
     read_to[last.partition] = last.offset + 1

@@ -45,7 +45,7 @@ async def check_outputs(reconciliation: Reconciliation) -> None:
 
 
 async def _explain_newer(reconciliation: Reconciliation, comparison: TopicComparison) -> None:
-    """Strike out what the lanes have sent since the snapshot was taken."""
+    """Remove what the lanes have sent since the snapshot was taken."""
     if not comparison.count_unknown():
         return
     async with open_snapshot(reconciliation.deployment.database_url) as later:
@@ -62,13 +62,13 @@ def _report(reconciliation: Reconciliation, claims: _Claims, comparison: TopicCo
     claims.order.checked += met
     claims.known.checked += met + comparison.count_unknown()
     if pruned:
-        claims.known.notes["messages so old that what the outbox had of them is pruned"] += pruned
+        claims.known.notes["messages whose outbox rows are pruned"] += pruned
     differ = reconciliation.findings.differ
     for record in comparison.list_doubled():
         what = f"{describe_place(record.place)} is there a second time"
         differ(claims.once, DifferenceKind.DOUBLED, what, record.budget)
     for record in comparison.list_reordered():
-        what = f"{describe_place(record.place)} comes after what it must come before"
+        what = f"{describe_place(record.place)} comes after a later message of its budget"
         differ(claims.order, DifferenceKind.REORDERED, what, record.budget)
     for unknown in comparison.list_unknown():
         what = f"{describe_place(unknown.place)} (id {unknown.id or 'none'}) is not in the outbox with these bytes"
@@ -78,7 +78,7 @@ def _report(reconciliation: Reconciliation, claims: _Claims, comparison: TopicCo
 def _judge_missing(
     reconciliation: Reconciliation, claim: Claim, row: MissingRow, name: str, statuses: StatusTopic
 ) -> None:
-    """Tell what was lost from what is on its way, and from what age or compaction may have removed."""
+    """Distinguish what was lost from what is on its way, and from what age or compaction may have removed."""
     number, offset, _ = row.place
     if offset >= reconciliation.published.get(number, 0):
         claim.waiting += 1

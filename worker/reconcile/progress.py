@@ -1,4 +1,4 @@
-"""How long work reports how far it is, to whoever wants to show it."""
+"""The callback by which a long task reports its progress."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Rebuilds budgets from the log: their messages as the inbox holds them, decided again by the rules of that time.
+"""Rebuilds budgets from the inbox: their messages are decided again by the rules of that time.
 
 What history says of each message (its verdict, its rules, where its budget was put on hold) is kept for good, so this
 also works where the bytes are pruned. A result counts only if every verdict comes out as it is stored.
@@ -17,19 +17,19 @@ from outbox.budget_differences import describe_differences
 from outbox.refold import ProjectFold
 from worker.deployment import Deployment
 from worker.kafka.topic_log import TopicLog, open_topic_log
-from worker.reconcile.fold import read_all_rules
+from worker.reconcile.decided_again import read_all_rules
 
 Project = tuple[int, int]
 
 
 class RebuiltProject(NamedTuple):
-    """What the messages of one project come to."""
+    """The budgets that the messages of one project produce."""
 
     stored: Mapping[BudgetKey, Budget | None]
     budgets: Mapping[BudgetKey, Budget]
     inbox_partition: int
     why_not: str
-    """Why the budgets cannot be trusted; empty where they can."""
+    """Why the rebuilt budgets cannot be trusted; empty if they can."""
 
 
 async def rebuild_projects(
@@ -52,7 +52,7 @@ async def rebuild_projects(
 async def describe_rebuilt(
     deployment: Deployment, snapshot: Snapshot, keys: Iterable[BudgetKey]
 ) -> dict[BudgetKey, str]:
-    """Describe, field by field, how stored budgets differ from what their messages come to."""
+    """Describe, field by field, how stored budgets differ from what their messages produce."""
     keys = list(keys)
     rebuilt = await rebuild_projects(deployment, snapshot, (key.project for key in keys))
     return {
@@ -98,7 +98,7 @@ async def _rebuild_lane(
 async def _read_originals(
     deployment: Deployment, messages: AsyncIterator[Kept], log: TopicLog, number: int
 ) -> AsyncIterator[tuple[Kept, Record | None]]:
-    """Read each message's record from the inbox, or from history where only that has it; ``None`` where none has."""
+    """Read each message's record from the inbox, or from history where only that has it; ``None`` if none has."""
     following = await anext(messages, None)
     start, _ = log.bounds[number]
     while following and following.inbox_offset < start:

@@ -1,15 +1,15 @@
-"""Proves, or disproves, that everything was carried exactly once: the logs, the database and the rules side by side.
+"""Verifies that everything was carried exactly once, by comparing topics, database and rules with each other.
 
-It trusts nothing that the lanes do and shares no code with them but the reading of bytes. It only reads, and the
-workers may run meanwhile: what is newer than its snapshot is reported as on its way.
+It trusts nothing that the lanes do, and shares no code with them except for decoding bytes. It only reads, and workers
+may keep running: whatever is newer than its snapshot is counted as on its way.
 """
 
 from outbox.audit import open_snapshot
 from worker.deployment import Deployment, read_lane_offsets
 from worker.kafka.topic_log import open_topic_log
 from worker.reconcile.budget_states import check_budget_states
+from worker.reconcile.decided_again import check_decided_again
 from worker.reconcile.findings import DifferenceKind, Findings
-from worker.reconcile.fold import check_fold
 from worker.reconcile.inputs import check_inputs
 from worker.reconcile.outputs import check_outputs
 from worker.reconcile.progress import Progress, ignore_progress
@@ -29,7 +29,7 @@ async def reconcile(
     Raises:
         KafkaDown, DatabaseDown: A server does not answer.
     """
-    # First of all: what these say is done must be found in what is read after them.
+    # First of all: whatever these offsets claim as done must be found in what is read after them.
     published = {number: offset.offset for number, offset in (await read_lane_offsets(deployment)).items()}
     findings = findings or Findings()
     async with open_snapshot(deployment.database_url) as snapshot:
@@ -39,7 +39,7 @@ async def reconcile(
         await check_inputs(reconciliation)
         await check_outputs(reconciliation)
         await check_budget_states(reconciliation)
-        await check_fold(reconciliation)
+        await check_decided_again(reconciliation)
     return findings
 
 

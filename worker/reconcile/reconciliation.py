@@ -1,4 +1,4 @@
-"""What every check of one reconciliation shares: its findings, the database as of one moment, how far the lanes are."""
+"""What all checks of one reconciliation share: the findings, a snapshot of the database, and how far the lanes are."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +14,7 @@ from worker.reconcile.progress import Progress, ignore_progress
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """One reconciliation at work."""
+    """One reconciliation in progress."""
 
     findings: Findings
     deployment: Deployment
@@ -32,7 +32,7 @@ def describe_place(place: Place) -> str:
 
 
 def read_budget(key: bytes | None) -> BudgetKey | None:
-    """Read the budget that a record of ours is keyed by; ``None`` where its key is none."""
+    """Read the budget that a record of ours is keyed by; ``None`` if its key is none."""
     with suppress(ValueError):
         return parse_budget_key((key or b"").decode())
     return None

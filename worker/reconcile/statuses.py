@@ -1,4 +1,4 @@
-"""Checks that the latest status of each budget on ``bridge.status`` is its state in the database, and the other way."""
+"""Compares the latest status of each budget on ``bridge.status`` with its state in the database, in both directions."""
 
 import json
 import sqlite3
@@ -39,14 +39,14 @@ class StatusTopic:
         return self._database.execute(query, (str(budget).encode(),)).fetchone() is not None
 
     def take(self, budget: BudgetKey) -> dict[str, Any] | None:
-        """Take out the latest status of a budget."""
+        """Remove and return the latest status of a budget."""
         key = (str(budget).encode(),)
         found = self._database.execute("select value from latest where key = ?", key).fetchone()
         self._database.execute("delete from latest where key = ?", key)
         return json.loads(found[0]) if found else None
 
     def list_left(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
-        """List the statuses that were not taken out."""
+        """List the statuses that were not removed."""
         for key, value in self._database.execute("select key, value from latest"):
             yield key, json.loads(value)
 
@@ -65,7 +65,7 @@ async def check_statuses(reconciliation: Reconciliation, statuses: StatusTopic) 
     async for stored in reconciliation.snapshot.read_budgets():
         found = statuses.take(stored.key)
         if stored.budget is None:
-            # That its state cannot be read is a difference of its own.
+            # A state that cannot be read is reported as a separate difference.
             continue
         shown = describe_status(stored.budget)
         if statuses.is_newer_expected(stored.key):

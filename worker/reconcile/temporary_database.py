@@ -1,7 +1,7 @@
-"""A temporary database on disk, for what would grow in memory with the number of messages that are compared.
+"""A temporary SQLite database, so that memory does not grow with the number of messages that are compared.
 
-SQLite's own: a file without a name in its folder for temporary files, gone when it is closed. Up to the size of its
-cache nothing is written at all.
+It is an unnamed file in SQLite's folder for temporary files, and is gone once it is closed. Nothing is written until
+its cache is full.
 """
 
 import sqlite3

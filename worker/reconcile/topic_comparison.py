@@ -51,7 +51,7 @@ create index unknown_by_digest on unknown (digest);
 
 
 class MisplacedRecord(NamedTuple):
-    """A record that is there a second time, or after one that it must come before."""
+    """A record that is repeated, or comes after one that it must precede."""
 
     budget: BudgetKey | None
     place: Place
@@ -152,11 +152,11 @@ class TopicComparison:
         self.database.execute(f"insert into {table} values (?, ?, ?, ?, ?)", (*budget, partition, offset))  # noqa: S608
 
     def explain(self, row: SentRow) -> None:
-        """Strike out what a row explains that was stored after the others were read."""
+        """Remove the unknown record that is explained by a row stored after the others were read."""
         self.database.execute("delete from unknown where digest = ?", (_sign(row.record),))
 
     async def explain_pruned(self, snapshot: Snapshot) -> None:
-        """Strike out what older messages caused, whose rows may have been pruned."""
+        """Remove the unknown records that were caused by older messages, whose rows may be pruned."""
         before = await snapshot.read_pruned_before()
         if before is None:
             return
@@ -214,7 +214,7 @@ class TopicComparison:
         return self._list_misplaced("doubled")
 
     def list_reordered(self) -> Iterator[MisplacedRecord]:
-        """List the records that come after one of the same budget that they must come before."""
+        """List the records that come after a later message of the same budget."""
         return self._list_misplaced("reordered")
 
     def _list_misplaced(self, table: str) -> Iterator[MisplacedRecord]:

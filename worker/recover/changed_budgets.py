@@ -1,4 +1,4 @@
-"""Stored budgets were changed by hand, or a row of them was deleted: they are rebuilt from the inbox."""
+"""Repairs budgets that were changed or deleted by hand: they are rebuilt from the inbox."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
@@ -11,7 +11,7 @@ from outbox.audit import Snapshot
 from outbox.budget_differences import describe_differences
 from outbox.recovery import open_recovery
 from worker.reconcile.budget_states import find_unsound_budgets
-from worker.reconcile.fold import find_changed_states, read_all_rules
+from worker.reconcile.decided_again import find_changed_states, read_all_rules
 from worker.reconcile.rebuild import RebuiltProject, rebuild_projects
 from worker.recover.repair import RecoveryInputs, Repair
 
@@ -19,7 +19,7 @@ _SHOWN: Final = 20
 
 
 async def plan_changed_budgets(inputs: RecoveryInputs) -> list[Repair]:
-    """Plan to rebuild the budgets that are not what their messages come to."""
+    """Plan to rebuild the budgets that do not match their messages."""
     async with open_recovery(inputs.deployment.database_url) as recovery:
         changed = {key async for key in _find_changed(inputs, recovery.snapshot)}
         if not changed:
@@ -35,7 +35,7 @@ async def plan_changed_budgets(inputs: RecoveryInputs) -> list[Repair]:
             differences[key] = what
     repairs = []
     if differences:
-        found = f"{len(differences)} budgets are not what their messages come to: {_list(differences)}"
+        found = f"{len(differences)} budgets do not match their messages: {_list(differences)}"
         way_out = (
             "rebuild them from the inbox, deciding their messages again by the rules of that time, without publishing "
             "anything"
@@ -43,7 +43,7 @@ async def plan_changed_budgets(inputs: RecoveryInputs) -> list[Repair]:
         rebuilt = _group({key: projects[key.project] for key in differences})
         repairs.append(Repair(found, way_out, partial(_store, inputs, rebuilt)))
     if unsure:
-        found = f"{len(unsure)} budgets are not what their messages come to, and cannot be rebuilt: {_list(unsure)}"
+        found = f"{len(unsure)} budgets do not match their messages, and cannot be rebuilt: {_list(unsure)}"
         way_out = (
             "their messages, decided again by this version, do not give the verdicts that are stored: keep what "
             "`budget-bridge reconcile --json` prints and restore a backup from before the change, or run the version "

@@ -22,7 +22,7 @@ class RecoveredLane:
     end: int
     """The offset after its last record."""
     refusal: LaneRefused | None
-    """Why this lane would refuse to start; ``None`` where everything fits."""
+    """Why this lane would refuse to start; ``None`` if everything fits."""
 
     @property
     def mismatch(self) -> Mismatch | None:
@@ -47,8 +47,8 @@ class RecoveredLane:
 async def read_lanes(inputs: RecoveryInputs) -> list[RecoveredLane]:
     """Read the state of every lane; raises ``KafkaDown`` or ``DatabaseDown``.
 
-    The offsets are read before the positions and those before the log, so that a lane at work never looks out of
-    place.
+    The offsets are read before the positions and those before the log, so that a running lane never appears to be
+    inconsistent.
     """
     deployment = inputs.deployment
     inbox = deployment.topics.inbox

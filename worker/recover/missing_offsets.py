@@ -20,10 +20,10 @@ class _Stored:
 
     met: int = 0
     last_met: int | None = None
-    """The greatest inbox offset of those; ``None`` where there are none."""
+    """The greatest inbox offset of those; ``None`` if there are none."""
     missing: int = 0
     first_missing: int | None = None
-    """The least inbox offset of those; ``None`` where there are none."""
+    """The least inbox offset of those; ``None`` if there are none."""
 
     def add_met(self, offset: int, count: int = 1) -> None:
         self.met += count

@@ -1,4 +1,4 @@
-"""The database is older than what was published: what it has lost is decided again from the inbox.
+"""Repairs a database older than what was published: the messages that it has lost are decided again from the inbox.
 
 Nothing is published by it. Budgets for which deciding again gives other messages than Kafka holds are put on hold, for
 a person to compare.

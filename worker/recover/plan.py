@@ -1,4 +1,4 @@
-"""Plans what a deployment needs to publish again: which repairs, in which order. Nothing is changed by planning."""
+"""Plans the repairs of a deployment, in order. Planning changes nothing."""
 
 from contracts.topics import TopicNames
 from outbox.deployment import read_deployment_id, read_inbox_partitions
@@ -31,13 +31,13 @@ async def plan_repairs(
     dry_run: bool = False,
     progress: Progress = ignore_progress,
 ) -> list[Repair]:
-    """Find what is out of place and plan what can be done about it.
+    """Find what needs repair and plan what can be done about it.
 
     Args:
         deployment: What to repair.
         folder: The rules that are put in force where no version is.
         choices: What only a person can decide.
-        dry_run: Nothing will be repaired, so workers may run meanwhile.
+        dry_run: Nothing will be repaired, so workers may keep running.
         progress: Called with what is being read, how much of it, and how much there is.
 
     Raises:

@@ -20,7 +20,7 @@ class Choices:
     adopt: bool = False
     """This database replaces the one that the group belonged to."""
     treat_as: TreatAs | None = None
-    """What stored messages are where Kafka holds none of them: published and removed since, or never published."""
+    """Whether stored messages of which Kafka holds none were published and removed since, or never published."""
     publish_again: bool = False
     """Publish again what an output topic has lost; its readers must drop repeats by id."""
     budget: BudgetKey | None = None
@@ -28,12 +28,12 @@ class Choices:
 
 
 class Repair(NamedTuple):
-    """One planned step: what is out of place, what can be done about it, and doing it."""
+    """One planned step: what needs repair, what can be done about it, and the function that does it."""
 
     found: str
     way_out: str
     act: Callable[[], Awaitable[None]] | None
-    """``None`` where only a person can do it."""
+    """``None`` if only a person can do it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What is known of one budget, of all budgets and of the workers, for people and as JSON."""
+"""Reports on one budget, all budgets, lanes and workers, as text and as JSON."""

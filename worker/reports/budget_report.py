@@ -1,4 +1,4 @@
-"""One budget: its status, what came in and what was sent, for people and as JSON."""
+"""The text of ``status KEY`` and its JSON: the status of one budget, what came in, and what was sent."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -81,11 +81,19 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
     if record.status:
         _print_status(record.status, console)
     else:
-        console.print_line("ON HOLD" if is_on_hold(record) else "no version of it was locked yet")
+        console.print_line("ON HOLD" if is_on_hold(record) else "no version has been locked yet")
     _print_hold(record, console)
     _print_spectrum(record, console)
     _print_errors(record, console)
     console.print_line()
+    _print_received(record, console)
+    console.print_line()
+    _print_sent(record, locations, console)
+    if record.pruned_before:
+        console.print_line(f"What was sent because of messages before {format_time(record.pruned_before)} is pruned.")
+
+
+def _print_received(record: BudgetRecord, console: Console) -> None:
     console.print_line("What came in" + _count_older(record.history_total, len(record.history)), style="bold")
     console.print_table(
         ("at", "verdict", "version", "rules", "message", "id", "detail"),
@@ -102,7 +110,9 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
             for row in record.history
         ],
     )
-    console.print_line()
+
+
+def _print_sent(record: BudgetRecord, locations: Mapping[UUID, Location], console: Console) -> None:
     console.print_line("What was sent" + _count_older(record.sent_total, len(record.sent)), style="bold")
     console.print_table(
         ("at", "message", "id", "topic/partition/offset"),
@@ -116,8 +126,6 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
             for one in record.sent
         ],
     )
-    if record.pruned_before:
-        console.print_line(f"What was sent because of messages before {format_time(record.pruned_before)} is pruned.")
 
 
 def _count_older(total: int, shown: int) -> str:

@@ -18,7 +18,7 @@ class LaneReport(NamedTuple):
     lane: int
     undecided: int
     unpublished: int | None
-    """Records of the inbox whose effects are stored, but not all in Kafka; ``None`` where the lane refuses, since
+    """Records of the inbox whose effects are stored, but not all in Kafka; ``None`` if the lane refuses, since
     then its offset does not say what is published."""
     refuses: str | None
     """Why it publishes nothing; ``None`` for a lane that does."""
@@ -42,7 +42,7 @@ async def read_lanes(kafka: KafkaConnection, group_id: str, inbox: str, database
     """
     deployment_id = await read_deployment_id(database)
     partitions = (await count_partitions(kafka, [inbox])).get(inbox, 0)
-    # Offsets, then positions, then the log: a lane at work is then always ahead of what was read before it.
+    # Offsets, then positions, then the log: a running lane is then always ahead of what was read before.
     offsets = await read_group_offsets(kafka, group_id, [(inbox, number) for number in range(partitions)])
     positions = await read_positions(database)
     reports = []

@@ -1,4 +1,4 @@
-"""All budgets: how many have which status, who waits longest, and how far the lanes are behind."""
+"""The text of ``status`` and its JSON: budgets by status, who waits longest, and how far the lanes are behind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Waiting, backing off and noticing what no longer answers."""
+"""Back-off, circuit breakers, and detecting what no longer answers."""

@@ -1,4 +1,4 @@
-"""How long to wait before something is tried again, and waiting and working that a stop ends at once."""
+"""How long to wait before trying again, and waiting and working until a stop."""
 
 import asyncio
 import random
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def back_off() -> Iterator[float]:
-    """Give ever longer waits in seconds, up to five, each with jitter so that lanes do not return all at once."""
+    """Yield ever longer waits in seconds, up to five, each with jitter so that lanes do not all return at once."""
     longest = _FIRST_SECONDS
     while True:
         yield random.uniform(longest / 2, longest)  # noqa: S311 - jitter, nothing secret
@@ -31,7 +31,7 @@ async def wait_unless(stopping: asyncio.Event, seconds: float) -> None:
 async def run_unless(stopping: asyncio.Event, work: Coroutine[Any, Any, Result]) -> Result | None:
     """Run work and return its result; at the stop it is cancelled, and ``None`` is returned.
 
-    Work that does not let itself be cancelled within a second is left behind.
+    Work that cannot be cancelled within a second is abandoned.
     """
     task, stop = asyncio.create_task(work), asyncio.create_task(stopping.wait())
     try:
@@ -47,6 +47,6 @@ async def run_unless(stopping: asyncio.Event, work: Coroutine[Any, Any, Result])
 
 
 def is_ending() -> bool:
-    """Whether, on a ``CancelledError``, this task is meant: a library may give up a call of its own by one."""
+    """Whether a ``CancelledError`` is meant for this task: a library may cancel a call of its own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -1,7 +1,7 @@
-"""A breaker for each dependency: open while it does not answer, and then only one at a time tries whether it does.
+"""The circuit breaker of each dependency: while it is open, only one part of the worker at a time tries the dependency.
 
-It knows nothing of what it guards. Whoever was let through says how it went, and whoever was not keeps polling, so
-that no group is left meanwhile.
+It knows nothing about what it guards. A part that was admitted reports the result; one that was not keeps polling, so
+that it does not lose its group.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import TRIPS
 
 OTHERS_FIRST_SECONDS: Final = 0.5
-"""Whoever failed gives way to the others for so long: it may be the only one that cannot get through."""
+"""How long a part that failed lets the others try first: it may be the only one that cannot get through."""
 
 BreakerState = Literal["closed", "open", "probing"]
 
 
 class Breaker:
-    """Whether one dependency is to be used now, and by whom."""
+    """Whether one dependency may be used now, and by which part of the worker."""
 
     def __init__(self, dependency: str, log: Logger) -> None:
         self._dependency = dependency
@@ -34,13 +34,13 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
-        """Closed: everyone uses it. Open: nobody. Probing: one tries whether it answers."""
+        """Closed: every part uses it. Open: none does. Probing: one tries whether it answers."""
         if not self._waiting:
             return "closed"
         return "open" if self._probing is None else "probing"
 
     def admits(self, who: object) -> bool:
-        """Whether somebody may use it: everyone while it is closed, otherwise the one whose turn it is to try."""
+        """Whether a part may use it: every part while it is closed, otherwise the one whose turn it is to try."""
         if not self._waiting:
             return True
         self._waiting.add(who)
@@ -50,7 +50,7 @@ class Breaker:
         return self._probing is who
 
     def trip(self, who: object, why: object) -> None:
-        """Note that it did not answer somebody."""
+        """Note that it did not answer a part of the worker."""
         if not self._waiting:
             self._waits = back_off()
             TRIPS.labels(self._dependency).inc()
@@ -61,7 +61,7 @@ class Breaker:
         self._waiting.add(who)
 
     def close(self, who: object) -> None:
-        """Note that it answered somebody; only the one that was to try has shown anything."""
+        """Note that it answered a part; only the answer to the one whose turn it is counts."""
         if self._probing is who:
             self._probing = self._failed = None
             self._waiting.clear()
@@ -73,7 +73,7 @@ class Breaker:
             self._probing = None
 
     def forget(self, who: object) -> None:
-        """Forget somebody who is gone; where nobody waits, nothing is known to be unavailable."""
+        """Forget a part that has ended; if no part waits, nothing is known to be unavailable."""
         self.give_back(who)
         self._waiting.discard(who)
         if not self._waiting:
@@ -88,7 +88,7 @@ class Breakers:
     database: Breaker
 
     def admits(self, who: object) -> bool:
-        """Whether somebody may use both. A turn with one is given back while there is none with the other."""
+        """Whether a part may use both. A turn with one is given back while the part has none with the other."""
         if self.kafka.admits(who) and self.database.admits(who):
             return True
         self.give_back(who)
@@ -105,7 +105,7 @@ class Breakers:
         self.database.give_back(who)
 
     def forget(self, who: object) -> None:
-        """Forget somebody who is gone."""
+        """Forget a part that has ended."""
         self.kafka.forget(who)
         self.database.forget(who)
 
@@ -115,5 +115,5 @@ class Breakers:
 
 
 def make_breakers(log: Logger) -> Breakers:
-    """Make those of one worker."""
+    """Create the breakers of one worker."""
     return Breakers(Breaker("kafka", log), Breaker("database", log))

@@ -1,4 +1,4 @@
-"""Notices a consumer that hands out nothing although there is more, and has it rejoin its group.
+"""Notices a consumer that receives nothing although there is more to read, and makes it rejoin its group.
 
 aiokafka can stop handing records out, mostly after a broker was restarted, while it stays a member and raises
 nothing. The same check notices within seconds that Kafka is gone while nothing is in flight.
@@ -19,14 +19,14 @@ from worker.telemetry.metrics import REJOINS, SILENT
 CHECK_SECONDS: Final = 2.0
 
 SILENT_SECONDS: Final = 15.0
-"""A partition with more in it may hand out nothing for so long: well over what a broker's restart takes."""
+"""How long a partition with more records may return none: well over the time that a broker's restart takes."""
 
 
 class StallingConsumer(Protocol):
     """What is checked: ``worker.kafka.consumer.Consumer``."""
 
     async def find_stalled(self, seconds: float) -> list[Partition]:
-        """Find the partitions that hand out nothing although there is more; raises ``KafkaDown``."""
+        """Find the partitions that return nothing although there is more; raises ``KafkaDown``."""
 
     async def rejoin(self) -> None:
         """Leave the group and join it as a new member; raises ``KafkaDown``."""
@@ -57,7 +57,7 @@ class StalledConsumers:
         self._silent: set[str] = set()
 
     def list_silent(self) -> list[str]:
-        """List the consumers that hand out nothing although there is more."""
+        """List the consumers that receive nothing although there is more."""
         return sorted(self._silent)
 
     async def run(self, stopping: asyncio.Event) -> None:

@@ -1,1 +1,1 @@
-"""What the worker reports of itself: logs, metrics, health and traces."""
+"""What the worker reports about itself: logs, metrics, health and traces."""

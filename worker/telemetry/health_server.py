@@ -15,16 +15,16 @@ from prometheus_client.exposition import ThreadingWSGIServer
 from worker.settings import ConfigurationError
 
 ALIVE_SECONDS: Final = 10.0
-"""A worker whose event loop has not turned for so long is not alive: something blocks it."""
+"""A worker whose event loop has not turned for this long is not alive: something blocks it."""
 
 REQUEST_SECONDS: Final = 5.0
-"""A request that is not sent whole within so long is dropped."""
+"""A request that is not complete after this long is dropped."""
 
 MAX_REQUESTS: Final = 16
 """Requests that are answered at the same time; more are dropped, so that no prober can use up threads or files."""
 
 LOOK_SECONDS: Final = 0.5
-"""How often readiness is looked at; what is served is never older."""
+"""How often readiness is updated; what is served is never older."""
 
 _StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
@@ -39,8 +39,8 @@ class Readiness(NamedTuple):
 class Health:
     """How a process is, as of the last time its event loop turned.
 
-    The loop looks and another thread serves what it saw, so that a loop that stands still can be reported, and no
-    request reads what the loop is changing.
+    The event loop updates it and another thread serves it, so that a blocked loop can be reported, and no request reads
+    what the loop is changing.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Health:
         self._turned_at = monotonic()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Notice that the loop turns, and look whether the process is ready."""
+        """Record that the loop turns, and whether the process is ready."""
         while not stopping.is_set():
             self._turned_at = monotonic()
             self._seen = self.look()
@@ -89,7 +89,7 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 class _BoundedServer(ThreadingWSGIServer):
-    """Answers so many requests at once, and drops the rest unread."""
+    """Answers a limited number of requests at once, and drops the rest unread."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._places = threading.Semaphore(MAX_REQUESTS)
@@ -122,7 +122,7 @@ async def serve_health(port: int | None, host: str = "") -> AsyncIterator[Health
         host: the address to listen on; empty is every one.
 
     Yields:
-        What is served; whoever has it runs it and says how readiness is found.
+        The health that is served; the caller runs it and sets how readiness is determined.
 
     Raises:
         ConfigurationError: the port cannot be used.

@@ -77,7 +77,7 @@ def measure(step: str) -> Iterator[None]:
 
 
 def count_batch(decided: DecidedBatch) -> None:
-    """Count the messages of a batch by type and verdict, and what came of them."""
+    """Count the messages of a batch by type and verdict, and the dead letters and holds among them."""
     BATCH.observe(len(decided.entries) + len(decided.repeats))
     HOLDS.inc(len(decided.holds))
     for entry in decided.entries:

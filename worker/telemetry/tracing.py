@@ -1,4 +1,4 @@
-"""Continues a message's trace from the record that came in, through its decision, to the records sent.
+"""Continues a message's trace from the incoming record, through its decision, to the published records.
 
 Without OpenTelemetry the trace context of a message is passed on as it is. With it (``otlp_tracing``) each message has
 a span of its own, whose context is stored with what the message causes.
@@ -33,7 +33,7 @@ class Traces:
 
 
 def open_traces(settings: TracesSettings, group_id: str) -> Traces:
-    """Open traces where the environment says where to; raises ``ConfigurationBroken`` where they cannot be made."""
+    """Open traces if the environment names an endpoint; raises ``ConfigurationError`` if they cannot be."""
     if not settings.are_wanted:
         return Traces()
     try:

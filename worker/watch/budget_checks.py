@@ -166,7 +166,7 @@ def find_faults(
 
 
 def is_settled(observed: ObservedBudget, as_of_ms: int, horizon_ms: int) -> bool:
-    """Check that nothing is expected of a budget any more: no fault will be found just because time passes.
+    """Check that nothing more is expected of a budget: time alone will not produce a finding.
 
     An export that failed may be retried at any time, so its acceptance is still needed.
     """

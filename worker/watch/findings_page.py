@@ -55,7 +55,7 @@ def write_page(findings: list[Finding], judged_ms: int | None, rates: Mapping[st
     else:
         style = "alarm" if findings else "calm"
         headline = {0: "Nothing is wrong", 1: "1 finding"}.get(len(findings), f"{len(findings):,} findings")
-        at = f"As of {_show_ms(judged_ms)} UTC; everything before that has been read."
+        at = f"As of {_format_ms(judged_ms)} UTC; everything before that has been read."
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="10">'
         f"<title>budget-bridge: the watch</title><style>{_STYLE}</style></head><body>"
@@ -75,8 +75,8 @@ def _write_findings_table(findings: list[Finding]) -> str:
     if not findings:
         return ""
     rows = "".join(
-        f"<tr><td>{escape(_MEANINGS[one.kind])}</td><td>{_show(one.budget)}</td>"
-        f"<td class=time>{_show_ms(one.since_ms)}</td><td>{_show(one.text)}</td></tr>"
+        f"<tr><td>{escape(_MEANINGS[one.kind])}</td><td>{_escape(one.budget)}</td>"
+        f"<td class=time>{_format_ms(one.since_ms)}</td><td>{_escape(one.text)}</td></tr>"
         for one in findings[:_SHOWN]
     )
     more = f"<p>Only the latest {_SHOWN:,} are shown.</p>" if len(findings) > _SHOWN else ""
@@ -84,16 +84,18 @@ def _write_findings_table(findings: list[Finding]) -> str:
 
 
 def _write_rates_table(rates: Mapping[str, int]) -> str:
-    rows = "".join(f'<tr><td>{_show(kind)}</td><td class="number">{rates[kind]:,}</td></tr>' for kind in sorted(rates))
+    rows = "".join(
+        f'<tr><td>{_escape(kind)}</td><td class="number">{rates[kind]:,}</td></tr>' for kind in sorted(rates)
+    )
     return f"<table><tr><th>Message type<th>In the last whole minute</tr>{rows}</table>"
 
 
-def _show(text: str) -> str:
+def _escape(text: str) -> str:
     """Show what others wrote: no markup, and nothing that hides or reorders characters."""
     return escape("".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text))
 
 
-def _show_ms(ms: int) -> str:
+def _format_ms(ms: int) -> str:
     return _read_ms(ms).strftime("%Y-%m-%d %H:%M:%S")
 
 

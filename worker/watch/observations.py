@@ -40,7 +40,7 @@ class ObservedDecision(NamedTuple):
 
     @property
     def id(self) -> str:
-        """A repeat of a message says nothing new."""
+        """A repeat of a message adds nothing."""
         return self.message
 
 
@@ -53,7 +53,7 @@ class ObservedRetry(NamedTuple):
 
     @property
     def id(self) -> str:
-        """A repeat of a message says nothing new."""
+        """A repeat of a message adds nothing."""
         return self.message
 
 
@@ -67,7 +67,7 @@ class ObservedAnswer(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The same answer once more says nothing new."""
+        """A repeat of the same answer adds nothing."""
         return f"{self.export_id}/{self.attempt}/{self.status}"
 
 

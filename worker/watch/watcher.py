@@ -1,6 +1,6 @@
-"""The watch itself: it adds each record to what it knows of a budget, and judges all open budgets every two seconds.
+"""The watch itself: it adds each record to what it knows about a budget, and judges all open budgets every two seconds.
 
-Nothing here knows Faust. What has to survive a restart is kept in two mappings, which ``faust_app`` backs with topics.
+It does not depend on Faust. What has to survive a restart is kept in two mappings, which ``faust_app`` backs by topics.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Checks that deciding history again gives what is stored: states, verdicts and messages."""
+"""Checks that deciding history again gives the stored states, verdicts and messages."""
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Final
@@ -15,7 +15,7 @@ _UNREADABLE: Final = (0, 0)
 """The project of what could not be read."""
 
 
-async def check_fold(reconciliation: Reconciliation) -> None:
+async def check_decided_again(reconciliation: Reconciliation) -> None:
     """Decide the history of every project again."""
     findings, snapshot = reconciliation.findings, reconciliation.snapshot
     claim = findings.claim("fold", "deciding history again gives the stored states, verdicts and messages")
@@ -31,10 +31,10 @@ async def check_fold(reconciliation: Reconciliation) -> None:
         reconciliation.progress("deciding projects again", done, 0)
         if old and project != _UNREADABLE:
             # What is left of it comes from messages that cannot be read any more.
-            claim.notes["projects of which something is pruned, so that they cannot be decided again"] += 1
+            claim.notes["projects with pruned messages, which cannot be decided again"] += 1
             continue
         if old:
-            # Each of those that could not be read stands for itself.
+            # Each record that could not be read is independent of the others.
             claim.notes["unreadable records that are pruned"] += old
         fold = ProjectFold(rules, reconciliation.deployment.topics)
         async for deviation in fold_project(snapshot, project, fold):

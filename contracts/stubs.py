@@ -21,8 +21,12 @@ _LARGEST_HEADERS_BYTES: Final = 64 * 1024
 
 def measure_record(record: Record | Outgoing) -> int:
     """Measure a record in bytes: key, value, and headers by name and value."""
-    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
+    return len(record.key or b"") + len(record.value or b"") + _measure_headers(record.headers)
+
+
+def _measure_headers(headers: Headers) -> int:
+    # A character of a name takes up to four bytes.
+    return sum(len(name.encode()) + len(value or b"") for name, value in headers)
 
 
 def make_stub_header(why: str) -> tuple[str, bytes]:
@@ -45,7 +49,7 @@ def cut_to_fit(record: Record) -> Record:
         return record
     headers = record.headers
     why = f"the record has {size} bytes, more than the {MAX_MESSAGE_BYTES} of the contract: its value was cut"
-    if sum(len(name) + len(value or b"") for name, value in headers) > _LARGEST_HEADERS_BYTES:
+    if _measure_headers(headers) > _LARGEST_HEADERS_BYTES:
         headers, why = (), f"{why} and its headers were left out"
     key = record.key[:_LARGEST_HEADERS_BYTES] if record.key else record.key
     value = record.value[: MAX_MESSAGE_BYTES - 2 * _LARGEST_HEADERS_BYTES] if record.value else record.value

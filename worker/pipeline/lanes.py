@@ -38,6 +38,7 @@ class Lanes:
         self._supervisor = supervisor
         self._log = log
         self._running: dict[int, _Running] = {}
+        self._is_closing = False
         self.reader = Consumer(
             context.kafka,
             context.group_id,
@@ -59,6 +60,8 @@ class Lanes:
 
     async def close(self) -> None:
         """Stop every lane, then leave the group."""
+        # A rebalance while they stop would start others, which nobody stops.
+        self._is_closing = True
         sys.audit("budget-bridge.lanes.about-to-stop")
         await self._stop([(self._context.topics.inbox, number) for number in self._running])
         await self.reader.close(1.0)
@@ -66,6 +69,8 @@ class Lanes:
 
     async def _start(self, partitions: list[Partition]) -> None:
         REBALANCES.inc()
+        if self._is_closing:
+            return
         for _, number in partitions:
             lane, stopping = Lane(number, self.reader, self._context, self._log), asyncio.Event()
             task = self._supervisor.start("lane", lane.run, stopping)

@@ -14,7 +14,7 @@ from worker.telemetry.metrics import REBALANCES, forget_lane
 BATCH_BYTES: Final = 768 * 1024
 """What a lane fetches at once, unless a single record is larger."""
 
-STOP_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 4.0
 """Longest that lanes may take to finish and publish; with the rest the worker is gone within 10 s."""
 
 

@@ -32,7 +32,7 @@ from worker.telemetry.tracing import Traces, open_traces
 
 POLL_SECONDS: Final = 0.1
 
-STOP_SECONDS: Final = 6.0
+STOP_SECONDS: Final = 5.0
 """Longest that tasks may take to end after the stop: a second more than ``worker.pipeline.lanes.STOP_SECONDS``."""
 
 CLOSE_SECONDS: Final = 1.0

@@ -122,7 +122,7 @@ POINTS = [
     Point("store: outbox written", "store.outbox-written", at_call=3),
     Point("store: before the commit", "store.before-commit", at_call=3),
     Point("store: commit sent, not answered", "planted.commit-sent", at_call=3),
-    Point("store: after the commit", "store.committed", at_call=3),
+    Point("store: after the commit", "store.after-commit", at_call=3),
     Point("publish: about to", "publisher.about-to-publish", at_call=3, counts=is_any),
     Point("publish: transaction begun", "publisher.transaction-begun", at_call=4),
     Point("publish: offset sent", "publisher.offset-sent", at_call=4),

@@ -174,3 +174,77 @@ async def test_a_rejoin_survives_a_client_that_gives_up_its_own_stop(
     monkeypatch.setattr(consumer, "start", start)
     await consumer.rejoin()
     assert joined == [1]
+
+
+async def test_a_fetch_from_before_a_rejoin_does_not_stand_in_the_way_after_it(
+    opened: tuple[Any, AiokafkaConsumer],
+) -> None:
+    consumer, before = opened
+    before.blocked.clear()
+    fetching = asyncio.create_task(consumer.fetch_any(10, 0.01))
+    await asyncio.sleep(0)
+    await consumer.close(0.05)
+    consumer._consumer = AiokafkaConsumer()
+    assert await fetching == []
+    assert await list_fetched(consumer, lambda found: len(found) >= 2) == [("a", 0), ("b", 0)]
+
+
+async def test_a_seek_that_is_given_up_leaves_the_fetch_that_it_waited_for_to_the_next(
+    opened: tuple[Any, AiokafkaConsumer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "SERVER_SECONDS", 5.0)
+    consumer, kafka = opened
+    kafka.blocked.clear()
+    assert await consumer.fetch(("a", 0), 10, 0.0) == []
+    seeking = asyncio.create_task(consumer.seek(("a", 0), 7))
+    await asyncio.sleep(0.01)
+    seeking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await seeking
+    again = asyncio.create_task(consumer.seek(("a", 0), 7))
+    await asyncio.sleep(0.01)
+    kafka.blocked.set()
+    await again
+    assert [record.place.offset for record in await consumer.fetch(("a", 0), 10, 0.1)] == [7]
+
+
+async def test_partitions_assigned_to_a_member_that_leaves_are_not_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[tuple[str, list[Any]]] = []
+    listeners: list[Any] = []
+
+    class Client(AiokafkaConsumer):
+        def __init__(self, **_: Any) -> None:
+            super().__init__()
+
+        async def start(self) -> None: ...
+
+        def subscribe(self, _: Any, listener: Any) -> None:
+            listeners.append(listener)
+
+        async def stop(self) -> None:
+            # aiokafka lets a rebalance that is under way end first.
+            await listeners[0].on_partitions_assigned({A})
+
+    async def find_server(connection: KafkaConnection) -> KafkaConnection:
+        return connection
+
+    async def revoke(places: list[Any]) -> None:
+        events.append(("revoked", places))
+        if len(listeners) == 1:
+            await listeners[0].on_partitions_revoked({A, B})
+            await listeners[0].on_partitions_assigned({A, B})
+
+    async def assign(places: list[Any]) -> None:
+        events.append(("assigned", places))
+
+    monkeypatch.setattr(consumer_module, "AIOKafkaConsumer", Client)
+    monkeypatch.setattr(KafkaConnection, "find_server", find_server)
+    consumer = Consumer(
+        KafkaConnection("127.0.0.1:1"), "group", ["a", "b"], start="none", on_assigned=assign, on_revoked=revoke
+    )
+    await consumer.start()
+    await listeners[0].on_partitions_assigned({A, B})
+    await consumer.rejoin()
+    await listeners[1].on_partitions_assigned({B})
+    both = [tuple(A), tuple(B)]
+    assert events == [("assigned", both), ("revoked", both), ("assigned", [tuple(B)])]

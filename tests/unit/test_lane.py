@@ -16,7 +16,18 @@ from outbox.database import DatabaseDown
 from outbox.identity import identify
 from outbox.position import LastRecord, Position, PositionLost, describe_record
 from outbox.rules import RulesUnavailable
-from tests.unit.fakes import DEPLOYMENT, RULES_VERSION, TOPICS, FakeInbox, FakePorts, Log, make_inbox_record, wait_for
+from tests.unit.fakes import (
+    DEPLOYMENT,
+    RULES_VERSION,
+    TOPICS,
+    FakeInbox,
+    FakePorts,
+    FakePublisher,
+    FakeStore,
+    Log,
+    make_inbox_record,
+    wait_for,
+)
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
 from worker.kafka.group_offsets import GroupOffset
@@ -326,3 +337,27 @@ async def test_while_a_breaker_is_open_the_lane_polls_and_does_nothing_else() ->
     stopping.set()
     await task
     running.breakers.database.forget("somebody else")
+
+
+async def test_a_lane_that_is_given_up_does_not_wait_for_what_it_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports, never = FakePorts(), asyncio.Event()
+    storing: list[Position] = []
+
+    async def hang(*_: Any, **__: Any) -> Any:
+        await never.wait()
+
+    async def store_once(self: FakeStore, position: Position, arrivals: Sequence[Arrival], suspects: Suspects) -> Any:
+        if ports.batches:
+            storing.append(position)
+            await never.wait()
+        return await store_batch(self, position, arrivals, suspects)
+
+    store_batch = FakeStore.store_batch
+    monkeypatch.setattr(FakeStore, "store_batch", store_once)
+    monkeypatch.setattr(FakePublisher, "publish", hang)
+    monkeypatch.setattr(lane_module, "BATCH_RECORDS", 1)
+    running = RunningLane(ports, FakeInbox(0, 1))
+    await running.until(lambda: storing and running.lane._publishing)
+    running.task.cancel()
+    _, late = await asyncio.wait({running.task}, timeout=1.0)
+    assert not late

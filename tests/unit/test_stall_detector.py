@@ -49,7 +49,7 @@ def clock() -> Clock:
     return Clock()
 
 
-async def open_reader(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Consumer]:
+async def open_reader(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     reader: Any = Consumer(KafkaConnection("127.0.0.1:1"), "group", ["inbox"], start="none")
     reader._consumer = QuietAiokafkaConsumer()
     monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time)

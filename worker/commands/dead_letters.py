@@ -30,6 +30,7 @@ from worker.commands.arguments import AsJson, Yes, read_key
 from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
 from worker.console import Console
 from worker.kafka.connection import connect_kafka
+from worker.kafka.errors import MessageTooLarge
 from worker.kafka.producer import Appender
 from worker.reports.dead_letter_report import print_dead_letter, print_dead_letters, write_dead_letters
 from worker.settings import ServerSettings, read_settings
@@ -179,7 +180,12 @@ async def _replay(places: Mapping[UUID, tuple[int, int] | None]) -> Replayed:
                     refused.append(f"{letter}: {why}")
                 else:
                     topic = found.listed.origin.topic
-                    await appender.append([Outgoing(topic, found.key, found.value, found.headers)])
+                    try:
+                        await appender.append([Outgoing(topic, found.key, found.value, found.headers)])
+                    except MessageTooLarge as large:
+                        # The others go on.
+                        refused.append(f"{letter}: {large}")
+                        continue
                     sent += 1
                     if sent % _REPORT_EVERY == 0:
                         errors.print_line(f"sent {sent} of {len(places)}")

@@ -12,7 +12,7 @@ from outbox.server import DatabaseUnfit
 from worker.console import Console
 from worker.database_errors import describe_database_error
 from worker.doctor.check import GRANT_ACLS
-from worker.kafka.errors import KafkaDown
+from worker.kafka.errors import KafkaDown, MessageTooLarge
 from worker.kafka.server_errors import ServerDown
 from worker.settings import ConfigurationError, DatabaseSettings, read_settings
 
@@ -34,6 +34,8 @@ def report_problems() -> Iterator[None]:
     except DatabaseDown as down:
         url = read_settings(DatabaseSettings).database_url.get_secret_value()
         _print_problems((str(describe_database_error(url, down)),))
+    except MessageTooLarge as large:
+        _print_problems((str(large),))
     except ServerDown as down:
         _print_problems(tuple(map(str, down.problems)))
     except KafkaDown as down:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -33,9 +34,27 @@ _NOWHERE: Final = 2**63 - 1
 _DECODER: Final = record_decoding.TolerantRecords
 
 OnPartitions = Callable[[list[Partition]], Awaitable[None]]
+_OnPlaces = Callable[[set[TopicPartition]], Awaitable[None]]
 
 
-class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Hears of the partitions of one client, until that is left: what it still says then is about the past."""
+
+    def __init__(self, on_assigned: _OnPlaces, on_revoked: _OnPlaces) -> None:
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+        self.is_over = False
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        if not self.is_over:
+            await self._on_assigned(assigned)
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        if not self.is_over:
+            await self._on_revoked(revoked)
+
+
+class Consumer:
     """A member of a consumer group, which reads what is committed.
 
     Args:
@@ -69,6 +88,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         self._stalls = StallDetector()
         self._joined = asyncio.Event()
         self._consumer: AIOKafkaConsumer | None = None
+        self._listener: _Listener | None = None
         self._options = {
             "group_id": group_id,
             # Its defaults are the opposite of both.
@@ -91,14 +111,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         """Join the group; raises ``KafkaDown``, after which it may be started again."""
         connection = await self._connection.find_server()
         consumer = AIOKafkaConsumer(**connection.list_options() | self._options)
+        listener = _Listener(partial(self._call, self._on_assigned), partial(self._call, self._on_revoked))
         try:
             async with translate_errors(REQUEST_SECONDS):
                 await consumer.start()
-                consumer.subscribe(self._topics, listener=self)
+                consumer.subscribe(self._topics, listener=listener)
         except BaseException:
+            listener.is_over = True
             await stop_within(consumer.stop(), CLOSE_SECONDS)
             raise
-        self._consumer = consumer
+        self._consumer, self._listener = consumer, listener
         self._joined.set()
 
     async def close(self, within: float) -> None:
@@ -108,6 +130,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             within: longest wait, in seconds.
         """
         self._joined.clear()
+        self._stop_listening()
         consumer, self._consumer = self._consumer, None
         if consumer:
             await stop_within(consumer.stop(), within)
@@ -122,8 +145,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
 
         What is processed here is stopped and started by the callbacks, as in any rebalance.
         """
-        await self._call(self._on_revoked, self._assignment)
-        await self.close(CLOSE_SECONDS)
+        # First: what a rebalance assigned meanwhile to the member that leaves would be processed twice, or for ever.
+        self._stop_listening()
+        try:
+            await self._call(self._on_revoked, self._assignment)
+        finally:
+            await self.close(CLOSE_SECONDS)
         self._stalls.forget()
         await self.start()
 
@@ -149,13 +176,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
 
     async def seek(self, partition: Partition, offset: int) -> None:
         """Continue reading at an offset; what was fetched before is dropped."""
-        if pending := self._fetching.pop(partition, None):
-            # It would take records from behind the new place.
+        if pending := self._fetching.get(partition):
+            # It would take records from behind the new place; whoever gives up here leaves it to the next.
             _, late = await asyncio.wait({pending}, timeout=SERVER_SECONDS)
             if late:
-                self._fetching[partition] = pending
                 message = f"a fetch from {partition[0]}/{partition[1]} has not ended in {SERVER_SECONDS:.0f} s"
                 raise KafkaDown(message)
+            self._fetching.pop(partition, None)
         async with translate_errors():
             if self._consumer and TopicPartition(*partition) in self._assignment:
                 self._consumer.seek(TopicPartition(*partition), offset)
@@ -243,14 +270,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
         behind = {place: at for place in places if (at := await self._find_position(consumer, place)) < ends[place]}
         return [(place.topic, place.partition) for place in self._stalls.find(behind, seconds)]
 
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Called by aiokafka."""
-        await self._call(self._on_assigned, assigned)
-
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Called by aiokafka."""
-        await self._call(self._on_revoked, revoked)
-
     @property
     def _assignment(self) -> set[TopicPartition]:
         assigned: set[TopicPartition] = self._consumer.assignment() if self._consumer else set()
@@ -261,6 +280,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             message = "this consumer has left its group"
             raise KafkaDown(message)
         return self._consumer
+
+    def _stop_listening(self) -> None:
+        if self._listener:
+            self._listener.is_over = True
 
     async def _call(self, callback: OnPartitions | None, places: set[TopicPartition]) -> None:
         if callback is None:
@@ -295,14 +318,19 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has
             return []
         # Never cancelled: one cancelled getmany switches aiokafka's max-poll check off for good. And during a
         # rebalance it waits without limit, so the task is left to itself and asked again.
-        task = self._fetching.pop(name, None)
-        task = task or asyncio.create_task(self._get(self._consumer, places, at_most, within))
+        consumer, task = self._consumer, self._fetching.pop(name, None)
+        task = task or asyncio.create_task(self._get(consumer, places, at_most, within))
         try:
             await asyncio.wait({task}, timeout=within + 0.05)
         except BaseException:
             # Whoever fetches or seeks next gets what it takes: nothing that was drained may be lost.
-            self._fetching[name] = task
+            if self._consumer is consumer:
+                self._fetching[name] = task
             raise
+        if self._consumer is not consumer:
+            # A rejoin meanwhile: what comes of the member that left may never come, and is read again.
+            task.cancel()
+            return []
         if not task.done():
             self._fetching[name] = task
             self._stalls.note(places or self._assignment, (), full=False)

@@ -254,6 +254,9 @@ class Lane:
                 if self._publishing and self._publishing.done():
                     await self._await_published()
         finally:
+            if self._publishing and is_ending():
+                # This lane was given up: it must not wait once more. Its successor finds out what became of it.
+                self._publishing.cancel()
             await self._await_published()
 
     def _check_start(self, first: Record, position: Position) -> None:

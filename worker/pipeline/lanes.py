@@ -14,7 +14,7 @@ from worker.telemetry.metrics import REBALANCES, forget_lane
 BATCH_BYTES: Final = 768 * 1024
 """How much a lane fetches at once, unless a single record is larger."""
 
-STOP_SECONDS: Final = 5.0
+STOP_SECONDS: Final = 4.0
 """Longest that a lane may take to finish its batch and publish it before it is cancelled.
 
 The worker must end within 10 s of SIGTERM, and leaving the groups and closing connections takes the rest."""
@@ -40,6 +40,7 @@ class Lanes:
         self._supervisor = supervisor
         self._log = log
         self._running: dict[int, _Running] = {}
+        self._is_closing = False
         self.reader = Consumer(
             context.kafka,
             context.group_id,
@@ -61,6 +62,8 @@ class Lanes:
 
     async def close(self) -> None:
         """Stop every lane, then leave the group."""
+        # A rebalance while they stop would start others, which nobody stops.
+        self._is_closing = True
         sys.audit("budget-bridge.lanes.about-to-stop")
         await self._stop([(self._context.topics.inbox, number) for number in self._running])
         await self.reader.close(1.0)
@@ -68,6 +71,8 @@ class Lanes:
 
     async def _start(self, partitions: list[Partition]) -> None:
         REBALANCES.inc()
+        if self._is_closing:
+            return
         for _, number in partitions:
             lane, stopping = Lane(number, self.reader, self._context, self._log), asyncio.Event()
             task = self._supervisor.start("lane", lane.run, stopping)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -18,7 +19,7 @@ ALIVE_SECONDS: Final = 10.0
 """A worker whose event loop has not turned for this long is not alive: something blocks it."""
 
 REQUEST_SECONDS: Final = 5.0
-"""A request that is not complete after this long is dropped."""
+"""A request that is not complete and answered within this time is dropped."""
 
 MAX_REQUESTS: Final = 16
 """Requests that are answered at the same time; more are dropped, so that no prober can use up threads or files."""
@@ -103,14 +104,26 @@ class _BoundedServer(ThreadingWSGIServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, then give the place to the next."""
+        """Answer, then give the place to the next.
+
+        A socket's own time-out begins again with every byte, so one byte now and then would keep a place for ever.
+        """
+        limit = threading.Timer(REQUEST_SECONDS, _drop, (request,))
+        limit.daemon = True
         try:
+            limit.start()
             super().process_request_thread(request, client_address)
         finally:
+            limit.cancel()
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log nothing: a prober that goes away is no event."""
+
+
+def _drop(request: socket.socket) -> None:
+    with suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 @asynccontextmanager

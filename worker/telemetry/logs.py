@@ -10,6 +10,8 @@ from typing import Final, Literal, TextIO
 import structlog
 from prometheus_client import Counter
 
+from worker.console import escape_text
+
 Logger = structlog.typing.FilteringBoundLogger
 
 LOST_LINES: Final = Counter("budget_bridge_log_lines_lost", "Lines of the log that could not be written.")
@@ -37,6 +39,11 @@ class ToleratedStream:
             LOST_LINES.inc()
 
 
+def _make_harmless(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Write what could control a terminal or hide text as escapes: ids and reasons are other people's."""
+    return {name: escape_text(value, keep="\n\t") if isinstance(value, str) else value for name, value in event.items()}
+
+
 def configure_log(log_format: Literal["console", "json"]) -> Logger:
     """Set up logging to the standard output for this process and give its logger."""
     renderer: structlog.typing.Processor = (
@@ -50,6 +57,7 @@ def configure_log(log_format: Literal["console", "json"]) -> Logger:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            *(() if log_format == "json" else (_make_harmless,)),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),

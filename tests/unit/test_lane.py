@@ -274,9 +274,10 @@ async def test_rules_that_cannot_be_read_are_no_bug_of_a_message(
     if at_start:
         ports.rules._answers.insert(0, unavailable)
     running = RunningLane(ports, reader)
-    await running.until(lambda: running.lane.refusal)
-    assert "`budget-bridge rules apply`" in running.lane.refusal
     await running.until(lambda: ports.published)
+    refusals = [fields["why"] for _, name, fields in running.log.events if name == "lane.refused"]
+    assert len(refusals) == 1
+    assert "`budget-bridge rules apply`" in refusals[0]
     assert all(not suspects.messages for suspects in ports.suspects)
     assert (ports.published, "batch.failed" in running.log.list_names()) == ([(2, OURS, 0)], False)
     await running.stop()

@@ -45,9 +45,3 @@ async def list_waiting(connection: Connection, at_most: int) -> list[WaitingBudg
     async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["list_waiting"], at_most)
     return [WaitingBudget(BudgetKey(*row[:3]), *row[3:]) for row in rows]
-
-
-async def read_next_offsets(connection: Connection) -> dict[int, int]:
-    """Read how far each lane has decided and stored."""
-    async with translate_errors(connection):
-        return {row[0]: row[1] for row in await connection.fetch(QUERIES["audit_positions"])}

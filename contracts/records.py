@@ -44,6 +44,16 @@ def fold_headers(headers: Headers) -> dict[str, bytes]:
     return {name.lower(): value for name, value in headers if value is not None}
 
 
+def measure_record(record: Record | Outgoing) -> int:
+    """Measure a record in bytes: key, value, and headers by name and value."""
+    return len(record.key or b"") + len(record.value or b"") + measure_headers(record.headers)
+
+
+def measure_headers(headers: Headers) -> int:
+    """Measure headers in bytes, by name and value."""
+    return sum(len(name.encode("utf-8", "surrogatepass")) + len(value or b"") for name, value in headers)
+
+
 def digest_record(record: Record | Outgoing) -> bytes:
     """Digest what a reader sees of a record (key, headers by name and value, value), in 16 bytes.
 

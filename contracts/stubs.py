@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from contracts.fields import MAX_MESSAGE_BYTES
-from contracts.records import Headers, Outgoing, Record
+from contracts.records import Headers, Record, measure_headers, measure_record
 
 STUB_HEADER: Final = "bridge_unreadable"
 """The header that marks a stub; its value says in words why the record is not whole."""
@@ -20,17 +20,6 @@ _LONGEST_REASON_BYTES: Final = 1000
 
 _LARGEST_HEADERS_BYTES: Final = 64 * 1024
 """Headers beyond this are left out of a stub: they alone must not fill it."""
-
-
-def measure_record(record: Record | Outgoing) -> int:
-    """Measure a record in bytes: key, value, and headers by name and value."""
-    headers = measure_headers(record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers
-
-
-def measure_headers(headers: Headers) -> int:
-    """Measure headers in bytes, by name and value."""
-    return sum(len(name.encode("utf-8", "surrogatepass")) + len(value or b"") for name, value in headers)
 
 
 def make_stub_header(why: str) -> tuple[str, bytes]:

@@ -11,7 +11,7 @@ from contracts.cloudevents.message import Message
 from contracts.cloudevents.writing import write_headers
 from contracts.fields import MAX_MESSAGE_BYTES
 from contracts.inbox import Arrival
-from contracts.records import Headers, Outgoing, Record
+from contracts.records import Headers, Outgoing, Record, measure_headers, measure_record
 from contracts.topics import TopicNames
 from handlers.decision import DeadLetter, Outcome
 from handlers.ids import name_effect
@@ -73,7 +73,7 @@ def write_rows(
         value = send.model_dump_json().encode()
         headers = write_headers(send, row_id, at, trace)
         record = Outgoing(topics.full(send.topic), str(send.key).encode(), value, headers)
-        if (size := measure_record(record)) > MAX_MESSAGE_BYTES:
+        if (size := measure_in_kafka(record)) > MAX_MESSAGE_BYTES:
             message = (
                 f"{send.type} would be a record of {size:,} bytes ({len(value):,} of them its value); "
                 f"its topic takes {MAX_MESSAGE_BYTES:,}"
@@ -124,8 +124,8 @@ def _cut(record: Outgoing) -> tuple[Outgoing, Headers]:
         key = key[:room]
     room -= len(key or b"")
     kept = 0
-    for name, text in headers:
-        if (size := _measure_header(name, text)) > room:
+    for header in headers:
+        if (size := _HEADER_BYTES + measure_headers((header,))) > room:
             break
         room -= size
         kept += 1
@@ -137,14 +137,9 @@ def _cut(record: Outgoing) -> tuple[Outgoing, Headers]:
     return Outgoing(record.topic, key, value, headers[:kept]), tuple(cut)
 
 
-def measure_record(record: Outgoing) -> int:
-    """Measure a record as the broker does, in bytes: key, value, headers, and at most what Kafka adds to them."""
-    headers = sum(_measure_header(name, value) for name, value in record.headers)
-    return _RECORD_BYTES + len(record.key or b"") + len(record.value or b"") + headers
-
-
-def _measure_header(name: str, value: bytes | None) -> int:
-    return _HEADER_BYTES + len(name.encode(errors="surrogateescape")) + len(value or b"")
+def measure_in_kafka(record: Outgoing) -> int:
+    """Measure a record as the broker does, in bytes: with at most what Kafka adds to it and to its headers."""
+    return _RECORD_BYTES + _HEADER_BYTES * len(record.headers) + measure_record(record)
 
 
 def _write_text(text: str) -> bytes:

@@ -13,7 +13,7 @@ from handlers.decision import DeadLetter, Situation
 from handlers.ids import name_effect
 from outbox.batch import Loaded, Suspects, decide_batch
 from outbox.identity import identify, identify_origin
-from outbox.outbox_rows import inbox_time, measure_record, write_dead_letter, write_rows
+from outbox.outbox_rows import inbox_time, measure_in_kafka, write_dead_letter, write_rows
 from outbox.rules import RulesVersion
 from tests.unit.builders import KEY, NOON, RULES, accept, lock
 
@@ -66,7 +66,7 @@ def test_what_fits_is_set_aside_as_it_came_in() -> None:
 def test_what_does_not_fit_is_cut_and_marked(value: int, key: int, headers: list[int], cut: dict[str, bytes]) -> None:
     arrival = arrive(b"v" * value, b"k" * key, tuple(("h", b"x" * size) for size in headers))
     letter = set_aside(arrival)
-    assert measure_record(letter) <= LIMIT
+    assert measure_in_kafka(letter) <= LIMIT
     told = dict(letter.headers)
     assert cut.items() <= told.items()
     assert told["dead_letter_offset"] == b"4"
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_cut_and_marked(value: int, key: int, headers: list
 
 def test_texts_of_others_are_limited_in_a_dead_letter() -> None:
     letter = set_aside(arrive(place=Place("t" * 20 * MIB, 2**70, -1)))
-    assert measure_record(letter) < 10_000
+    assert measure_in_kafka(letter) < 10_000
 
 
 def test_a_record_is_measured_with_its_headers_and_the_message_names_its_size() -> None:

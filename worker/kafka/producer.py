@@ -10,8 +10,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata
 
-from contracts.records import Outgoing
-from contracts.stubs import measure_record
+from contracts.records import Outgoing, measure_record
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import (
     FAULTS,

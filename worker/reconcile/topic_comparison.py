@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.trace_context import drop_trace
 from contracts.cloudevents.writing import SOURCE
-from contracts.records import Outgoing, Place, Record, digest_record
+from contracts.records import Outgoing, Place, Record, digest_record, measure_record
 from outbox.audit import RowPlace, SentRow, Snapshot
 from worker.deployment import Deployment
 from worker.kafka.topic_log import open_topic_log
@@ -99,9 +99,8 @@ class TopicComparison:
     def expect(self, row: SentRow) -> None:
         """Add an outbox row."""
         record = row.record
-        size = len(record.key or b"") + len(record.value or b"")
-        size += sum(len(name) + len(value or b"") for name, value in record.headers)
-        values = (_sign(record), *row.place, _count_ms(row.at), *(row.budget or (0, 0, 0)), size)
+        about = (*row.place, _count_ms(row.at), *(row.budget or (0, 0, 0)))
+        values = (_sign(record), *about, measure_record(record))
         self.database.execute("insert or replace into expected values (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", values)
 
     def meet(self, record: Record) -> bool:

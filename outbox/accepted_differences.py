@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from contracts.budget_key import BudgetKey
+from outbox.columns import clean_text, transpose
 from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
 
@@ -58,18 +59,9 @@ async def list_accepted(connection: Connection, at_most: int) -> list[AcceptedDi
 
 async def accept_differences(connection: Connection, found: Sequence[FoundDifference], by: str, why: str) -> int:
     """Record that a person accepts differences; returns how many were not accepted before."""
-    # Postgres keeps no NUL in a text; what a stranger wrote to a topic may hold one.
     rows = [
-        (
-            one.digest,
-            one.claim,
-            one.kind,
-            *(one.budget or (None, None, None)),
-            one.found.replace("\0", "\N{REPLACEMENT CHARACTER}"),
-        )
-        for one in found
+        (one.digest, one.claim, one.kind, *(one.budget or (None, None, None)), clean_text(one.found)) for one in found
     ]
-    columns = [list(column) for column in zip(*rows, strict=True)]
     async with translate_errors(connection):
-        added = await connection.fetch(QUERIES["accept_differences"], *columns, by, why)
+        added = await connection.fetch(QUERIES["accept_differences"], *transpose(rows, 7), by, why)
     return len(added)

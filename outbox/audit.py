@@ -137,7 +137,7 @@ class Snapshot:
 
     async def find_old_origins(self, origins: Iterable[Place], before: datetime) -> set[Place]:
         """Find which records of the sources came in before a time."""
-        columns = [list(column) for column in zip(*origins, strict=True)] or [[], [], []]
+        columns = transpose(origins, 3)
         async with translate_errors(self._connection):
             rows = await self._connection.fetch(QUERIES["audit_old_origins"], *columns, before)
         return {Place(*row) for row in rows}
@@ -187,7 +187,7 @@ class Snapshot:
         self, projects: Iterable[tuple[int, int]], inbox_partition: int | None = None
     ) -> AsyncIterator[Kept]:
         """Read the messages of projects in the order of the log, lane by lane, or those of one lane."""
-        columns = [list(column) for column in zip(*projects, strict=True)]
+        columns = transpose(projects, 2)
         query = QUERIES["audit_history"]
         async with translate_errors(self._connection):
             async for row in self._connection.cursor(query, *columns, inbox_partition, prefetch=_WHOLE_ROWS_AT_ONCE):

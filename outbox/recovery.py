@@ -10,6 +10,7 @@ from contracts.topics import TopicNames
 from handlers.budget import Budget
 from outbox.audit import Snapshot
 from outbox.batch import DecisionFailedError, Suspects
+from outbox.columns import transpose
 from outbox.database import Connection, DatabaseBusy, open_session, translate_errors
 from outbox.identity import Identity, identify
 from outbox.position import Position, read_positions
@@ -62,7 +63,7 @@ class Recovery:
 
     async def hold(self, budgets: Mapping[BudgetKey, str], partitions: Mapping[BudgetKey, int]) -> None:
         """Put budgets on hold, each for a reason; it counts at once, and their next message is the first one held."""
-        columns = [list(column) for column in zip(*budgets, strict=True)] or [[], [], []]
+        columns = transpose(budgets, 3)
         async with translate_errors(self.connection):
             await self.connection.execute(
                 QUERIES["add_holds_to_come"], *columns, list(budgets.values()), [partitions[key] for key in budgets]
@@ -74,7 +75,7 @@ class Recovery:
         Raises:
             PositionLost: One of them was changed meanwhile.
         """
-        columns = [list(column) for column in zip(*budgets, strict=True)]
+        columns = transpose(budgets, 3)
         async with translate_errors(self.connection):
             rows = await self.connection.fetch(QUERIES["read_revisions"], *columns)
             revisions = {BudgetKey(*row[:3]): row[3] for row in rows}

@@ -25,6 +25,10 @@ class DeadLetterFilter(NamedTuple):
     since: datetime | None = None
     budget: BudgetKey | None = None
 
+    def list_parameters(self) -> tuple[object, ...]:
+        """List what the statements take, after the topic."""
+        return (self.since, *(self.budget or (None, None, None)), self.reason)
+
 
 class ListedDeadLetter(NamedTuple):
     """One dead letter as a list has it."""
@@ -74,17 +78,16 @@ async def list_dead_letters(
     Returns:
         The letters without their bytes.
     """
-    which = (wanted.since, *(wanted.budget or (None, None, None)), wanted.reason)
     async with translate_errors(connection):
-        rows = await connection.fetch(QUERIES["list_dead_letters"], topic, *which, at_most)
+        rows = await connection.fetch(QUERIES["list_dead_letters"], topic, *wanted.list_parameters(), at_most)
     return [_list(row, row["reason"], row["detail"].removeprefix(f"{row['reason']}: ")) for row in rows]
 
 
 async def count_dead_letters(connection: Connection, topic: str, wanted: DeadLetterFilter) -> Sequence[DeadLetterCount]:
     """Count dead letters by reason; takes what ``list_dead_letters`` takes."""
-    which = (wanted.since, *(wanted.budget or (None, None, None)), wanted.reason)
     async with translate_errors(connection):
-        return [DeadLetterCount(*row) for row in await connection.fetch(QUERIES["count_dead_letters"], topic, *which)]
+        rows = await connection.fetch(QUERIES["count_dead_letters"], topic, *wanted.list_parameters())
+    return [DeadLetterCount(*row) for row in rows]
 
 
 async def find_dead_letter(connection: Connection, topic: str, letter: UUID) -> tuple[int, int] | None:

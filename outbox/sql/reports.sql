@@ -91,48 +91,15 @@ select pruned_before from deployment;
 
 -- name: list_dead_letters
 -- Records that were set aside, latest first and without their bytes.
-with letters as (
-    -- Our headers come after those of the record, so the last match is ours; quotes in a value are escaped.
-    select outbox.id, outbox.at, outbox.inbox_partition, outbox.inbox_offset, outbox.ordinal,
-        substring(outbox.headers::text from '.*\["dead_letter_reason", "([a-z_]+)"\]') as reason, history.detail,
-        history.company_id, history.project_id, history.budget_id, history.id as message_id,
-        history.origin_topic, history.origin_partition, history.origin_offset
-    from outbox
-    join history using (inbox_partition, inbox_offset)
-    where outbox.type is null and outbox.topic = $1
-    and ($2::timestamptz is null or outbox.at >= $2)
-    and ($3::bigint is null or (history.company_id, history.project_id, history.budget_id) = ($3, $4, $5)
-        or (history.budget_id is null and (history.key = convert_to(concat_ws('/', $3, $4, $5), 'UTF8')
-            -- As text whatever the bytes, and only where such a record names its budget: near its start.
-            or (encode(substring(history.body for 65536), 'escape') ~ ('"company_id"\s*:\s*"?' || $3 || '[^0-9]')
-                and encode(substring(history.body for 65536), 'escape') ~ ('"project_id"\s*:\s*"?' || $4 || '[^0-9]')
-                and encode(substring(history.body for 65536), 'escape') ~ ('"budget_id"\s*:\s*"?' || $5 || '[^0-9]')))))
-)
-select * from letters
+select * from find_dead_letters($1, $2, $3, $4, $5)
 where ($6::text is null or reason = $6)
 order by at desc, inbox_partition, inbox_offset desc, ordinal
 limit $7;
 
 -- name: count_dead_letters
 -- How many were set aside for which reason.
-with letters as (
-    -- Our headers come after those of the record, so the last match is ours; quotes in a value are escaped.
-    select outbox.id, outbox.at, outbox.inbox_partition, outbox.inbox_offset, outbox.ordinal,
-        substring(outbox.headers::text from '.*\["dead_letter_reason", "([a-z_]+)"\]') as reason, history.detail,
-        history.company_id, history.project_id, history.budget_id, history.id as message_id,
-        history.origin_topic, history.origin_partition, history.origin_offset
-    from outbox
-    join history using (inbox_partition, inbox_offset)
-    where outbox.type is null and outbox.topic = $1
-    and ($2::timestamptz is null or outbox.at >= $2)
-    and ($3::bigint is null or (history.company_id, history.project_id, history.budget_id) = ($3, $4, $5)
-        or (history.budget_id is null and (history.key = convert_to(concat_ws('/', $3, $4, $5), 'UTF8')
-            -- As text whatever the bytes, and only where such a record names its budget: near its start.
-            or (encode(substring(history.body for 65536), 'escape') ~ ('"company_id"\s*:\s*"?' || $3 || '[^0-9]')
-                and encode(substring(history.body for 65536), 'escape') ~ ('"project_id"\s*:\s*"?' || $4 || '[^0-9]')
-                and encode(substring(history.body for 65536), 'escape') ~ ('"budget_id"\s*:\s*"?' || $5 || '[^0-9]')))))
-)
-select reason, count(*) as letters, min(at) as first_at, max(at) as last_at from letters
+select reason, count(*) as letters, min(at) as first_at, max(at) as last_at
+from find_dead_letters($1, $2, $3, $4, $5)
 where ($6::text is null or reason = $6)
 group by reason
 order by reason;

@@ -69,7 +69,7 @@ def print_list(
     """List dead letters, latest first, with the number of each reason."""
     wanted = _read_filter(reason, budget, since)
     with report_problems():
-        letters, counts = asyncio.run(_list(wanted, limit))
+        letters, counts = asyncio.run(_list_and_count(wanted, limit))
         if as_json:
             typer.echo(json.dumps(write_dead_letters(letters, counts), indent=2))
         else:
@@ -107,7 +107,7 @@ def replay(
     with report_problems():
         places: dict[UUID, tuple[int, int] | None] = dict.fromkeys(letters or ())
         if not letters:
-            places = {one.id: one.inbox for one in asyncio.run(_list(wanted, None))[0] if one.reason in _REPLAYABLE}
+            places = {one.id: one.inbox for one in asyncio.run(_list(wanted)) if one.reason in _REPLAYABLE}
             if places and not yes and not typer.confirm(f"Send {len(places)} dead letters back?", err=True):
                 raise typer.Exit(ANSWER_IS_NO)
         replayed = asyncio.run(_replay(places))
@@ -129,14 +129,20 @@ def _read_filter(reason: str | None, budget: str | None, since: datetime | None)
     )
 
 
-async def _list(
-    wanted: DeadLetterFilter, limit: int | None
+async def _list_and_count(
+    wanted: DeadLetterFilter, limit: int
 ) -> tuple[Sequence[ListedDeadLetter], Sequence[DeadLetterCount]]:
     settings = read_settings(ServerSettings)
     topic = settings.topics.dead_letters
     async with open_checked_session(settings.database_url.get_secret_value()) as connection:
         counts = await count_dead_letters(connection, topic, wanted)
         return await list_dead_letters(connection, topic, wanted, limit), counts
+
+
+async def _list(wanted: DeadLetterFilter) -> Sequence[ListedDeadLetter]:
+    settings = read_settings(ServerSettings)
+    async with open_checked_session(settings.database_url.get_secret_value()) as connection:
+        return await list_dead_letters(connection, settings.topics.dead_letters, wanted, None)
 
 
 async def _read(letter: UUID) -> StoredDeadLetter | str:

@@ -1,7 +1,7 @@
 """Small fakes behind the pipeline's protocols: they do what they are told, and remember what was asked of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from outbox.due import Due
 from outbox.position import Position
 from outbox.rules import RulesVersion
 from worker.kafka.group_offsets import GroupOffset, Partition
+from worker.resilience.breaker import make_breakers
 
 TOPICS = TopicNames("x.")
 INBOX: Partition = ("x.bridge.inbox", 0)
@@ -263,3 +264,29 @@ async def wait_for(condition: Callable[[], object], seconds: float = 5.0) -> Non
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - any condition, without an event of its own
             await asyncio.sleep(0.001)
+
+
+def wait_no_time() -> Iterator[float]:
+    """Stand in for ``back_off``."""
+    while True:
+        yield 0.0
+
+
+class RunningPart:
+    """A part of the worker that runs on fakes in a task, until it is stopped."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        self.log = Log()
+        log: Any = self.log
+        self.breakers = make_breakers(log)
+        self.stopping = asyncio.Event()
+
+    async def until(self, condition: Any) -> None:
+        await wait_for(lambda: condition() or self.task.done())
+        assert not self.task.done(), self.task.exception()
+
+    async def stop(self) -> None:
+        self.stopping.set()
+        await asyncio.wait_for(self.task, 5)

@@ -12,35 +12,29 @@ import pytest
 from contracts.budget_key import BudgetKey
 from outbox.database import DatabaseDown
 from outbox.due import Due
-from tests.unit.fakes import FakeAppender, FakeDue, Log, Script, wait_for
+from tests.unit.fakes import FakeAppender, FakeDue, RunningPart, Script, wait_no_time
 from worker.kafka.errors import KafkaDown
 from worker.pipeline import deadlines as deadlines_module
 from worker.pipeline.deadlines import Deadlines, write_deadline
 from worker.resilience import breaker as breaker_module
-from worker.resilience.breaker import make_breakers
 
 DUE = Due("acknowledgement", BudgetKey(1, 2, 3), 4, datetime(2026, 11, 24, 8, 0, tzinfo=UTC))
 
 
 @pytest.fixture(autouse=True)
 def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wait_no_time() -> Any:
-        while True:
-            yield 0.0
-
     monkeypatch.setattr(breaker_module, "back_off", wait_no_time)
     monkeypatch.setattr(breaker_module, "OTHERS_FIRST_SECONDS", 0.0)
     monkeypatch.setattr(deadlines_module, "EVERY_SECONDS", 0.001)
 
 
-class RunningDeadlines:
+class RunningDeadlines(RunningPart):
     """A timer that runs on fakes."""
 
     def __init__(self, due: FakeDue, appender: FakeAppender, *opens: Any) -> None:
-        self.log = Log()
+        super().__init__()
         log: Any = self.log
         self.opens = Script(*opens, None)
-        self.breakers = make_breakers(log)
 
         @asynccontextmanager
         async def open_source() -> AsyncIterator[FakeDue]:
@@ -48,16 +42,7 @@ class RunningDeadlines:
             yield due
 
         self.timer = Deadlines(open_source, appender, "x.bridge.commands", lambda: [0], self.breakers, log)
-        self.stopping = asyncio.Event()
         self.task = asyncio.create_task(self.timer.run(self.stopping))
-
-    async def until(self, condition: Any) -> None:
-        await wait_for(lambda: condition() or self.task.done())
-        assert not self.task.done(), self.task.exception()
-
-    async def stop(self) -> None:
-        self.stopping.set()
-        await asyncio.wait_for(self.task, 5)
 
 
 async def test_what_is_due_is_sent_once_however_long_it_stays_due() -> None:

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.unit.fakes import TOPICS, FakeAppender, FakeReader, Log, make_record, wait_for
+from tests.unit.fakes import TOPICS, FakeAppender, FakeReader, RunningPart, make_record, wait_for, wait_no_time
 from worker.kafka.errors import KafkaDown, MessageTooLarge
 from worker.pipeline import intake as intake_module
 from worker.pipeline.intake import Intake
 from worker.pipeline.source_topics import SourcesSeen
 from worker.resilience import breaker as breaker_module
-from worker.resilience.breaker import make_breakers
 
 PLACE = ("x.procore.budgets", 0)
 NOTHING_SEEN = SourcesSeen({}, {}, {})
@@ -20,10 +19,6 @@ NOTHING_SEEN = SourcesSeen({}, {}, {})
 
 @pytest.fixture(autouse=True)
 def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wait_no_time() -> Any:
-        while True:
-            yield 0.0
-
     monkeypatch.setattr(intake_module, "back_off", wait_no_time)
     monkeypatch.setattr(breaker_module, "back_off", wait_no_time)
     monkeypatch.setattr(breaker_module, "OTHERS_FIRST_SECONDS", 0.0)
@@ -34,7 +29,7 @@ async def see_nothing() -> SourcesSeen:
     return NOTHING_SEEN
 
 
-class RunningIntake:
+class RunningIntake(RunningPart):
     """An intake that runs on fakes."""
 
     def __init__(
@@ -44,24 +39,14 @@ class RunningIntake:
         check: Callable[[], Awaitable[SourcesSeen]] = see_nothing,
         assigned: list[tuple[str, int]] | None = None,
     ) -> None:
-        self.log = Log()
+        super().__init__()
         log: Any = self.log
-        self.breakers = make_breakers(log)
         self.intake = Intake(reader, appender, check, TOPICS, self.breakers.kafka, log)
-        self.stopping = asyncio.Event()
         self.task = asyncio.create_task(self._run(assigned or []))
 
     async def _run(self, assigned: list[tuple[str, int]]) -> None:
         await self.intake.note_assigned(assigned)
         await self.intake.run(self.stopping)
-
-    async def until(self, condition: Any) -> None:
-        await wait_for(lambda: condition() or self.task.done())
-        assert not self.task.done(), self.task.exception()
-
-    async def stop(self) -> None:
-        self.stopping.set()
-        await asyncio.wait_for(self.task, 5)
 
 
 def list_offsets(appender: FakeAppender) -> list[list[int]]:

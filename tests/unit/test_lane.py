@@ -25,8 +25,10 @@ from tests.unit.fakes import (
     FakePublisher,
     FakeStore,
     Log,
+    RunningPart,
     make_inbox_record,
     wait_for,
+    wait_no_time,
 )
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
@@ -34,7 +36,6 @@ from worker.kafka.group_offsets import GroupOffset
 from worker.pipeline import lane as lane_module
 from worker.pipeline.lane import Lane, LaneContext
 from worker.resilience import breaker as breaker_module
-from worker.resilience.breaker import make_breakers
 from worker.resilience.outage import list_away
 from worker.telemetry.metrics import LANE_LOSSES, RULES_IN_FORCE
 from worker.telemetry.tracing import Traces
@@ -44,23 +45,19 @@ OURS = str(DEPLOYMENT)
 
 @pytest.fixture(autouse=True)
 def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wait_no_time() -> Any:
-        while True:
-            yield 0.0
-
     monkeypatch.setattr(lane_module, "back_off", wait_no_time)
     monkeypatch.setattr(breaker_module, "back_off", wait_no_time)
     monkeypatch.setattr(breaker_module, "OTHERS_FIRST_SECONDS", 0.0)
     monkeypatch.setattr(lane_module, "POLL_SECONDS", 0.001)
 
 
-class RunningLane:
+class RunningLane(RunningPart):
     """A lane that runs on fakes."""
 
     def __init__(self, ports: FakePorts, reader: FakeInbox) -> None:
-        self.ports, self.reader, self.log = ports, reader, Log()
+        super().__init__()
+        self.ports, self.reader = ports, reader
         log: Any = self.log
-        self.breakers = make_breakers(log)
         context = LaneContext(
             ports=ports,
             kafka=KafkaConnection(""),
@@ -73,16 +70,7 @@ class RunningLane:
             traces=Traces(),
         )
         self.lane = Lane(0, reader, context, log)
-        self.stopping = asyncio.Event()
         self.task = asyncio.create_task(self.lane.run(self.stopping))
-
-    async def until(self, condition: Any) -> None:
-        await wait_for(lambda: condition() or self.task.done())
-        assert not self.task.done(), self.task.exception()
-
-    async def stop(self) -> None:
-        self.stopping.set()
-        await asyncio.wait_for(self.task, 5)
 
     def count_starts(self) -> int:
         return self.log.list_names().count("lane.started")

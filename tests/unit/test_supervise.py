@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.fakes import Log, wait_for
+from tests.unit.fakes import Log, wait_for, wait_no_time
 from worker import supervise
 from worker.supervise import Supervisor
 from worker.telemetry.metrics import TASK_FAILURES
@@ -16,10 +16,6 @@ Work = Callable[[asyncio.Event], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wait_no_time() -> Any:
-        while True:
-            yield 0.0
-
     monkeypatch.setattr(supervise, "back_off", wait_no_time)
 
 

@@ -15,6 +15,8 @@ from outbox.database import Connection, transaction, translate_errors
 from outbox.queries import QUERIES
 from outbox.rules_codec import NewerRulesError, decode_rules, encode_rules
 
+NO_RULES: Final = "no version of the rules is in force: run `budget-bridge rules apply`"
+
 _SHORT_DIGEST: Final = 8
 _CACHED: Final = 4
 
@@ -69,8 +71,7 @@ async def read_rules_in_force(connection: Connection) -> RulesVersion:
     async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["share_rules_in_force"])
         if row is None or row["rules_id"] is None:
-            message = "no version of the rules is in force: run `budget-bridge rules apply`"
-            raise RulesUnavailable(message)
+            raise RulesUnavailable(NO_RULES)
         key = row["rules_id"], row["digest"]
         if key not in _cache:
             content = await connection.fetchval(QUERIES["read_rules"], row["rules_id"])

@@ -11,8 +11,8 @@ from handlers.rules import Rules
 from outbox.database import Connection
 from outbox.held_jobs import find_held_jobs
 from outbox.invalid_budgets import check_invalid_budgets
-from outbox.migrate import open_checked_session
 from outbox.rules import (
+    NO_RULES,
     Application,
     RulesUnavailable,
     count_applications,
@@ -21,6 +21,7 @@ from outbox.rules import (
     read_version,
 )
 from worker.commands.arguments import AsJson
+from worker.commands.database import open_database
 from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
 from worker.console import Console
 from worker.reports.rules_report import (
@@ -37,7 +38,7 @@ from worker.reports.rules_report import (
 )
 from worker.rules_files import check_held_jobs, read_rules
 from worker.rules_in_force import Applied, apply_rules
-from worker.settings import ConfigurationError, DatabaseSettings, RulesSettings, read_settings
+from worker.settings import ConfigurationError, RulesSettings, read_settings
 
 _BUDGETS_SHOWN: Final = 20
 _LONGEST_NAME: Final = 255
@@ -66,14 +67,14 @@ class PassingBudgets(NamedTuple):
 def check_rules() -> None:
     """Read RULES_DIR and print every problem; with DATABASE_URL, also check it against what was exported."""
 
-    async def read_held(settings: DatabaseSettings) -> tuple[str, ...]:
-        async with open_checked_session(settings.database_url.get_secret_value()) as connection:
+    async def read_held() -> tuple[str, ...]:
+        async with open_database() as connection:
             return check_held_jobs(rules, await find_held_jobs(connection))
 
     with report_problems():
         rules = _read_folder()
         if "DATABASE_URL" in os.environ:
-            if problems := asyncio.run(read_held(read_settings(DatabaseSettings))):
+            if problems := asyncio.run(read_held()):
                 raise ConfigurationError(problems)
             typer.echo(f"the rules are in order: {_count(rules)}; they fit what was exported")
         else:
@@ -89,8 +90,7 @@ def apply(by: By, why: Why, *, as_json: AsJson = False) -> None:
     """
 
     async def do() -> tuple[Applied, PassingBudgets]:
-        url = read_settings(DatabaseSettings).database_url.get_secret_value()
-        async with open_checked_session(url) as connection:
+        async with open_database() as connection:
             applied = await apply_rules(connection, rules, who, reason)
             return applied, await _find_passing(connection, rules)
 
@@ -114,8 +114,7 @@ def print_rules(
     """Print a version of the rules row by row, and who applied it. Exit code 1 if there is none."""
 
     async def read() -> tuple[Application, Rules, bool]:
-        url = read_settings(DatabaseSettings).database_url.get_secret_value()
-        async with open_checked_session(url) as connection:
+        async with open_database() as connection:
             application, rules = await _read_applied(connection, version)
             current = await find_application(connection)
             return application, rules, current is not None and current.rules_id == application.rules_id
@@ -140,8 +139,7 @@ def print_history(
     """Print which version was put in force when, by whom and why, latest first; the first one is in force now."""
 
     async def read() -> tuple[list[Application], int]:
-        url = read_settings(DatabaseSettings).database_url.get_secret_value()
-        async with open_checked_session(url) as connection:
+        async with open_database() as connection:
             return await list_applications(connection, limit), await count_applications(connection)
 
     with report_problems():
@@ -158,8 +156,7 @@ def diff(*, as_json: AsJson = False) -> None:
     """Print row by row what applying RULES_DIR would change. Exit code 1 if anything would."""
 
     async def compare() -> tuple[Application, list[RuleChange]]:
-        url = read_settings(DatabaseSettings).database_url.get_secret_value()
-        async with open_checked_session(url) as connection:
+        async with open_database() as connection:
             application, in_force = await _read_applied(connection, None)
             return application, compare_rules(in_force, rules)
 
@@ -188,8 +185,7 @@ async def _read_applied(connection: Connection, version: int | None) -> tuple[Ap
     rules = await read_version(connection, application.rules_id) if application else None
     if application is None or rules is None:
         if version is None:
-            message = "no version of the rules is in force: run `budget-bridge rules apply`"
-            raise RulesUnavailable(message)
+            raise RulesUnavailable(NO_RULES)
         refuse(f"version {version} of the rules was never applied; see `budget-bridge rules history`")
     return application, rules
 

@@ -9,9 +9,9 @@ import typer
 
 from contracts.budget_key import BudgetKey
 from contracts.outbound import StatusName
-from outbox.migrate import open_checked_session
 from worker.commands.arguments import AsJson, read_key
 from worker.commands.budget_record import read_known_budget
+from worker.commands.database import open_database
 from worker.commands.problems import report_problems
 from worker.console import Console
 from worker.deployment import make_deployment
@@ -77,7 +77,7 @@ def print_status(  # noqa: PLR0913 - each is an option
 
 def _print_page(status: str, after: BudgetKey, limit: int, *, as_json: bool) -> None:
     async def read() -> BudgetPage:
-        async with open_checked_session(read_settings(DatabaseSettings).database_url.get_secret_value()) as connection:
+        async with open_database() as connection:
             return await read_budget_page(connection, status, after, limit)
 
     page = asyncio.run(read())

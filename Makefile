@@ -16,6 +16,8 @@ SECONDS ?= 300
 INTO ?=
 BENCH ?=
 TESTS ?=
+# The tests start some hundred processes of ours: compiling every module at each start took over half of their CPU.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 

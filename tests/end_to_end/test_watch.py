@@ -129,6 +129,8 @@ async def play_honest_run(bridge: Bridge) -> None:
     """Play everything that is in order: accepted, rejected, refused, failed, retried, waiting, synced again."""
     keys = {number: KEY._replace(project_id=number) for number in range(1, 7)}
     dear = STEEL | {"original_amount": "640001.00"}
+    # Acceptances that come before their locks name the content that they are for.
+    bridge.remember_locks([lock(key=key) for key in keys.values()])
     await bridge.send(*(accept(key=keys[number]) for number in (1, 2)))
     await bridge.send(*(lock(key=key) for key in keys.values()))
     await bridge.wait_for("approval.requested.v1", 6)

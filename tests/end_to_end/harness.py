@@ -28,6 +28,7 @@ from handlers.decision import Situation
 from handlers.validation.check import Valid, check_budget
 from outbox.database import open_session
 from outbox.migrate import migrate
+from tests.worker_process import ForkedProcess, WorkerProcess, run_forked
 from worker.deployment import Deployment
 from worker.kafka.admin import NewTopicSpec, create_topics
 from worker.kafka.connection import KafkaConnection
@@ -74,7 +75,7 @@ class Bridge:
     database_url: str
     prefix: str = field(default_factory=lambda: f"t{uuid4().hex[:8]}.")
     seen: list[Record] = field(default_factory=list)
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    workers: list[WorkerProcess] = field(default_factory=list)
     settings: dict[str, str] = field(default_factory=dict)
     """What the environment of this deployment has besides."""
     _locks: dict[tuple[BudgetKey, int], BudgetLocked] = field(default_factory=dict)
@@ -113,6 +114,9 @@ class Bridge:
 
     def command(self, *arguments: str, **environment: str | None) -> subprocess.CompletedProcess[str]:
         found = {name: value for name, value in (self.environment | environment).items() if value is not None}
+        if not any(name.startswith("PYTHON") for name in environment):
+            return run_forked(arguments, found, 60.0)
+        # What Python itself reads, it reads when it starts.
         return subprocess.run(
             [sys.executable, "-m", "worker", *arguments],
             env=found,
@@ -150,15 +154,13 @@ class Bridge:
         await insist(lambda: create_topics(kafka, topics, None))
         await insist(self.reader.start)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        with (self.folder / "worker.log").open("ab") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "worker", "run"], env=self.environment, stdout=log, stderr=log
-            )
+    def start(self) -> WorkerProcess:
+        log = self.folder / "worker.log"
+        worker = ForkedProcess(("run",), self.environment, log, log)
         self.workers.append(worker)
         return worker
 
-    async def stop(self, worker: subprocess.Popen[bytes], by: signal.Signals = signal.SIGTERM) -> int:
+    async def stop(self, worker: WorkerProcess, by: signal.Signals = signal.SIGTERM) -> int:
         worker.send_signal(by)
         self.workers.remove(worker)
         return await asyncio.to_thread(worker.wait, 15)

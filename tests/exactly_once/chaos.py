@@ -30,6 +30,7 @@ from tests.exactly_once.deployment import RunningDeployment
 from tests.exactly_once.people import People
 from tests.exactly_once.proxy import Proxy
 from tests.unit.builders import KEY, lock
+from tests.worker_process import WorkerProcess
 from worker.reconcile.findings import Findings
 
 BUDGETS: Final = 24
@@ -83,7 +84,7 @@ class Chaos:
         self._wires = wires
         self._postgres = postgres
         self._database_wire = database_wire
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._workers: list[WorkerProcess] = []
 
     async def run(
         self, deployment: ChaosDeployment, seconds: float, seed: int, announce: Callable[[str], None]

@@ -1,10 +1,7 @@
 """One deployment under test: its load, its workers with or without something planted, and what came of it."""
 
 import asyncio
-import os
 import secrets
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -15,14 +12,13 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.protocol.group import LeaveGroupRequest
-from typer.testing import CliRunner
 
 from contracts.inbound import Inbound
 from contracts.records import Outgoing
 from contracts.topics import OUTPUTS
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, lock
-from worker.__main__ import app as command_line
+from tests.worker_process import ForkedProcess, WorkerProcess
 from worker.kafka.admin import describe_group
 from worker.kafka.connection import KafkaConnection
 from worker.pipeline.source_topics import name_intake_group
@@ -57,15 +53,10 @@ async def copy_database(url: str, name: str) -> str:
 class RunningDeployment(Bridge):
     """A bridge whose load is one lock and one acceptance of each of thirty budgets, each of its own project."""
 
-    def start_planted(self, *command: str, **planted: str) -> subprocess.Popen[bytes]:
+    def start_planted(self, *command: str, **planted: str) -> WorkerProcess:
         """Start a worker, or another command, with a point of death or a fault in it."""
-        with (self.folder / "worker.log").open("ab") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.exactly_once.planted", *(command or ("run",))],
-                env=self.environment | {"PYTHONPATH": os.pathsep.join(sys.path)} | planted,
-                stdout=log,
-                stderr=log,
-            )
+        log = self.folder / "worker.log"
+        worker = ForkedProcess(command or ("run",), self.environment | planted, log, log, planted=True)
         self.workers.append(worker)
         return worker
 
@@ -105,7 +96,7 @@ class RunningDeployment(Bridge):
             ]
         )
 
-    async def wait_for_death(self, worker: subprocess.Popen[bytes]) -> float:
+    async def wait_for_death(self, worker: WorkerProcess) -> float:
         """Wait until a worker has died by its own hand, reading on meanwhile; gives when.
 
         If it was the only one, its groups are emptied at once, as Kafka itself does when the session of the dead ends.
@@ -165,13 +156,6 @@ class RunningDeployment(Bridge):
     def groups(self) -> tuple[str, str]:
         """The groups of the lanes and of the intake."""
         return f"{self.prefix}bridge", name_intake_group(f"{self.prefix}bridge")
-
-    def call(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in this process, in a thread without a loop, and one at a time: faster than a process."""
-        done = CliRunner().invoke(command_line, arguments, env=self.environment | environment)
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
     async def wait_for_everything(self, budgets: int = BUDGETS) -> None:
         """Wait until every budget's export is there, and its status."""

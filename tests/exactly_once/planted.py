@@ -1,8 +1,7 @@
 """The real worker with one thing planted in it: a point at which it dies by SIGKILL, or a fault that loses or doubles.
 
-``python -m tests.exactly_once.planted run``, or any other command, with ``CRASH_AT="name"`` or ``FAULT="name"`` in the
-environment. The points are audit events (``sys.audit``) that the worker raises on its way; without a hook they cost it
-next to nothing.
+``RunningDeployment.start_planted`` starts it, with ``CRASH_AT="name"`` or ``FAULT="name"`` in the environment. The
+points are audit events (``sys.audit``) that the worker raises on its way; without a hook they cost it next to nothing.
 """
 
 import asyncio
@@ -26,7 +25,6 @@ from contracts.topics import SOURCES
 from handlers.decision import Outcome
 from outbox import batch, prune
 from outbox.queries import QUERIES
-from worker.__main__ import app as command_line
 from worker.kafka.consumer import Consumer
 from worker.kafka.group_offsets import GroupOffset
 from worker.kafka.producer import Appender, Publisher
@@ -380,8 +378,3 @@ def prepare() -> None:
         plant(next(point for point in POINTS if point.says == name))
     if name := os.environ.get("FAULT"):
         FAULTS[name]()
-
-
-if __name__ == "__main__":
-    prepare()
-    command_line()

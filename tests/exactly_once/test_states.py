@@ -45,9 +45,7 @@ async def carry(deployment: RunningDeployment, first: int, last: int) -> None:
 async def command(
     deployment: RunningDeployment, *arguments: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    # A worker takes signals, which only a process of its own can.
-    run = deployment.command if arguments == ("run",) else deployment.call
-    return await asyncio.to_thread(run, *arguments, **environment)
+    return await asyncio.to_thread(deployment.command, *arguments, **environment)
 
 
 async def recover(deployment: RunningDeployment, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:

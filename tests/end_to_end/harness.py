@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import asyncpg
@@ -40,6 +40,7 @@ from worker.reconcile.reconcile import reconcile
 from worker.rules_files import read_rules
 
 PATIENCE_SECONDS = 60.0
+T = TypeVar("T")
 RULES: dict[str, str] = {
     "rules.toml": "",
     "jobs.csv": "company_id,project_id,company_code,job_number\n"
@@ -52,18 +53,16 @@ RULES: dict[str, str] = {
 }
 
 
-async def insist(do: Callable[[], Awaitable[object]]) -> None:
+async def insist(do: Callable[[], Awaitable[T]]) -> T:
     """Do something again for as long as no server of Kafka answers in time, as on a machine with too much to do."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            await do()
+            return await do()
         except ServerDown:
             # Raised before anything was sent, so nothing is done twice.
             if time.monotonic() > until:
                 raise
-        else:
-            return
 
 
 @dataclass
@@ -167,9 +166,9 @@ class Bridge:
 
     async def reconcile(self) -> Findings:
         """What `budget-bridge reconcile` finds."""
-        return await reconcile(
-            Deployment(KafkaConnection(self.kafka), self.database_url, f"{self.prefix}bridge", TopicNames(self.prefix))
-        )
+        group, topics = f"{self.prefix}bridge", TopicNames(self.prefix)
+        deployment = Deployment(KafkaConnection(self.kafka), self.database_url, group, topics)
+        return await insist(lambda: reconcile(deployment))
 
     async def wait_until_carried(self) -> Findings:
         """Wait until nothing is on its way any more; gives what reconciling then finds."""

@@ -19,6 +19,7 @@ from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_health import ask, wait_for_answer
 from tests.unit.builders import KEY, accept, lock
+from tests.worker_process import WorkerProcess
 
 STOP_SECONDS = 10.0
 
@@ -61,7 +62,7 @@ async def wait_for_event(bridge: Bridge, event: str, count: int = 1) -> None:
         await asyncio.sleep(0.05)
 
 
-async def measure_stop(worker: subprocess.Popen[bytes]) -> float:
+async def measure_stop(worker: WorkerProcess) -> float:
     began = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     await asyncio.to_thread(worker.wait, 60)

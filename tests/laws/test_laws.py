@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.cloudevents.message import Message
-from contracts.inbound import ExportRetry
+from contracts.inbound import ApprovalDecision, ExportRetry
 from contracts.outbound import SpectrumExport
 from handlers.budget import Budget, Status
 from handlers.decide import decide
@@ -73,7 +73,22 @@ def export_twice(budget: Budget, message: Message, situation: Situation) -> Outc
     return outcome
 
 
-@pytest.mark.parametrize("fault", [drop_zeros, believe_failures, export_twice])
+def let_anybody_accept_their_own(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: whoever sent a version may accept it."""
+    return decide(budget, message, replace(situation, rules=replace(situation.rules, four_eyes=False)))
+
+
+def accept_without_a_hash(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: an acceptance counts for whatever is current."""
+    body = message.body
+    if isinstance(body, ApprovalDecision) and budget.version:
+        message = replace(message, body=body.model_copy(update={"content_hash": budget.version.content_hash}))
+    return decide(budget, message, situation)
+
+
+@pytest.mark.parametrize(
+    "fault", [drop_zeros, believe_failures, export_twice, let_anybody_accept_their_own, accept_without_a_hash]
+)
 def test_a_planted_fault_breaks_a_law(
     fault: Callable[[Budget, Message, Situation], Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

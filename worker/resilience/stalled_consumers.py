@@ -112,6 +112,8 @@ class StalledConsumers:
         self._log.error(
             "consumer.silent", reader=name, partitions=partitions, seconds=SILENT_SECONDS, next="rejoining its group"
         )
+        # Kafka has just answered, and others must not wait until this consumer is back.
+        self._breaker.close(self)
         for seconds in back_off():
             if stopping.is_set():
                 return

@@ -1,5 +1,6 @@
 """Sessions on Postgres, their limits, and their failures as exceptions that the worker acts on."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -184,7 +185,9 @@ async def transaction(connection: Connection) -> AsyncIterator[None]:
 
 async def _roll_back(connection: Connection) -> None:
     try:
-        await connection.execute("rollback", timeout=ROLLBACK_SECONDS)
+        # Not by a time limit of its own: before that begins, asyncpg waits until a cancelled statement has ended.
+        async with asyncio.timeout(ROLLBACK_SECONDS):
+            await connection.execute("rollback")
     except _ERRORS:
         # What went wrong before it says more.
         connection.terminate()

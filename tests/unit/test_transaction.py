@@ -17,10 +17,10 @@ class Session:
         self.terminated = False
         self._silent_on = silent_on
 
-    async def execute(self, statement: str, timeout: float | None = None) -> str:  # noqa: ASYNC109 - as asyncpg has it
+    async def execute(self, statement: str) -> str:
         self.asked.append(statement)
         if statement in self._silent_on:
-            await asyncio.wait_for(asyncio.Event().wait(), timeout)
+            await asyncio.Event().wait()
         return statement.upper()
 
     def is_closed(self) -> bool:
@@ -82,8 +82,8 @@ async def test_a_stop_during_the_rollback_drops_the_session() -> None:
 
 async def test_a_commit_that_postgres_answers_with_a_rollback_is_no_commit() -> None:
     class Failed(Session):
-        async def execute(self, statement: str, timeout: float | None = None) -> str:  # noqa: ASYNC109 - as above
-            answer = await super().execute(statement, timeout)
+        async def execute(self, statement: str) -> str:
+            answer = await super().execute(statement)
             return "ROLLBACK" if statement == "commit" else answer
 
     with pytest.raises(DatabaseDown, match="ended with ROLLBACK"):

@@ -108,13 +108,6 @@ async def test_a_database_that_is_down_opens_its_breaker(where: str) -> None:
     await running.stop()
 
 
-async def test_a_call_that_a_library_gave_up_does_not_end_it() -> None:
-    due, appender = FakeDue(asyncio.CancelledError(), [DUE]), FakeAppender()
-    running = RunningDeadlines(due, appender)
-    await running.until(lambda: appender.appended)
-    await running.stop()
-
-
 async def test_an_unforeseen_error_is_the_supervisors_and_gives_the_turn_back() -> None:
     due, appender = FakeDue(ValueError("a bug")), FakeAppender()
     running = RunningDeadlines(due, appender)

@@ -110,7 +110,8 @@ class Consumer:
 
     async def start(self) -> None:
         """Join the group; raises ``KafkaDown``, after which it may be started again."""
-        connection = await self._connection.find_server()
+        async with translate_errors():
+            connection = await self._connection.find_server()
         consumer = AIOKafkaConsumer(**connection.list_options() | self._options)
         listener = _Listener(partial(self._call, self._on_assigned), partial(self._call, self._on_revoked))
         try:

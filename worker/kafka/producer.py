@@ -13,9 +13,11 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 
 from contracts.records import Outgoing, measure_record
+from worker.cancellation import is_ending
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import (
     FAULTS,
+    GIVEN_UP,
     LaneLost,
     MessageTooLarge,
     describe_error,
@@ -200,6 +202,10 @@ class Publisher:
                 await producer.commit_transaction()
         except FAULTS as error:
             raise LaneLost(describe_error(error)) from error
+        except asyncio.CancelledError as given_up:
+            if is_ending():
+                raise
+            raise LaneLost(GIVEN_UP) from given_up
         sys.audit("budget-bridge.publisher.published", records)
 
     async def close(self, within: float) -> None:
@@ -219,8 +225,7 @@ async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> 
         if isinstance(result, MessageSizeTooLargeError):
             raise MessageTooLarge(_describe_size(record)) from result
         if isinstance(result, asyncio.CancelledError):
-            # aiokafka gave the send up; as it is, it would end the task that waits, without a word.
-            raise KafkaError("the send was given up") from result
+            raise KafkaError(GIVEN_UP) from result
         if isinstance(result, BaseException):
             raise result
         appended.append(result)

@@ -19,9 +19,8 @@ from contracts.records import Outgoing
 from outbox.database import Connection, DatabaseDown, open_session
 from outbox.due import Due, find_due
 from worker.kafka.errors import KafkaDown
-from worker.resilience.backoff import is_ending, wait_unless
+from worker.resilience.backoff import wait_unless
 from worker.resilience.breaker import Breakers
-from worker.resilience.outage import Outage
 from worker.telemetry.logs import Logger
 
 EVERY_SECONDS: Final = 1.0
@@ -91,7 +90,6 @@ class Deadlines:
         self._list_lanes = list_lanes
         self._breakers = breakers
         self._log = log
-        self._outage = Outage(log, "deadlines")
         self._sent: set[Due] = set()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -105,15 +103,9 @@ class Deadlines:
                     await self._send_rounds(stopping)
                 except DatabaseDown as down:
                     self._breakers.database.trip(self, down)
-                except asyncio.CancelledError:
-                    if is_ending():
-                        raise
-                    self._outage.note("a call was given up")
-                    await wait_unless(stopping, EVERY_SECONDS)
                 finally:
                     self._breakers.give_back(self)
         finally:
-            self._outage.forget()
             self._breakers.forget(self)
 
     async def _send_rounds(self, stopping: asyncio.Event) -> None:
@@ -130,7 +122,6 @@ class Deadlines:
                 new = self._leave_out_early([one for one in due if one not in self._sent])
                 if await self._send(new):
                     self._sent.update(new)
-                self._outage.clear()
                 await wait_unless(stopping, EVERY_SECONDS)
 
     def _leave_out_early(self, due: list[Due]) -> list[Due]:

@@ -1,5 +1,6 @@
 """Sessions on Postgres, their limits, and their failures as exceptions that the worker acts on."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ TRANSACTION_SECONDS: Final = 6
 
 CONNECT_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 1.0
+ROLLBACK_SECONDS: Final = 1.0
 
 SEARCH_PATH: Final = "public, pg_temp"
 """Where our tables are: without the schema of the role's name, in which others may have tables of the same names."""
@@ -160,19 +162,38 @@ async def open_session(url: str, transaction_seconds: float | None = TRANSACTION
 
 @asynccontextmanager
 async def transaction(connection: Connection) -> AsyncIterator[None]:
-    """Run one transaction: committed if nothing is raised inside, else rolled back."""
-    await connection.execute("begin")
+    """Run one transaction: committed if nothing is raised inside, else rolled back.
+
+    A session that cannot be rolled back at once, or whose caller is stopped, is dropped: Postgres then rolls back by
+    itself, and whoever uses the session again gets an error.
+    """
     try:
+        await connection.execute("begin")
         yield
         ended = await connection.execute("commit")
+    except Exception:
+        await _roll_back(connection)
+        raise
     except BaseException:
-        if not connection.is_closed():
-            await connection.execute("rollback")
+        connection.terminate()
         raise
     if ended != "COMMIT":
         # Postgres answers the commit of a failed transaction with a rollback, and no error.
         message = f"the transaction ended with {ended}"
         raise DatabaseDown(message)
+
+
+async def _roll_back(connection: Connection) -> None:
+    try:
+        # Not by a time limit of its own: before that begins, asyncpg waits until a cancelled statement has ended.
+        async with asyncio.timeout(ROLLBACK_SECONDS):
+            await connection.execute("rollback")
+    except _ERRORS:
+        # What went wrong before it says more.
+        connection.terminate()
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 async def close(connection: Connection, within: float) -> None:

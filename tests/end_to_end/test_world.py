@@ -18,10 +18,13 @@ from demo.kafka_server import Kafka, run_kafka
 from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_health import ask, wait_for_answer
+from tests.exactly_once.proxy import Proxy
 from tests.unit.builders import KEY, accept, lock
 from tests.worker_process import WorkerProcess
 
 STOP_SECONDS = 10.0
+MOVED_SECONDS = 45.0
+"""How soon records must be carried again after all brokers have moved."""
 
 
 @pytest.fixture
@@ -112,6 +115,42 @@ async def test_sigterm_while_the_broker_is_frozen(own: tuple[Bridge, Kafka]) -> 
     bridge.start()
     await bridge.wait_until(lambda: len(bridge.messages("approval.requested.v1")) >= 60, "all of them")
     await bridge.wait_until_carried()
+
+
+async def test_brokers_that_come_back_elsewhere_are_found_behind_the_same_bootstrap_address(
+    tmp_path: Path, database_url: str
+) -> None:
+    [port] = choose_ports(1)
+    bridge = Bridge(tmp_path, f"127.0.0.1:{port}", database_url)
+    try:
+        with run_kafka(tmp_path / "kafka") as before:
+            entry = await stand_before(before, port)
+            await bridge.prepare()
+            bridge.start()
+            await bridge.send(lock())
+            await bridge.wait_for("approval.requested.v1")
+            await entry.close()
+        with run_kafka(tmp_path / "kafka") as after:
+            assert after.bootstrap != before.bootstrap
+            entry = await stand_before(after, port)
+            began = time.monotonic()
+            await bridge.reader.rejoin()
+            await bridge.send(accept())
+            await bridge.wait_for("spectrum.export.v1")
+            assert time.monotonic() - began < MOVED_SECONDS
+            await bridge.wait_until_carried()
+            await bridge.close()
+            await entry.close()
+    finally:
+        await bridge.close()
+
+
+async def stand_before(kafka: Kafka, port: int) -> Proxy:
+    """Lead an address of its own to a broker, which names its real one to whoever comes."""
+    host, _, real = kafka.bootstrap.rpartition(":")
+    proxy = Proxy(host, int(real))
+    await proxy.start(port)
+    return proxy
 
 
 async def test_kafka_gone_while_nothing_is_in_flight_is_noticed_and_said_once(own: tuple[Bridge, Kafka]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -151,6 +152,10 @@ class FakeAppender:
     def __init__(self, *answers: Any) -> None:
         self.script = Script(*answers, None)
         self.appended: list[Sequence[Outgoing]] = []
+        self.broker_time: datetime | None = None
+
+    def read_broker_time(self) -> datetime | None:
+        return self.broker_time
 
     async def append(self, records: Sequence[Outgoing]) -> None:
         await asyncio.sleep(0)

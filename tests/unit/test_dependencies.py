@@ -1,7 +1,6 @@
 """What servers, outputs and signals do to a worker, as far as it shows without servers: docs/operations.md lists it."""
 
 import asyncio
-import io
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -24,7 +23,7 @@ from worker.resilience import stalled_consumers
 from worker.resilience.backoff import run_unless
 from worker.resilience.breaker import Breaker
 from worker.resilience.stalled_consumers import StalledConsumers
-from worker.telemetry.logs import LOST_LINES, ToleratedStream
+from worker.shutdown import Shutdown
 
 NO_NAME = "no-such-host.invalid"
 """Reserved by RFC 2606: it never resolves."""
@@ -131,23 +130,13 @@ async def test_sighup_is_ignored_and_logged() -> None:
             logged.put_nowait(event)
 
     log: Any = Queued()
-    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
-    _listen_for_signals(stopping, log)
+    shutdown, loop = Shutdown(log), asyncio.get_running_loop()
+    _listen_for_signals(shutdown, log)
     try:
         os.kill(os.getpid(), signal.SIGHUP)
         async with asyncio.timeout(5):
             assert await logged.get() == "signal.ignored"
-        assert not stopping.is_set()
+        assert not shutdown.requested.is_set()
     finally:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)
-
-
-def test_an_output_that_is_gone_stops_nothing() -> None:
-    class Gone(io.StringIO):
-        def write(self, _: str) -> int:
-            raise BrokenPipeError
-
-    before = LOST_LINES._value.get()
-    print("a line", file=ToleratedStream(Gone()))
-    assert LOST_LINES._value.get() > before

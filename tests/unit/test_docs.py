@@ -10,7 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from contracts.outbound import RefusalCode, ReturnCause, StatusName
 from handlers import validation
 from handlers.decision import Verdict
-from worker.telemetry import logs, metrics
+from worker.telemetry import log_writer, metrics
 from worker.watch import metrics as watch_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,6 @@ def test_the_operations_page_lists_every_metric_and_nothing_else() -> None:
         (found[1].removesuffix("_total"), found[2], found[3])
         for found in re.finditer(r"^\| `(budget_bridge_\w+)` \| (\w+) \| ([^|]*?) ?\|", page, re.MULTILINE)
     }
-    there = [one for module in (logs, metrics, watch_metrics) for one in vars(module).values()]
+    there = [one for module in (log_writer, metrics, watch_metrics) for one in vars(module).values()]
     ours = [one for one in there if isinstance(one, (Counter, Gauge, Histogram))]
     assert listed == {(one._name, one._type, ", ".join(f"`{label}`" for label in one._labelnames)) for one in ours}

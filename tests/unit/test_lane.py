@@ -114,7 +114,7 @@ async def test_a_dependency_that_is_down_opens_its_breaker_and_the_lane_restarts
 
 @pytest.mark.parametrize(
     "failure",
-    [LaneLost("fenced"), PositionLost("taken"), MessageTooLarge("large"), asyncio.CancelledError()],
+    [LaneLost("fenced"), PositionLost("taken"), MessageTooLarge("large")],
     ids=lambda failure: type(failure).__name__,
 )
 async def test_what_is_not_known_to_have_happened_restarts_the_lane(failure: BaseException) -> None:

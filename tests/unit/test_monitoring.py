@@ -12,7 +12,7 @@ import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
 from handlers.decision import Verdict
-from worker.telemetry import logs, metrics
+from worker.telemetry import log_writer, metrics
 from worker.watch import metrics as watch_metrics
 
 ROOT: Final = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ OF_PROMETHEUS: Final = frozenset({"instance", "job"})
 def list_metrics() -> dict[str, frozenset[str]]:
     """List every series that a worker or the watch serves, with its labels."""
     found: dict[str, frozenset[str]] = {}
-    for module in (logs, metrics, watch_metrics):
+    for module in (log_writer, metrics, watch_metrics):
         for one in vars(module).values():
             labels = frozenset(getattr(one, "_labelnames", ()))
             if isinstance(one, Counter):

@@ -87,6 +87,7 @@ class Consumer:
         self._fetching: dict[Partition | None, asyncio.Task[list[Record]]] = {}
         self._stalls = StallDetector()
         self._joined = asyncio.Event()
+        self._one_call_at_a_time = asyncio.Lock()
         self._consumer: AIOKafkaConsumer | None = None
         self._listener: _Listener | None = None
         self._options = {
@@ -109,7 +110,8 @@ class Consumer:
 
     async def start(self) -> None:
         """Join the group; raises ``KafkaDown``, after which it may be started again."""
-        connection = await self._connection.find_server()
+        async with translate_errors():
+            connection = await self._connection.find_server()
         consumer = AIOKafkaConsumer(**connection.list_options() | self._options)
         listener = _Listener(partial(self._call, self._on_assigned), partial(self._call, self._on_revoked))
         try:
@@ -288,10 +290,12 @@ class Consumer:
     async def _call(self, callback: OnPartitions | None, places: set[TopicPartition]) -> None:
         if callback is None:
             return
-        try:
-            await callback(sorted((place.topic, place.partition) for place in places))
-        except Exception as error:  # noqa: BLE001 - not swallowed: raised at the next fetch
-            self._broken = error
+        # A rejoin may come while a rebalance is stopping what is processed here.
+        async with self._one_call_at_a_time:
+            try:
+                await callback(sorted((place.topic, place.partition) for place in places))
+            except Exception as error:  # noqa: BLE001 - not swallowed: raised at the next fetch
+                self._broken = error
 
     @staticmethod
     async def _find_position(consumer: AIOKafkaConsumer, place: TopicPartition) -> int:

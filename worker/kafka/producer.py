@@ -2,18 +2,22 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 
 from contracts.records import Outgoing, measure_record
+from worker.cancellation import is_ending
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import (
     FAULTS,
+    GIVEN_UP,
     LaneLost,
     MessageTooLarge,
     describe_error,
@@ -39,6 +43,28 @@ _REQUEST_BYTES: Final = 18 * 1024 * 1024
 _BATCH_BYTES: Final = 512 * 1024
 # Back-to-back transactions meet CONCURRENT_TRANSACTIONS; this is how long AddOffsets then waits.
 _RETRY_MS: Final = 4
+_LOG_APPEND_TIME: Final = 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class BrokerClock:
+    """The brokers' clock, as far as the answers to appends have shown it: topics of ours have the broker's time."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, float] | None = None
+
+    def note(self, appended: Iterable[RecordMetadata]) -> None:
+        """Note the time that a broker gave to records just now."""
+        times = [one.timestamp for one in appended if one.timestamp_type == _LOG_APPEND_TIME]
+        if times:
+            self._seen = max(times), monotonic()
+
+    def read(self) -> datetime | None:
+        """Read it; ``None`` while nothing has been appended to a topic with the broker's time."""
+        if self._seen is None:
+            return None
+        timestamp_ms, seen_at = self._seen
+        return _EPOCH + timedelta(milliseconds=timestamp_ms, seconds=monotonic() - seen_at)
 
 
 class Appender:
@@ -54,6 +80,11 @@ class Appender:
         self._spread_over = spread_over
         self._producer: AIOKafkaProducer | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._clock = BrokerClock()
+
+    def read_broker_time(self) -> datetime | None:
+        """Read the brokers' clock, as appends have shown it; ``None`` while nothing is known of it."""
+        return self._clock.read()
 
     async def append(self, records: Sequence[Outgoing]) -> None:
         """Append records: all are safe when this returns, and some may be when it raises.
@@ -67,7 +98,7 @@ class Appender:
             try:
                 async with translate_errors(APPEND_SECONDS):
                     producer = self._producer or await self._make()
-                    await _send_all(producer, records)
+                    self._clock.note(await _send_all(producer, records))
             except BaseException:
                 # Also after a refusal for size: its numbers in the sequence are used up, and the next would not fit.
                 await self.close(1.0)
@@ -171,6 +202,10 @@ class Publisher:
                 await producer.commit_transaction()
         except FAULTS as error:
             raise LaneLost(describe_error(error)) from error
+        except asyncio.CancelledError as given_up:
+            if is_ending():
+                raise
+            raise LaneLost(GIVEN_UP) from given_up
         sys.audit("budget-bridge.publisher.published", records)
 
     async def close(self, within: float) -> None:
@@ -180,8 +215,8 @@ class Publisher:
             await _close_producer(producer, within)
 
 
-async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
-    sent = []
+async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[RecordMetadata]:
+    sent, appended = [], []
     for record in records:
         sent.append(await _send(producer, record))
         sys.audit("budget-bridge.producer.record-handed-over", producer)
@@ -190,10 +225,11 @@ async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> 
         if isinstance(result, MessageSizeTooLargeError):
             raise MessageTooLarge(_describe_size(record)) from result
         if isinstance(result, asyncio.CancelledError):
-            # aiokafka gave the send up; as it is, it would end the task that waits, without a word.
-            raise KafkaError("the send was given up") from result
+            raise KafkaError(GIVEN_UP) from result
         if isinstance(result, BaseException):
             raise result
+        appended.append(result)
+    return appended
 
 
 def _describe_size(record: Outgoing) -> str:

@@ -25,12 +25,13 @@ from outbox.database import DatabaseDown, DatabaseMisusedError
 from outbox.identity import Identity, identify
 from outbox.position import Position, PositionLost
 from outbox.rules import RulesUnavailable, RulesVersion
+from worker.cancellation import is_ending
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
 from worker.kafka.group_offsets import GroupOffset, Partition
 from worker.pipeline.lane_check import NEW, LaneRefused, LaneState, check_lane, check_last_record, sign_offset
 from worker.pipeline.lane_ports import InboxReader, LanePorts, LaneStore, TransactionalPublisher
-from worker.resilience.backoff import back_off, is_ending, wait_unless
+from worker.resilience.backoff import back_off, wait_unless
 from worker.resilience.breaker import Breaker, Breakers
 from worker.resilience.outage import Outage
 from worker.telemetry.logs import Logger
@@ -137,11 +138,6 @@ class Lane:
             self._note_loss(down, self._breakers.database)
         except (LaneLost, PositionLost, MessageTooLarge) as lost:
             self._note_loss(lost, None)
-            return next(self._waits)
-        except asyncio.CancelledError as given_up:
-            if is_ending():
-                raise
-            self._note_loss(given_up, None)
             return next(self._waits)
         except (LaneRefused, RulesUnavailable) as refused:
             self._note_refusal(str(refused))

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from worker.kafka.errors import KafkaDown
 from worker.kafka.group_offsets import Partition
-from worker.resilience.backoff import back_off, is_ending, wait_unless
+from worker.resilience.backoff import back_off, wait_unless
 from worker.resilience.breaker import Breaker
 from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import REJOINS, SILENT
@@ -72,10 +72,6 @@ class StalledConsumers:
                         await self._check(name, consumer, stopping)
                 except KafkaDown as down:
                     self._breaker.trip(self, down)
-                except asyncio.CancelledError:
-                    # A library may give up a call of its own by one.
-                    if is_ending():
-                        raise
                 else:
                     self._breaker.close(self)
                 finally:
@@ -112,6 +108,8 @@ class StalledConsumers:
         self._log.error(
             "consumer.silent", reader=name, partitions=partitions, seconds=SILENT_SECONDS, next="rejoining its group"
         )
+        # Kafka has just answered, and others must not wait until this consumer is back.
+        self._breaker.close(self)
         for seconds in back_off():
             if stopping.is_set():
                 return

@@ -1,13 +1,15 @@
 """Sessions on Postgres, their limits, and their failures as exceptions that the worker acts on."""
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import asyncpg
 
-from outbox.database_url import DatabaseUrlError, parse_database_url
+from outbox.database_url import DatabaseUrlError, check_tls_files, parse_database_url
 from outbox.sqlstates import describe_error, is_refusal, is_wrong_data
 
 Connection = asyncpg.Connection
@@ -16,6 +18,9 @@ TRANSACTION_SECONDS: Final = 6
 """A worker stopped inside a transaction blocks its successor no longer than this; below the group's session timeout."""
 
 CONNECT_SECONDS: Final = 5.0
+NEXT_HOST_SECONDS: Final = 1.0
+"""How long a host of several in ``DATABASE_URL`` is waited for alone, before the next is tried at the same time."""
+
 CLOSE_SECONDS: Final = 1.0
 
 SEARCH_PATH: Final = "public, pg_temp"
@@ -92,19 +97,70 @@ async def connect(url: str, transaction_seconds: float | None = TRANSACTION_SECO
     except DatabaseUrlError as error:
         message = f"DATABASE_URL: {error}"
         raise DatabaseRefused(message) from error
+    attempts = [
+        partial(_connect_to, one, server, address.connect_seconds or CONNECT_SECONDS, transaction_seconds)
+        for one, server in zip(address.urls, address.servers, strict=True)
+    ]
+    try:
+        return await _race(attempts, NEXT_HOST_SECONDS)
+    except DatabaseDown:
+        try:
+            check_tls_files(address, {})
+        except DatabaseUrlError as broken:
+            message = f"DATABASE_URL: {broken}"
+            raise DatabaseRefused(message) from broken
+        raise
+
+
+async def _connect_to(url: str, server: str, seconds: float, transaction_seconds: float | None) -> Connection:
+    """Open a session on one host; raises ``DatabaseDown``."""
     try:
         return await asyncpg.connect(
-            address.url,
-            timeout=address.connect_seconds or CONNECT_SECONDS,
+            url,
+            timeout=seconds,
             command_timeout=None if transaction_seconds is None else transaction_seconds + 2,
             server_settings=_set_up(transaction_seconds),
         )
     except _ERRORS as error:
-        raise _describe_no_session(address.server, error) from error
+        raise _describe_no_session(server, error) from error
     except ValueError as error:
         # Of a URL that urllib takes and asyncpg does not; its text may hold the password.
-        message = f"DATABASE_URL for {address.server} cannot be used: {type(error).__name__}"
+        message = f"DATABASE_URL for {server} cannot be used: {type(error).__name__}"
         raise DatabaseRefused(message) from None
+
+
+async def _race(attempts: Sequence[Callable[[], Coroutine[Any, Any, Connection]]], head_start: float) -> Connection:
+    """Open a session on the first host that answers. Each has a head start of some seconds before the next.
+
+    Raises:
+        DatabaseDown: none answers; the error of the host, or one with the problem of each.
+    """
+    waiting: set[asyncio.Task[Connection]] = set()
+    started: list[asyncio.Task[Connection]] = []
+    try:
+        for attempt in [*attempts, None]:
+            if attempt:
+                started.append(asyncio.create_task(attempt()))
+                waiting.add(started[-1])
+            while waiting:
+                limit = head_start if attempt else None
+                done, waiting = await asyncio.wait(waiting, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+                if answered := [task for task in done if not task.exception()]:
+                    for late in answered[1:]:
+                        late.result().terminate()
+                    return answered[0].result()
+                if attempt:
+                    # The next host, because one has failed or the head start is over.
+                    break
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
+    problems = [error for task in started if (error := task.exception())]
+    if len(problems) == 1 or not all(isinstance(error, DatabaseDown) for error in problems):
+        raise problems[0]
+    kind = DatabaseRefused if all(isinstance(error, DatabaseRefused) for error in problems) else DatabaseDown
+    raise kind("; ".join(map(str, problems))) from problems[0]
 
 
 def _set_up(transaction_seconds: float | None) -> dict[str, str]:

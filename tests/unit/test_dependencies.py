@@ -5,12 +5,14 @@ import io
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from outbox import database
-from outbox.database import DatabaseDown, connect
+from outbox.database import DatabaseDown, DatabaseRefused, connect
 from tests.unit.fakes import Log
 from worker.app import _listen_for_signals
 from worker.kafka import connection
@@ -61,6 +63,38 @@ async def test_the_next_host_is_tried_when_one_refuses(silent: str, monkeypatch:
     monkeypatch.setattr(database, "CONNECT_SECONDS", 0.2)
     with pytest.raises(DatabaseDown, match="no answer in time"):
         await connect(f"postgresql://user:secret@127.0.0.1:9,{silent}/name")
+
+
+async def test_the_next_host_is_tried_while_one_is_silent(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    session: object = "a session"
+
+    async def answer(url: str, **_: object) -> object:
+        asked.append(url)
+        if silent in url:
+            await asyncio.Event().wait()
+        return session
+
+    monkeypatch.setattr(asyncpg, "connect", answer)
+    monkeypatch.setattr(database, "NEXT_HOST_SECONDS", 0.05)
+    assert await connect(f"postgresql://user:secret@{silent},second,third:5433/name?sslmode=disable") is session
+    assert asked == [
+        f"postgresql://user:secret@{silent}/name?sslmode=disable",
+        "postgresql://user:secret@second:5432/name?sslmode=disable",
+    ]
+
+
+async def test_when_no_host_answers_the_problem_of_each_is_named(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "CONNECT_SECONDS", 0.2)
+    with pytest.raises(DatabaseDown, match=rf"127\.0\.0\.1:9 does not answer.*; Postgres at {silent} does not answer"):
+        await connect(f"postgresql://user:secret@127.0.0.1:9,{silent}/name")
+
+
+async def test_a_file_that_is_gone_is_named_when_no_session_can_be_opened(tmp_path: Path) -> None:
+    url = f"postgresql://user:secret@127.0.0.1:9/name?sslmode=require&sslrootcert={tmp_path}/gone.pem"
+    with pytest.raises(DatabaseRefused, match=r"DATABASE_URL: sslrootcert: there is no file .*gone\.pem"):
+        await connect(url)
 
 
 async def test_a_broker_whose_name_does_not_resolve_is_down() -> None:

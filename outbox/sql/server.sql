@@ -17,7 +17,7 @@ with needed (relation, permission, columns) as (
         ('migrations', 'select', null), ('deployment', 'select', null), ('rules', 'select', null),
         ('positions', 'select', null), ('history', 'select', null), ('budgets', 'select', null),
         ('outbox', 'select', null), ('holds', 'select', null), ('rule_applications', 'select', null),
-        ('deployment', 'update', array['inbox_partitions']),
+        ('deployment', 'update', array['group_id', 'inbox', 'inbox_partitions']),
         ('rules', 'insert', array['digest', 'content']), ('rules', 'update', array['digest']),
         ('rule_applications', 'insert', array['rules_id', 'applied_by', 'why']),
         ('positions', 'insert', null),

@@ -30,6 +30,7 @@ from worker.deployment import Deployment
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.producer import Appender
+from worker.kafka.topic_log import open_topic_log
 from worker.reconcile.findings import Findings
 from worker.reconcile.reconcile import reconcile
 from worker.rules_files import read_rules
@@ -144,9 +145,15 @@ class Bridge:
 
     async def reconcile(self) -> Findings:
         """What `budget-bridge reconcile` finds."""
+        group_id = self.environment["KAFKA_GROUP_ID"]
         return await reconcile(
-            Deployment(KafkaConnection(self.kafka), self.database_url, f"{self.prefix}bridge", TopicNames(self.prefix))
+            Deployment(KafkaConnection(self.kafka), self.database_url, group_id, TopicNames(self.prefix))
         )
+
+    async def count_records(self, name: str) -> int:
+        """How many records a topic holds."""
+        async with open_topic_log(KafkaConnection(self.kafka), self.prefix + name) as log:
+            return sum(end - start for start, end in log.bounds.values())
 
     async def wait_until_carried(self) -> Findings:
         """Wait until nothing is on its way any more; gives what reconciling then finds."""

@@ -160,7 +160,7 @@ async def _race(attempts: Sequence[Callable[[], Coroutine[Any, Any, Connection]]
     if len(problems) == 1 or not all(isinstance(error, DatabaseDown) for error in problems):
         raise problems[0]
     kind = DatabaseRefused if all(isinstance(error, DatabaseRefused) for error in problems) else DatabaseDown
-    raise kind("; ".join(map(str, problems))) from problems[0]
+    raise kind("; ".join(map(str, problems)))
 
 
 def _set_up(transaction_seconds: float | None) -> dict[str, str]:

@@ -1,9 +1,13 @@
 """What servers, outputs and signals do to a worker, as far as it shows without servers: docs/operations.md lists it."""
 
 import asyncio
+import errno
 import io
 import os
 import signal
+import socket
+import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,11 +26,14 @@ from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
 from worker.kafka.group_offsets import Partition, read_group_offsets
 from worker.kafka.producer import Publisher
+from worker.kafka.server_errors import ServerDown
 from worker.resilience import stalled_consumers
 from worker.resilience.backoff import run_unless
 from worker.resilience.breaker import Breaker
 from worker.resilience.stalled_consumers import StalledConsumers
+from worker.settings import ConfigurationError, TracesSettings, read_settings
 from worker.telemetry.logs import LOST_LINES, ToleratedStream
+from worker.telemetry.tracing import open_traces
 
 NO_NAME = "no-such-host.invalid"
 """Reserved by RFC 2606: it never resolves."""
@@ -95,6 +102,74 @@ async def test_a_file_that_is_gone_is_named_when_no_session_can_be_opened(tmp_pa
     url = f"postgresql://user:secret@127.0.0.1:9/name?sslmode=require&sslrootcert={tmp_path}/gone.pem"
     with pytest.raises(DatabaseRefused, match=r"DATABASE_URL: sslrootcert: there is no file .*gone\.pem"):
         await connect(url)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Which address each host name has; others are resolved as always."""
+    addresses: dict[str, str] = {}
+    resolve = socket.getaddrinfo
+
+    def look_up(host: Any, *arguments: Any, **options: Any) -> Any:
+        return resolve(addresses.get(host, host), *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return addresses
+
+
+async def test_a_name_is_resolved_for_each_connection(names: dict[str, str]) -> None:
+    callers: list[str] = []
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        callers.append(writer.get_extra_info("sockname")[0])
+        writer.close()
+
+    first = await asyncio.start_server(close, "127.0.0.1", 0)
+    port = first.sockets[0].getsockname()[1]
+    second = await asyncio.start_server(close, "127.0.0.2", port)
+    async with first, second:
+        for address in ("127.0.0.1", "127.0.0.2"):
+            names["moved.example"] = address
+            with pytest.raises(DatabaseDown):
+                await connect(f"postgresql://user:secret@moved.example:{port}/name?sslmode=disable")
+            with pytest.raises(ServerDown):
+                await KafkaConnection(f"moved.example:{port}").find_server()
+    assert callers == ["127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2"]
+
+
+async def test_a_resolver_that_does_not_answer_costs_the_time_limit_and_not_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answer.wait(30))
+    monkeypatch.setattr(database, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "SERVER_SECONDS", 0.2)
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(DatabaseDown, match="no answer in time"):
+                await connect("postgresql://user:secret@slow.example/name")
+            with pytest.raises(ServerDown, match="does not answer"):
+                await KafkaConnection("slow.example:9092").find_server()
+    finally:
+        answer.set()
+
+
+async def test_without_file_descriptors_a_server_counts_as_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(DatabaseDown, match="Too many open files"):
+        await connect("postgresql://user:secret@127.0.0.1/name")
+    with pytest.raises(ServerDown, match="Too many open files"):
+        await KafkaConnection("127.0.0.1:9092").find_server()
+
+
+def test_traces_without_their_extra_end_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "worker.telemetry.otlp_tracing", None)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
+    with pytest.raises(ConfigurationError, match=r"budget-bridge\[traces\]"):
+        open_traces(read_settings(TracesSettings), "group")
 
 
 async def test_a_broker_whose_name_does_not_resolve_is_down() -> None:

@@ -9,22 +9,28 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import asyncpg
 import pytest
+from aiokafka.errors import CoordinatorLoadInProgressError, NotCoordinatorError
 
 from outbox import database
 from outbox.database import DatabaseDown, DatabaseRefused, connect
-from tests.unit.fakes import Log
+from tests.integration.records import arrive
+from tests.unit.builders import lock
+from tests.unit.fakes import Log, Script
 from worker.app import _listen_for_signals
-from worker.kafka import connection
+from worker.doctor.brokers import _check_server
+from worker.kafka import connection, group_offsets
 from worker.kafka.admin import count_partitions
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
-from worker.kafka.group_offsets import Partition, read_group_offsets
+from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
 from worker.kafka.producer import Publisher
 from worker.kafka.server_errors import ServerDown
 from worker.resilience import stalled_consumers
@@ -33,6 +39,7 @@ from worker.resilience.breaker import Breaker
 from worker.resilience.stalled_consumers import StalledConsumers
 from worker.settings import ConfigurationError, TracesSettings, read_settings
 from worker.telemetry.logs import LOST_LINES, ToleratedStream
+from worker.telemetry.otlp_tracing import EXPORT_SECONDS
 from worker.telemetry.tracing import open_traces
 
 NO_NAME = "no-such-host.invalid"
@@ -230,6 +237,60 @@ async def test_the_stop_does_not_wait_for_a_silent_server(silent: str) -> None:
     asyncio.get_running_loop().call_later(0.1, stopping.set)
     async with asyncio.timeout(connection.SERVER_SECONDS / 2):
         assert await run_unless(stopping, KafkaConnection(silent).find_server()) is None
+
+
+async def test_a_second_sigterm_changes_nothing() -> None:
+    log: Any = Log()
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    _listen_for_signals(stopping, log)
+    try:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            async with asyncio.timeout(5):
+                await stopping.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+
+
+async def test_a_collector_of_traces_that_is_down_delays_the_stop_no_longer_than_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    traces = open_traces(read_settings(TracesSettings), "group")
+    lock_record = arrive(0, lock())
+    [arrival] = traces.begin([lock_record])
+    assert arrival.message != lock_record.message
+    traces.drop(lock_record.inbox.place.partition)
+    async with asyncio.timeout(EXPORT_SECONDS + 5):
+        await asyncio.to_thread(traces.close)
+
+
+async def test_a_coordinator_that_is_loading_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def open_client(_: KafkaConnection) -> AsyncIterator[None]:
+        yield
+
+    offsets: dict[Partition, GroupOffset] = {("inbox", 0): GroupOffset(7, "ours")}
+    script = Script(CoordinatorLoadInProgressError(), NotCoordinatorError(), offsets)
+
+    async def ask(*_: object) -> dict[Partition, GroupOffset]:
+        answer: dict[Partition, GroupOffset] = script.answer()
+        return answer
+
+    monkeypatch.setattr(group_offsets, "open_client", open_client)
+    monkeypatch.setattr(group_offsets, "_ask_coordinator", ask)
+    assert await read_group_offsets(KafkaConnection("any:9092"), "group", [("inbox", 0)]) == offsets
+    monkeypatch.setattr(group_offsets, "_ask_coordinator", AsyncMock(side_effect=CoordinatorLoadInProgressError()))
+    with pytest.raises(KafkaDown):
+        await read_group_offsets(KafkaConnection("any:9092"), "group", [("inbox", 0)], 0.2)
+
+
+async def test_a_broker_without_transactions_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KafkaConnection, "ask_server", AsyncMock(return_value=[8, 9, 11]))
+    check = await _check_server(KafkaConnection("old:9092"), "old:9092")
+    assert (check.state, "does not support InitProducerId, AddPartitionsToTxn" in check.found) == ("error", True)
+    assert "Apache Kafka 2.5 or later" in check.to_do
 
 
 async def test_sighup_is_ignored_and_logged() -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
+from typer.testing import CliRunner
 
 from tests.unit.test_server_errors import make_certificate
+from worker.__main__ import app
 from worker.settings import (
     ConfigurationError,
     DatabaseSettings,
@@ -200,3 +202,51 @@ def test_a_value_that_cannot_be_read_is_described_in_words(
     monkeypatch.setenv(name, value)
     [found] = list_problems(WorkerSettings)
     assert found.startswith(f"{name}: {problem}")
+
+
+COMMANDS = {
+    "run": [],
+    "migrate": [],
+    "topics": [],
+    "status": [],
+    "reconcile": [],
+    "recover": ["--dry-run"],
+    "prune": ["--older-than", "400d", "--dry-run"],
+    "release": ["1/2/3", "--by", "ann", "--why", "x"],
+    "retry": ["1/2/3", "--by", "ann", "--why", "x"],
+    "reset": ["1/2/3", "--by", "ann", "--why", "x", "--yes"],
+    "dead-letters": ["list"],
+    "rules": ["history"],
+    "watch": [],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_ends_with_exit_code_2_for_a_file_of_certificates_that_is_missing(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:9")
+    monkeypatch.setenv("KAFKA_SSL_CAFILE", "/none/kafka.pem")
+    monkeypatch.setenv("DATABASE_URL", f"{URL}?sslrootcert=/none/database.pem")
+    done = CliRunner().invoke(app, [command, *COMMANDS[command]])
+    assert done.exit_code == 2, done.output
+    said = " ".join(done.stderr.split())
+    problems = {
+        "KAFKA_SSL_CAFILE: there is no file /none/kafka.pem: correct the path, or mount the file",
+        "DATABASE_URL: sslrootcert: there is no file /none/database.pem: correct the path, or mount the file",
+    }
+    if command in {"topics", "watch"}:
+        problems = {one for one in problems if "KAFKA" in one}
+    if command in {"migrate", "dead-letters", "rules", "status"}:
+        problems = {one for one in problems if "DATABASE" in one}
+    assert {one for one in problems if one in said} == problems
+
+
+def test_run_names_a_bad_database_url_with_every_other_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{URL}?channel_binding=require")
+    monkeypatch.setenv("HTTP_PORT", "http")
+    monkeypatch.setenv("RULES_DIR", str(tmp_path))
+    done = CliRunner().invoke(app, ["run"])
+    assert done.exit_code == 2
+    for problem in ("KAFKA_BOOTSTRAP: ", "channel_binding=require", "HTTP_PORT: ", "jobs.csv: there is no such file"):
+        assert problem in done.stderr

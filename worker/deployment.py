@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from contracts.topics import TopicNames
-from outbox.deployment import InboxNames
+from outbox.deployment import InboxNames, read_first_start
+from outbox.migrate import open_checked_session
 from worker.kafka.admin import count_partitions
 from worker.kafka.connection import KafkaConnection, connect_kafka
 from worker.kafka.group_offsets import GroupOffset, read_group_offsets
-from worker.settings import ServerSettings
+from worker.settings import ConfigurationError, ServerSettings
 
 _RENAMED: Final = "if it was renamed on purpose, see `budget-bridge recover --renamed --dry-run`"
 
@@ -53,6 +54,19 @@ def list_other_names(recorded: InboxNames | None, given: InboxNames) -> tuple[st
         )
         problems.append(problem)
     return tuple(problems)
+
+
+async def check_names(deployment: Deployment) -> None:
+    """Check that the database belongs to the group and the inbox of the settings, before anything is sent.
+
+    Raises:
+        ConfigurationError: it does not.
+        DatabaseDown: Postgres does not answer.
+    """
+    async with open_checked_session(deployment.database_url) as connection:
+        recorded = await read_first_start(connection)
+    if problems := list_other_names(recorded.names, deployment.names):
+        raise ConfigurationError(problems)
 
 
 async def read_lane_offsets(deployment: Deployment) -> dict[int, GroupOffset]:

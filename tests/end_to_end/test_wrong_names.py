@@ -61,9 +61,13 @@ async def test_another_group_or_prefix_is_refused_before_anything_is_copied(brid
     ):
         refused = await asyncio.to_thread(bridge.command, "run", **{variable: value})
         assert (refused.returncode, problem in refused.stderr, variable in refused.stderr) == (2, True, True)
+        command = ("reset", str(KEY), "--by", "ann", "--why", "test", "--yes")
+        refused = await asyncio.to_thread(bridge.command, *command, **{variable: value})
+        assert (refused.returncode, problem in refused.stderr) == (2, True)
         shown = await asyncio.to_thread(bridge.command, "doctor", **{variable: value})
         assert (shown.returncode, problem.partition(": ")[0] in shown.stdout) == (1, True)
     assert await bridge.count_records("bridge.inbox") == copied
+    assert await bridge.count_records("bridge.commands") == 0
     assert await read_all_rows(bridge.database_url) == before
     await bridge.send(lock(1, key=KEY._replace(project_id=7)))
     bridge.start()

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -138,22 +138,19 @@ async def _race(attempts: Sequence[Callable[[], Coroutine[Any, Any, Connection]]
     waiting: set[asyncio.Task[Connection]] = set()
     started: list[asyncio.Task[Connection]] = []
     try:
-        for attempt in [*attempts, None]:
-            if attempt:
-                started.append(asyncio.create_task(attempt()))
-                waiting.add(started[-1])
-            while waiting:
-                limit = head_start if attempt else None
-                done, waiting = await asyncio.wait(waiting, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-                if answered := [task for task in done if not task.exception()]:
-                    for late in answered[1:]:
-                        late.result().terminate()
-                    return answered[0].result()
-                if attempt:
-                    # The next host, because one has failed or the head start is over.
-                    break
+        for attempt in attempts:
+            started.append(asyncio.create_task(attempt()))
+            done, waiting = await asyncio.wait(
+                {*waiting, started[-1]}, timeout=head_start, return_when=asyncio.FIRST_COMPLETED
+            )
+            if session := _take_one(done):
+                return session
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if session := _take_one(done):
+                return session
     finally:
-        for task in waiting:
+        for task in started:
             task.cancel()
         await asyncio.gather(*started, return_exceptions=True)
     problems = [error for task in started if (error := task.exception())]
@@ -161,6 +158,14 @@ async def _race(attempts: Sequence[Callable[[], Coroutine[Any, Any, Connection]]
         raise problems[0]
     kind = DatabaseRefused if all(isinstance(error, DatabaseRefused) for error in problems) else DatabaseDown
     raise kind("; ".join(map(str, problems)))
+
+
+def _take_one(done: Iterable[asyncio.Task[Connection]]) -> Connection | None:
+    """Take one of the sessions that were opened, if any, and drop the others."""
+    sessions = [task.result() for task in done if not task.exception()]
+    for other in sessions[1:]:
+        other.terminate()
+    return sessions[0] if sessions else None
 
 
 def _set_up(transaction_seconds: float | None) -> dict[str, str]:

@@ -129,8 +129,9 @@ async def test_no_session_is_described_with_the_server_and_what_to_do(
 async def test_what_a_server_may_have_as_default_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
 
-    async def take(url: str, **settings: object) -> None:
+    async def take(url: str, **settings: object) -> object:
         asked.update(settings, url=url)
+        return "a session"
 
     monkeypatch.setattr(asyncpg, "connect", take)
     await connect(f"{URL}?sslmode=verify-full&connect_timeout=2&keepalives=1&keepalives_idle=30&channel_binding=prefer")

@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import asyncpg
 
-from outbox.database_url import DatabaseUrlError, parse_database_url
+from outbox.database_url import DatabaseUrlError, check_tls_files, parse_database_url
 from outbox.sqlstates import describe_error, is_refusal, is_wrong_data
 
 Connection = asyncpg.Connection
@@ -17,6 +18,9 @@ TRANSACTION_SECONDS: Final = 6
 """A worker stopped inside a transaction blocks its successor no longer than this; below the group's session timeout."""
 
 CONNECT_SECONDS: Final = 5.0
+NEXT_HOST_SECONDS: Final = 1.0
+"""How long a host of several in ``DATABASE_URL`` is waited for alone, before the next is tried at the same time."""
+
 CLOSE_SECONDS: Final = 1.0
 ROLLBACK_SECONDS: Final = 1.0
 
@@ -94,19 +98,75 @@ async def connect(url: str, transaction_seconds: float | None = TRANSACTION_SECO
     except DatabaseUrlError as error:
         message = f"DATABASE_URL: {error}"
         raise DatabaseRefused(message) from error
+    attempts = [
+        partial(_connect_to, one, server, address.connect_seconds or CONNECT_SECONDS, transaction_seconds)
+        for one, server in zip(address.urls, address.servers, strict=True)
+    ]
+    try:
+        return await _race(attempts, NEXT_HOST_SECONDS)
+    except DatabaseDown:
+        try:
+            check_tls_files(address, {})
+        except DatabaseUrlError as broken:
+            message = f"DATABASE_URL: {broken}"
+            raise DatabaseRefused(message) from broken
+        raise
+
+
+async def _connect_to(url: str, server: str, seconds: float, transaction_seconds: float | None) -> Connection:
+    """Open a session on one host; raises ``DatabaseDown``."""
     try:
         return await asyncpg.connect(
-            address.url,
-            timeout=address.connect_seconds or CONNECT_SECONDS,
+            url,
+            timeout=seconds,
             command_timeout=None if transaction_seconds is None else transaction_seconds + 2,
             server_settings=_set_up(transaction_seconds),
         )
     except _ERRORS as error:
-        raise _describe_no_session(address.server, error) from error
+        raise _describe_no_session(server, error) from error
     except ValueError as error:
         # Of a URL that urllib takes and asyncpg does not; its text may hold the password.
-        message = f"DATABASE_URL for {address.server} cannot be used: {type(error).__name__}"
+        message = f"DATABASE_URL for {server} cannot be used: {type(error).__name__}"
         raise DatabaseRefused(message) from None
+
+
+async def _race(attempts: Sequence[Callable[[], Coroutine[Any, Any, Connection]]], head_start: float) -> Connection:
+    """Open a session on the first host that answers. Each has a head start of some seconds before the next.
+
+    Raises:
+        DatabaseDown: none answers; the error of the host, or one with the problem of each.
+    """
+    waiting: set[asyncio.Task[Connection]] = set()
+    started: list[asyncio.Task[Connection]] = []
+    try:
+        for attempt in attempts:
+            started.append(asyncio.create_task(attempt()))
+            done, waiting = await asyncio.wait(
+                {*waiting, started[-1]}, timeout=head_start, return_when=asyncio.FIRST_COMPLETED
+            )
+            if session := _take_one(done):
+                return session
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if session := _take_one(done):
+                return session
+    finally:
+        for task in started:
+            task.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
+    problems = [error for task in started if (error := task.exception())]
+    if len(problems) == 1 or not all(isinstance(error, DatabaseDown) for error in problems):
+        raise problems[0]
+    kind = DatabaseRefused if all(isinstance(error, DatabaseRefused) for error in problems) else DatabaseDown
+    raise kind("; ".join(map(str, problems)))
+
+
+def _take_one(done: Iterable[asyncio.Task[Connection]]) -> Connection | None:
+    """Take one of the sessions that were opened, if any, and drop the others."""
+    sessions = [task.result() for task in done if not task.exception()]
+    for other in sessions[1:]:
+        other.terminate()
+    return sessions[0] if sessions else None
 
 
 def _set_up(transaction_seconds: float | None) -> dict[str, str]:

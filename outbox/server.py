@@ -65,7 +65,7 @@ async def check_server(connection: Connection) -> None:
 
 
 async def list_missing_rights(connection: Connection) -> list[str]:
-    """List what this role may not do, of what a worker does: such as ``insert on history``.
+    """List what this role may not do, of what a worker does and reports read: such as ``insert on history``.
 
     Pruning, recovery and migrating need more; where a role lacks that, they say so.
     """

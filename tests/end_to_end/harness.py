@@ -35,6 +35,7 @@ from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.producer import Appender
 from worker.kafka.server_errors import ServerDown
+from worker.kafka.topic_log import open_topic_log
 from worker.reconcile.findings import Findings
 from worker.reconcile.reconcile import reconcile
 from worker.rules_files import read_rules
@@ -166,9 +167,14 @@ class Bridge:
 
     async def reconcile(self) -> Findings:
         """What `budget-bridge reconcile` finds."""
-        group, topics = f"{self.prefix}bridge", TopicNames(self.prefix)
+        group, topics = self.environment["KAFKA_GROUP_ID"], TopicNames(self.prefix)
         deployment = Deployment(KafkaConnection(self.kafka), self.database_url, group, topics)
         return await insist(lambda: reconcile(deployment))
+
+    async def count_records(self, name: str) -> int:
+        """How many records a topic holds."""
+        async with open_topic_log(KafkaConnection(self.kafka), self.prefix + name) as log:
+            return sum(end - start for start, end in log.bounds.values())
 
     async def wait_until_carried(self) -> Findings:
         """Wait until nothing is on its way any more; gives what reconciling then finds."""

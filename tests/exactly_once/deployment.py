@@ -155,7 +155,8 @@ class RunningDeployment(Bridge):
     @property
     def groups(self) -> tuple[str, str]:
         """The groups of the lanes and of the intake."""
-        return f"{self.prefix}bridge", name_intake_group(f"{self.prefix}bridge")
+        lanes = self.environment["KAFKA_GROUP_ID"]
+        return lanes, name_intake_group(lanes)
 
     async def wait_for_everything(self, budgets: int = BUDGETS) -> None:
         """Wait until every budget's export is there, and its status."""

@@ -251,9 +251,27 @@ async def test_offsets_are_gone_and_something_is_not_published(deployment: Runni
 
 
 async def test_another_group_id_by_mistake(deployment: RunningDeployment) -> None:
-    refused = await recover(deployment, KAFKA_GROUP_ID="another")
-    assert refused.returncode == 1
-    assert "another group id" in refused.stdout
+    """It is refused before anything is copied; where it is meant, it is recorded, and the old name is refused."""
+    another = f"{deployment.prefix}another"
+    before = await deployment.count_records("bridge.inbox")
+    for options in ([], ["--renamed"]):
+        refused = await command(deployment, "run", KAFKA_GROUP_ID=another)
+        assert (refused.returncode, f"belongs to consumer group {deployment.prefix}bridge" in refused.stderr) == (
+            2,
+            True,
+        )
+        planned = await recover(deployment, "--dry-run", *options, KAFKA_GROUP_ID=another)
+        assert (planned.returncode, f"not to {another}" in planned.stdout) == (1, True)
+    problems = (await command(deployment, "doctor", KAFKA_GROUP_ID=another)).stdout
+    assert f"set KAFKA_GROUP_ID to {deployment.prefix}bridge" in problems
+    assert await deployment.count_records("bridge.inbox") == before
+    done = await recover(deployment, "--renamed", "--yes", KAFKA_GROUP_ID=another)
+    assert done.returncode == 0, done.stdout + done.stderr
+    refused = await command(deployment, "run")
+    assert (refused.returncode, f"set KAFKA_GROUP_ID to {another}" in refused.stderr) == (2, True)
+    back = await recover(deployment, "--renamed", "--yes")
+    assert (back.returncode, "would be published again" in back.stdout) == (1, True)
+    deployment.settings["KAFKA_GROUP_ID"] = another
     await is_sound(deployment)
 
 

@@ -204,6 +204,8 @@ def test_the_runbook_explains_every_event_that_is_a_warning(event: str) -> None:
 SAYING: Final = (
     "worker/pipeline/lane_check.py",
     "worker/app.py",
+    "worker/deployment.py",
+    "worker/preparation.py",
     "outbox/migrate.py",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "worker" / "recover").glob("*.py")),
 )

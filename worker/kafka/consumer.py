@@ -197,6 +197,20 @@ class Consumer:
             return 0
         return max((self._consumer.highwater(place) or 0) - offset, 0)
 
+    def list_ends(self) -> dict[Partition, tuple[int, int]]:
+        """List the last stable offset and the end of each partition, as the broker reported them with the last fetch.
+
+        In between is what a transaction that is still open keeps from being read.
+        """
+        found: dict[Partition, tuple[int, int]] = {}
+        if self._consumer is None:
+            return found
+        for place in self._consumer.assignment():
+            stable, end = self._consumer.last_stable_offset(place), self._consumer.highwater(place)
+            if stable is not None and end is not None:
+                found[place.topic, place.partition] = stable, end
+        return found
+
     def pause(self, partition: Partition) -> None:
         """Return nothing of a partition until the next seek; fetching it still counts as polling."""
         if self._consumer and TopicPartition(*partition) in self._assignment:

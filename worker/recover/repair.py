@@ -25,6 +25,8 @@ class Choices:
     """Publish again what an output topic has lost; its readers must drop repeats by id."""
     budget: BudgetKey | None = None
     """Rebuild this budget, and check no other one."""
+    renamed: bool = False
+    """KAFKA_GROUP_ID or TOPIC_PREFIX was changed on purpose."""
 
 
 class Repair(NamedTuple):

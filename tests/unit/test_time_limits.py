@@ -3,7 +3,7 @@
 from outbox import database
 from worker import app, shutdown
 from worker.kafka import connection, consumer, producer
-from worker.pipeline import lane, lane_store, lanes
+from worker.pipeline import lane, lane_store, lanes, publication
 from worker.resilience import stalled_consumers
 from worker.supervise import STEADY_SECONDS
 from worker.telemetry import health_server, logs
@@ -28,7 +28,7 @@ def test_a_revoked_lane_has_ended_before_the_rebalance_gives_it_away() -> None:
 
 
 def test_a_transaction_of_kafka_outlives_whoever_waits_for_it() -> None:
-    assert producer.PRODUCE_MS / 1000 < lane.PUBLISH_SECONDS < producer.TRANSACTION_MS / 1000
+    assert producer.PRODUCE_MS / 1000 < publication.PUBLISH_SECONDS < producer.TRANSACTION_MS / 1000
     assert producer.PRODUCE_MS / 1000 < producer.APPEND_SECONDS
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Final
@@ -145,6 +146,7 @@ class Publisher:
         self._group_id = group_id
         self._partition = TopicPartition(*partition)
         self._producer: AIOKafkaProducer | None = None
+        self._sent: Sequence[Outgoing] = ()
 
     async def start(self) -> None:
         """Become the only producer of this lane: ``InitProducerId`` is done, and earlier ones are fenced.
@@ -166,53 +168,103 @@ class Publisher:
         sys.audit("budget-bridge.publisher.started")
 
     async def publish(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
-        """Publish records and the lane's own offset in one transaction.
-
-        After any error the producer cannot be used again: create another.
+        """Publish records and the lane's own offset in one transaction: ``send`` and ``commit``.
 
         Args:
             offset: what the group commits for the lane's partition.
             records: what becomes visible with it, in order.
-            within: longest that all of it may take, in seconds.
+            within: longest that each of the two may take, in seconds.
 
         Raises:
             LaneLost: the outcome is not known, or the producer is fenced.
             MessageTooLarge: a topic does not take a record of this size; nothing is visible.
         """
-        producer = self._producer
-        if producer is None:
+        await self.send(offset, records, within=within)
+        await self.commit(within=within)
+
+    async def send(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+        """Begin a transaction and send all that belongs to it; nothing is visible until ``commit``.
+
+        After any error the producer cannot be used again: create another. It ends what this one began.
+
+        Args:
+            offset: what the group commits for the lane's partition.
+            records: what becomes visible with it, in order.
+            within: longest that it may take, in seconds.
+
+        Raises:
+            LaneLost: Kafka does not take it, or the producer is fenced.
+            MessageTooLarge: a topic does not take a record of this size.
+        """
+        producer = self._get_producer()
+        sys.audit("budget-bridge.publisher.about-to-publish", records)
+        async with _lose_lane(within):
+            await producer.begin_transaction()
+            sys.audit("budget-bridge.publisher.transaction-begun", records)
+            # First, and waited for: what comes first in a transaction waits for the end of the one before,
+            # and AddPartitions would wait a fixed 20 ms.
+            offsets = {self._partition: OffsetAndMetadata(offset.offset, offset.metadata)}
+            await producer.send_offsets_to_transaction(offsets, self._group_id)
+            sys.audit("budget-bridge.publisher.offset-sent", records)
+            try:
+                await _send_all(producer, records)
+            except MessageTooLarge:
+                await producer.abort_transaction()
+                raise
+        self._sent = records
+        sys.audit("budget-bridge.publisher.records-sent", records)
+
+    async def commit(self, *, within: float) -> None:
+        """Make visible what was sent.
+
+        Args:
+            within: longest that it may take, in seconds.
+
+        Raises:
+            LaneLost: the outcome is not known, or the producer is fenced.
+        """
+        async with _lose_lane(within):
+            await self._get_producer().commit_transaction()
+        sys.audit("budget-bridge.publisher.published", self._sent)
+
+    async def abort(self, *, within: float) -> None:
+        """Drop what was sent: nobody sees it.
+
+        Args:
+            within: longest that it may take, in seconds.
+
+        Raises:
+            LaneLost: Kafka does not take it, or the producer is fenced.
+        """
+        async with _lose_lane(within):
+            await self._get_producer().abort_transaction()
+        sys.audit("budget-bridge.publisher.aborted", self._sent)
+
+    def _get_producer(self) -> AIOKafkaProducer:
+        if self._producer is None:
             message = "the publisher was not started"
             raise LaneLost(message)
-        sys.audit("budget-bridge.publisher.about-to-publish", records)
-        try:
-            async with asyncio.timeout(within):
-                await producer.begin_transaction()
-                sys.audit("budget-bridge.publisher.transaction-begun", records)
-                # First, and waited for: what comes first in a transaction waits for the end of the one before,
-                # and AddPartitions would wait a fixed 20 ms.
-                offsets = {self._partition: OffsetAndMetadata(offset.offset, offset.metadata)}
-                await producer.send_offsets_to_transaction(offsets, self._group_id)
-                sys.audit("budget-bridge.publisher.offset-sent", records)
-                try:
-                    await _send_all(producer, records)
-                except MessageTooLarge:
-                    await producer.abort_transaction()
-                    raise
-                sys.audit("budget-bridge.publisher.records-sent", records)
-                await producer.commit_transaction()
-        except FAULTS as error:
-            raise LaneLost(describe_error(error)) from error
-        except asyncio.CancelledError as given_up:
-            if is_ending():
-                raise
-            raise LaneLost(GIVEN_UP) from given_up
-        sys.audit("budget-bridge.publisher.published", records)
+        return self._producer
 
     async def close(self, within: float) -> None:
         """Close it, if that can be done in ``within`` seconds."""
         producer, self._producer = self._producer, None
         if producer:
             await _close_producer(producer, within)
+
+
+@asynccontextmanager
+async def _lose_lane(within: float) -> AsyncIterator[None]:
+    """Turn whatever Kafka refuses, or does not answer in ``within`` seconds, into ``LaneLost``."""
+    try:
+        async with asyncio.timeout(within):
+            yield
+    except FAULTS as error:
+        raise LaneLost(describe_error(error)) from error
+    except asyncio.CancelledError as given_up:
+        if is_ending():
+            raise
+        raise LaneLost(GIVEN_UP) from given_up
 
 
 async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[RecordMetadata]:

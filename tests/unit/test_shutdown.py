@@ -12,6 +12,7 @@ import pytest
 from tests.unit.fakes import TOPICS, Log, wait_for
 from worker import app, shutdown
 from worker.app import run_worker
+from worker.kafka.group_offsets import Partition
 from worker.pipeline.lane import LaneContext
 from worker.resilience.breaker import make_breakers
 from worker.shutdown import Shutdown
@@ -134,6 +135,9 @@ class Stuck:
         return []
 
     list_refusals = list_partitions = list_silent
+
+    def list_ends(self) -> dict[Partition, tuple[int, int]]:
+        return {}
 
 
 class Lanes(Stuck):

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -223,3 +225,23 @@ async def test_a_stop_while_kafka_is_down_does_not_log_that_it_is_back(monkeypat
     monkeypatch.setattr(tries, "answer", again.answer)
     await _start_when_there(consumer, make_breakers(log).kafka, stopping)
     assert log.list_names() == ["kafka.lost", "kafka.lost"]
+
+
+STUCK_THREAD = """
+import asyncio, threading
+from worker import shutdown
+
+async def resolve_for_ever():
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    await asyncio.sleep(0)
+
+shutdown.EXIT_SECONDS = 0.2
+shutdown.end_process_later()
+asyncio.run(resolve_for_ever())
+"""
+
+
+def test_a_thread_that_nothing_can_cancel_does_not_keep_the_process() -> None:
+    # asyncio waits five minutes for such a thread when its loop ends, and Python for ever when the process does.
+    ended = subprocess.run([sys.executable, "-c", STUCK_THREAD], timeout=30, check=False, capture_output=True)
+    assert (ended.returncode, ended.stderr) == (1, b"")

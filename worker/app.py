@@ -130,7 +130,8 @@ async def _prepare_when_there(
         except DatabaseUnfit as mismatch:
             raise ConfigurationError((str(mismatch),)) from mismatch
         else:
-            breakers.close(_START)
+            if context:
+                breakers.close(_START)
             return context
     return None
 
@@ -184,5 +185,6 @@ async def _start_when_there(consumer: Consumer, breaker: Breaker, stopping: asyn
         except KafkaDown as down:
             breaker.trip(consumer, down)
         else:
-            breaker.close(consumer)
+            if not stopping.is_set():
+                breaker.close(consumer)
             return

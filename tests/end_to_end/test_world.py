@@ -124,33 +124,36 @@ async def test_brokers_that_come_back_elsewhere_are_found_behind_the_same_bootst
     bridge = Bridge(tmp_path, f"127.0.0.1:{port}", database_url)
     try:
         with run_kafka(tmp_path / "kafka") as before:
-            entry = await stand_before(before, port)
-            await bridge.prepare()
-            bridge.start()
-            await bridge.send(lock())
-            await bridge.wait_for("approval.requested.v1")
-            await entry.close()
+            async with stand_before(before, port):
+                await bridge.prepare()
+                bridge.start()
+                await bridge.send(lock())
+                await bridge.wait_for("approval.requested.v1")
         with run_kafka(tmp_path / "kafka") as after:
             assert after.bootstrap != before.bootstrap
-            entry = await stand_before(after, port)
-            began = time.monotonic()
-            await bridge.reader.rejoin()
-            await bridge.send(accept())
-            await bridge.wait_for("spectrum.export.v1")
-            assert time.monotonic() - began < MOVED_SECONDS
-            await bridge.wait_until_carried()
-            await bridge.close()
-            await entry.close()
+            async with stand_before(after, port):
+                began = time.monotonic()
+                await bridge.reader.rejoin()
+                await bridge.appender.close(1.0)
+                await bridge.send(accept())
+                await bridge.wait_for("spectrum.export.v1")
+                assert time.monotonic() - began < MOVED_SECONDS
+                await bridge.wait_until_carried()
+                await bridge.close()
     finally:
         await bridge.close()
 
 
-async def stand_before(kafka: Kafka, port: int) -> Proxy:
+@contextlib.asynccontextmanager
+async def stand_before(kafka: Kafka, port: int) -> AsyncIterator[None]:
     """Lead an address of its own to a broker, which names its real one to whoever comes."""
     host, _, real = kafka.bootstrap.rpartition(":")
     proxy = Proxy(host, int(real))
     await proxy.start(port)
-    return proxy
+    try:
+        yield
+    finally:
+        await proxy.close()
 
 
 async def test_kafka_gone_while_nothing_is_in_flight_is_noticed_and_said_once(own: tuple[Bridge, Kafka]) -> None:

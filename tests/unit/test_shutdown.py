@@ -3,23 +3,27 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from tests.unit.fakes import TOPICS, Log, wait_for
+from tests.unit.fakes import TOPICS, Log, Script, wait_for, wait_no_time
 from worker import app, shutdown
-from worker.app import run_worker
+from worker.app import _prepare_when_there, _start_when_there, run_worker
+from worker.kafka.errors import KafkaDown
 from worker.kafka.group_offsets import Partition
 from worker.pipeline.lane import LaneContext
+from worker.resilience import breaker as breaker_module
 from worker.resilience.breaker import make_breakers
 from worker.shutdown import Shutdown
 from worker.telemetry.tracing import Traces
 
 LIMIT = 0.4
-SLACK = 0.3
+SLACK = 0.9
 """What the loop and a loaded machine may add; each step alone would take more."""
 
 Step = Callable[[], Awaitable[None]]
@@ -31,7 +35,7 @@ async def hang() -> None:
 
 async def hang_and_ignore_cancellation() -> None:
     clock = asyncio.get_running_loop().time
-    until = clock() + 3 * LIMIT
+    until = clock() + 5 * LIMIT
     while (left := until - clock()) > 0:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(left)
@@ -200,3 +204,48 @@ async def test_a_worker_whose_parts_do_that_ends_in_time(
             asyncio.get_running_loop().remove_signal_handler(number)
     assert log.list_names()[-1] == "worker.stopped"
     assert signalled == [True]
+
+
+async def test_a_stop_while_kafka_is_down_does_not_log_that_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: Any = Log()
+    stopping, tries = asyncio.Event(), Script(KafkaDown("gone"), KafkaDown("gone"), None)
+
+    async def connect(*_: Any) -> None:
+        tries.answer()
+        stopping.set()
+        await hang()
+
+    monkeypatch.setattr(app, "prepare", connect)
+    monkeypatch.setattr(app, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(breaker_module, "back_off", wait_no_time)
+    monkeypatch.setattr(breaker_module, "OTHERS_FIRST_SECONDS", 0.0)
+    nothing: Any = None
+    assert await _prepare_when_there(nothing, nothing, stopping, make_breakers(log), Traces(), log) is None
+    assert log.list_names() == ["kafka.lost"]
+    stopping.clear()
+    consumer: Any = Stuck()
+    consumer.start = connect
+    again = Script(KafkaDown("gone"), None)
+    monkeypatch.setattr(tries, "answer", again.answer)
+    await _start_when_there(consumer, make_breakers(log).kafka, stopping)
+    assert log.list_names() == ["kafka.lost", "kafka.lost"]
+
+
+STUCK_THREAD = """
+import asyncio, threading
+from worker import shutdown
+
+async def resolve_for_ever():
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    await asyncio.sleep(0)
+
+shutdown.EXIT_SECONDS = 0.2
+shutdown.end_process_later()
+asyncio.run(resolve_for_ever())
+"""
+
+
+def test_a_thread_that_nothing_can_cancel_does_not_keep_the_process() -> None:
+    # asyncio waits five minutes for such a thread when its loop ends, and Python for ever when the process does.
+    ended = subprocess.run([sys.executable, "-c", STUCK_THREAD], timeout=30, check=False, capture_output=True)
+    assert (ended.returncode, ended.stderr) == (1, b"")

@@ -40,3 +40,30 @@ async def test_others_use_kafka_while_a_consumer_rejoins(monkeypatch: pytest.Mon
     await wait_for(lambda: rejoins.calls == 3)
     stopping.set()
     await asyncio.wait_for(running, 5)
+
+
+async def test_a_consumer_that_kafka_does_not_answer_while_it_answers_others_rejoins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(stalled_consumers, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(stalled_consumers, "monotonic", lambda: now[0])
+    log: Any = Log()
+    breaker, stopping = Breaker("kafka", log), asyncio.Event()
+    rejoined: list[float] = []
+
+    class Unanswered:
+        async def find_stalled(self, _: float) -> list[Partition]:
+            now[0] += 2.0
+            raise KafkaDown("no answer")
+
+        async def rejoin(self) -> None:
+            rejoined.append(now[0])
+            stopping.set()
+
+    async def ask_kafka() -> None: ...
+
+    async with asyncio.timeout(5):
+        await StalledConsumers({"lanes": Unanswered()}, ask_kafka, breaker, log).run(stopping)
+    assert rejoined == [2.0 + stalled_consumers.UNANSWERED_SECONDS]
+    assert "kafka.lost" not in log.list_names()

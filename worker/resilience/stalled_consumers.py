@@ -21,6 +21,9 @@ CHECK_SECONDS: Final = 2.0
 SILENT_SECONDS: Final = 15.0
 """How long a partition with more records may return none: well over the time that a broker's restart takes."""
 
+UNANSWERED_SECONDS: Final = 10.0
+"""How long a consumer may get no answer while Kafka answers others: after that its group has removed it anyway."""
+
 
 class StallingConsumer(Protocol):
     """What is checked: ``worker.kafka.consumer.Consumer``."""
@@ -86,7 +89,7 @@ class StalledConsumers:
         except KafkaDown:
             await self._ask_kafka()
             since = self._unanswered_since.setdefault(name, monotonic())
-            if monotonic() - since >= SILENT_SECONDS:
+            if monotonic() - since >= UNANSWERED_SECONDS:
                 del self._unanswered_since[name]
                 await self._rejoin(name, consumer, [], stopping)
             return
@@ -105,8 +108,9 @@ class StalledConsumers:
         SILENT.labels(name).set(1)
         REJOINS.labels(name).inc()
         partitions = [f"{topic}/{number}" for topic, number in places]
+        waited = SILENT_SECONDS if places else UNANSWERED_SECONDS
         self._log.error(
-            "consumer.silent", reader=name, partitions=partitions, seconds=SILENT_SECONDS, next="rejoining its group"
+            "consumer.silent", reader=name, partitions=partitions, seconds=waited, next="rejoining its group"
         )
         # Kafka has just answered, and others must not wait until this consumer is back.
         self._breaker.close(self)

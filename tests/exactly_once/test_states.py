@@ -426,7 +426,7 @@ async def test_workers_whose_clocks_are_hours_apart(deployment: RunningDeploymen
 
 
 async def test_a_message_larger_than_the_broker_takes(deployment: RunningDeployment) -> None:
-    """A worker does not start on such a topic; where it becomes one later, the lane logs it, and waits until that is fixed."""
+    """A worker does not start on such a topic; a lane that meets one later logs it, and waits until that is fixed."""
     await set_limit(deployment, "bridge.approval-requests", 2000)
     refused = await command(deployment, "run")
     assert (refused.returncode, "takes messages of 2000 bytes" in refused.stderr) == (2, True)

@@ -18,6 +18,7 @@ from tests.exactly_once.deployment import RunningDeployment, create_database
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, reject
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import commit_group_offsets, read_group_offsets
+from worker.reconcile.findings import Findings
 
 
 @pytest.fixture
@@ -32,14 +33,15 @@ async def deployment(tmp_path: Path, kafka: str, postgres: str) -> AsyncIterator
         await opened.close()
 
 
-async def carry(deployment: RunningDeployment, first: int, last: int) -> None:
-    """Carry some more budgets with a worker that is stopped again."""
+async def carry(deployment: RunningDeployment, first: int, last: int) -> Findings:
+    """Carry some more budgets with a worker that is stopped again; returns what reconciling then finds."""
     worker = deployment.start()
     await deployment.load(first, last)
     await deployment.wait_for_everything(last)
-    await deployment.wait_until_carried()
+    findings = await deployment.wait_until_carried()
     await deployment.stop(worker)
     await deployment.settle()
+    return findings
 
 
 async def command(
@@ -83,8 +85,7 @@ async def recovers(deployment: RunningDeployment, said: str, *options: str) -> s
 
 async def is_sound(deployment: RunningDeployment, budgets: int = 20) -> None:
     """It goes on, and in the end nothing differs and nobody saw anything twice."""
-    await carry(deployment, 11, budgets)
-    findings = await deployment.wait_until_carried()
+    findings = await carry(deployment, 11, budgets)
     assert findings.are_clean, findings.first
     assert deployment.count_repeats() == 0
 

@@ -26,13 +26,14 @@ from contracts.topics import OUTPUTS, SOURCES, TopicNames, list_topics
 from handlers.budget import Budget
 from handlers.decision import Situation
 from handlers.validation.check import Valid, check_budget
-from outbox.database import open_session
+from outbox.database import DatabaseDown, open_session
 from outbox.migrate import migrate
 from tests.worker_process import ForkedProcess, WorkerProcess, run_forked
 from worker.deployment import Deployment
 from worker.kafka.admin import NewTopicSpec, create_topics
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
+from worker.kafka.errors import KafkaDown
 from worker.kafka.producer import Appender
 from worker.kafka.server_errors import ServerDown
 from worker.kafka.topic_log import open_topic_log
@@ -54,14 +55,17 @@ RULES: dict[str, str] = {
 }
 
 
-async def insist(do: Callable[[], Awaitable[T]]) -> T:
-    """Do something again for as long as no server of Kafka answers in time, as on a machine with too much to do."""
+async def insist(do: Callable[[], Awaitable[T]], *errors: type[Exception]) -> T:
+    """Do something again for as long as a server does not answer in time, as on a machine with too much to do.
+
+    Without errors it is done again only where Kafka did not answer before anything was sent, so nothing is done twice.
+    """
+    passing = errors or (ServerDown,)
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return await do()
-        except ServerDown:
-            # Raised before anything was sent, so nothing is done twice.
+        except passing:
             if time.monotonic() > until:
                 raise
 
@@ -149,10 +153,14 @@ class Bridge:
         """Do what `budget-bridge migrate` and `topics` do, without two processes for it."""
         kafka, names = KafkaConnection(self.kafka), TopicNames(self.prefix)
         topics = [NewTopicSpec(names.full(topic.name), partitions, topic.settings) for topic in list_topics()]
-        async with open_session(self.database_url) as connection:
-            await migrate(connection)
-        await insist(lambda: create_topics(kafka, topics, None))
-        await insist(self.reader.start)
+
+        async def migrate_database() -> None:
+            async with open_session(self.database_url) as connection:
+                await migrate(connection)
+
+        await insist(migrate_database, DatabaseDown)
+        await insist(lambda: create_topics(kafka, topics, None), KafkaDown)
+        await insist(self.reader.start, KafkaDown)
 
     def start(self) -> WorkerProcess:
         log = self.folder / "worker.log"
@@ -169,7 +177,7 @@ class Bridge:
         """What `budget-bridge reconcile` finds."""
         group, topics = self.environment["KAFKA_GROUP_ID"], TopicNames(self.prefix)
         deployment = Deployment(KafkaConnection(self.kafka), self.database_url, group, topics)
-        return await insist(lambda: reconcile(deployment))
+        return await insist(lambda: reconcile(deployment), KafkaDown, DatabaseDown)
 
     async def count_records(self, name: str) -> int:
         """How many records a topic holds."""

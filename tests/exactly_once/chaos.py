@@ -140,7 +140,9 @@ class Chaos:
                 findings = await self._deployment.reconcile()
                 waiting = {claim.name: claim.waiting for claim in findings.claims.values()}
                 undone = people.list_undone()[:3]
-                raise AssertionError(f"did not see {what}: {undone}; on its way: {waiting}; the workers said:\n{log}")
+                raise AssertionError(
+                    f"did not see {what}: {undone}; on its way: {waiting}; the log of the workers ends with:\n{log}"
+                )
             if self._working.done():
                 # They have no reason to stop: whatever it was, it is what went wrong.
                 raise AssertionError(f"the people have stopped: {self._working}") from self._find_why()
@@ -307,22 +309,22 @@ class Chaos:
         self._database_wire.heal()
 
     async def _make_read_only(self) -> None:
-        await self._tell_postgres("alter system set default_transaction_read_only = on", "select pg_reload_conf()")
+        await self._change_postgres("alter system set default_transaction_read_only = on", "select pg_reload_conf()")
         await self._some_time(1.0, 4.0)
-        await self._tell_postgres("alter system reset default_transaction_read_only", "select pg_reload_conf()")
+        await self._change_postgres("alter system reset default_transaction_read_only", "select pg_reload_conf()")
 
     async def _fill_disk(self) -> None:
-        await self._tell_postgres(
+        await self._change_postgres(
             "create or replace function fill_disk() returns trigger language plpgsql as "
             "$$ begin raise exception 'no space left on device' using errcode = 'disk_full'; end $$",
             "create trigger full_disk before insert on outbox for each statement execute function fill_disk()",
         )
         await self._some_time(1.0, 4.0)
-        await self._tell_postgres("drop trigger full_disk on outbox")
+        await self._change_postgres("drop trigger full_disk on outbox")
 
     async def _lock_table(self) -> None:
         name = urlsplit(self._deployment.database_url).path[1:]
-        await self._tell_postgres(f"alter database {name} set lock_timeout = '300ms'")
+        await self._change_postgres(f"alter database {name} set lock_timeout = '300ms'")
         # Sessions that are there already keep their settings.
         self._database_wire.cut()
         connection = await asyncpg.connect(self._deployment.database_url)
@@ -333,7 +335,7 @@ class Chaos:
                 await self._some_time(1.0, 4.0)
         finally:
             await connection.close()
-            await self._tell_postgres(f"alter database {name} reset lock_timeout")
+            await self._change_postgres(f"alter database {name} reset lock_timeout")
 
     async def _mute_broker(self) -> None:
         await self._block([self._chance.choice(self._wires)], to_server=True, to_client=True)
@@ -373,7 +375,7 @@ class Chaos:
         finally:
             await client.close()
 
-    async def _tell_postgres(self, *statements: str) -> None:
+    async def _change_postgres(self, *statements: str) -> None:
         connection = await asyncpg.connect(
             self._deployment.database_url, server_settings={"default_transaction_read_only": "off"}
         )

@@ -330,7 +330,7 @@ def go_silent(sign: Path, *, deaf: bool) -> None:
 
     A deaf one is not answered either when it asks for the ends of its partitions.
 
-    It is what aiokafka does when the task that fetches ends, which nothing in it looks after.
+    It is what aiokafka does when the task that fetches ends: nothing in it checks that it still runs.
     """
     before: set[int] = set()
     silenced: set[int] = set()

@@ -8,7 +8,7 @@ _CHUNK: Final = 64 * 1024
 
 
 class Proxy:
-    """Passes connections on to a server, until it is told to cut, block or slow them."""
+    """Passes connections on to a server, until it cuts, blocks or slows them."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port
@@ -45,7 +45,7 @@ class Proxy:
             writer.transport.abort()
 
     def block(self, *, to_server: bool, to_client: bool) -> None:
-        """Hold bytes back in one direction or both, and say nothing: neither end is told."""
+        """Hold bytes back in one direction or both; neither end notices."""
         for name, blocked in (("to_server", to_server), ("to_client", to_client)):
             if blocked:
                 self._open[name].clear()

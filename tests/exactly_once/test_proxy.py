@@ -81,7 +81,7 @@ async def test_what_is_blocked_stays_silent_until_it_is_healed(
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(reader.read(1000), 0.2)
     proxy.heal()
-    # The stream has lost what was in its middle, so its ends are told.
+    # The stream has lost what was in its middle, so both ends are closed.
     assert await has_ended(reader)
     writer.close()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

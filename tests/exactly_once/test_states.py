@@ -1,4 +1,4 @@
-"""States that should not be, brought about for real: what the worker says, and the way out."""
+"""States that should not be, brought about for real: what the worker logs, and the repair."""
 
 import asyncio
 import json
@@ -18,6 +18,7 @@ from tests.exactly_once.deployment import RunningDeployment, create_database
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, reject
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import commit_group_offsets, read_group_offsets
+from worker.reconcile.findings import Findings
 
 
 @pytest.fixture
@@ -32,14 +33,15 @@ async def deployment(tmp_path: Path, kafka: str, postgres: str) -> AsyncIterator
         await opened.close()
 
 
-async def carry(deployment: RunningDeployment, first: int, last: int) -> None:
-    """Carry some more budgets with a worker that is stopped again."""
+async def carry(deployment: RunningDeployment, first: int, last: int) -> Findings:
+    """Carry some more budgets with a worker that is stopped again; returns what reconciling then finds."""
     worker = deployment.start()
     await deployment.load(first, last)
     await deployment.wait_for_everything(last)
-    await deployment.wait_until_carried()
+    findings = await deployment.wait_until_carried()
     await deployment.stop(worker)
     await deployment.settle()
+    return findings
 
 
 async def command(
@@ -53,7 +55,7 @@ async def recover(deployment: RunningDeployment, *options: str, **environment: s
 
 
 async def is_refused(deployment: RunningDeployment, said: str, *, by_all: bool = True) -> None:
-    """A worker publishes nothing, and says why; or only some of its lanes do."""
+    """A worker publishes nothing, and logs why; or only some of its lanes do."""
     before = len(deployment.seen)
     worker = deployment.start()
     await deployment.wait_until(
@@ -69,7 +71,7 @@ async def is_refused(deployment: RunningDeployment, said: str, *, by_all: bool =
 
 
 async def recovers(deployment: RunningDeployment, said: str, *options: str) -> str:
-    """The dry run says the way out and changes nothing; done, it ends the trouble. Gives what was said."""
+    """The dry run names the repair and changes nothing; made, it is the end of it. Returns what was printed."""
     planned = await recover(deployment, *options, "--dry-run")
     assert (planned.returncode, said in planned.stdout) == (1, True), planned.stdout + planned.stderr
     again = await recover(deployment, *options, "--dry-run")
@@ -83,8 +85,7 @@ async def recovers(deployment: RunningDeployment, said: str, *options: str) -> s
 
 async def is_sound(deployment: RunningDeployment, budgets: int = 20) -> None:
     """It goes on, and in the end nothing differs and nobody saw anything twice."""
-    await carry(deployment, 11, budgets)
-    findings = await deployment.wait_until_carried()
+    findings = await carry(deployment, 11, budgets)
     assert findings.are_clean, findings.first
     assert deployment.count_repeats() == 0
 
@@ -109,8 +110,8 @@ async def test_a_database_restored_from_an_older_backup(deployment: RunningDeplo
     await carry(deployment, 11, 20)
     await deployment.restore(backup)
     await is_refused(deployment, "an older backup")
-    told = await recovers(deployment, "no budget is held")
-    assert "decide again the 20 messages" in told
+    printed = await recovers(deployment, "no budget is held")
+    assert "decide again the 20 messages" in printed
     await is_sound(deployment, 25)
 
 
@@ -121,9 +122,9 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: Ru
     await deployment.restore(backup)
     deployment.write_rules(cost_types_csv="cost_type,spectrum_cost_type,price_method_code\nS,X,T\nM,M,T\n")
     assert (await command(deployment, "rules", "apply", "--by", "ann", "--why", "S is X now")).returncode == 0
-    told = await recovers(deployment, "3 budgets do not agree with what Kafka holds and are put on hold")
-    assert "4211/12/55210" in told
-    assert "by version 2 (" in told
+    printed = await recovers(deployment, "3 budgets do not agree with what Kafka holds and are put on hold")
+    assert "4211/12/55210" in printed
+    assert "by version 2 (" in printed
     # On hold at once, and listed so, before any message of them.
     listed = json.loads((await command(deployment, "status", "--json")).stdout)
     on_hold = {row["key"] for row in listed["waiting"] if row["why"] == "on hold"}
@@ -183,22 +184,22 @@ async def test_a_backup_of_what_was_pruned_is_restored(deployment: RunningDeploy
     backup = await deployment.back_up()
     await carry(deployment, 11, 20)
     await deployment.restore(backup)
-    told = await recovers(deployment, "no budget is held")
-    assert "decide again the 20 messages" in told
+    printed = await recovers(deployment, "no budget is held")
+    assert "decide again the 20 messages" in printed
     await is_sound(deployment, 25)
 
 
 async def test_the_groups_offsets_are_gone_and_all_is_pruned(deployment: RunningDeployment) -> None:
     await prune(deployment)
     await delete_group(deployment, f"{deployment.prefix}bridge")
-    # Nobody can tell any more how far the lanes are published.
+    # Nobody knows any more how far the lanes are published.
     done = await command(deployment, "prune", "--older-than", "0s", "--yes")
     assert "pruned: 0 messages" in done.stdout
     await recovers(deployment, "and 0 are not: commit offset")
     await is_sound(deployment)
 
 
-async def test_the_inbox_is_made_anew_after_a_prune(deployment: RunningDeployment) -> None:
+async def test_the_inbox_is_recreated_after_a_prune(deployment: RunningDeployment) -> None:
     """All sources are read again, and all of it known."""
     await prune(deployment)
     await deployment.recreate_topic("bridge.inbox")
@@ -210,9 +211,9 @@ async def test_what_is_pruned_cannot_be_published_again(deployment: RunningDeplo
     await prune(deployment)
     await carry(deployment, 11, 12)
     await deployment.recreate_topic("spectrum.exports")
-    told = await recover(deployment, "--dry-run")
-    assert "spectrum.exports lacks 2 messages" in told.stdout
-    assert "cannot be published again" in told.stdout
+    printed = await recover(deployment, "--dry-run")
+    assert "spectrum.exports lacks 2 messages" in printed.stdout
+    assert "cannot be published again" in printed.stdout
     done = await recover(deployment, "--publish-again", "--yes")
     assert done.returncode == 0, done.stdout
     findings = await deployment.reconcile()
@@ -220,7 +221,7 @@ async def test_what_is_pruned_cannot_be_published_again(deployment: RunningDeplo
 
 
 async def test_two_deployments_never_share_a_group(deployment: RunningDeployment) -> None:
-    """Also when both start at the same moment on a group that is new: the lane itself looks."""
+    """Also when both start at the same moment on a group that is new: the lane itself checks."""
     other = RunningDeployment(deployment.folder, deployment.kafka, await create_database(deployment.database_url))
     other.prefix = deployment.prefix
     assert (await command(other, "migrate")).returncode == 0
@@ -245,8 +246,8 @@ async def test_offsets_are_gone_and_something_is_not_published(deployment: Runni
     await deployment.wait_for_death(worker)
     await deployment.settle()
     await delete_group(deployment, f"{deployment.prefix}bridge")
-    told = await recovers(deployment, "are not: commit offset")
-    assert re.search(r"and [1-9][0-9]* are not", told)
+    printed = await recovers(deployment, "are not: commit offset")
+    assert re.search(r"and [1-9][0-9]* are not", printed)
     await is_sound(deployment)
 
 
@@ -304,20 +305,20 @@ async def test_the_intakes_offsets_are_gone(deployment: RunningDeployment) -> No
     assert findings.claims["verdicts"].notes["repeats of a message"] == 20
 
 
-@pytest.mark.parametrize("anew", [True, False])
-async def test_the_inbox_is_made_anew_or_cut_off(deployment: RunningDeployment, anew: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("recreated", [True, False])
+async def test_the_inbox_is_recreated_or_cut_off(deployment: RunningDeployment, recreated: bool) -> None:  # noqa: FBT001
     # Something is copied to the inbox and not yet decided, something decided and not yet published.
     await deployment.load(11, 40)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")
     await deployment.wait_for_death(worker)
     await deployment.settle()
-    if anew:
+    if recreated:
         await deployment.recreate_topic("bridge.inbox")
     else:
         await cut_off(deployment, "bridge.inbox")
         await is_refused(deployment, "recreated or truncated", by_all=False)
-    # With the old inbox Kafka has forgotten its offsets, too: that is mended first.
-    await recovers(deployment, "commit offset" if anew else "read the inbox from where it begins now")
+    # With the old inbox Kafka has forgotten its offsets, too: that is repaired first.
+    await recovers(deployment, "commit offset" if recreated else "read the inbox from where it begins now")
     await is_sound(deployment, 40)
 
 
@@ -338,13 +339,13 @@ async def cut_off(deployment: RunningDeployment, name: str) -> None:
         await consumer.stop()
 
 
-async def test_a_source_topic_is_made_anew(deployment: RunningDeployment) -> None:
+async def test_a_source_topic_is_recreated(deployment: RunningDeployment) -> None:
     """Other records at offsets that were read before: they are read from the first on."""
     await deployment.recreate_topic("procore.budgets")
     await is_sound(deployment, 40)
 
 
-async def test_a_source_topic_is_made_anew_and_grows_while_nobody_looks(deployment: RunningDeployment) -> None:
+async def test_a_source_topic_is_recreated_and_grows_while_nobody_reads(deployment: RunningDeployment) -> None:
     places = [(f"{deployment.prefix}procore.budgets", number) for number in range(2)]
     connection = KafkaConnection(deployment.kafka)
     group = f"{deployment.prefix}bridge.intake"
@@ -356,7 +357,7 @@ async def test_a_source_topic_is_made_anew_and_grows_while_nobody_looks(deployme
     await is_sound(deployment, 40)
 
 
-async def test_an_output_topic_is_made_anew(deployment: RunningDeployment) -> None:
+async def test_an_output_topic_is_recreated(deployment: RunningDeployment) -> None:
     await deployment.recreate_topic("spectrum.exports")
     await carry(deployment, 11, 12)
     findings = await deployment.reconcile()
@@ -370,7 +371,7 @@ async def test_an_output_topic_is_made_anew(deployment: RunningDeployment) -> No
     assert deployment.count_repeats() == 10
 
 
-async def test_an_output_topic_is_made_anew_under_a_running_worker(deployment: RunningDeployment) -> None:
+async def test_an_output_topic_is_recreated_under_a_running_worker(deployment: RunningDeployment) -> None:
     deployment.start()
     await deployment.load(11, 12)
     await deployment.wait_for_everything(12)
@@ -444,7 +445,7 @@ async def test_workers_whose_clocks_are_hours_apart(deployment: RunningDeploymen
 
 
 async def test_a_message_larger_than_the_broker_takes(deployment: RunningDeployment) -> None:
-    """A worker does not start on such a topic; where it becomes one later, the lane says so, and waits until mended."""
+    """A worker does not start on such a topic; a lane that meets one later logs it, and waits until that is fixed."""
     await set_limit(deployment, "bridge.approval-requests", 2000)
     refused = await command(deployment, "run")
     assert (refused.returncode, "takes messages of 2000 bytes" in refused.stderr) == (2, True)

@@ -20,14 +20,14 @@ from tests.laws.world import LawBrokenError, play
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_laws_hold_in_histories_that_hypothesis_draws(chance: random.Random) -> None:
     assert play(chance, 40)["histories"] == 1
 
 
 def test_the_laws_hold_in_many_histories() -> None:
-    counts = sum((play(random.Random(seed), 80) for seed in range(1500)), start=Counter[str]())
-    assert counts["histories"] == 1500
+    counts = sum((play(random.Random(seed), 80) for seed in range(600)), start=Counter[str]())
+    assert counts["histories"] == 600
     for what in (
         "exports",
         "resyncs",
@@ -36,7 +36,7 @@ def test_the_laws_hold_in_many_histories() -> None:
         "ERP partial",
         "verdict parked",
     ):
-        assert counts[what] > 100, what
+        assert counts[what] > 40, what
 
 
 def drop_zeros(budget: Budget, message: Message, situation: Situation) -> Outcome:

@@ -4,8 +4,10 @@ import hashlib
 import json
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 
 from contracts.cloudevents.message import Message
+from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision, BudgetLine, BudgetLocked
 from contracts.outbound import ApprovalRequested, BudgetError
 from handlers.approval_decision import judge_decision
@@ -101,9 +103,11 @@ def _write_optional(text: str | None) -> str:
     return "" if text is None else f"={text}"
 
 
-def _write_exactly(amount: Decimal) -> str:
+@lru_cache(maxsize=4096)
+def _write_exactly(amount: str) -> str:
     # By value: 1.000 is 1, and zero has no sign.
-    return str(EXACT.normalize(amount)) if amount else "0"
+    exact = Decimal(amount)
+    return str(EXACT.normalize(exact)) if exact else "0"
 
 
 def _lock_again(step: Step, lock: BudgetLocked, digest: str, version: Version, situation: Situation) -> Outcome:
@@ -166,7 +170,7 @@ def _request_approval(budget: Budget, lock: BudgetLocked, valid: Valid) -> Appro
         company_code=proposal.target.company_code,
         job_number=proposal.target.job_number,
         currency=proposal.target.currency,
-        total_amount=proposal.total,
+        total_amount=write_cents(proposal.total),
         sent_by=lock.sent_by,
         locked_at=lock.locked_at,
         lines=compare_with_base(complete_lines(budget, proposal), base),

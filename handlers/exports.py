@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision
 from contracts.outbound import SpectrumExport, SpectrumResync
 from handlers.budget import Budget, Export, ExportTry, Proposal, Status, Version
@@ -76,6 +77,6 @@ def _write_export(budget: Budget, export: Export) -> SpectrumExport:
         approved_by=export.approved_by,
         approved_at=export.approved_at,
         line_count=len(export.lines),
-        total_amount=export.total,
+        total_amount=write_cents(export.total),
         lines=compare_with_base(export.lines, base),
     )

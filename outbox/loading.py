@@ -99,7 +99,9 @@ async def _find_conflicts(
             is_same = before.pruned or before.body_digest == hashlib.sha256(arrival.original.value or b"").digest()
             first[identity] = body if is_same else await _load_body(connection, identity, topics)
         earlier = first.setdefault(identity, body)
-        if earlier is not None and earlier != body and not (identity in known and known[identity].pruned):
+        if identity in known and known[identity].pruned:
+            continue
+        if earlier is not None and earlier is not body and earlier.list_values() != body.list_values():
             conflicts[arrival.inbox.place.offset] = identify_origin(arrival)
     return conflicts
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
 
@@ -44,8 +43,7 @@ def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situati
     budget = step.budget
     found = check_budget(lock, budget, situation)
     version = _make_version(lock, digest, found)
-    budget = replace(
-        budget,
+    budget = budget._replace(
         version=version,
         version_forgotten=False,
         waiting=None,
@@ -55,12 +53,12 @@ def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situati
     )
     if not isinstance(found, Valid):
         returned = return_invalid(budget.key, version, found, situation.at)
-        step = step.change(replace(budget, status=Status.INVALID), situation.at, returned)
+        step = step.change(budget._replace(status=Status.INVALID), situation.at, returned)
     elif budget.status is Status.SYNCED and budget.base and budget.base.content_hash == found.content_hash:
-        synced = replace(budget, synced_version=version.number, version=replace(version, proposal=None))
+        synced = budget._replace(synced_version=version.number, version=version._replace(proposal=None))
         step = step.change(synced, situation.at)
     else:
-        pending = replace(budget, status=Status.PENDING_APPROVAL)
+        pending = budget._replace(status=Status.PENDING_APPROVAL)
         step = step.change(pending, situation.at, _request_approval(pending, lock, found))
     return _decide_parked(answer_superseded_parked(step), situation)
 
@@ -139,7 +137,7 @@ def _wait(step: Step, message: Message, lock: BudgetLocked, situation: Situation
     if passed:
         detail = f"version {lock.budget_version} was locked while it was waiting"
         step = step.resolve(Resolved(passed.lock.type, passed.source, passed.id, Verdict.SUPERSEDED, detail))
-    budget = replace(step.budget, waiting=Waiting(message.source, message.id, lock))
+    budget = step.budget._replace(waiting=Waiting(message.source, message.id, lock))
     step = answer_superseded_parked(step.change(budget, situation.at))
     return Outcome(step, Verdict.WAITING, "an export of this budget is under way")
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from contracts.budget_key import BudgetKey
@@ -74,7 +73,7 @@ def read_budget(key: BudgetKey, state: str, *, on_hold: bool) -> Budget:
     if budget.key != key:
         message = f"the stored state is of budget {budget.key}"
         raise UnreadableStateError(message)
-    return replace(budget, on_hold=True) if on_hold and not budget.on_hold else budget
+    return budget._replace(on_hold=True) if on_hold and not budget.on_hold else budget
 
 
 async def _find_known(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, _Known]:

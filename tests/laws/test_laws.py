@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -51,7 +50,7 @@ def drop_zeros(budget: Budget, message: Message, situation: Situation) -> Outcom
         else send
         for send in outcome.step.sends
     )
-    return outcome._replace(step=replace(outcome.step, sends=sends))
+    return outcome._replace(step=outcome.step._replace(sends=sends))
 
 
 def believe_failures(budget: Budget, message: Message, situation: Situation) -> Outcome:
@@ -59,15 +58,15 @@ def believe_failures(budget: Budget, message: Message, situation: Situation) -> 
     outcome = decide(budget, message, situation)
     after = outcome.step.budget
     if after.status is Status.EXPORT_FAILED and after.unanswered:
-        after = replace(after, base=after.unanswered)
-    return outcome._replace(step=replace(outcome.step, budget=after))
+        after = after._replace(base=after.unanswered)
+    return outcome._replace(step=outcome.step._replace(budget=after))
 
 
 def export_twice(budget: Budget, message: Message, situation: Situation) -> Outcome:
     """A fault: an acceptance sent again under another id sends the export again, with other content."""
     outcome = decide(budget, message, situation)
     if outcome.verdict.value == "duplicate" and budget.unanswered and message.body.type == "approval.decision.v1":
-        again = replace(budget, status=Status.EXPORT_FAILED)
+        again = budget._replace(status=Status.EXPORT_FAILED)
         retried = message.body.model_copy()
         body = ExportRetry(
             **retried.model_dump(include=set(ExportRetry.model_fields)) | {"requested_by": "x", "reason": "x"}

@@ -13,6 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from contracts.budget_key import BudgetKey
 from contracts.fields import Cents, PriceMethod, Time, Value, Words
+from contracts.json_text import name_values
 
 Code = Annotated[str, StringConstraints(min_length=1)]
 Change = Literal["add", "set", "zero", "same"]
@@ -109,7 +110,7 @@ class _Rows:
         )
 
     def _name_values(self, rows: Sequence[ExportRow]) -> list[dict[str, Any]]:
-        return [dict(zip(self._names[len(row)], row, strict=True)) for row in rows]
+        return name_values(self._names[len(rows[0])], rows) if rows else []
 
 
 def _annotate(field: FieldInfo) -> Any:

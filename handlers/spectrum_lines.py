@@ -1,13 +1,17 @@
 """The lines of an export: what Spectrum must hold, what is removed, and how each line differs from the base."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
+from typing import Final
 
 from contracts.fields import write_cents
+from contracts.json_text import write_json
 from contracts.outbound import Change, ExportRow
 from handlers.budget import Budget, Export, Proposal, SentLine, SentLines, SpectrumLine, Target
+
+_HASHED: Final = itemgetter(0, 1, *range(3, 9))
+"""What of a ``SpectrumLine`` is hashed."""
 
 
 def hash_content(target: Target, lines: Iterable[SpectrumLine]) -> str:
@@ -17,12 +21,14 @@ def hash_content(target: Target, lines: Iterable[SpectrumLine]) -> str:
     by phase and cost type, is ``[phase_code, cost_type, description, original, revision, price_method_code,
     quantity, unit]`` with amounts and quantity as whole hundredths, quantity and unit null while they are off.
     """
-    content = [*target, [(*line[:2], *line[3:9]) for line in lines]]
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(write_json([*target, list(map(_HASHED, lines))])).hexdigest()
 
 
 def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ...]:
     """Add the lines that earlier exports sent to the job and that this version lacks, as zeros."""
+    at_risk = [sent for sent in find_sent_lines(budget, proposal.target) if not sent.at_zero]
+    if not at_risk:
+        return proposal.lines
     present = {line.key for line in proposal.lines}
     with_quantities = proposal.lines[0].quantity is not None
     descriptions = {line.phase_code: line.description for line in proposal.lines}
@@ -39,8 +45,8 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
             unit=sent.unit if with_quantities else None,
             gone=True,
         )
-        for sent in find_sent_lines(budget, proposal.target)
-        if sent[:2] not in present and not sent.at_zero
+        for sent in at_risk
+        if sent[:2] not in present
     ]
     return tuple(sorted((*proposal.lines, *gone), key=attrgetter("key"))) if gone else proposal.lines
 

@@ -5,6 +5,7 @@ They are compared as hundredths, whole ones wherever an amount has at most two d
 
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from functools import lru_cache
 from typing import Final
 
 from contracts.inbound import BudgetLine, BudgetLocked
@@ -20,6 +21,7 @@ Hundredths = int | Decimal
 """Decimal only where they are not whole."""
 
 
+@lru_cache(maxsize=4096)
 def read_hundredths(amount: str) -> Hundredths:
     """Read the hundredths of an amount or a quantity, by value: 1.100 has 110."""
     whole, _, decimals = amount.partition(".")

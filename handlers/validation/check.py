@@ -51,10 +51,9 @@ def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Va
 
 def check_acceptance(budget: Budget, proposal: Proposal, rules: Rules) -> tuple[BudgetError, ...]:
     """Check what may have changed since the version became current: the job, and the base."""
-    targets = frozenset(line.key for line in proposal.lines)
     return (
         *(problem.of_budget() for problem in check_same_job(budget, proposal, rules)),
-        *find_removed_lines(targets, budget.base, rules),
+        *find_removed_lines([line.key for line in proposal.lines], budget.base, rules),
     )
 
 

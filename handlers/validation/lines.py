@@ -36,7 +36,7 @@ class MappedLines:
 
     lines: tuple[SpectrumLine, ...]
     """In the order of phase and cost type."""
-    targets: frozenset[tuple[str, str]]
+    targets: Sequence[tuple[str, str]]
     """Phase and cost type of every line that has both, also of those that are refused."""
     added: Hundredths
     """The sum of original and revision over all lines."""
@@ -60,7 +60,10 @@ def map_lines(lines: Sequence[BudgetLine], rules: Rules) -> MappedLines:
         amounts += original, revision
         description = choose_description(line, phase, descriptions) if phase else line.description
         problems = (
-            *_check_figures(line, original, revision, rules),
+            *check_amount("original_amount", line.original_amount, original, MAX_ORIGINAL),
+            *check_amount("revision_amount", line.revision_amount, revision, MAX_REVISION),
+            *(_check_sub_job(line.sub_job) if line.sub_job else ()),
+            *(check_quantity(line) if rules.quantities else ()),
             *(_REPEATED_ITEM if line.budget_line_item_id in repeated_items else ()),
             *(check_phase(phase.phase_code, descriptions) if phase else ()),
             *check_description(description, rules),
@@ -74,7 +77,7 @@ def map_lines(lines: Sequence[BudgetLine], rules: Rules) -> MappedLines:
             notices.append(_notice_shortened(line, description, sent))
         mapped.append(_map_line(line, phase, kind, sent, rules, int(original), int(revision)))
     mapped.sort(key=attrgetter("key"))
-    return MappedLines(tuple(mapped), frozenset(targets), add_up(amounts), tuple(errors), tuple(notices))
+    return MappedLines(tuple(mapped), targets, add_up(amounts), tuple(errors), tuple(notices))
 
 
 def _find_repeated(values: Sequence[T]) -> frozenset[T]:
@@ -83,17 +86,11 @@ def _find_repeated(values: Sequence[T]) -> frozenset[T]:
     return frozenset(value for value, count in Counter(values).items() if count > 1)
 
 
-def _check_figures(line: BudgetLine, original: Hundredths, revision: Hundredths, rules: Rules) -> Sequence[Problem]:
-    problems = [
-        *check_amount("original_amount", line.original_amount, original, MAX_ORIGINAL),
-        *check_amount("revision_amount", line.revision_amount, revision, MAX_REVISION),
-    ]
-    if line.sub_job and not is_blank(line.sub_job):
-        message = f"Sub job {shorten_value(line.sub_job)}: the Spectrum connector takes none."
-        problems.append(Problem("sub_job", "sub_job", message))
-    if rules.quantities:
-        problems.extend(check_quantity(line))
-    return problems
+def _check_sub_job(sub_job: str) -> Sequence[Problem]:
+    if is_blank(sub_job):
+        return ()
+    message = f"Sub job {shorten_value(sub_job)}: the Spectrum connector takes none."
+    return (Problem("sub_job", "sub_job", message),)
 
 
 def _check_target(

@@ -4,7 +4,6 @@ Pure. It has a fold of its own: from the batch that first decided it takes nothi
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from contracts.budget_key import BudgetKey
@@ -90,7 +89,7 @@ class ProjectFold:
         if hold_at is None:
             outcome = decide(before, message, situation)
         elif hold_at.silent and not before.on_hold:
-            outcome = Outcome(Step(replace(before, on_hold=True)), Verdict.HELD, hold_at.reason)
+            outcome = Outcome(Step(before._replace(on_hold=True)), Verdict.HELD, hold_at.reason)
         elif isinstance(body, BudgetRelease) and hold_at.reason != DECISION_FAILED and not hold_at.silent:
             outcome = lift_planned_hold(before, body)
         else:

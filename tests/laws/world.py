@@ -544,8 +544,8 @@ def expect(lock: BudgetLocked) -> Expected:
     """Return what Spectrum must hold of a lock, by a simple mapping that is independent of the core's."""
     return {
         LineKey(line.cost_code, line.cost_type): (
-            int(line.original_amount * 100),
-            int(line.revision_amount * 100),
+            read_cents(line.original_amount),
+            read_cents(line.revision_amount),
             line.description,
         )
         for line in lock.lines

@@ -1,6 +1,7 @@
-"""``DATABASE_URL``: which parameters of libpq's URLs are taken, and which are refused by name.
+"""Checks ``DATABASE_URL``: which of libpq's parameters are accepted, and which are refused by name.
 
-asyncpg takes a parameter that it does not know for a setting of the server, which then refuses the connection.
+asyncpg passes parameters that it does not know on to the server as settings, and the server then refuses the
+connection.
 """
 
 from typing import Final, NamedTuple
@@ -31,7 +32,7 @@ _TAKEN_BY_ASYNCPG: Final = frozenset(
     }
 )
 _SERVER_SETTINGS: Final = frozenset({"options"})
-"""Passed on to the server. Every other server setting is set by ``connect``."""
+"""Passed on to the server. All other server settings are set by ``connect``."""
 
 _NOT_NEEDED: Final = frozenset(
     {
@@ -57,18 +58,18 @@ class DatabaseUrl(NamedTuple):
     """A checked ``DATABASE_URL``."""
 
     url: str
-    """What asyncpg is given."""
+    """The URL that asyncpg receives."""
     server: str
     """Host and port, for messages; never the password."""
     connect_seconds: float | None
-    """``connect_timeout``, where the URL has one."""
+    """``connect_timeout`` of the URL, in seconds; ``None`` where it has none."""
 
 
 def parse_database_url(url: str) -> DatabaseUrl:
-    """Check a URL, and take out what asyncpg does not know.
+    """Check a URL, and remove the parameters that asyncpg does not know.
 
     Raises:
-        DatabaseUrlError: it has a parameter that cannot be honoured, or a value that none can have.
+        DatabaseUrlError: a parameter is not supported or has an impossible value, or this is no URL.
     """
     try:
         parts = urlsplit(url)

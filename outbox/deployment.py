@@ -1,4 +1,4 @@
-"""What belongs to the deployment as a whole: which database this is, and its inbox."""
+"""Facts about the deployment as a whole: the id of this database, and how many partitions the inbox has."""
 
 from uuid import UUID
 
@@ -7,14 +7,14 @@ from outbox.queries import QUERIES
 
 
 async def read_deployment_id(connection: Connection) -> UUID:
-    """Read which database this is."""
+    """Read the id that distinguishes this database from all others."""
     async with translate_errors(connection):
         found: UUID = await connection.fetchval(QUERIES["read_deployment"])
     return found
 
 
 async def fix_inbox_partitions(connection: Connection, partitions: int) -> int:
-    """Record for good how many partitions the inbox has.
+    """Record how many partitions the inbox has, unless that was recorded before.
 
     Returns:
         The number that was recorded first.

@@ -209,7 +209,7 @@ async def test_a_budget_that_was_changed_by_hand_is_found_and_rebuilt(deployment
     assert findings.claims["status"].differences.total() == 1, findings.first
     said = "\n".join(one.what for one in findings.first)
     assert "version.proposal.total is 64000001, and should be 64000000" in said
-    assert "it has no row in budgets, but its messages come to EXPORTING, sequence 2" in said
+    assert "it has no row in budgets, but its messages produce EXPORTING, sequence 2" in said
 
     planned = await asyncio.to_thread(deployment.command, "recover", "--dry-run")
     assert planned.returncode == 1, planned.stdout + planned.stderr

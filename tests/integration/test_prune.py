@@ -273,7 +273,7 @@ async def test_one_prune_at_a_time_and_none_beside_a_recovery(connection: Connec
     with pytest.raises(DatabaseBusy):
         await lock_pruning(other)
     await other.close()
-    with pytest.raises(DatabaseBusy, match="wait for its end"):
+    with pytest.raises(DatabaseBusy, match="wait until it has ended"):
         async with open_recovery(database_url):
             pass
 

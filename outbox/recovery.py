@@ -38,8 +38,17 @@ class Recovery:
             await self.connection.execute(QUERIES["put_position"], inbox_partition, next_offset, owner)
         return Position(inbox_partition, next_offset, owner)
 
-    async def fold(self, position: Position, arrivals: Sequence[Arrival], topics: TopicNames) -> Position:
-        """Decide and store again what arrived after the backup; what deciding fails on is held, as it was."""
+    async def store_again(self, position: Position, arrivals: Sequence[Arrival], topics: TopicNames) -> Position:
+        """Decide and store again what arrived after the backup; a message on which deciding fails is held.
+
+        Args:
+            position: where the lane is.
+            arrivals: the next records of its inbox partition, at least one.
+            topics: how the topics of this deployment are named.
+
+        Returns:
+            The position after them.
+        """
         to_hold = await find_holds_to_come(self.connection, position.inbox_partition)
         failing: frozenset[Identity] = frozenset()
         async with translate_errors(self.connection):

@@ -71,7 +71,7 @@ async def test_a_deployment_that_works_on(bridge: Bridge) -> None:
     assert findings.are_clean, findings.first
     assert findings.claims["known"].notes.total() == rows
     assert findings.claims["verdicts"].notes.total() == 6
-    assert findings.claims["fold"].notes.total() == 4 + 1
+    assert findings.claims["decided-again"].notes.total() == 4 + 1
 
     # The record still has everything but what was sent; the dead letter is gone, and the output says why.
     printed = json.loads((await asyncio.to_thread(bridge.command, "status", str(synced), "--json")).stdout)

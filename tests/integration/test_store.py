@@ -21,22 +21,24 @@ from outbox.batch import DecisionFailedError, Suspects
 from outbox.budget_record import read_budget_record
 from outbox.budget_state import read_state
 from outbox.database import Connection, DatabaseDown, connect, transaction
+from outbox.decide_again import Deviation, ProjectDecidedAgain
 from outbox.due import find_due
 from outbox.held_jobs import find_held_jobs
 from outbox.identity import identify
 from outbox.migrate import SchemaMismatch, check_schema, list_migrations, migrate
 from outbox.position import Position, PositionLost, take_position
-from outbox.refold import Deviation, ProjectFold
 from outbox.rules import put_in_force
 from outbox.store import store_batch
 from tests.integration.records import TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, hash_of, lock, reject, release, reset, retrieve
-from worker.reconcile.decided_again import fold_project
+from worker.reconcile.decided_again import decide_project_again
 
 
-async def refold(snapshot: Snapshot) -> list[Deviation]:
+async def decide_again(snapshot: Snapshot) -> list[Deviation]:
     """Decide the history of a project again, as ``reconcile`` does."""
-    return [found async for found in fold_project(snapshot, KEY.project, ProjectFold({1: RULES}, TOPICS))]
+    return [
+        found async for found in decide_project_again(snapshot, KEY.project, ProjectDecidedAgain({1: RULES}, TOPICS))
+    ]
 
 
 async def count(connection: Connection, table: str) -> int:
@@ -449,7 +451,7 @@ class TestUnreadableState:
         assert await verdicts(connection) == ["applied", "applied", "refused", "applied"]
         assert "spectrum.export.v1" in {row.type for row in decided.rows}
         async with open_snapshot(database_url) as snapshot:
-            assert await refold(snapshot) == []
+            assert await decide_again(snapshot) == []
 
     async def test_reading_everything_names_it(
         self, connection: Connection, database_url: str, position: Position
@@ -459,7 +461,7 @@ class TestUnreadableState:
         async with open_snapshot(database_url) as snapshot:
             found = {stored.key: stored.budget is None async for stored in snapshot.read_budgets()}
             assert found == {KEY: True, self.OTHER: False}
-            [deviation] = await refold(snapshot)
+            [deviation] = await decide_again(snapshot)
         assert (deviation.budget, deviation.what) == (KEY, "its stored state cannot be read")
 
     async def test_the_state_of_another_budget_is_not_its_own(self, connection: Connection, position: Position) -> None:

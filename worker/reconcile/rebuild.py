@@ -14,7 +14,7 @@ from handlers.budget import Budget
 from handlers.rules import Rules
 from outbox.audit import HoldAt, Kept, Snapshot
 from outbox.budget_differences import describe_differences
-from outbox.refold import ProjectFold
+from outbox.decide_again import ProjectDecidedAgain
 from worker.deployment import Deployment
 from worker.kafka.topic_log import TopicLog, open_topic_log
 from worker.reconcile.decided_again import read_all_rules
@@ -70,28 +70,28 @@ async def _rebuild_lane(
     log: TopicLog,
     number: int,
 ) -> dict[Project, RebuiltProject]:
-    folds: dict[Project, ProjectFold] = {}
+    projects_again: dict[Project, ProjectDecidedAgain] = {}
     holds: dict[Project, dict[tuple[int, int], HoldAt]] = {}
     failed: dict[Project, str] = {}
     messages = aiter(snapshot.read_history(projects, number))
     async for kept, original in _read_originals(deployment, messages, log, number):
         project = (kept.identity.company_id, kept.identity.project_id)
-        if project not in folds:
-            folds[project] = ProjectFold(rules, deployment.topics)
+        if project not in projects_again:
+            projects_again[project] = ProjectDecidedAgain(rules, deployment.topics)
             holds[project] = await snapshot.read_holds(project)
         if original is None:
             failed.setdefault(project, f"record {kept.inbox_offset} of inbox partition {number} is not there any more")
             continue
         hold_at = holds[project].get((number, kept.inbox_offset))
-        for deviation in folds[project].take(kept._replace(original=original), hold_at):
+        for deviation in projects_again[project].decide(kept._replace(original=original), hold_at):
             failed.setdefault(project, deviation.what)
     rebuilt: dict[Project, RebuiltProject] = {}
-    for project, fold in folds.items():
+    for project, again in projects_again.items():
         stored = await snapshot.read_project_budgets(project)
-        for deviation in fold.finish(stored):
+        for deviation in again.compare(stored):
             if not deviation.is_of_state:
                 failed.setdefault(project, deviation.what)
-        rebuilt[project] = RebuiltProject(stored, fold.budgets, number, failed.get(project, ""))
+        rebuilt[project] = RebuiltProject(stored, again.budgets, number, failed.get(project, ""))
     return rebuilt
 
 

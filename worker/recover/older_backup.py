@@ -29,7 +29,7 @@ _BY: Final = "budget-bridge recover"
 
 
 async def plan_older_backup(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> Repair:
-    """Plan to decide again what these lanes have lost; it is tried out in a transaction that is rolled back."""
+    """Plan to decide again what these lanes have lost, after trying it in a transaction that is rolled back."""
     found = "; ".join(lane.describe() for lane in lanes)
     for lane in lanes:
         if lane.offset is None or not lane.start <= lane.first <= lane.offset.offset <= lane.end:
@@ -40,9 +40,9 @@ async def plan_older_backup(inputs: RecoveryInputs, lanes: Sequence[RecoveredLan
             return Repair(found, way_out, None)
     async with open_recovery(inputs.deployment.database_url) as recovery:
         applied = await settle_rules(recovery.connection, inputs.folder, _BY)
-        folded, differing = await _decide_again(inputs, recovery, lanes)
+        decided, differing = await _decide_again(inputs, recovery, lanes)
     way_out = (
-        f"decide again the {folded} messages that the database has lost, {_describe_rules(applied)}, without "
+        f"decide again the {decided} messages that the database has lost, {_describe_rules(applied)}, without "
         f"publishing anything; {_describe_holds(differing)}"
     )
     return Repair(found, way_out, partial(_act, inputs, lanes))
@@ -70,7 +70,7 @@ async def _decide_again(
     Those budgets are put on hold.
     """
     deployment = inputs.deployment
-    folded, spans = 0, {}
+    decided, spans = 0, {}
     for lane in lanes:
         after = lane.offset.offset if lane.offset else lane.first
         spans[lane.number] = range(lane.first, after)
@@ -83,14 +83,14 @@ async def _decide_again(
                     open_arrival(record, deployment.topics) for record in records if record.place.offset < after
                 ]
                 if arrivals:
-                    position = await recovery.fold(position, arrivals, deployment.topics)
-                    folded += len(arrivals)
+                    position = await recovery.store_again(position, arrivals, deployment.topics)
+                    decided += len(arrivals)
                     total = sum(len(span) for span in spans.values())
-                    inputs.progress("deciding messages again", folded, total)
+                    inputs.progress("deciding messages again", decided, total)
     differing = await _compare(inputs, recovery.snapshot, spans)
     partitions = {key: choose_partition(write_project_key(*key.project), inputs.partitions) for key in differing}
     await recovery.hold(differing, partitions)
-    return folded, differing
+    return decided, differing
 
 
 async def _compare(inputs: RecoveryInputs, snapshot: Snapshot, spans: Mapping[int, range]) -> dict[BudgetKey, str]:

@@ -1,4 +1,4 @@
-"""The worker as a whole: it prepares, starts the background tasks, and stops them in order."""
+"""Runs a worker: prepares it, starts the background tasks, and stops them in order."""
 
 import asyncio
 import gc
@@ -42,6 +42,11 @@ _START: Final = "the start of the worker"
 
 async def run_worker(settings: WorkerSettings, folder: RulesFolder, log: Logger) -> None:
     """Run until SIGTERM or SIGINT, and end within 10 s of it, whatever Kafka and Postgres do.
+
+    Args:
+        settings: the environment.
+        folder: the rules that are put in force if no version is.
+        log: where everything is logged.
 
     Raises:
         ConfigurationError: something does not fit; raised before anything starts.

@@ -1,7 +1,7 @@
 """Decodes what a broker returns so that no record, however odd, stops the records behind it.
 
 aiokafka raises, for good, on a header name that is not UTF-8 and on a batch with a wrong checksum, and it unpacks a
-compressed batch of any size. Importing this module puts ``TolerantRecords`` in the place of its decoder.
+compressed batch of any size. Importing this module replaces its decoder by ``TolerantRecords``.
 """
 
 import struct
@@ -99,7 +99,7 @@ class TolerantRecords:
 
 
 class TolerantBatch:
-    """One batch; what in it cannot be decoded comes out as a stub that says why, with its offset and nothing else."""
+    """One batch; a record in it that cannot be decoded becomes a stub with its offset and the reason, no more."""
 
     def __init__(self, batch: Any, raw: bytes) -> None:
         self._batch = batch
@@ -134,7 +134,7 @@ class TolerantBatch:
         try:
             for record in self._decode():
                 if not following <= record.offset <= self._last:
-                    message = f"a record says that its offset is {record.offset}"
+                    message = f"a record claims the offset {record.offset}"
                     raise ValueError(message)  # noqa: TRY301 - caught with what the decoders raise
                 yield record
                 following = record.offset + 1
@@ -182,7 +182,7 @@ class TolerantBatch:
 
     @property
     def _last(self) -> int:
-        """The offset of the last record; a damaged batch may be wrong about it, and must not pass over others."""
+        """The offset of the last record; a damaged batch may state a wrong one, and must not hide later records."""
         first: int = self._batch.base_offset
         delta: int = self._batch.last_offset_delta
         return first + delta if 0 <= delta < len(self._raw) or not self._damage else first

@@ -1,8 +1,8 @@
 """A lane: one inbox partition, read batch by batch in order, stored in Postgres and published to Kafka.
 
 A lane takes the restart path when it is assigned, and again after anything whose outcome is unknown, such as a
-connection that was lost during a commit: become the only producer, become the only owner of the position, check,
-publish from the database what is missing, read on.
+connection that was lost during a commit: it becomes the only producer and the only owner of the position, checks that
+offset, position and log fit one another, publishes from the database what Kafka lacks, and continues reading.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ PUBLISH_SECONDS: Final = 10.0
 """Longest that one Kafka transaction may take; Kafka itself gives up after twice that."""
 
 FIND_SECONDS: Final = 10.0
-"""Longest that the record before the position may take to be read."""
+"""Longest that reading the record before the position may take."""
 
 CLOSE_SECONDS: Final = 2.0
 
@@ -219,7 +219,7 @@ class Lane:
         return position
 
     async def _seek_position(self, position: Position, log_start: int) -> None:
-        """Go to the position in the log, past the record before it, which must be the one that was read there."""
+        """Go to the position in the log, after checking that the record before it is the one that was read there."""
         if position.last is None or position.last.offset < log_start:
             await self._reader.seek(self._place, position.next_offset)
             return
@@ -234,7 +234,7 @@ class Lane:
         check_last_record(position, found[0])
         await self._reader.seek(self._place, position.next_offset)
 
-    # --- batch after batch
+    # --- batch by batch
 
     async def _process(self, store: LaneStore, publisher: TransactionalPublisher, position: Position) -> None:
         """Store batch after batch; each is published while the next is decided."""
@@ -255,7 +255,7 @@ class Lane:
                     await self._await_published()
         finally:
             if self._publishing and is_ending():
-                # This lane was given up: it must not wait once more. Its successor finds out what became of it.
+                # The lane is being cancelled and must not wait again: its successor finds out what was published.
                 self._publishing.cancel()
             await self._await_published()
 

@@ -1,4 +1,4 @@
-"""The lanes of one worker: one for each inbox partition that the consumer group has assigned to it."""
+"""Starts and stops the lanes of one worker: one for each inbox partition that the group has assigned to it."""
 
 import asyncio
 import sys
@@ -62,7 +62,7 @@ class Lanes:
 
     async def close(self) -> None:
         """Stop every lane, then leave the group."""
-        # A rebalance while they stop would start others, which nobody stops.
+        # A rebalance in the meantime would start other lanes, which nobody would stop.
         self._is_closing = True
         sys.audit("budget-bridge.lanes.about-to-stop")
         await self._stop([(self._context.topics.inbox, number) for number in self._running])
@@ -90,7 +90,7 @@ class Lanes:
             return
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for task in late:
-            # Whatever it was doing, its successor finds out on the restart path.
+            # Whatever it was doing, the successor finds out on the restart path.
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for _, number in partitions:

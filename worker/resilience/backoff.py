@@ -21,7 +21,7 @@ def back_off() -> Iterator[float]:
 
 
 async def wait_unless(stopping: asyncio.Event, seconds: float) -> None:
-    """Wait, but no longer than until the stop."""
+    """Wait for so many seconds, or until the stop if that comes first."""
     try:
         await asyncio.wait_for(stopping.wait(), seconds)
     except TimeoutError:
@@ -47,6 +47,6 @@ async def run_unless(stopping: asyncio.Event, work: Coroutine[Any, Any, Result])
 
 
 def is_ending() -> bool:
-    """Whether a ``CancelledError`` is meant for this task: a library may cancel a call of its own."""
+    """Return whether a ``CancelledError`` is meant for this task: a library may cancel a call of its own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -18,7 +18,7 @@ class Outage:
     """Whether something is unavailable.
 
     Args:
-        log: where its beginning and its end are logged.
+        log: where beginning and end of an outage are logged.
         what: the first half of both events: ``kafka`` gives ``kafka.lost`` and ``kafka.regained``.
     """
 

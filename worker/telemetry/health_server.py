@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics of a process over HTTP."""
+"""Serves liveness, readiness and metrics of a process over HTTP."""
 
 import asyncio
 import json
@@ -31,14 +31,14 @@ _StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 class Readiness(NamedTuple):
-    """Whether a process does its work, and what there is to know about it."""
+    """Whether a process does its work, and the details that ``/health/ready`` reports."""
 
     is_ready: bool
     details: Mapping[str, object]
 
 
 class Health:
-    """How a process is, as of the last time its event loop turned.
+    """The health of a process, as of the last time its event loop turned.
 
     The event loop updates it and another thread serves it, so that a blocked loop can be reported, and no request reads
     what the loop is changing.
@@ -64,7 +64,7 @@ class Health:
         return monotonic() - self._turned_at < ALIVE_SECONDS
 
     def answer(self, environ: dict[str, Any], start: _StartResponse) -> Iterable[bytes]:
-        """Answer one request, as WSGI has it."""
+        """Answer one request, as an application of WSGI does."""
         path = environ["PATH_INFO"]
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             start("405 Method Not Allowed", [("Content-Type", "text/plain"), ("Allow", "GET, HEAD")])
@@ -118,7 +118,7 @@ class _BoundedServer(ThreadingWSGIServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log nothing: a prober that goes away is no event."""
+        """Log nothing: a probe that closes its connection is no event."""
 
 
 def _drop(request: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""What the worker logs while it runs: events in the past tense, for a person or as JSON lines.
+"""Sets up the log: events in the past tense, for a person or as JSON lines.
 
 Nothing that happens to the output can stop the worker: lines that cannot be written are dropped and counted.
 """
@@ -18,7 +18,7 @@ LOST_LINES: Final = Counter("budget_bridge_log_lines_lost", "Lines of the log th
 
 
 class ToleratedStream:
-    """An output that drops what it cannot write: whoever read it is gone, or the disk behind it is full."""
+    """An output that drops what it cannot write, such as to a pipe without a reader or to a full disk."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -32,7 +32,7 @@ class ToleratedStream:
             return 0
 
     def flush(self) -> None:
-        """Flush, or drop what cannot be."""
+        """Flush, or count what is lost."""
         try:
             self._stream.flush()
         except (OSError, ValueError):
@@ -40,12 +40,12 @@ class ToleratedStream:
 
 
 def _make_harmless(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Write what could control a terminal or hide text as escapes: ids and reasons are other people's."""
+    """Escape what could control a terminal or hide text: ids and reasons come from other people."""
     return {name: escape_text(value, keep="\n\t") if isinstance(value, str) else value for name, value in event.items()}
 
 
 def configure_log(log_format: Literal["console", "json"]) -> Logger:
-    """Set up logging to the standard output for this process and give its logger."""
+    """Set up logging to the standard output for this process, and return its logger."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"

@@ -12,7 +12,7 @@ from worker.reconcile.findings import DifferenceKind
 from worker.reconcile.reconciliation import Reconciliation
 
 _UNREADABLE: Final = (0, 0)
-"""The project of what could not be read."""
+"""The project of unreadable records."""
 
 
 async def check_decided_again(reconciliation: Reconciliation) -> None:
@@ -30,11 +30,11 @@ async def check_decided_again(reconciliation: Reconciliation) -> None:
         done += 1
         reconciliation.progress("deciding projects again", done, 0)
         if old and project != _UNREADABLE:
-            # What is left of it comes from messages that cannot be read any more.
+            # Its states come from messages of which some can no longer be read.
             claim.notes["projects with pruned messages, which cannot be decided again"] += 1
             continue
         if old:
-            # Each record that could not be read is independent of the others.
+            # Unreadable records do not depend on one another, so those that are left can be compared.
             claim.notes["unreadable records that are pruned"] += old
         again = ProjectDecidedAgain(rules, reconciliation.deployment.topics)
         async for deviation in decide_project_again(snapshot, project, again):
@@ -71,7 +71,16 @@ async def find_changed_states(
 async def decide_project_again(
     snapshot: Snapshot, project: tuple[int, int], again: ProjectDecidedAgain
 ) -> AsyncIterator[Deviation]:
-    """Decide the unpruned history of a project again, message by message."""
+    """Decide the unpruned history of a project again, message by message.
+
+    Args:
+        snapshot: the database as of one moment.
+        project: its company and project id.
+        again: decides its messages.
+
+    Yields:
+        Everything that is not as it is stored.
+    """
     holds = await snapshot.read_holds(project)
     effects = aiter(snapshot.read_effects(project))
     following: Effect | None = await anext(effects, None)

@@ -1,7 +1,7 @@
 """Rebuilds budgets from the inbox: their messages are decided again by the rules of that time.
 
-What history says of each message (its verdict, its rules, where its budget was put on hold) is kept for good, so this
-also works where the bytes are pruned. A result counts only if every verdict comes out as it is stored.
+History keeps the verdict and the rules of each message, and where its budget was put on hold, for good; so this also
+works where the bytes are pruned. A result counts only if every verdict is the same as the stored one.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -37,8 +37,13 @@ async def rebuild_projects(
 ) -> dict[Project, RebuiltProject]:
     """Rebuild the budgets of projects; each partition of the inbox is read at most once.
 
+    Args:
+        deployment: whose inbox is read.
+        snapshot: the database as of one moment.
+        projects: company and project ids.
+
     Raises:
-        KafkaDown, DatabaseDown: A server does not answer.
+        KafkaDown, DatabaseDown: a server does not answer.
     """
     wanted = sorted(set(projects))
     rules = await read_all_rules(snapshot)
@@ -52,7 +57,16 @@ async def rebuild_projects(
 async def describe_rebuilt(
     deployment: Deployment, snapshot: Snapshot, keys: Iterable[BudgetKey]
 ) -> dict[BudgetKey, str]:
-    """Describe, field by field, how stored budgets differ from what their messages produce."""
+    """Describe, field by field, how stored budgets differ from what their messages produce.
+
+    Args:
+        deployment: whose inbox is read.
+        snapshot: the database as of one moment.
+        keys: the budgets.
+
+    Returns:
+        A description by budget; those that cannot be rebuilt, or whose stored state cannot be read, are left out.
+    """
     keys = list(keys)
     rebuilt = await rebuild_projects(deployment, snapshot, (key.project for key in keys))
     return {
@@ -98,7 +112,7 @@ async def _rebuild_lane(
 async def _read_originals(
     deployment: Deployment, messages: AsyncIterator[Kept], log: TopicLog, number: int
 ) -> AsyncIterator[tuple[Kept, Record | None]]:
-    """Read each message's record from the inbox, or from history where only that has it; ``None`` if none has."""
+    """Read each message's record from the inbox, or else from history; ``None`` where neither holds it."""
     following = await anext(messages, None)
     start, _ = log.bounds[number]
     while following and following.inbox_offset < start:

@@ -1,7 +1,7 @@
-"""Repairs a database older than what was published: the messages that it has lost are decided again from the inbox.
+"""Repairs a database that is older than what was published: the messages that it has lost are decided again.
 
-Nothing is published by it. Budgets for which deciding again gives other messages than Kafka holds are put on hold, for
-a person to compare.
+Nothing is published. Budgets for which deciding again produces other messages than Kafka holds are put on hold, for a
+person to compare.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,9 +65,10 @@ async def _act(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> None:
 async def _decide_again(
     inputs: RecoveryInputs, recovery: Recovery, lanes: Sequence[RecoveredLane]
 ) -> tuple[int, dict[BudgetKey, str]]:
-    """Decide again what arrived after the backup; returns how many messages, and the budgets that come out otherwise.
+    """Decide again what arrived after the backup, and put the budgets on hold whose result differs.
 
-    Those budgets are put on hold.
+    Returns:
+        How many messages were decided, and those budgets, each with the reason.
     """
     deployment = inputs.deployment
     decided, spans = 0, {}
@@ -100,12 +101,12 @@ async def _compare(inputs: RecoveryInputs, snapshot: Snapshot, spans: Mapping[in
         async with compare_topic(inputs.deployment, name, snapshot, progress=inputs.progress) as comparison:
             for unknown in comparison.list_unknown():
                 if key := read_budget(unknown.key):
-                    reason = f"recovery: {name} holds message {unknown.id}, which history does not give"
+                    reason = f"recovery: {name} holds message {unknown.id}, which the history does not produce"
                     differing.setdefault(key, reason)
             for row in comparison.list_missing():
                 number, offset, _ = row.place
                 if row.budget and offset in spans.get(number, ()) and not is_explained(row, name):
-                    reason = f"recovery: history gives a message that {name} does not hold"
+                    reason = f"recovery: the history produces a message that {name} does not hold"
                     differing.setdefault(row.budget, reason)
     return differing
 

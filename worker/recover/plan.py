@@ -34,16 +34,16 @@ async def plan_repairs(
     """Find what needs repair and plan what can be done about it.
 
     Args:
-        deployment: What to repair.
-        folder: The rules that are put in force where no version is.
-        choices: What only a person can decide.
-        dry_run: Nothing will be repaired, so workers may keep running.
-        progress: Called with what is being read, how much of it, and how much there is.
+        deployment: what to repair.
+        folder: the rules that are put in force if no version is.
+        choices: what only a person can decide.
+        dry_run: nothing will be repaired, so workers may keep running.
+        progress: called with what is being read, how much of it, and how much there is.
 
     Raises:
-        ConfigurationError: A worker still runs.
-        DatabaseDown, KafkaDown: A server does not answer.
-        SchemaMismatch: The database was migrated for another version of this program.
+        ConfigurationError: a worker still runs.
+        DatabaseDown, KafkaDown: a server does not answer.
+        SchemaMismatch: the schema belongs to another version of this program.
     """
     inputs = await _read_inputs(deployment, folder, choices, progress)
     if not dry_run:
@@ -67,14 +67,18 @@ async def plan_repairs(
 
 
 async def _end_transactions(inputs: RecoveryInputs) -> None:
-    """End what a worker or an earlier recovery has left open, so that it cannot appear after the topics were read."""
+    """End transactions that were left open, so that none of them can still commit after the topics were read."""
     for number in range(inputs.partitions):
         async with open_lane_publisher(inputs, number):
             pass
 
 
 async def check_no_worker_runs(deployment: Deployment) -> None:
-    """Check that nobody is a member of the worker's groups; raises ``ConfigurationError`` otherwise."""
+    """Check that the groups of the workers have no members.
+
+    Raises:
+        ConfigurationError: one has.
+    """
     for group in (deployment.group_id, name_intake_group(deployment.group_id)):
         if members := (await describe_group(deployment.kafka, group)).members:
             problem = (

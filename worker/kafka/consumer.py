@@ -1,18 +1,18 @@
 """A member of a consumer group that reads committed records, with guards against aiokafka's faults."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 
-from contracts.records import Place, Record
-from worker.kafka import record_decoding
+from contracts.records import Record
 from worker.kafka.connection import REQUEST_SECONDS, SERVER_SECONDS, KafkaConnection
 from worker.kafka.errors import KafkaDown, stop_within, translate_errors
+from worker.kafka.fetching import fetch_records, rewind
 from worker.kafka.group_offsets import GroupOffset, Partition, write_offsets
 from worker.kafka.stall_detector import StallDetector
 
@@ -30,8 +30,6 @@ GROUP_REQUEST_MS: Final = 15_000
 
 CLOSE_SECONDS: Final = 1.0
 _NOWHERE: Final = 2**63 - 1
-# The decoder is in force for whoever imports this module.
-_DECODER: Final = record_decoding.TolerantRecords
 
 OnPartitions = Callable[[list[Partition]], Awaitable[None]]
 _OnPlaces = Callable[[set[TopicPartition]], Awaitable[None]]
@@ -221,7 +219,7 @@ class Consumer:
             # A fetch from before the pause may have ended only now.
             first = {TopicPartition(*record.place[:2]): record.place.offset for record in reversed(drained)}
             if self._consumer:
-                _rewind(self._consumer, first)
+                rewind(self._consumer, first)
         finally:
             for place in wanted:
                 self.resume((place.topic, place.partition))
@@ -323,7 +321,7 @@ class Consumer:
         # Never cancelled: one cancelled getmany switches aiokafka's max-poll check off for good. And during a
         # rebalance it waits without limit, so the task is left to itself and asked again.
         consumer, task = self._consumer, self._fetching.pop(name, None)
-        task = task or asyncio.create_task(self._get(consumer, places, at_most, within))
+        task = task or asyncio.create_task(fetch_records(consumer, places, at_most, within))
         try:
             await asyncio.wait({task}, timeout=within + 0.05)
         except BaseException:
@@ -346,41 +344,3 @@ class Consumer:
             found = task.result()
         self._stalls.note(places or self._assignment, found, full=len(found) >= at_most)
         return found
-
-    async def _get(
-        self, consumer: AIOKafkaConsumer, places: tuple[TopicPartition, ...], at_most: int, within: float
-    ) -> list[Record]:
-        before = _read_positions(consumer, places or consumer.assignment())
-        try:
-            found = await consumer.getmany(*places, timeout_ms=int(within * 1000), max_records=at_most)
-        except CorruptRecordException:
-            # Fetched again, so that nothing is skipped; after some tries the decoder turns the batch into stubs.
-            _rewind(consumer, before)
-            return []
-        except BaseException:
-            _rewind(consumer, before)
-            raise
-        return [read_raw(raw) for records in found.values() for raw in records]
-
-
-def _read_positions(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-    subscription = consumer._subscription.subscription  # noqa: SLF001 - position() may wait for the broker
-    assignment = subscription.assignment if subscription else None
-    if assignment is None:
-        return {}
-    states = {place: assignment.state_value(place) for place in places if place in assignment.tps}
-    return {place: state.position for place, state in states.items() if state and state.has_valid_position}
-
-
-def _rewind(consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]) -> None:
-    """Go back to where a fetch began: aiokafka moves past what it drained, also if another partition then failed."""
-    still = consumer.assignment()
-    for place, position in positions.items():
-        if place in still:
-            consumer.seek(place, position)
-
-
-def read_raw(raw: Any) -> Record:
-    """Convert one of aiokafka's records to ours."""
-    place = Place(raw.topic, raw.partition, raw.offset)
-    return Record(place, raw.timestamp, raw.key, raw.value, tuple(raw.headers))

@@ -5,8 +5,8 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer
 
 from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
-from worker.kafka.consumer import read_raw
 from worker.kafka.errors import stop_within, translate_errors
+from worker.kafka.fetching import read_raw
 from worker.kafka.topic_log import open_topic_log
 
 

@@ -9,8 +9,8 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from contracts.records import Record
 from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
-from worker.kafka.consumer import read_raw
 from worker.kafka.errors import stop_within, translate_errors
+from worker.kafka.fetching import read_raw
 
 
 class TopicLog:

@@ -1,4 +1,4 @@
-"""Reads dead letters: lists and counts them without their bytes, and reads single ones whole."""
+"""Reads dead letters, which ``outbox_rows`` writes: lists and counts them, and reads single ones with their bytes."""
 
 from collections.abc import Sequence
 from datetime import datetime

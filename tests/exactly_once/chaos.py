@@ -160,7 +160,7 @@ class Chaos:
             ("a worker is killed", self._kill_worker),
             ("a worker is frozen past its session, and wakes", self._freeze_worker),
             ("all workers are replaced, one after the other", self._replace_workers),
-            ("a worker is added or taken away", self._change_number_of_workers),
+            ("a worker is added or removed", self._change_number_of_workers),
             ("a broker is killed", self._kill_broker),
             ("the group's coordinator is killed", self._kill_coordinator),
             ("two brokers of three are killed", self._kill_two_brokers),
@@ -180,7 +180,7 @@ class Chaos:
             ("a broker accepts and never answers", self._mute_broker),
             ("a broker is frozen", self._freeze_broker),
             ("nobody reads a worker's log any more", self._close_log),
-            ("odd records come in", self._send_odd_records),
+            ("odd records are sent", self._send_odd_records),
         ]
 
     async def _some_time(self, least: float, most: float) -> None:

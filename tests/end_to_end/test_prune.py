@@ -132,7 +132,7 @@ async def find_what_is_wrong(bridge: Bridge) -> None:
 
 async def test_what_is_held_or_not_published_stays(deployment: RunningDeployment) -> None:
     held = KEY._replace(project_id=7)
-    worker = deployment.start_planted(STUMBLES_OVER_PROJECT="7")
+    worker = deployment.start_planted(FAILS_ON_PROJECT="7")
     await deployment.send(lock(1, key=held))
     await deployment.wait_for("approval.requested.v1", project_id=7)
     await deployment.load(1, 5)

@@ -1,4 +1,4 @@
-"""The crash-point matrix: the worker dies at each step of a message's way, is started again, and all is reconciled."""
+"""The crash-point matrix: the worker dies at each step of a message's path and is restarted; then all is reconciled."""
 
 import asyncio
 import signal
@@ -16,22 +16,30 @@ MANY: Final = 300
 
 
 class Survived(NamedTuple):
-    """What came of one crash."""
+    """The result of one crash."""
 
     point: str
     counts: Mapping[DifferenceKind, int]
     repeats: int
-    """Messages that a reader of its own has seen twice."""
+    """Messages that an independent reader has seen twice."""
     seconds: float
-    """From the death to the last message, the start of a new worker included."""
+    """From the crash to the last message, including the start of a new worker."""
 
     @property
     def is_clean(self) -> bool:
+        """Whether nothing differs, and nobody saw a repeat."""
         return not self.repeats and not any(self.counts.values())
 
 
 async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) -> Survived:
-    """Let a worker die at a point, start another, and look at everything."""
+    """Let a worker die at a point, start another, and reconcile.
+
+    Args:
+        point: where the worker dies.
+        folder: an empty folder for logs and rules.
+        kafka: the bootstrap servers.
+        database_url: an empty database.
+    """
     deployment = RunningDeployment(folder, kafka, database_url)
     if point.needs == "deadline":
         deployment.write_rules(rules_toml='[export]\nacknowledgement_deadline = "1s"\n')
@@ -46,13 +54,13 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
                 lambda: len(deployment.messages("budget.status.v1", overdue=True)) >= BUDGETS, "what is overdue"
             )
         seconds = time.monotonic() - died
-        # Another may have done all the work; it still has to come up before it can be stopped in order.
+        # Another worker may have done all the work; the new one must have started before it can be stopped.
         await deployment.wait_until(lambda: deployment.count_events("worker.started") > started, "the new worker")
         for worker in list(deployment.workers):
             assert await deployment.stop(worker) == 0
         findings = await deployment.reconcile()
         assert not any(claim.waiting for claim in findings.claims.values()), findings
-        return Survived(point.says, findings.count(), deployment.count_repeats(), seconds)
+        return Survived(point.name, findings.count(), deployment.count_repeats(), seconds)
     finally:
         await deployment.close()
 
@@ -69,7 +77,7 @@ async def _bring_about(deployment: RunningDeployment, point: Point) -> float:
         await deployment.decide_early()
     else:
         await deployment.load()
-    worker = deployment.start_planted(CRASH_AT=point.says)
+    worker = deployment.start_planted(CRASH_AT=point.name)
     if point.needs == "parked":
         await deployment.wait_until_parked()
         await deployment.load()
@@ -79,7 +87,7 @@ async def _bring_about(deployment: RunningDeployment, point: Point) -> float:
             await deployment.load(half + 1)
             worker.send_signal(signal.SIGTERM)
         else:
-            # Enough to be in the middle of it when the group takes the second in.
+            # Enough for the worker to be busy when the second one joins the group.
             deployment.start()
             await deployment.wait_until(lambda: deployment.count_events("worker.started") > 1, "the second worker")
             await deployment.load(half + 1, MANY)
@@ -89,7 +97,18 @@ async def _bring_about(deployment: RunningDeployment, point: Point) -> float:
 async def crash_at_all(
     points: Sequence[Point], folder: Path, kafka: str, admin_url: str, report: Callable[[Survived], None]
 ) -> list[Survived]:
-    """Go through points, some at a time: most of it is waiting until the group gives up the dead worker."""
+    """Crash at every point, a few at a time: most of the time is spent until the group gives up the dead worker.
+
+    Args:
+        points: where to crash.
+        folder: an empty folder.
+        kafka: the bootstrap servers.
+        admin_url: the Postgres on which a database is created for each point.
+        report: called with each result.
+
+    Raises:
+        AssertionError: a worker did not die, or did not recover in time; the message names the point.
+    """
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def take(number: int, point: Point) -> Survived:
@@ -99,7 +118,7 @@ async def crash_at_all(
             try:
                 survived = await crash_at(point, place, kafka, await create_database(admin_url))
             except AssertionError as failed:
-                raise AssertionError(f"{point.says}: {failed}") from failed
+                raise AssertionError(f"{point.name}: {failed}") from failed
             report(survived)
             return survived
 

@@ -1,4 +1,4 @@
-"""A wire that can be cut: stands between the worker and one server, and does to the bytes what networks do."""
+"""A wire that can be cut: a proxy between the worker and one server that disturbs connections as networks do."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ _CHUNK: Final = 64 * 1024
 
 
 class Proxy:
-    """Passes connections on to a server, until it is told to cut, block or slow them."""
+    """Passes connections on to a server, and can cut, block and slow them."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port
@@ -38,7 +38,7 @@ class Proxy:
             writer.transport.abort()
 
     def block(self, *, to_server: bool, to_client: bool) -> None:
-        """Hold bytes back in one direction or both, and say nothing: neither end is told."""
+        """Hold back bytes in one direction or both, without closing anything, so that neither end notices."""
         for name, blocked in (("to_server", to_server), ("to_client", to_client)):
             if blocked:
                 self._open[name].clear()
@@ -48,7 +48,7 @@ class Proxy:
         self._delay = seconds
 
     def heal(self) -> None:
-        """Pass everything on again; what was in the middle of a stream is lost with its connection."""
+        """Pass everything on again; connections that were blocked are cut, because their streams lack bytes."""
         blocked = not all(direction.is_set() for direction in self._open.values())
         self._delay = 0.0
         if blocked:

@@ -1,4 +1,4 @@
-"""States that should not be, brought about for real: what the worker says, and the way out."""
+"""Unusual states, produced for real: what the worker logs, and the repair."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ async def recover(deployment: RunningDeployment, *options: str, **environment: s
 
 
 async def is_refused(deployment: RunningDeployment, said: str, *, by_all: bool = True) -> None:
-    """A worker publishes nothing, and says why; or only some of its lanes do."""
+    """All lanes of a worker, or only some of them, publish nothing and log why."""
     before = len(deployment.seen)
     worker = deployment.start()
     await deployment.wait_until(
@@ -80,7 +80,7 @@ async def is_refused(deployment: RunningDeployment, said: str, *, by_all: bool =
 
 
 async def recovers(deployment: RunningDeployment, said: str, *options: str) -> str:
-    """The dry run says the way out and changes nothing; done, it ends the trouble. Gives what was said."""
+    """The dry run prints the repair and changes nothing; the repair then works. Returns what was printed."""
     planned = await recover(deployment, *options, "--dry-run")
     assert (planned.returncode, said in planned.stdout) == (1, True), planned.stdout + planned.stderr
     again = await recover(deployment, *options, "--dry-run")
@@ -93,7 +93,7 @@ async def recovers(deployment: RunningDeployment, said: str, *options: str) -> s
 
 
 async def is_sound(deployment: RunningDeployment, budgets: int = 20) -> None:
-    """It goes on, and in the end nothing differs and nobody saw anything twice."""
+    """The worker continues; in the end nothing differs, and nobody saw a message twice."""
     await carry(deployment, 11, budgets)
     findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first
@@ -117,7 +117,7 @@ async def restore(deployment: RunningDeployment, backup: str) -> None:
 
 
 async def change_topic(deployment: RunningDeployment, name: str, partitions: int = 2) -> None:
-    """Delete a topic and make it anew."""
+    """Delete a topic and create it again."""
     topic = deployment.prefix + name
     admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
     await admin.start()
@@ -147,7 +147,7 @@ async def delete_group(deployment: RunningDeployment, group: str) -> None:
 @pytest.mark.parametrize("traced", [False, True])
 async def test_a_database_restored_from_an_older_backup(deployment: RunningDeployment, traced: bool) -> None:  # noqa: FBT001
     if traced:
-        # Each time a message is decided it gets another span, which is no part of what it says.
+        # Each time a message is decided it gets another span, which is not compared.
         deployment.settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
     backup = await copy_database(deployment.database_url, "backup_" + deployment.prefix.rstrip("."))
     await carry(deployment, 11, 20)
@@ -200,7 +200,7 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: Ru
 
 
 async def test_a_new_database_takes_the_place_of_the_old_one(deployment: RunningDeployment) -> None:
-    """Everything is decided again from the log: the database is a fold of it."""
+    """Everything is decided again from the log: the database can be rebuilt from it."""
     before = await deployment.fetch("select state::text from budgets order by project_id")
     lost, deployment.database_url = deployment.database_url, await create_database(deployment.database_url)
     assert (await command(deployment, "migrate")).returncode == 0
@@ -234,7 +234,7 @@ async def test_a_backup_of_what_was_pruned_is_restored(deployment: RunningDeploy
 async def test_the_groups_offsets_are_gone_and_all_is_pruned(deployment: RunningDeployment) -> None:
     await prune(deployment)
     await delete_group(deployment, f"{deployment.prefix}bridge")
-    # Nobody can tell any more how far the lanes are published.
+    # Nothing shows any more how far the lanes are published.
     done = await command(deployment, "prune", "--older-than", "0s", "--yes")
     assert "pruned: 0 messages" in done.stdout
     await recovers(deployment, "and 0 are not: commit offset")
@@ -282,7 +282,7 @@ async def test_the_groups_offsets_are_gone(deployment: RunningDeployment) -> Non
 
 
 async def test_offsets_are_gone_and_something_is_not_published(deployment: RunningDeployment) -> None:
-    """What Kafka holds says how far publishing had come."""
+    """What Kafka holds shows how far publishing had come."""
     await deployment.load(11, 20)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")
     await deployment.wait_for_death(worker)
@@ -329,20 +329,20 @@ async def test_the_intakes_offsets_are_gone(deployment: RunningDeployment) -> No
     assert findings.claims["verdicts"].notes["repeats of a message"] == 20
 
 
-@pytest.mark.parametrize("anew", [True, False])
-async def test_the_inbox_is_made_anew_or_cut_off(deployment: RunningDeployment, anew: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("is_recreated", [True, False])
+async def test_the_inbox_is_made_anew_or_cut_off(deployment: RunningDeployment, is_recreated: bool) -> None:  # noqa: FBT001
     # Something is copied to the inbox and not yet decided, something decided and not yet published.
     await deployment.load(11, 40)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")
     await deployment.wait_for_death(worker)
     await settle(deployment)
-    if anew:
+    if is_recreated:
         await change_topic(deployment, "bridge.inbox")
     else:
         await cut_off(deployment, "bridge.inbox")
         await is_refused(deployment, "recreated or truncated", by_all=False)
-    # With the old inbox Kafka has forgotten its offsets, too: that is mended first.
-    await recovers(deployment, "commit offset" if anew else "read the inbox from where it begins now")
+    # Kafka has deleted the offsets together with the old inbox: that is repaired first.
+    await recovers(deployment, "commit offset" if is_recreated else "read the inbox from where it begins now")
     await is_sound(deployment, 40)
 
 
@@ -469,7 +469,7 @@ async def test_workers_whose_clocks_are_hours_apart(deployment: RunningDeploymen
 
 
 async def test_a_message_larger_than_the_broker_takes(deployment: RunningDeployment) -> None:
-    """A worker does not start on such a topic; where it becomes one later, the lane says so, and waits until mended."""
+    """A worker does not start on such a topic; if a topic becomes one later, the lane logs it and waits for the fix."""
     await set_limit(deployment, "bridge.approval-requests", 2000)
     refused = await command(deployment, "run")
     assert (refused.returncode, "takes messages of 2000 bytes" in refused.stderr) == (2, True)

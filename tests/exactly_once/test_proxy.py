@@ -1,4 +1,4 @@
-"""The wire of the chaos runs does what it says, or they would show nothing."""
+"""The wire of the chaos runs really disturbs connections; otherwise those runs would prove nothing."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ async def test_what_is_blocked_stays_silent_until_it_is_healed(
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(reader.read(1000), 0.2)
     proxy.heal()
-    # The stream has lost what was in its middle, so its ends are told.
+    # The stream lacks bytes from its middle, so both ends must notice.
     assert await has_ended(reader)
     writer.close()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -241,7 +241,7 @@ async def test_the_groups_offsets_are_gone_and_all_is_pruned(deployment: Running
     await is_sound(deployment)
 
 
-async def test_the_inbox_is_made_anew_after_a_prune(deployment: RunningDeployment) -> None:
+async def test_the_inbox_is_recreated_after_a_prune(deployment: RunningDeployment) -> None:
     """All sources are read again, and all of it known."""
     await prune(deployment)
     await change_topic(deployment, "bridge.inbox")
@@ -330,7 +330,7 @@ async def test_the_intakes_offsets_are_gone(deployment: RunningDeployment) -> No
 
 
 @pytest.mark.parametrize("is_recreated", [True, False])
-async def test_the_inbox_is_made_anew_or_cut_off(deployment: RunningDeployment, is_recreated: bool) -> None:  # noqa: FBT001
+async def test_the_inbox_is_recreated_or_truncated(deployment: RunningDeployment, is_recreated: bool) -> None:  # noqa: FBT001
     # Something is copied to the inbox and not yet decided, something decided and not yet published.
     await deployment.load(11, 40)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")
@@ -363,13 +363,13 @@ async def cut_off(deployment: RunningDeployment, name: str) -> None:
         await consumer.stop()
 
 
-async def test_a_source_topic_is_made_anew(deployment: RunningDeployment) -> None:
+async def test_a_source_topic_is_recreated(deployment: RunningDeployment) -> None:
     """Other records at offsets that were read before: they are read from the first on."""
     await change_topic(deployment, "procore.budgets")
     await is_sound(deployment, 40)
 
 
-async def test_a_source_topic_is_made_anew_and_grows_while_nobody_looks(deployment: RunningDeployment) -> None:
+async def test_a_source_topic_is_recreated_and_grows_while_no_worker_runs(deployment: RunningDeployment) -> None:
     places = [(f"{deployment.prefix}procore.budgets", number) for number in range(2)]
     connection = KafkaConnection(deployment.kafka)
     group = f"{deployment.prefix}bridge.intake"
@@ -381,7 +381,7 @@ async def test_a_source_topic_is_made_anew_and_grows_while_nobody_looks(deployme
     await is_sound(deployment, 40)
 
 
-async def test_an_output_topic_is_made_anew(deployment: RunningDeployment) -> None:
+async def test_an_output_topic_is_recreated(deployment: RunningDeployment) -> None:
     await change_topic(deployment, "spectrum.exports")
     await carry(deployment, 11, 12)
     findings = await deployment.reconcile()
@@ -395,7 +395,7 @@ async def test_an_output_topic_is_made_anew(deployment: RunningDeployment) -> No
     assert deployment.count_repeats() == 10
 
 
-async def test_an_output_topic_is_made_anew_under_a_running_worker(deployment: RunningDeployment) -> None:
+async def test_an_output_topic_is_recreated_under_a_running_worker(deployment: RunningDeployment) -> None:
     deployment.start()
     await deployment.load(11, 12)
     await deployment.wait_for_everything(12)

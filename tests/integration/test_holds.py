@@ -30,7 +30,7 @@ async def test_what_is_held_is_taken_up_again_in_order(
     position: Position,
     at_once: bool,  # noqa: FBT001
 ) -> None:
-    """Also when the release comes in the same batch."""
+    """Also when the release is in the same batch."""
     other = STEEL | {"original_amount": "1.00"}
     early = accept(2, content_hash=hash_of(other))
     batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, acknowledge("success")), arrive(3, early)]
@@ -54,7 +54,7 @@ async def test_what_is_held_is_taken_up_again_in_order(
     assert (story.status.status, story.status.budget_version, story.status.on_hold) == ("EXPORTING", 2, False)
 
 
-async def test_a_skipped_message_is_passed_over(connection: Connection, position: Position) -> None:
+async def test_a_skipped_message_is_ignored(connection: Connection, position: Position) -> None:
     batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, reject())]
     position = await hold_at(connection, position, batch, 1)
     await store_batch(connection, position, [arrive(3, release("skip"))], TOPICS)

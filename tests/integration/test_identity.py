@@ -35,7 +35,7 @@ def test_every_arrival_has_an_identity() -> None:
 
 
 class TestIdentity:
-    """The type belongs to the identity, and a repeat says the same as the first."""
+    """The type is part of the identity, and a repeat has the same fields as the first."""
 
     async def test_an_id_of_one_type_does_not_use_up_that_of_another(
         self, connection: Connection, position: Position

@@ -81,7 +81,7 @@ class TestUnreadableState:
         await self.spoil(connection, '{"format":99}')
         position, _ = await store_batch(connection, position, [arrive(1, accept())], TOPICS)
         await self.spoil(connection, state)
-        # Still on hold: the column says so, whatever the state says.
+        # Still on hold by the column, whatever the state has.
         position, _ = await store_batch(connection, position, [arrive(2, retrieve())], TOPICS)
         _, decided = await store_batch(connection, position, [arrive(3, release())], TOPICS)
         assert await read_verdicts(connection) == ["applied", "applied", "refused", "applied"]

@@ -1,4 +1,4 @@
-"""A breaker lets one at a time try, says each change once, and is never left open with nobody who tries."""
+"""A breaker lets one part at a time try, logs each change once, and never stays open without a part that tries."""
 
 import time
 

@@ -112,7 +112,7 @@ async def read_dead_letter(
         row = await connection.fetchrow(QUERIES["show_dead_letter"], topic, letter, *inbox)
     if row is None:
         return None
-    ours = {name: (value or b"").decode(errors="replace") for name, value in unpack_headers(row["told"])}
+    ours = {name: (value or b"").decode(errors="replace") for name, value in unpack_headers(row["letter_headers"])}
     return StoredDeadLetter(
         _list(row, ours["dead_letter_reason"], ours["dead_letter_detail"]),
         row["key"],

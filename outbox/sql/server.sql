@@ -1,4 +1,4 @@
--- Reads what the server is and what this role may do.
+-- Statements about the server, the session and the rights of this role.
 
 -- name: read_server
 select current_setting('server_version'), current_setting('server_version_num')::integer / 10000,
@@ -10,8 +10,8 @@ select current_setting('server_version'), current_setting('server_version_num'):
     current_setting('fsync')::boolean and current_setting('full_page_writes')::boolean;
 
 -- name: list_missing_rights
--- What a worker does, and no more: pruning, recovery and migrating need further rights. Where it changes columns, the
--- right to change those is enough.
+-- The rights that a worker needs; pruning, recovery and migrations need more. Where it changes single columns, the right
+-- to change those is enough.
 with needed (relation, permission, columns) as (
     values
         ('migrations', 'select', null), ('deployment', 'select', null), ('rules', 'select', null),

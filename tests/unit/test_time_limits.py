@@ -19,7 +19,7 @@ def test_a_worker_is_gone_within_ten_seconds_of_sigterm() -> None:
     assert stopping + closing + EXPORT_SECONDS <= SIGTERM_SECONDS
 
 
-def test_a_revoked_lane_has_ended_before_the_rebalance_gives_it_away() -> None:
+def test_a_revoked_lane_has_ended_before_the_rebalance_assigns_it() -> None:
     assert lanes.STOP_SECONDS + lane.CLOSE_SECONDS + lane_store.CLOSE_SECONDS < consumer.REBALANCE_MS / 1000
     assert consumer.GROUP_REQUEST_MS > consumer.REBALANCE_MS
 
@@ -39,9 +39,9 @@ def test_one_server_that_never_answers_costs_less_than_the_whole_request_may_tak
 
 
 def test_readiness_is_looked_at_often_enough_to_notice_an_outage_within_seconds() -> None:
-    assert stalled_consumers.CHECK_SECONDS + connection.SERVER_SECONDS + health_server.LOOK_SECONDS < SIGTERM_SECONDS
+    assert stalled_consumers.CHECK_SECONDS + connection.SERVER_SECONDS + health_server.UPDATE_SECONDS < SIGTERM_SECONDS
     assert stalled_consumers.SILENT_SECONDS > consumer.SESSION_MS / 1000
-    assert health_server.LOOK_SECONDS < health_server.ALIVE_SECONDS / 2
+    assert health_server.UPDATE_SECONDS < health_server.ALIVE_SECONDS / 2
 
 
 def test_a_task_that_fails_again_after_its_back_off_counts_as_failing_all_the_while() -> None:

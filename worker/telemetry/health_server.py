@@ -24,7 +24,7 @@ REQUEST_SECONDS: Final = 5.0
 MAX_REQUESTS: Final = 16
 """Requests that are answered at the same time; more are dropped, so that no prober can use up threads or files."""
 
-LOOK_SECONDS: Final = 0.5
+UPDATE_SECONDS: Final = 0.5
 """How often readiness is updated; what is served is never older."""
 
 _StartResponse = Callable[[str, list[tuple[str, str]]], object]
@@ -45,8 +45,8 @@ class Health:
     """
 
     def __init__(self) -> None:
-        self.look: Callable[[], Readiness] = lambda: Readiness(is_ready=False, details={})
-        """How ready the process is at this moment; called by the event loop alone."""
+        self.find_readiness: Callable[[], Readiness] = lambda: Readiness(is_ready=False, details={})
+        """Determines the readiness at this moment; called by the event loop alone."""
         self._seen = Readiness(is_ready=False, details={})
         self._turned_at = monotonic()
 
@@ -54,9 +54,9 @@ class Health:
         """Record that the loop turns, and whether the process is ready."""
         while not stopping.is_set():
             self._turned_at = monotonic()
-            self._seen = self.look()
+            self._seen = self.find_readiness()
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(stopping.wait(), UPDATE_SECONDS)
 
     @property
     def is_alive(self) -> bool:

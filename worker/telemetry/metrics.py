@@ -53,7 +53,7 @@ TASK_FAILURES: Final = Counter(
 )
 LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "How often a lane refused to publish.")
 REBALANCES: Final = Counter("budget_bridge_rebalances", "How often lanes were assigned to this worker.")
-AWAY: Final = Gauge("budget_bridge_away", "Parts of the worker that wait for something unavailable.", ["part"])
+UNAVAILABLE: Final = Gauge("budget_bridge_away", "Parts of the worker that wait for something unavailable.", ["part"])
 TRIPS: Final = Counter("budget_bridge_breaker_trips", "How often a dependency stopped answering.", ["dependency"])
 SILENT: Final = Gauge(
     "budget_bridge_silent_consumers", "1 while a consumer receives nothing although there is more to read.", ["reader"]

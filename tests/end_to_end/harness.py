@@ -149,7 +149,7 @@ class Bridge:
         )
 
     async def wait_until_carried(self) -> Findings:
-        """Wait until nothing is on its way any more; gives what reconciling then finds."""
+        """Wait until nothing is on its way any more; return what reconciling then finds."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             findings = await self.reconcile()

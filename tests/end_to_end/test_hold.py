@@ -1,4 +1,4 @@
-"""A bug of ours holds one budget, nothing else; a release takes everything up again, in order."""
+"""A bug of ours holds one budget and nothing else; a release decides everything that was held, in order."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""A deployment is pruned while it works: nothing that is still needed goes, and everything stays provable."""
+"""A deployment is pruned while it works: nothing that is still needed is deleted, and reconciling still works."""
 
 import asyncio
 import json
@@ -89,7 +89,7 @@ async def test_a_deployment_that_works_on(bridge: Bridge) -> None:
 
 
 async def go_on(bridge: Bridge) -> None:
-    """What was pruned and comes again is a repeat; every budget continues from where it was."""
+    """A pruned message that is sent again is a repeat; every budget continues from its state."""
     synced, exporting, parked, pending = KEYS
     await bridge.send(lock(key=synced), message_id="the lock")
     await bridge.send(lock(2, CHANGED, key=synced), lock(2, key=parked), accept(key=pending))
@@ -112,7 +112,7 @@ async def go_on(bridge: Bridge) -> None:
 
 
 async def find_what_is_wrong(bridge: Bridge) -> None:
-    """After it, too, a reconciliation is there to find faults."""
+    """Reconciling still finds faults after it."""
     bridge.is_sound = False
     export = next(record for record in bridge.seen if record.place.topic.endswith("spectrum.exports"))
     again = Outgoing(export.place.topic, export.key, export.value, export.headers)

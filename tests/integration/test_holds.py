@@ -1,4 +1,4 @@
-"""Holds, on a real Postgres: what is held, taken up again in order, skipped or released too early."""
+"""Holds, on a real Postgres: held messages are released in order, skipped, or released too early."""
 
 import pytest
 
@@ -17,7 +17,7 @@ from tests.unit.builders import KEY, STEEL, accept, acknowledge, hash_of, lock, 
 
 
 async def hold_at(connection: Connection, position: Position, batch: list[Arrival], number: int) -> Position:
-    """Store a batch on one message of which deciding fails."""
+    """Store a batch with one message on which deciding fails."""
     suspects = Suspects(frozenset({identify(batch[number])}))
     after, decided = await store_batch(connection, position, batch, TOPICS, suspects)
     assert decided.holds
@@ -64,7 +64,7 @@ async def test_a_skipped_message_is_ignored(connection: Connection, position: Po
 async def test_a_release_that_fails_leaves_all_as_it_was(
     connection: Connection, position: Position, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bug is still there: nothing is lost, and a later release can still take it up."""
+    """The bug is not fixed yet: nothing is lost, and a later release can still decide what is held."""
     batch = [arrive(0, lock()), arrive(1, accept())]
     position = await hold_at(connection, position, batch, 1)
     too_early = [arrive(2, release())]

@@ -1,4 +1,4 @@
-"""Pruning, on a real Postgres: what may go goes, in small steps, and nothing that anybody still needs."""
+"""Pruning, on a real Postgres: old data is deleted in small steps, and nothing that is still needed."""
 
 import asyncio
 from collections.abc import Sequence

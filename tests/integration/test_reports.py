@@ -1,4 +1,4 @@
-"""What operators find out, on a real Postgres: budgets by status, one budget's record, dead letters, missing rights."""
+"""Reports for operators, on a real Postgres: budgets by status, one budget's record, dead letters, missing rights."""
 
 import io
 import json

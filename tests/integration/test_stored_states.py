@@ -1,4 +1,4 @@
-"""Stored states, on a real Postgres: of older formats, and such that cannot be read."""
+"""Stored states, on a real Postgres: those of older formats, and those that cannot be read."""
 
 import pytest
 from pydantic import TypeAdapter

@@ -24,8 +24,9 @@ from worker.kafka.consumer import Consumer
 from worker.kafka.group_offsets import GroupOffset, Partition
 from worker.kafka.producer import Appender, Publisher
 from worker.pipeline.intake import Intake
-from worker.pipeline.lane import BATCH_RECORDS, POLL_SECONDS, PUBLISH_SECONDS
+from worker.pipeline.lane import BATCH_RECORDS, POLL_SECONDS
 from worker.pipeline.lanes import BATCH_BYTES
+from worker.pipeline.publication import PUBLISH_SECONDS
 from worker.pipeline.source_topics import compare_sources, name_intake_group
 from worker.resilience.breaker import make_breakers
 from worker.telemetry.logs import configure_log

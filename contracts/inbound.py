@@ -46,6 +46,10 @@ class Inbound(Value):
         """The budget that it is about."""
         return BudgetKey(self.company_id, self.project_id, self.budget_id)
 
+    def list_values(self) -> dict[str, object]:
+        """List the fields by value; two messages of a type with the same ones say the same."""
+        return dict(self)
+
 
 class BudgetLine(Value):
     """One line as the project side knows it, before any mapping."""
@@ -56,9 +60,18 @@ class BudgetLine(Value):
     sub_job: Text | None = None
     description: Annotated[str, StringConstraints(strict=True, max_length=255)]
     original_amount: Amount
-    revision_amount: Amount = Decimal(0)
+    revision_amount: Amount = "0"
     quantity: Amount | None = None
     unit_of_measure: Text | None = None
+
+    def list_values(self) -> dict[str, object]:
+        """List the fields by value: an amount of 1.0 is one of 1.00."""
+        amounts = {
+            "original_amount": Decimal(self.original_amount),
+            "revision_amount": Decimal(self.revision_amount),
+            "quantity": None if self.quantity is None else Decimal(self.quantity),
+        }
+        return dict(self) | amounts
 
 
 class BudgetLocked(Inbound):
@@ -75,6 +88,11 @@ class BudgetLocked(Inbound):
     locked_at: Time
     lines: Annotated[tuple[BudgetLine, ...], Field(max_length=MAX_READ_LINES), FailFast()]
     """1 to 2,000 are valid; more than 50,000 are unreadable."""
+
+    def list_values(self) -> dict[str, object]:
+        """List the fields by value, with those of each line."""
+        lines = [line.list_values() for line in self.lines]
+        return dict(self) | {"total_amount": Decimal(self.total_amount), "lines": lines}
 
 
 class BudgetRetrieved(Inbound):

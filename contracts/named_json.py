@@ -1,11 +1,12 @@
 """A typed value of ours as JSON in which every value is named: named tuples are objects, not arrays."""
 
 from collections.abc import Iterable
-from itertools import repeat
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, SchemaSerializer, SchemaValidator, core_schema
+
+from contracts.json_text import name_values
 
 T = TypeVar("T")
 
@@ -87,7 +88,7 @@ class _ByName:
             lambda read: tuple(map(make, map(dict.values, read))),
             described,
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda rows: list(map(dict, map(zip, repeat(names), rows))), return_schema=described
+                lambda rows: name_values(names, rows), return_schema=described
             ),
         )
 

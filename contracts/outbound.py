@@ -1,16 +1,19 @@
 """The messages that we send, strict in every limit: Spectrum cuts silently, so nothing too long may be sent.
 
-Amounts are whole hundredths here and decimal strings with two places on the wire.
+Amounts are decimal strings with two places, so their limits are digits.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Final, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, TypeAdapter
+from pydantic import GetCoreSchemaHandler, StringConstraints
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
 
 from contracts.budget_key import BudgetKey
-from contracts.fields import Cents, PriceMethod, Time, Value
+from contracts.fields import Cents, PriceMethod, Time, Value, Words
+from contracts.json_text import name_values
 
 Code = Annotated[str, StringConstraints(min_length=1)]
 Change = Literal["add", "set", "zero", "same"]
@@ -30,6 +33,10 @@ RefusalCode = Literal[
 ]
 ReturnCause = Literal["rejected", "retrieved", "invalid", "export_failed", "reset"]
 StatusName = Literal["INVALID", "PENDING_APPROVAL", "EXPORTING", "EXPORT_FAILED", "RETURNED", "SYNCED"]
+
+
+def _at_most_digits(digits: int) -> StringConstraints:
+    return StringConstraints(pattern=rf"^-?[0-9]{{1,{digits}}}\.[0-9]{{2}}\z")
 
 
 class Outbound(Value):
@@ -59,8 +66,8 @@ class ExportLine(Value):
     phase_code: Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=r"^[^-]+\z")]
     cost_type: Annotated[str, StringConstraints(min_length=1, max_length=3)]
     description: Annotated[str, StringConstraints(min_length=1, max_length=25)]
-    original_estimate_cost: Annotated[Cents, Field(ge=-99_999_999_99, le=99_999_999_99)]
-    revision_amount: Annotated[Cents, Field(ge=-9_999_999_999_99, le=9_999_999_999_99)]
+    original_estimate_cost: Annotated[Cents, _at_most_digits(8)]
+    revision_amount: Annotated[Cents, _at_most_digits(10)]
     price_method_code: PriceMethod
     """From the cost type map."""
     change: Change
@@ -76,19 +83,41 @@ class ExportLine(Value):
 class MeasuredExportLine(ExportLine):
     """The same with quantities switched on; quantity and unit are otherwise left out."""
 
-    original_estimate_quantity: Annotated[Cents, Field(ge=-9_999_999_99, le=9_999_999_99)]
+    original_estimate_quantity: Annotated[Cents, _at_most_digits(7)]
     unit_of_measure: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None
 
 
-ExportLines = tuple[MeasuredExportLine, ...] | tuple[ExportLine, ...]
-
-_PLAIN: Final = TypeAdapter(tuple[ExportLine, ...])
-_MEASURED: Final = TypeAdapter(tuple[MeasuredExportLine, ...])
+ExportRow = tuple[Any, ...]
+"""The values of an ``ExportLine``, or of a ``MeasuredExportLine``, in the order of its fields."""
 
 
-def make_lines(fields: Sequence[Mapping[str, object]], *, measured: bool) -> ExportLines:
-    """Make the lines of one message, all at once, which is a third cheaper than one by one."""
-    return _MEASURED.validate_python(fields) if measured else _PLAIN.validate_python(fields)
+class _Rows:
+    """Lines as rows, without an object for each: checked by their model's fields, and written under their names."""
+
+    def __init__(self, *models: type[ExportLine]) -> None:
+        self._fields = [list(model.model_fields.values()) for model in models]
+        self._names = {len(model.model_fields): tuple(model.model_fields) for model in models}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        rows = [
+            core_schema.tuple_schema([handler.generate_schema(_annotate(field)) for field in fields])
+            for fields in self._fields
+        ]
+        return core_schema.union_schema(
+            [core_schema.tuple_schema([row], variadic_item_index=0) for row in rows],
+            mode="left_to_right",
+            serialization=core_schema.plain_serializer_function_ser_schema(self._name_values),
+        )
+
+    def _name_values(self, rows: Sequence[ExportRow]) -> list[dict[str, Any]]:
+        return name_values(self._names[len(rows[0])], rows) if rows else []
+
+
+def _annotate(field: FieldInfo) -> Any:
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+ExportLines = Annotated[tuple[ExportRow, ...], _Rows(ExportLine, MeasuredExportLine), Words("list of lines")]
 
 
 class Notice(Value):

@@ -51,7 +51,10 @@ def measure_record(record: Record | Outgoing) -> int:
 
 def measure_headers(headers: Headers) -> int:
     """Measure headers in bytes, by name and value."""
-    return sum(len(name.encode("utf-8", "surrogatepass")) + len(value or b"") for name, value in headers)
+    return sum(
+        (len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))) + len(value or b"")
+        for name, value in headers
+    )
 
 
 def digest_record(record: Record | Outgoing) -> bytes:

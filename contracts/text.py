@@ -19,13 +19,13 @@ _BLANK_LETTER: Final = "\u2800"
 """Braille without a dot: a symbol by category, a blank to the eye."""
 
 _FORMAT: Final = re.compile(f"[{_IGNORABLE}{_OTHER_FORMAT}{_CONTROL}{_SURROGATE}]")
-_INVISIBLE: Final = re.compile(f"[{_IGNORABLE}{_OTHER_FORMAT}{_CONTROL}{_SURROGATE}{_BLANK_LETTER}\\s]")
+_VISIBLE: Final = re.compile(f"[^{_IGNORABLE}{_OTHER_FORMAT}{_CONTROL}{_SURROGATE}{_BLANK_LETTER}\\s]")
 _CONTROL_CHARACTER: Final = re.compile(f"[{_CONTROL}]")
 
 
 def is_blank(text: str) -> bool:
     """Check whether nothing of a text can be seen."""
-    return not _INVISIBLE.sub("", text)
+    return _VISIBLE.search(text) is None
 
 
 def has_control_character(text: str) -> bool:

@@ -1,7 +1,5 @@
 """An approver accepts or rejects a version: it is exported, returned, or the decision is refused."""
 
-from dataclasses import replace
-
 from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision
 from contracts.outbound import BudgetError
@@ -108,9 +106,9 @@ def _accept(step: Step, decision: ApprovalDecision, version: Version, situation:
     if proposal is None:
         return Outcome(step, Verdict.IGNORED, "there is nothing to accept")
     if errors := check_acceptance(budget, proposal, situation.rules):
-        invalid = replace(version, proposal=None, content_hash=None, errors=errors)
+        invalid = version._replace(proposal=None, content_hash=None, errors=errors)
         returned = return_invalid(budget.key, invalid, errors, situation.at)
-        step = step.change(replace(budget, status=Status.INVALID, version=invalid), situation.at, returned)
+        step = step.change(budget._replace(status=Status.INVALID, version=invalid), situation.at, returned)
         return Outcome(step, Verdict.APPLIED, "accepted, but it is no longer valid")
     step = start_export(step, decision, version, proposal, situation)
     return Outcome(step, Verdict.APPLIED, f"accepted by {decision.decided_by}")

@@ -3,7 +3,6 @@
 All frozen: a decision returns a new budget. How it is stored is up to ``outbox``.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -89,8 +88,7 @@ class ExportTry(NamedTuple):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(NamedTuple):
     """What an approver is asked to accept: the lines as they would be sent, frozen when the version became current."""
 
     target: Target
@@ -98,8 +96,7 @@ class Proposal:
     lines: tuple[SpectrumLine, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """The version that the status refers to: a digest of its content; the proposal while it waits for an approver."""
 
     number: int
@@ -113,8 +110,7 @@ class Version:
     proposal: Proposal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Export:
+class Export(NamedTuple):
     """One export as it was sent, complete, so that every attempt is the same."""
 
     id: UUID
@@ -129,8 +125,7 @@ class Export:
     lines: tuple[SpectrumLine, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A newer version that waits behind an export, with the identity of its message."""
 
     source: str
@@ -138,8 +133,7 @@ class Waiting:
     lock: BudgetLocked
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
+class Parked(NamedTuple):
     """An approval decision or retrieval that arrived before its version became current."""
 
     source: str
@@ -148,8 +142,7 @@ class Parked:
     due_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """Everything that deciding on one budget needs."""
 
     key: BudgetKey

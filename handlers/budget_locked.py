@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 
 from contracts.cloudevents.message import Message
+from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision, BudgetLine, BudgetLocked
 from contracts.outbound import ApprovalRequested, BudgetError
 from handlers.approval_decision import judge_decision
@@ -42,8 +43,7 @@ def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situati
     budget = step.budget
     found = check_budget(lock, budget, situation)
     version = _make_version(lock, digest, found)
-    budget = replace(
-        budget,
+    budget = budget._replace(
         version=version,
         version_forgotten=False,
         waiting=None,
@@ -53,12 +53,12 @@ def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situati
     )
     if not isinstance(found, Valid):
         returned = return_invalid(budget.key, version, found, situation.at)
-        step = step.change(replace(budget, status=Status.INVALID), situation.at, returned)
+        step = step.change(budget._replace(status=Status.INVALID), situation.at, returned)
     elif budget.status is Status.SYNCED and budget.base and budget.base.content_hash == found.content_hash:
-        synced = replace(budget, synced_version=version.number, version=replace(version, proposal=None))
+        synced = budget._replace(synced_version=version.number, version=version._replace(proposal=None))
         step = step.change(synced, situation.at)
     else:
-        pending = replace(budget, status=Status.PENDING_APPROVAL)
+        pending = budget._replace(status=Status.PENDING_APPROVAL)
         step = step.change(pending, situation.at, _request_approval(pending, lock, found))
     return _decide_parked(answer_superseded_parked(step), situation)
 
@@ -101,9 +101,11 @@ def _write_optional(text: str | None) -> str:
     return "" if text is None else f"={text}"
 
 
-def _write_exactly(amount: Decimal) -> str:
+@lru_cache(maxsize=4096)
+def _write_exactly(amount: str) -> str:
     # By value: 1.000 is 1, and zero has no sign.
-    return str(EXACT.normalize(amount)) if amount else "0"
+    exact = Decimal(amount)
+    return str(EXACT.normalize(exact)) if exact else "0"
 
 
 def _lock_again(step: Step, lock: BudgetLocked, digest: str, version: Version, situation: Situation) -> Outcome:
@@ -135,7 +137,7 @@ def _wait(step: Step, message: Message, lock: BudgetLocked, situation: Situation
     if passed:
         detail = f"version {lock.budget_version} was locked while it was waiting"
         step = step.resolve(Resolved(passed.lock.type, passed.source, passed.id, Verdict.SUPERSEDED, detail))
-    budget = replace(step.budget, waiting=Waiting(message.source, message.id, lock))
+    budget = step.budget._replace(waiting=Waiting(message.source, message.id, lock))
     step = answer_superseded_parked(step.change(budget, situation.at))
     return Outcome(step, Verdict.WAITING, "an export of this budget is under way")
 
@@ -166,7 +168,7 @@ def _request_approval(budget: Budget, lock: BudgetLocked, valid: Valid) -> Appro
         company_code=proposal.target.company_code,
         job_number=proposal.target.job_number,
         currency=proposal.target.currency,
-        total_amount=proposal.total,
+        total_amount=write_cents(proposal.total),
         sent_by=lock.sent_by,
         locked_at=lock.locked_at,
         lines=compare_with_base(complete_lines(budget, proposal), base),

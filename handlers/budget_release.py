@@ -1,7 +1,6 @@
 """An operator releases a budget that is on hold: its held messages are decided in order."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetRelease
@@ -20,14 +19,14 @@ def release_budget(step: Step, release: BudgetRelease, situation: Situation, dec
         return Outcome(step, Verdict.IGNORED, "nothing of this budget is held")
     by = f"{release.requested_by}: {release.reason}"
     held = list(situation.held)
-    step = step.change(replace(step.budget, on_hold=False), situation.at)
+    step = step.change(step.budget._replace(on_hold=False), situation.at)
     if release.action == "skip" and held:
         skipped = held.pop(0)
         step = step.resolve(
             Resolved(skipped.body.type, skipped.source, skipped.id, Verdict.IGNORED, f"skipped by {by}")
         )
     for message in held:
-        outcome = decide(step.budget, message, replace(situation, held=()))
+        outcome = decide(step.budget, message, situation._replace(held=()))
         step = step.follow(outcome.step)
         step = step.resolve(Resolved(message.body.type, message.source, message.id, outcome.verdict, outcome.detail))
     return Outcome(step, Verdict.APPLIED, f"{len(held)} held messages decided after a release by {by}")

@@ -1,7 +1,5 @@
 """An operator has checked Spectrum and releases the job: earlier exports no longer count."""
 
-from dataclasses import replace
-
 from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetReset
 from handlers.budget import Status
@@ -20,8 +18,7 @@ def reset_budget(step: Step, message: Message, reset: BudgetReset, situation: Si
         sentence = f"An export of version {version.number if version else 0} is under way; wait for its answer first."
         return refuse(step, message, by, "already_exported", sentence)
     returned = return_budget(budget.key, version, "reset", at=situation.at, by=by, reason=reset.reason)
-    free = replace(
-        send_back(budget, version),
+    free = send_back(budget, version)._replace(
         unanswered=None,
         base=None,
         synced_version=None,

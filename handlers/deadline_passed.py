@@ -1,7 +1,5 @@
 """A timer of the bridge reports that a deadline of a version has passed."""
 
-from dataclasses import replace
-
 from contracts.cloudevents.message import Message
 from contracts.inbound import DeadlinePassed
 from handlers.budget import Status
@@ -16,7 +14,7 @@ def pass_deadline(step: Step, _: Message, passed: DeadlinePassed, situation: Sit
     budget = step.budget
     speaks_of_it = budget.version is not None and budget.version.number == passed.budget_version
     if budget.status is Status.EXPORTING and speaks_of_it and budget.due_at and budget.due_at <= passed.due_at:
-        step = step.change(replace(budget, due_at=None, overdue=True), situation.at)
+        step = step.change(budget._replace(due_at=None, overdue=True), situation.at)
         return Outcome(step, Verdict.APPLIED, "Spectrum has not answered in time")
     return Outcome(step, Verdict.IGNORED, "nothing of this version is due")
 

@@ -3,8 +3,6 @@
 Total: no message in any state raises. Which message goes to which handler is visible here and nowhere else.
 """
 
-from dataclasses import replace
-
 from contracts.cloudevents.message import Message
 from contracts.inbound import (
     ApprovalDecision,
@@ -59,11 +57,11 @@ def hold(budget: Budget, situation: Situation, detail: str) -> Outcome:
     """
     if budget.on_hold:
         return Outcome(Step(budget), Verdict.IGNORED, f"the budget stays on hold: {detail}", warning=True)
-    return Outcome(Step(budget).change(replace(budget, on_hold=True), situation.at), Verdict.HELD, detail)
+    return Outcome(Step(budget).change(budget._replace(on_hold=True), situation.at), Verdict.HELD, detail)
 
 
 def lift_planned_hold(budget: Budget, release: BudgetRelease) -> Outcome:
     """Release a budget that a recovery was to hold from its next message on, before there was one to hold."""
     detail = f"the hold planned by the recovery is lifted by {release.requested_by}: {release.reason}"
     # Another value, though an equal one: it is stored, and so is that the budget is not on hold any more.
-    return Outcome(Step(replace(budget)), Verdict.APPLIED, detail)
+    return Outcome(Step(budget._replace()), Verdict.APPLIED, detail)

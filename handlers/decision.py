@@ -1,6 +1,5 @@
 """The result of deciding on one message, and the small steps that every handler builds it from."""
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -26,8 +25,7 @@ class Verdict(StrEnum):
     HELD = "held"
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
+class Situation(NamedTuple):
     """What deciding sees besides budget and message: the time in the log, the rules, the project's other budgets."""
 
     at: datetime
@@ -58,8 +56,7 @@ class Resolved(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A budget on its way through a decision, with what was sent and resolved so far, in order."""
 
     budget: Budget
@@ -68,11 +65,11 @@ class Step:
 
     def send(self, *messages: Send) -> "Step":
         """Add messages to send."""
-        return replace(self, sends=self.sends + messages)
+        return self._replace(sends=self.sends + messages)
 
     def resolve(self, resolved: Resolved) -> "Step":
         """Give an earlier message its verdict."""
-        return replace(self, resolved=(*self.resolved, resolved))
+        return self._replace(resolved=(*self.resolved, resolved))
 
     def follow(self, other: "Step") -> "Step":
         """Take another step after this one, from the budget that this one produced."""
@@ -82,12 +79,12 @@ class Step:
         """Make a transition: its messages, and the budget's status where it shows something new."""
         before, after = _read_status_fields(self.budget), _read_status_fields(budget)
         if (after.status, after.budget_version) != (before.status, before.budget_version):
-            budget = replace(budget, since=at)
-        status = describe_status(replace(budget, sequence=budget.sequence + 1)) if after != before else None
+            budget = budget._replace(since=at)
+        status = describe_status(budget._replace(sequence=budget.sequence + 1)) if after != before else None
         if status is None:
-            return replace(self, budget=budget, sends=self.sends + messages)
-        budget = replace(budget, sequence=status.sequence)
-        return replace(self, budget=budget, sends=(*self.sends, *messages, status))
+            return self._replace(budget=budget, sends=self.sends + messages)
+        budget = budget._replace(sequence=status.sequence)
+        return self._replace(budget=budget, sends=(*self.sends, *messages, status))
 
 
 class Outcome(NamedTuple):

@@ -1,7 +1,5 @@
 """Spectrum acknowledges an export; only the last export's acknowledgements count."""
 
-from dataclasses import replace
-
 from contracts.cloudevents.message import Message
 from contracts.inbound import ErpAcknowledgement
 from contracts.outbound import FailedLine
@@ -41,8 +39,7 @@ def _find_try(step: Step, answer: ErpAcknowledgement) -> ExportTry | None:
 
 def _take_success(step: Step, export: Export, situation: Situation) -> Outcome:
     budget = step.budget
-    taken = replace(
-        budget,
+    taken = budget._replace(
         unanswered=None,
         base=export,
         synced_version=export.version,
@@ -52,7 +49,7 @@ def _take_success(step: Step, export: Export, situation: Situation) -> Outcome:
         failed_lines=(),
     )
     if budget.status in {Status.EXPORTING, Status.EXPORT_FAILED}:
-        step = step.change(replace(taken, status=Status.SYNCED), situation.at)
+        step = step.change(taken._replace(status=Status.SYNCED), situation.at)
         return Outcome(make_waiting_current(step, situation), Verdict.APPLIED, "Spectrum applied all of it")
     detail = f"Spectrum applied all of version {export.version}; the status is already past that export"
     return Outcome(step.change(taken, situation.at), Verdict.APPLIED, detail)
@@ -63,12 +60,11 @@ def _take_other(step: Step, export: Export, answer: ErpAcknowledgement, situatio
     last = answer.attempt == export.attempt
     if last and status is Status.EXPORTING and answer.status == "in_progress":
         due_at = situation.at + situation.rules.acknowledgement_deadline
-        step = step.change(replace(budget, due_at=due_at, overdue=False), situation.at)
+        step = step.change(budget._replace(due_at=due_at, overdue=False), situation.at)
         return Outcome(step, Verdict.APPLIED, "Spectrum is working on it; the deadline starts again")
     fails = status is Status.EXPORTING and answer.status in {"partial", "failed"}
     if last and (fails or (status is Status.EXPORT_FAILED and answer.status == "partial")):
-        failed = replace(
-            budget,
+        failed = budget._replace(
             status=Status.EXPORT_FAILED,
             due_at=None,
             overdue=False,

@@ -1,7 +1,6 @@
 """Sends an accepted version to Spectrum, complete and in absolute figures; every attempt is the same."""
 
-from dataclasses import replace
-
+from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision
 from contracts.outbound import SpectrumExport, SpectrumResync
 from handlers.budget import Budget, Export, ExportTry, Proposal, Status, Version
@@ -28,9 +27,8 @@ def start_export(
         approved_at=decision.decided_at,
         lines=complete_lines(budget, proposal),
     )
-    budget = replace(
-        budget,
-        version=replace(version, proposal=None),
+    budget = budget._replace(
+        version=version._replace(proposal=None),
         tries=(*budget.tries, ExportTry(version.number, 1)),
         sent=record_sent(budget, export),
     )
@@ -39,14 +37,13 @@ def start_export(
 
 def resend_export(step: Step, export: Export, situation: Situation) -> Step:
     """Send the last export again with the next attempt (row 11)."""
-    again = replace(export, attempt=export.attempt + 1)
+    again = export._replace(attempt=export.attempt + 1)
     tries = (*step.budget.tries[:-1], ExportTry(again.version, again.attempt))
-    return _send(step, replace(step.budget, tries=tries), again, situation)
+    return _send(step, step.budget._replace(tries=tries), again, situation)
 
 
 def _send(step: Step, budget: Budget, export: Export, situation: Situation) -> Step:
-    exporting = replace(
-        budget,
+    exporting = budget._replace(
         status=Status.EXPORTING,
         unanswered=export,
         due_at=situation.at + situation.rules.acknowledgement_deadline,
@@ -76,6 +73,6 @@ def _write_export(budget: Budget, export: Export) -> SpectrumExport:
         approved_by=export.approved_by,
         approved_at=export.approved_at,
         line_count=len(export.lines),
-        total_amount=export.total,
+        total_amount=write_cents(export.total),
         lines=compare_with_base(export.lines, base),
     )

@@ -1,22 +1,25 @@
 """The ids that we assign: the same cause always gives the same id, on any installation and at any attempt."""
 
 import json
+from functools import lru_cache
+from hashlib import sha1
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from contracts.budget_key import BudgetKey
 
 # Never change it: with other ids, earlier messages would no longer be recognised.
-_EXPORTS: Final = UUID("5f0d7f0e-3f4c-5c5e-9b3e-6d1a2b0c4e71")
-_EFFECTS: Final = UUID("0b6c3a52-8f1d-5f0a-8d57-2c9e41b7a3d6")
+_EXPORTS: Final = UUID("5f0d7f0e-3f4c-5c5e-9b3e-6d1a2b0c4e71").bytes
+_EFFECTS: Final = UUID("0b6c3a52-8f1d-5f0a-8d57-2c9e41b7a3d6").bytes
 
 
+@lru_cache(maxsize=1024)
 def name_export(key: BudgetKey, version: int, export_number: int) -> UUID:
     """Compute the id of an export, the same for every attempt.
 
     The number is part of it because a version may come twice: a reset forgets the versions, not the exports.
     """
-    return uuid5(_EXPORTS, f"{key}/{version}/{export_number}")
+    return _name(_EXPORTS, f"{key}/{version}/{export_number}")
 
 
 def name_change(export_number: int) -> str:
@@ -31,4 +34,9 @@ def name_effect(cause: tuple[int | str, ...], ordinal: int) -> UUID:
         cause: the identity of the message that causes it.
         ordinal: its place among the effects of that cause, from 0.
     """
-    return uuid5(_EFFECTS, json.dumps([*cause, ordinal]))
+    return _name(_EFFECTS, json.dumps([*cause, ordinal]))
+
+
+def _name(namespace: bytes, name: str) -> UUID:
+    """Compute a UUID of version 5 as RFC 9562 describes it; ``uuid.uuid5`` takes twice as long."""
+    return UUID(bytes=sha1(namespace + name.encode()).digest()[:16], version=5)  # noqa: S324 - no secret

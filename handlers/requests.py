@@ -1,7 +1,6 @@
 """What approval decisions, retrievals and commands have in common: they can be too early, too late, or refused."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision, BudgetRetrieved, Requested
@@ -62,7 +61,7 @@ def park(step: Step, message: Message, request: Request, situation: Situation) -
         )
         return refuse(step, message, name_requester(request), "parked_limit", sentence)
     kept = Parked(message.source, message.id, request, situation.at + situation.rules.parked_expiry)
-    budget = replace(step.budget, parked=(*parked, kept))
+    budget = step.budget._replace(parked=(*parked, kept))
     detail = f"version {request.budget_version} is not current yet"
     return Outcome(step.change(budget, situation.at), Verdict.PARKED, detail)
 
@@ -98,7 +97,7 @@ def resolve_parked(step: Step, chosen: Iterable[Parked], answer: Callable[[Step,
     for kept in chosen:
         left = tuple(other for other in step.budget.parked if other is not kept)
         message = Message(kept.source, kept.id, kept.request, ())
-        outcome = answer(replace(step, budget=replace(step.budget, parked=left)), message, kept.request)
+        outcome = answer(step._replace(budget=step.budget._replace(parked=left)), message, kept.request)
         step = outcome.step.resolve(Resolved(kept.request.type, kept.source, kept.id, outcome.verdict, outcome.detail))
     return step
 

@@ -1,6 +1,5 @@
 """Returns a budget to the project side, which can edit it again: who is notified, and why."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from contracts.budget_key import BudgetKey
@@ -43,10 +42,9 @@ def return_invalid(key: BudgetKey, version: Version, errors: tuple[BudgetError, 
 
 def send_back(budget: Budget, version: Version) -> Budget:
     """Mark the version as returned: nothing is proposed or due any more."""
-    return replace(
-        budget,
+    return budget._replace(
         status=Status.RETURNED,
-        version=replace(version, proposal=None),
+        version=version._replace(proposal=None),
         due_at=None,
         overdue=False,
         failed_lines=(),

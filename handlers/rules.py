@@ -7,6 +7,7 @@ field's default is what both assume where a value is missing. The files are read
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from contracts.fields import PriceMethod
@@ -41,6 +42,7 @@ class CostType(NamedTuple):
     price_method_code: PriceMethod
 
 
+@lru_cache(maxsize=1024)
 def fold_user(user: str) -> str:
     """Fold a user into the form in which users are compared, so that another spelling is not another person."""
     return fold_text(user)

@@ -1,12 +1,17 @@
 """The lines of an export: what Spectrum must hold, what is removed, and how each line differs from the base."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
+from typing import Final
 
-from contracts.outbound import Change, ExportLines, make_lines
+from contracts.fields import write_cents
+from contracts.json_text import write_json
+from contracts.outbound import Change, ExportRow
 from handlers.budget import Budget, Export, Proposal, SentLine, SentLines, SpectrumLine, Target
+
+_HASHED: Final = itemgetter(0, 1, *range(3, 9))
+"""What of a ``SpectrumLine`` is hashed."""
 
 
 def hash_content(target: Target, lines: Iterable[SpectrumLine]) -> str:
@@ -16,12 +21,14 @@ def hash_content(target: Target, lines: Iterable[SpectrumLine]) -> str:
     by phase and cost type, is ``[phase_code, cost_type, description, original, revision, price_method_code,
     quantity, unit]`` with amounts and quantity as whole hundredths, quantity and unit null while they are off.
     """
-    content = [*target, [(*line[:2], *line[3:9]) for line in lines]]
-    return hashlib.sha256(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(write_json([*target, list(map(_HASHED, lines))])).hexdigest()
 
 
 def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ...]:
     """Add the lines that earlier exports sent to the job and that this version lacks, as zeros."""
+    at_risk = [sent for sent in find_sent_lines(budget, proposal.target) if not sent.at_zero]
+    if not at_risk:
+        return proposal.lines
     present = {line.key for line in proposal.lines}
     with_quantities = proposal.lines[0].quantity is not None
     descriptions = {line.phase_code: line.description for line in proposal.lines}
@@ -38,21 +45,19 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
             unit=sent.unit if with_quantities else None,
             gone=True,
         )
-        for sent in find_sent_lines(budget, proposal.target)
-        if sent[:2] not in present and not sent.at_zero
+        for sent in at_risk
+        if sent[:2] not in present
     ]
     return tuple(sorted((*proposal.lines, *gone), key=attrgetter("key"))) if gone else proposal.lines
 
 
-def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> ExportLines:
+def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> tuple[ExportRow, ...]:
     """Write each line as it goes out, with its difference from the base."""
     held = index_base_lines(base)
-    measured = any(line.quantity is not None for line in lines)
-    fields = [_write_line(line, held.get(line[:2])) for line in lines]
-    if measured:
-        for line, written in zip(lines, fields, strict=True):
-            written |= {"original_estimate_quantity": line.quantity or 0, "unit_of_measure": line.unit}
-    return make_lines(fields, measured=measured)
+    rows = tuple(_write_line(line, held.get(line[:2])) for line in lines)
+    if all(line.quantity is None for line in lines):
+        return rows
+    return tuple((*row, write_cents(line.quantity or 0), line.unit) for row, line in zip(rows, lines, strict=True))
 
 
 def index_base_lines(base: Export | None) -> Mapping[tuple[str, str], SpectrumLine]:
@@ -95,22 +100,22 @@ def forget_zeros(sent: tuple[SentLines, ...]) -> tuple[SentLines, ...]:
     return tuple(job._replace(lines=tuple(line._replace(at_zero=False) for line in job.lines)) for job in sent)
 
 
-def _write_line(line: SpectrumLine, before: SpectrumLine | None) -> dict[str, object]:
-    original, revision = (before.original, before.revision) if before else (None, None)
-    return {
-        "budget_line_item_id": line.item_id,
-        "phase_code": line.phase_code,
-        "cost_type": line.cost_type,
-        "description": line.description,
-        "original_estimate_cost": line.original,
-        "revision_amount": line.revision,
-        "price_method_code": line.price_method_code,
-        "change": _name_change(line, before),
-        "previous_original_estimate_cost": original,
-        "previous_revision_amount": revision,
-        "original_change": line.original - (original or 0),
-        "revision_change": line.revision - (revision or 0),
-    }
+def _write_line(line: SpectrumLine, before: SpectrumLine | None) -> ExportRow:
+    original, revision = write_cents(line.original), write_cents(line.revision)
+    return (
+        line.item_id,
+        line.phase_code,
+        line.cost_type,
+        line.description,
+        original,
+        revision,
+        line.price_method_code,
+        _name_change(line, before),
+        write_cents(before.original) if before else None,
+        write_cents(before.revision) if before else None,
+        write_cents(line.original - before.original) if before else original,
+        write_cents(line.revision - before.revision) if before else revision,
+    )
 
 
 def _name_change(line: SpectrumLine, before: SpectrumLine | None) -> Change:

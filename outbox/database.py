@@ -1,13 +1,15 @@
 """Opens sessions on Postgres, with their time limits, and turns errors into exceptions that the worker acts on."""
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import asyncpg
 
-from outbox.database_url import DatabaseUrlError, parse_database_url
+from outbox.database_url import DatabaseUrlError, check_tls_files, parse_database_url
 from outbox.sqlstates import describe_error, is_refusal, is_wrong_data
 
 Connection = asyncpg.Connection
@@ -18,7 +20,11 @@ TRANSACTION_SECONDS: Final = 6
 Shorter than the session timeout of the group, so the transaction is over before a successor starts."""
 
 CONNECT_SECONDS: Final = 5.0
+NEXT_HOST_SECONDS: Final = 1.0
+"""How long a host of several in ``DATABASE_URL`` is waited for alone, before the next is tried at the same time."""
+
 CLOSE_SECONDS: Final = 1.0
+ROLLBACK_SECONDS: Final = 1.0
 
 SEARCH_PATH: Final = "public, pg_temp"
 """Where our tables are. The schema named after the role is left out: others may have tables of the same names there."""
@@ -94,19 +100,75 @@ async def connect(url: str, transaction_seconds: float | None = TRANSACTION_SECO
     except DatabaseUrlError as error:
         message = f"DATABASE_URL: {error}"
         raise DatabaseRefused(message) from error
+    attempts = [
+        partial(_connect_to, one, server, address.connect_seconds or CONNECT_SECONDS, transaction_seconds)
+        for one, server in zip(address.urls, address.servers, strict=True)
+    ]
+    try:
+        return await _race(attempts, NEXT_HOST_SECONDS)
+    except DatabaseDown:
+        try:
+            check_tls_files(address, {})
+        except DatabaseUrlError as broken:
+            message = f"DATABASE_URL: {broken}"
+            raise DatabaseRefused(message) from broken
+        raise
+
+
+async def _connect_to(url: str, server: str, seconds: float, transaction_seconds: float | None) -> Connection:
+    """Open a session on one host; raises ``DatabaseDown``."""
     try:
         return await asyncpg.connect(
-            address.url,
-            timeout=address.connect_seconds or CONNECT_SECONDS,
+            url,
+            timeout=seconds,
             command_timeout=None if transaction_seconds is None else transaction_seconds + 2,
             server_settings=_set_up(transaction_seconds),
         )
     except _ERRORS as error:
-        raise _describe_no_session(address.server, error) from error
+        raise _describe_no_session(server, error) from error
     except ValueError as error:
-        # urllib accepts the URL and asyncpg does not; the text of the error may hold the password.
-        message = f"DATABASE_URL for {address.server} cannot be used: {type(error).__name__}"
+        # Of a URL that urllib takes and asyncpg does not; its text may hold the password.
+        message = f"DATABASE_URL for {server} cannot be used: {type(error).__name__}"
         raise DatabaseRefused(message) from None
+
+
+async def _race(attempts: Sequence[Callable[[], Coroutine[Any, Any, Connection]]], head_start: float) -> Connection:
+    """Open a session on the first host that answers. Each has a head start of some seconds before the next.
+
+    Raises:
+        DatabaseDown: none answers; the error of the host, or one with the problem of each.
+    """
+    waiting: set[asyncio.Task[Connection]] = set()
+    started: list[asyncio.Task[Connection]] = []
+    try:
+        for attempt in attempts:
+            started.append(asyncio.create_task(attempt()))
+            done, waiting = await asyncio.wait(
+                {*waiting, started[-1]}, timeout=head_start, return_when=asyncio.FIRST_COMPLETED
+            )
+            if session := _take_one(done):
+                return session
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if session := _take_one(done):
+                return session
+    finally:
+        for task in started:
+            task.cancel()
+        await asyncio.gather(*started, return_exceptions=True)
+    problems = [error for task in started if (error := task.exception())]
+    if len(problems) == 1 or not all(isinstance(error, DatabaseDown) for error in problems):
+        raise problems[0]
+    kind = DatabaseRefused if all(isinstance(error, DatabaseRefused) for error in problems) else DatabaseDown
+    raise kind("; ".join(map(str, problems)))
+
+
+def _take_one(done: Iterable[asyncio.Task[Connection]]) -> Connection | None:
+    """Take one of the sessions that were opened, if any, and drop the others."""
+    sessions = [task.result() for task in done if not task.exception()]
+    for other in sessions[1:]:
+        other.terminate()
+    return sessions[0] if sessions else None
 
 
 def _set_up(transaction_seconds: float | None) -> dict[str, str]:
@@ -154,23 +216,38 @@ async def open_session(url: str, transaction_seconds: float | None = TRANSACTION
 
 @asynccontextmanager
 async def transaction(connection: Connection) -> AsyncIterator[None]:
-    """Run one transaction, which is committed if nothing is raised inside and rolled back otherwise.
+    """Run one transaction: committed if nothing is raised inside, else rolled back.
 
-    Raises:
-        DatabaseDown: Postgres rolled the transaction back instead of committing it.
+    A session that cannot be rolled back at once, or whose caller is stopped, is dropped: Postgres then rolls back by
+    itself, and whoever uses the session again gets an error.
     """
-    await connection.execute("begin")
     try:
+        await connection.execute("begin")
         yield
         ended = await connection.execute("commit")
+    except Exception:
+        await _roll_back(connection)
+        raise
     except BaseException:
-        if not connection.is_closed():
-            await connection.execute("rollback")
+        connection.terminate()
         raise
     if ended != "COMMIT":
         # Postgres answers the commit of a failed transaction with a rollback, without an error.
         message = f"the transaction ended with {ended}"
         raise DatabaseDown(message)
+
+
+async def _roll_back(connection: Connection) -> None:
+    try:
+        # Not by a time limit of its own: before that begins, asyncpg waits until a cancelled statement has ended.
+        async with asyncio.timeout(ROLLBACK_SECONDS):
+            await connection.execute("rollback")
+    except _ERRORS:
+        # What went wrong before it says more.
+        connection.terminate()
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 async def close(connection: Connection, within: float) -> None:

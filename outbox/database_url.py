@@ -1,11 +1,22 @@
 """Checks ``DATABASE_URL``: which of libpq's parameters are accepted, and which are refused by name.
 
-asyncpg passes parameters that it does not know on to the server as settings, and the server then refuses the
-connection.
+asyncpg takes a parameter that it does not know for a setting of the server, which then refuses the connection. And it
+tries several hosts one after the other within one time limit, so each host gets a URL of its own here.
 """
 
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+
+from outbox.tls_files import TlsFileError, check_ca_file, check_key_pair
+
+ANY_SERVER: Final = "the default host"
+"""How the server is named where ``DATABASE_URL`` leaves it to the environment."""
+
+_SERVER: Final = re.compile(r"([^:\[\]@,]*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
 
 _TAKEN_BY_ASYNCPG: Final = frozenset(
     {
@@ -50,6 +61,19 @@ _NOT_NEEDED: Final = frozenset(
 """Accepted without effect: ``connect`` sets names and encoding, and every statement has a time limit of its own."""
 
 
+_FILES: Final = ("sslrootcert", "sslcrl", "sslcert", "sslkey")
+_TLS_VERSIONS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslnegotiation": ("postgres", "direct"),
+    "ssl_min_protocol_version": _TLS_VERSIONS,
+    "ssl_max_protocol_version": _TLS_VERSIONS,
+    # A standby takes nothing, so no connection to one is asked for.
+    "target_session_attrs": ("any", "primary", "read-write"),
+}
+"""The values of parameters that take only some."""
+
+
 class DatabaseUrlError(ValueError):
     """``DATABASE_URL`` cannot be used; the message names the part of it."""
 
@@ -57,12 +81,14 @@ class DatabaseUrlError(ValueError):
 class DatabaseUrl(NamedTuple):
     """A checked ``DATABASE_URL``."""
 
-    url: str
-    """The URL that asyncpg receives."""
-    server: str
-    """Host and port, for messages; never the password."""
+    urls: tuple[str, ...]
+    """What asyncpg is given, one for each host, in the order in which they are named."""
+    servers: tuple[str, ...]
+    """Host and port of each, for messages; never the password."""
     connect_seconds: float | None
-    """``connect_timeout`` of the URL, in seconds; ``None`` where it has none."""
+    """``connect_timeout`` for each host, where the URL has one."""
+    options: Mapping[str, str]
+    """Its parameters."""
 
 
 def parse_database_url(url: str) -> DatabaseUrl:
@@ -76,25 +102,111 @@ def parse_database_url(url: str) -> DatabaseUrl:
         parameters = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         # The text of the error may hold the password.
+        parts, parameters = SplitResult("", "", "", "", ""), []
+    if parts.scheme not in {"postgres", "postgresql"}:
         message = 'a URL such as "postgresql://user:password@host:5432/name" is expected'
-        raise DatabaseUrlError(message) from None
-    kept: list[tuple[str, str]] = []
+        raise DatabaseUrlError(message)
+    kept: dict[str, str] = {}
     seconds: float | None = None
     for name, value in parameters:
         if name == "connect_timeout":
             seconds = _read_seconds(value)
         elif name in _TAKEN_BY_ASYNCPG | _SERVER_SETTINGS:
-            kept.append((name, value))
+            _check_value(name, value)
+            kept[name] = value
         elif name == "channel_binding":
             _check_channel_binding(value)
         elif name not in _NOT_NEEDED:
             message = f"its parameter {name!r} is not known: leave it out"
             raise DatabaseUrlError(message)
-    given = dict(kept)
-    server = parts.netloc.rpartition("@")[2] or given.get("host", "")
-    if server and ":" not in server.rpartition("]")[2]:
-        server = f"{server}:{given.get('port', '5432')}"
-    return DatabaseUrl(urlunsplit(parts._replace(query=urlencode(kept))), server or "the default host", seconds)
+    servers = _list_servers(parts, kept)
+    login, at, _ = parts.netloc.rpartition("@")
+    query = {name: value for name, value in kept.items() if name not in {"host", "port"}}
+    urls = [
+        urlunsplit(parts._replace(netloc=f"{login}{at}{server}", query=urlencode(query)))
+        if not server.startswith("/")
+        else urlunsplit(parts._replace(netloc=f"{login}{at}", query=urlencode(query | _name_socket(server))))
+        for server in servers
+    ]
+    if not servers:
+        urls = [urlunsplit(parts._replace(query=urlencode(kept)))]
+    return DatabaseUrl(tuple(urls), tuple(servers) or (ANY_SERVER,), seconds, kept)
+
+
+def check_tls_files(address: DatabaseUrl, environment: Mapping[str, str]) -> None:
+    """Check the certificate files that a URL, or a variable such as ``PGSSLROOTCERT`` in its place, names.
+
+    Raises:
+        DatabaseUrlError: one cannot be used.
+    """
+    found = {name: _find_option(address, environment, name) for name in _FILES}
+    for name in ("sslrootcert", "sslcrl"):
+        label, file = found[name]
+        if file:
+            _check_files(label, partial(check_ca_file, Path(file)))
+    (label, certificate), (_, key) = found["sslcert"], found["sslkey"]
+    if certificate:
+        password = address.options.get("sslpassword", "")
+        check = partial(check_key_pair, Path(certificate), Path(key) if key else None, password)
+        _check_files(f"{label} and sslkey", check)
+    _, mode = _find_option(address, environment, "sslmode")
+    if mode.startswith("verify") and not found["sslrootcert"][1] and not _has_default_ca():
+        message = f"sslmode={mode} needs the certificate of a CA: add sslrootcert=FILE to it"
+        raise DatabaseUrlError(message)
+
+
+def _find_option(address: DatabaseUrl, environment: Mapping[str, str], name: str) -> tuple[str, str]:
+    """Find an option in the URL or the environment, as libpq does; returns how to name it, and its value."""
+    variable = f"PG{name.upper()}"
+    if name in address.options or not environment.get(variable):
+        return name, address.options.get(name, "")
+    return variable, environment[variable]
+
+
+def _check_files(label: str, check: Callable[[], None]) -> None:
+    try:
+        check()
+    except TlsFileError as error:
+        message = f"{label}: {error}"
+        raise DatabaseUrlError(message) from error
+
+
+def _has_default_ca() -> bool:
+    try:
+        return (Path.home() / ".postgresql" / "root.crt").is_file()
+    except RuntimeError:
+        return False
+
+
+def _list_servers(parts: SplitResult, given: Mapping[str, str]) -> list[str]:
+    """List host and port of each server that the URL names; none where it leaves that to the environment."""
+    named = parts.netloc.rpartition("@")[2]
+    hosts = (named or given.get("host", "")).split(",")
+    if hosts == [""]:
+        return []
+    ports = given.get("port", "5432").split(",")
+    if len(ports) not in {1, len(hosts)} or not all(port.isascii() and port.isdigit() for port in ports):
+        message = f"its parameter 'port' is not a port, or one for each of the {len(hosts)} hosts"
+        raise DatabaseUrlError(message)
+    servers = []
+    for number, host in enumerate(hosts):
+        if not host.startswith("/") and not _SERVER.fullmatch(host):
+            message = "its host and port cannot be read: write special characters of a password as %40 and the like"
+            raise DatabaseUrlError(message)
+        port = ports[number % len(ports)]
+        servers.append(host if ":" in host.rpartition("]")[2] else f"{host or 'localhost'}:{port}")
+    return servers
+
+
+def _name_socket(server: str) -> dict[str, str]:
+    folder, _, port = server.rpartition(":")
+    return {"host": folder, "port": port}
+
+
+def _check_value(name: str, value: str) -> None:
+    if name in _VALUES and value not in _VALUES[name]:
+        message = f"its parameter '{name}={value}' is not one of {', '.join(_VALUES[name])}"
+        raise DatabaseUrlError(message)
 
 
 def _read_seconds(value: str) -> float | None:

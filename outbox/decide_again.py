@@ -4,7 +4,6 @@ Pure, and independent of ``batch``, which decided the messages first: all it use
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from contracts.budget_key import BudgetKey
@@ -104,7 +103,7 @@ class ProjectDecidedAgain:
         if hold_at is None:
             outcome = decide(before, message, situation)
         elif hold_at.silent and not before.on_hold:
-            outcome = Outcome(Step(replace(before, on_hold=True)), Verdict.HELD, hold_at.reason)
+            outcome = Outcome(Step(before._replace(on_hold=True)), Verdict.HELD, hold_at.reason)
         elif isinstance(body, BudgetRelease) and hold_at.reason != DECISION_FAILED and not hold_at.silent:
             outcome = lift_planned_hold(before, body)
         else:

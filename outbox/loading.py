@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from contracts.budget_key import BudgetKey
@@ -80,7 +79,7 @@ def read_budget(key: BudgetKey, state: str, *, on_hold: bool) -> Budget:
     if budget.key != key:
         message = f"the stored state is of budget {budget.key}"
         raise UnreadableStateError(message)
-    return replace(budget, on_hold=True) if on_hold and not budget.on_hold else budget
+    return budget._replace(on_hold=True) if on_hold and not budget.on_hold else budget
 
 
 async def _find_known(connection: Connection, identities: Iterable[Identity]) -> dict[Identity, _Known]:
@@ -105,7 +104,9 @@ async def _find_conflicts(
             is_same = before.pruned or before.body_digest == hashlib.sha256(arrival.original.value or b"").digest()
             first[identity] = body if is_same else await _load_body(connection, identity, topics)
         earlier = first.setdefault(identity, body)
-        if earlier is not None and earlier != body and not (identity in known and known[identity].pruned):
+        if identity in known and known[identity].pruned:
+            continue
+        if earlier is not None and earlier is not body and earlier.list_values() != body.list_values():
             conflicts[arrival.inbox.place.offset] = identify_origin(arrival)
     return conflicts
 

@@ -65,7 +65,7 @@ async def check_server(connection: Connection) -> None:
 
 
 async def list_missing_rights(connection: Connection) -> list[str]:
-    """List the rights that a worker needs and this role lacks, such as ``insert on history``.
+    """List what this role may not do, of what a worker does and reports read: such as ``insert on history``.
 
     Pruning, recovery and migrations need more rights, and report what they lack themselves.
     """

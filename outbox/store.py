@@ -5,9 +5,9 @@ Each step raises an audit event, ``budget-bridge.store.`` and what was done, at 
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
@@ -22,6 +22,13 @@ from outbox.writing import write_batch
 
 NOTHING_SUSPECT: Final = Suspects()
 
+OnDecided: TypeAlias = Callable[[Position, DecidedBatch], None]
+"""Is given the position after a batch, and what the batch came to, while nothing of it is written yet."""
+
+
+def _do_nothing(_after: Position, _decided: DecidedBatch) -> None:
+    pass
+
 
 async def store_batch(
     connection: Connection,
@@ -29,6 +36,7 @@ async def store_batch(
     arrivals: Sequence[Arrival],
     topics: TopicNames,
     suspects: Suspects = NOTHING_SUSPECT,
+    on_decided: OnDecided = _do_nothing,
 ) -> tuple[Position, DecidedBatch]:
     """Decide a batch and store the result, in one transaction.
 
@@ -38,6 +46,8 @@ async def store_batch(
         arrivals: the next records of its inbox partition, at least one.
         topics: how the topics of this deployment are named.
         suspects: what is held instead of decided.
+        on_decided: called once the batch is decided, so that what it sends can be prepared while it is stored.
+            Whether it will be stored is not known then.
 
     Returns:
         The position after the batch, and the decided batch.
@@ -51,7 +61,7 @@ async def store_batch(
     async with translate_errors(connection):
         async with transaction(connection):
             sys.audit("budget-bridge.store.transaction-begun", position.inbox_partition)
-            after, decided = await store_within(connection, position, arrivals, topics, suspects)
+            after, decided = await store_within(connection, position, arrivals, topics, suspects, on_decided)
             sys.audit("budget-bridge.store.before-commit", position.inbox_partition)
         sys.audit("budget-bridge.store.after-commit", position.inbox_partition)
     return after, decided
@@ -63,6 +73,7 @@ async def store_within(
     arrivals: Sequence[Arrival],
     topics: TopicNames,
     suspects: Suspects,
+    on_decided: OnDecided = _do_nothing,
 ) -> tuple[Position, DecidedBatch]:
     """Do what ``store_batch`` does, within the caller's transaction."""
     last = arrivals[-1].inbox
@@ -75,6 +86,7 @@ async def store_within(
     sys.audit("budget-bridge.store.budgets-loaded", position.inbox_partition)
     decided = decide_batch(arrivals, loaded, rules, topics, suspects)
     sys.audit("budget-bridge.store.decided", position.inbox_partition)
+    on_decided(after, decided)
     await write_batch(connection, after.inbox_partition, loaded, decided)
     return after, decided
 

@@ -16,6 +16,7 @@ from worker.pipeline.deadlines import Deadlines, open_postgres_deadlines
 from worker.pipeline.intake import Intake
 from worker.pipeline.lane import LaneContext
 from worker.pipeline.lanes import Lanes
+from worker.pipeline.open_transactions import measure_open_transactions
 from worker.pipeline.source_topics import compare_sources, name_intake_group
 from worker.preparation import prepare
 from worker.resilience.backoff import run_unless, wait_unless
@@ -24,6 +25,7 @@ from worker.resilience.outage import list_unavailable
 from worker.resilience.stalled_consumers import StalledConsumers
 from worker.rules_in_force import RulesFolder
 from worker.settings import ConfigurationError, WorkerSettings
+from worker.shutdown import STOP_SECONDS, Shutdown, end_process_later
 from worker.supervise import Supervisor
 from worker.telemetry.census import take_census
 from worker.telemetry.health_server import Health, Readiness, serve_health
@@ -32,10 +34,14 @@ from worker.telemetry.tracing import Traces, open_traces
 
 POLL_SECONDS: Final = 0.1
 
-STOP_SECONDS: Final = 5.0
+TASK_SECONDS: Final = 5.0
 """Longest that tasks may take to end after the stop: a second more than ``worker.pipeline.lanes.STOP_SECONDS``."""
 
+TASKS_SECONDS: Final = 5.5
+"""Longest that lanes and tasks may take to end, those included that had to be cancelled."""
+
 CLOSE_SECONDS: Final = 1.0
+"""Longest that the clients of Kafka may take to close."""
 
 _START: Final = "the start of the worker"
 
@@ -51,32 +57,38 @@ async def run_worker(settings: WorkerSettings, folder: RulesFolder, log: Logger)
     Raises:
         ConfigurationError: something does not fit; raised before anything starts.
     """
-    stopping = asyncio.Event()
-    _listen_for_signals(stopping, log)
+    shutdown = Shutdown(log)
+    _listen_for_signals(shutdown, log)
     collect_less_often()
     breakers, traces = make_breakers(log), open_traces(settings, settings.kafka_group_id)
-    supervisor = Supervisor(stopping, log)
+    supervisor = Supervisor(shutdown.requested, log)
     async with serve_health(settings.http_port, settings.http_bind) as health:
         health.find_readiness = partial(_find_readiness, supervisor, breakers, None, None)
         supervisor.start("health", health.run)
         try:
-            context = await _prepare_when_there(settings, folder, stopping, breakers, traces, log)
+            context = await _prepare_when_there(settings, folder, shutdown.requested, breakers, traces, log)
             if context:
-                await _process(context, supervisor, health, stopping, log)
+                await _process(context, supervisor, health, shutdown, log)
         finally:
-            stopping.set()
-            await supervisor.end(CLOSE_SECONDS)
-            await asyncio.to_thread(traces.close)
+            await shutdown.run(
+                STOP_SECONDS, tasks=supervisor.end(CLOSE_SECONDS), traces=asyncio.to_thread(traces.close)
+            )
     log.info("worker.stopped")
 
 
-def _listen_for_signals(stopping: asyncio.Event, log: Logger) -> None:
+def _listen_for_signals(shutdown: Shutdown, log: Logger) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        loop.add_signal_handler(number, _stop_by_signal, shutdown)
     # Its default would end the process, for example when the terminal that started it closes.
     why = "a worker has nothing to reload: `budget-bridge rules apply` changes the rules of all workers at once"
     loop.add_signal_handler(signal.SIGHUP, partial(log.info, "signal.ignored", signal="SIGHUP", why=why))
+
+
+def _stop_by_signal(shutdown: Shutdown) -> None:
+    if not shutdown.requested.is_set():
+        end_process_later()
+    shutdown.request()
 
 
 def collect_less_often() -> None:
@@ -123,16 +135,17 @@ async def _prepare_when_there(
         except DatabaseUnfit as mismatch:
             raise ConfigurationError((str(mismatch),)) from mismatch
         else:
-            breakers.close(_START)
+            if context:
+                breakers.close(_START)
             return context
     return None
 
 
 async def _process(
-    context: LaneContext, supervisor: Supervisor, health: Health, stopping: asyncio.Event, log: Logger
+    context: LaneContext, supervisor: Supervisor, health: Health, shutdown: Shutdown, log: Logger
 ) -> None:
     """Run the intake, the lanes and the timer side by side until the stop, then end them."""
-    breakers, topics = context.breakers, context.topics
+    breakers, topics, stopping = context.breakers, context.topics, shutdown.requested
     appender = Appender(context.kafka, context.inbox_partitions)
     lanes = Lanes(context, supervisor, log)
     sources = Consumer(
@@ -158,12 +171,13 @@ async def _process(
         supervisor.start("intake", intake.run)
         supervisor.start("deadlines", timer.run)
         supervisor.start("stalled-consumers", stalled.run)
+        supervisor.start("open-transactions", partial(measure_open_transactions, sources.list_ends))
         supervisor.start("census", partial(take_census, context.database_url))
         await stopping.wait()
     finally:
         # At the same time: a lane that is stopped only after everything else has ended has no time left.
-        await asyncio.gather(lanes.close(), supervisor.end(STOP_SECONDS))
-        await asyncio.gather(sources.close(CLOSE_SECONDS), appender.close(CLOSE_SECONDS))
+        await shutdown.run(TASKS_SECONDS, lanes=lanes.close(), tasks=supervisor.end(TASK_SECONDS))
+        await shutdown.run(CLOSE_SECONDS, sources=sources.close(CLOSE_SECONDS), appender=appender.close(CLOSE_SECONDS))
 
 
 async def _start_when_there(consumer: Consumer, breaker: Breaker, stopping: asyncio.Event) -> None:
@@ -176,5 +190,6 @@ async def _start_when_there(consumer: Consumer, breaker: Breaker, stopping: asyn
         except KafkaDown as down:
             breaker.trip(consumer, down)
         else:
-            breaker.close(consumer)
+            if not stopping.is_set():
+                breaker.close(consumer)
             return

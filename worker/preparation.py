@@ -7,8 +7,9 @@ from uuid import UUID
 
 from contracts.topics import SOURCES, TopicNames, list_topics
 from outbox.database import Connection
-from outbox.deployment import fix_inbox_partitions, read_deployment_id
+from outbox.deployment import FirstStart, InboxNames, read_deployment_id, read_first_start, record_first_start
 from outbox.migrate import open_checked_session
+from worker.deployment import list_other_names
 from worker.doctor.topics import find_size_shortfall
 from worker.kafka.admin import TopicState, count_partitions, describe_topics
 from worker.kafka.connection import KafkaConnection, connect_kafka
@@ -16,7 +17,7 @@ from worker.kafka.group_offsets import read_group_offsets
 from worker.pipeline.lane import LaneContext
 from worker.pipeline.lane_store import LaneConnections
 from worker.resilience.breaker import Breakers
-from worker.rules_in_force import RulesFolder, apply_first_rules, is_in_force
+from worker.rules_in_force import RulesFolder, apply_first_rules, check_first_rules, is_in_force
 from worker.settings import ConfigurationError, WorkerSettings
 from worker.telemetry.logs import Logger
 from worker.telemetry.tracing import Traces
@@ -33,12 +34,7 @@ async def prepare(
 ) -> LaneContext:
     """Check that topics, schema, rules, inbox and group fit one another, and gather what the lanes share.
 
-    Args:
-        settings: the environment.
-        folder: the rules that are put in force if no version is.
-        breakers: the circuit breakers of the worker.
-        traces: where spans are recorded.
-        log: the worker's.
+    Nothing is written before everything is checked.
 
     Raises:
         ConfigurationError: something does not fit; each problem says what, and what to do.
@@ -51,9 +47,13 @@ async def prepare(
     topics = settings.topics
     partitions = await _check_topics(kafka, topics)
     async with open_checked_session(database_url) as connection:
-        await _check_inbox_partitions(connection, topics.inbox, partitions)
+        names = InboxNames(settings.kafka_group_id, topics.inbox)
+        _check_first_start(await read_first_start(connection), names, partitions)
         deployment_id = await read_deployment_id(connection)
-        await _check_group(kafka, settings.kafka_group_id, topics.inbox, partitions, deployment_id)
+        await _check_group(kafka, names, partitions, deployment_id)
+        await check_first_rules(connection, folder)
+        # Nothing was written so far. Another worker may have been the first meanwhile, with other settings.
+        _check_first_start(await record_first_start(connection, names, partitions), names, partitions)
         sys.audit("budget-bridge.worker.inbox-partitions-fixed")
         await _settle_rules(connection, folder, log)
         sys.audit("budget-bridge.worker.rules-kept")
@@ -82,14 +82,15 @@ async def _check_topics(kafka: KafkaConnection, topics: TopicNames) -> int:
     return there[topics.inbox]
 
 
-async def _check_inbox_partitions(connection: Connection, inbox: str, partitions: int) -> None:
-    """Check that the inbox has the number of partitions that it was created with; the first start records it."""
-    fixed = await fix_inbox_partitions(connection, partitions)
-    if fixed != partitions:
+def _check_first_start(recorded: FirstStart, names: InboxNames, partitions: int) -> None:
+    """Check that group, inbox and number of partitions are those that the first start recorded, if there was one."""
+    if problems := list_other_names(recorded.names, names):
+        raise ConfigurationError(problems)
+    if recorded.partitions not in {None, partitions}:
         problem = (
-            f"{inbox} has {partitions} partitions, but was created with {fixed}, and every project belongs to one of "
-            f"them for good: create a new inbox with {fixed} partitions, or start with a new database and a new "
-            f"KAFKA_GROUP_ID"
+            f"{names.inbox} has {partitions} partitions, but was created with {recorded.partitions}, and every project "
+            f"belongs to one of them for good: create a new inbox with {recorded.partitions} partitions, or start with "
+            f"a new database and a new KAFKA_GROUP_ID"
         )
         raise ConfigurationError((problem,))
 
@@ -130,15 +131,15 @@ async def _settle_rules(connection: Connection, folder: RulesFolder, log: Logger
     log.warning("rules.folder_ignored", why=why, rules=str(application), next=_IN_FORCE)
 
 
-async def _check_group(kafka: KafkaConnection, group_id: str, inbox: str, partitions: int, deployment_id: UUID) -> None:
+async def _check_group(kafka: KafkaConnection, names: InboxNames, partitions: int, deployment_id: UUID) -> None:
     """Refuse to share a group with another database: each would publish what it believes the other has not."""
-    lanes = [(inbox, number) for number in range(partitions)]
-    offsets = await read_group_offsets(kafka, group_id, lanes)
+    lanes = [(names.inbox, number) for number in range(partitions)]
+    offsets = await read_group_offsets(kafka, names.group_id, lanes)
     others = {offset.metadata for offset in offsets.values() if not offset.metadata.startswith(str(deployment_id))}
     if others:
         problem = (
-            f"consumer group {group_id} is carried by another database ({min(others) or 'unnamed'}), not by this one "
-            f"({deployment_id}): choose a KAFKA_GROUP_ID of its own for this deployment; or, if this database is to "
-            f"replace the other one, see `budget-bridge recover --dry-run`"
+            f"consumer group {names.group_id} is carried by another database ({min(others) or 'unnamed'}), not by this "
+            f"one ({deployment_id}): choose a KAFKA_GROUP_ID of its own for this deployment; or, if this database is "
+            f"to replace the other one, see `budget-bridge recover --dry-run`"
         )
         raise ConfigurationError((problem,))

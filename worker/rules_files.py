@@ -67,16 +67,24 @@ class _Reading:
 
     folder: Path
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What is no problem, and may not be what was meant."""
 
     def complain(self, file: str, row: int | None, what: str) -> None:
         self.problems.append(f"{file}, row {row}: {what}" if row else f"{file}: {what}")
 
 
 def read_rules(folder: Path) -> Rules:
-    """Read the rules from their files.
+    """Read the rules; raises as ``read_rules_and_notes``."""
+    rules, _ = read_rules_and_notes(folder)
+    return rules
 
-    Args:
-        folder: ``RULES_DIR``.
+
+def read_rules_and_notes(folder: Path) -> tuple[Rules, tuple[str, ...]]:
+    """Read the rules.
+
+    Returns:
+        The rules, and notes on what may not be what was meant.
 
     Raises:
         ConfigurationError: at least one file is missing or has an error; it lists every problem.
@@ -92,7 +100,7 @@ def read_rules(folder: Path) -> Rules:
     )
     if reading.problems:
         raise ConfigurationError(tuple(reading.problems))
-    return rules
+    return rules, tuple(reading.notes)
 
 
 def check_held_jobs(rules: Rules, held: Iterable[HeldJob]) -> tuple[str, ...]:
@@ -197,13 +205,17 @@ def _read_cost_types(reading: _Reading) -> Mapping[str, CostType]:
 def _read_approvers(reading: _Reading) -> Mapping[tuple[int, int | None], frozenset[str]]:
     file = "approvers.csv"
     approvers: dict[tuple[int, int | None], frozenset[str]] = {}
+    rows: dict[tuple[tuple[int, int | None], str], int] = {}
     for row, (company, project, user) in _read_rows(reading, file, ("company_id", "project_id", "user")):
         company_id = _read_id(reading, file, row, "company_id", company)
         project_id = _read_id(reading, file, row, "project_id", project) if project else None
-        if not fold_user(user):
+        folded = fold_user(user)
+        if not folded:
             reading.complain(file, row, "user: it is empty")
         key = (company_id, project_id)
-        approvers[key] = approvers.get(key, frozenset()) | {fold_user(user)}
+        if (first := rows.setdefault((key, folded), row)) != row:
+            reading.notes.append(f"{file}, row {row}: {user} is the same person as in row {first}, and one approver")
+        approvers[key] = approvers.get(key, frozenset()) | {folded}
     return approvers
 
 

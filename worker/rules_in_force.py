@@ -77,14 +77,22 @@ async def apply_first_rules(connection: Connection, folder: RulesFolder, by: str
         return await settle_rules(connection, folder, by)
 
 
+async def check_first_rules(connection: Connection, folder: RulesFolder) -> None:
+    """Check what ``apply_first_rules`` needs, without writing anything.
+
+    Raises:
+        ConfigurationError: no version is in force, and the folder holds none or does not fit.
+        DatabaseDown: Postgres does not answer.
+    """
+    if await find_application(connection) is None:
+        await _check_jobs(connection, _get_rules(folder))
+
+
 async def settle_rules(connection: Connection, folder: RulesFolder, by: str) -> Applied:
     """Do what ``apply_first_rules`` does, within the caller's transaction."""
     if found := await find_application(connection):
         return Applied(found, is_new=False)
-    if folder.rules is None:
-        problem = "no version of the rules is in force: set RULES_DIR, or run `budget-bridge rules apply`"
-        raise ConfigurationError(folder.problems or (problem,))
-    return await _put_in_force(connection, folder.rules, by, FIRST_START)
+    return await _put_in_force(connection, _get_rules(folder), by, FIRST_START)
 
 
 async def is_in_force(connection: Connection, rules: Rules) -> bool:
@@ -93,12 +101,23 @@ async def is_in_force(connection: Connection, rules: Rules) -> bool:
     return application is not None and await _is_same(connection, application, rules)
 
 
+def _get_rules(folder: RulesFolder) -> Rules:
+    if folder.rules is None:
+        problem = "no version of the rules is in force: set RULES_DIR, or run `budget-bridge rules apply`"
+        raise ConfigurationError(folder.problems or (problem,))
+    return folder.rules
+
+
+async def _check_jobs(connection: Connection, rules: Rules) -> None:
+    if problems := check_held_jobs(rules, await find_held_jobs(connection)):
+        raise ConfigurationError(problems)
+
+
 async def _put_in_force(connection: Connection, rules: Rules, by: str, why: str) -> Applied:
     current = await find_application(connection)
     if current and await _is_same(connection, current, rules):
         return Applied(current, is_new=False)
-    if problems := check_held_jobs(rules, await find_held_jobs(connection)):
-        raise ConfigurationError(problems)
+    await _check_jobs(connection, rules)
     return Applied(await put_in_force(connection, rules, by, why), is_new=True)
 
 

@@ -5,23 +5,34 @@ Every problem is reported at once, each with the variable that causes it.
 
 import os
 import re
-import ssl
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple, Self, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from contracts.topics import TopicNames
+from outbox.database_url import check_tls_files, parse_database_url
+from outbox.tls_files import check_ca_file, check_key_pair
 
 _SECRETS: Final = frozenset({"database_url", "kafka_sasl_password"})
 """The settings that can be given as a file, by a variable with ``_FILE`` at its end."""
 
 _TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
 _SERVER: Final = re.compile(r"[^\s:,]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
-_DATABASE_SERVERS: Final = re.compile(r"(([^:\[\]@,]*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?(,|$))+")
+
+_EXPECTED: Final[Mapping[str, str]] = {
+    "missing": "it is not set",
+    "int_parsing": "a whole number is expected",
+    "greater_than_equal": "{ge} or more is expected",
+    "less_than_equal": "{le} or less is expected",
+    "literal_error": "one of {expected} is expected",
+    "bool_parsing": "true or false is expected",
+}
+"""What a value should be, by pydantic's types of errors."""
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -118,11 +129,26 @@ class KafkaSettings(_EnvironmentSettings):
             raise ValueError(message)
         return value
 
-    @field_validator("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile")
+    @field_validator("kafka_ssl_cafile")
     @classmethod
-    def _check_file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            message = f"there is no file {value}"
+    def _check_ca(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            check_ca_file(value)
+        return value
+
+    @field_validator("kafka_ssl_certfile")
+    @classmethod
+    def _check_certificate(cls, value: Path | None) -> Path | None:
+        key = os.environ.get("KAFKA_SSL_KEYFILE")
+        if value is not None:
+            check_key_pair(value, Path(key) if key else None)
+        return value
+
+    @field_validator("kafka_ssl_keyfile")
+    @classmethod
+    def _check_key(cls, value: Path | None) -> Path | None:
+        if value is not None and not os.environ.get("KAFKA_SSL_CERTFILE"):
+            message = f"{value} is the key of no certificate: set KAFKA_SSL_CERTFILE as well"
             raise ValueError(message)
         return value
 
@@ -134,18 +160,6 @@ class KafkaSettings(_EnvironmentSettings):
             raise ValueError(message)
         return self
 
-    @model_validator(mode="after")
-    def _check_certificates(self) -> Self:
-        if self.kafka_security_protocol.endswith("SSL"):
-            try:
-                context = ssl.create_default_context(cafile=self.kafka_ssl_cafile)
-                if self.kafka_ssl_certfile:
-                    context.load_cert_chain(self.kafka_ssl_certfile, self.kafka_ssl_keyfile)
-            except OSError as error:
-                message = f"KAFKA_SSL_CAFILE, KAFKA_SSL_CERTFILE or KAFKA_SSL_KEYFILE cannot be used: {error}"
-                raise ValueError(message) from error
-        return self
-
 
 class DatabaseSettings(_EnvironmentSettings):
     """How to reach Postgres."""
@@ -155,17 +169,7 @@ class DatabaseSettings(_EnvironmentSettings):
     @field_validator("database_url")
     @classmethod
     def _check_url(cls, value: SecretStr) -> SecretStr:
-        try:
-            parts = urlsplit(value.get_secret_value())
-        except ValueError:
-            # The message of urlsplit may hold the password.
-            parts = None
-        if parts is None or parts.scheme not in {"postgres", "postgresql"}:
-            message = 'a URL such as "postgresql://user:password@host:5432/name" is expected'
-            raise ValueError(message)
-        if not _DATABASE_SERVERS.fullmatch(parts.netloc.rpartition("@")[2]):
-            message = "its host and port cannot be read: write special characters of a password as %40 and the like"
-            raise ValueError(message)
+        check_tls_files(parse_database_url(value.get_secret_value()), os.environ)
         return value
 
 
@@ -241,13 +245,12 @@ def read_settings(kind: type[Settings]) -> Settings:
     try:
         return kind()
     except ValidationError as error:
-        problems = tuple(_describe(problem["loc"], problem["msg"]) for problem in error.errors(include_url=False))
+        problems = tuple(map(_describe, error.errors(include_url=False)))
         raise ConfigurationError(problems) from None
 
 
-def _describe(where: tuple[int | str, ...], what: str) -> str:
-    problem = what.removeprefix("Value error, ")
-    if not where:
-        return problem
-    variable = str(where[0]).upper()
-    return f"{variable}: it is not set" if problem == "Field required" else f"{variable}: {problem}"
+def _describe(problem: ErrorDetails) -> str:
+    expected = _EXPECTED.get(problem["type"])
+    values = {name: str(value).replace("'", "").replace(" or ", ", ") for name, value in problem.get("ctx", {}).items()}
+    what = expected.format(**values) if expected else problem["msg"].removeprefix("Value error, ")
+    return f"{str(problem['loc'][0]).upper()}: {what}" if problem["loc"] else what

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Final
 
-from worker.resilience.backoff import back_off, is_ending, wait_unless
+from worker.cancellation import is_ending
+from worker.resilience.backoff import back_off, wait_unless
 from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import TASK_FAILURES
 

@@ -4,6 +4,7 @@ A record that holds no message becomes a value that says what is wrong and where
 """
 
 import re
+from contextlib import suppress
 from typing import Final, Literal, cast
 
 from pydantic import ValidationError
@@ -58,9 +59,7 @@ def read_message(topic: str, record: Record) -> Message | Unreadable:
         attributes, data = _open_event(record)
         model = _find_model(topic, attributes)
         source, message_id = _read_source(topic, attributes), _read_attribute("id", attributes.get("id"))
-        body = cast(
-            "InboundMessage", model.model_validate(_parse_object("data", data) if isinstance(data, bytes) else data)
-        )
+        body = cast("InboundMessage", _read_body(model, data))
     except ValidationError as error:
         return Unreadable("unreadable", _describe(error))
     except _WrongError as wrong:
@@ -132,6 +131,20 @@ def _read_source(topic: str, attributes: dict[str, object]) -> str:
     if source in _OWN_SOURCES and topic != COMMANDS:
         raise _WrongError(f"source: {source} is the bridge itself, which sends nothing to {topic}")
     return source
+
+
+def _read_body(model: type[Inbound], data: object) -> Inbound:
+    """Read the fields of a message.
+
+    What has the usual form is read by pydantic's own parser. The rest is parsed again with every number as it was
+    written: it may have another form that is allowed, or else it is described.
+    """
+    if not isinstance(data, bytes):
+        return model.model_validate(data)
+    if not may_have_more_values(data, _MAX_FAST_VALUES):
+        with suppress(ValidationError):
+            return model.model_validate_json(data)
+    return model.model_validate(_parse_object("data", data))
 
 
 def _read_attribute(name: str, value: object) -> str:

@@ -36,12 +36,12 @@ def write_attributes(
     Returns:
         The headers, in a fixed order.
     """
-    optional = (("ce_time", time), ("ce_subject", subject))
     return (
         ("ce_specversion", b"1.0"),
         ("ce_id", message_id.encode()),
         ("ce_source", source.encode()),
         ("ce_type", message_type.encode()),
-        *((name, text.encode()) for name, text in optional if text is not None),
+        *(() if time is None else (("ce_time", time.encode()),)),
+        *(() if subject is None else (("ce_subject", subject.encode()),)),
         ("content-type", b"application/json"),
     )

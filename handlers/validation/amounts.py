@@ -1,64 +1,91 @@
-"""Money and quantities: their range, their decimals, and the sum of the lines."""
+"""Money and quantities: their range, their decimals, and the sum of the lines.
 
-from collections.abc import Iterable, Iterator
+They are compared as hundredths, whole ones wherever an amount has at most two decimals.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from functools import lru_cache
 from typing import Final
 
 from contracts.inbound import BudgetLine, BudgetLocked
 from handlers.validation.errors import Problem, shorten_value
-from handlers.validation.limits import MAX_LINES, MAX_ORIGINAL, MAX_REVISION
+from handlers.validation.limits import MAX_LINES
 
 # Amounts have up to 40 characters; the usual context would round at 28 digits.
 EXACT: Final = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
-_CENT: Final = Decimal("0.01")
+_DECIMALS: Final = 2
+
+Hundredths = int | Decimal
+"""Decimal only where they are not whole."""
 
 
-def check_total(lock: BudgetLocked) -> Iterator[Problem]:
-    """Check that the total has at most two decimals and is the sum of the lines, if there are not too many of them."""
-    total = lock.total_amount
-    if not _has_two_decimals(total):
-        yield _report_decimals("total_amount", total)
-    if len(lock.lines) > MAX_LINES:
-        return
-    added = add_up(lock.lines)
-    if added != total:
-        message = f"The total is {shorten_value(total)}, but the lines add up to {shorten_value(added)}."
+@lru_cache(maxsize=4096)
+def read_hundredths(amount: str) -> Hundredths:
+    """Read the hundredths of an amount or a quantity, by value: 1.100 has 110."""
+    whole, _, decimals = amount.partition(".")
+    if len(decimals) > _DECIMALS and decimals[_DECIMALS:].strip("0"):
+        return EXACT.scaleb(Decimal(amount), _DECIMALS)
+    return int(whole + decimals[:_DECIMALS].ljust(_DECIMALS, "0"))
+
+
+def check_amount(field: str, amount: str, hundredths: Hundredths, limit: int) -> Sequence[Problem]:
+    """Check an amount's range and decimals.
+
+    Args:
+        field: what the amount is.
+        amount: as it came in.
+        hundredths: of it.
+        limit: the most hundredths that it may have, of either sign.
+    """
+    is_in_range, is_whole = -limit <= hundredths <= limit, isinstance(hundredths, int)
+    if is_in_range and is_whole:
+        return ()
+    problems = []
+    if not is_in_range:
+        most = EXACT.scaleb(Decimal(limit), -_DECIMALS)
+        message = f"{shorten_value(Decimal(amount))} is beyond ±{most:,}, the most that Spectrum takes."
+        problems.append(Problem(field, "amount_out_of_range", message))
+    if not is_whole:
+        problems.append(_report_decimals(field, amount))
+    return problems
+
+
+def check_total(lock: BudgetLocked, added: Hundredths) -> Iterator[Problem]:
+    """Check that the total has at most two decimals and is the sum of the lines, if there are not too many of them.
+
+    Args:
+        lock: the version.
+        added: hundredths of the lines' original and revision amounts.
+    """
+    total = read_hundredths(lock.total_amount)
+    if not isinstance(total, int):
+        yield _report_decimals("total_amount", lock.total_amount)
+    if total != added and len(lock.lines) <= MAX_LINES:
+        shown, sum_shown = Decimal(lock.total_amount), _add_as_written(lock.lines)
+        message = f"The total is {shorten_value(shown)}, but the lines add up to {shorten_value(sum_shown)}."
         yield Problem("total_amount", "total_mismatch", message)
 
 
-def check_amounts(line: BudgetLine) -> Iterator[Problem]:
-    """Check a line's original and revision amount."""
-    yield from check_amount("original_amount", line.original_amount, MAX_ORIGINAL)
-    yield from check_amount("revision_amount", line.revision_amount, MAX_REVISION)
-
-
-def check_amount(field: str, amount: Decimal, limit: Decimal) -> Iterator[Problem]:
-    """Check that an amount is at most ``limit``, of either sign, and has at most two decimals."""
-    if not -limit <= amount <= limit:
-        message = f"{shorten_value(amount)} is beyond ±{limit:,}, the most that Spectrum takes."
-        yield Problem(field, "amount_out_of_range", message)
-    if not _has_two_decimals(amount):
-        yield _report_decimals(field, amount)
-
-
-def add_up(lines: Iterable[BudgetLine]) -> Decimal:
-    """Add up original and revision over the lines, exactly."""
-    total = Decimal(0)
-    for line in lines:
-        total = EXACT.add(EXACT.add(total, line.original_amount), line.revision_amount)
+def add_up(amounts: Iterable[Hundredths]) -> Hundredths:
+    """Add up exactly."""
+    total: Hundredths = 0
+    for amount in amounts:
+        if isinstance(amount, int) and isinstance(total, int):
+            total += amount
+        else:
+            total = EXACT.add(total, amount)
     return total
 
 
-def count_hundredths(amount: Decimal) -> int:
-    """Count the hundredths of an amount that has at most two decimals."""
-    return int(EXACT.scaleb(amount, 2))
+def _add_as_written(lines: Sequence[BudgetLine]) -> Decimal:
+    """Add up to as many decimals as the amounts are written with, for people."""
+    total = Decimal(0)
+    for line in lines:
+        total = EXACT.add(EXACT.add(total, Decimal(line.original_amount)), Decimal(line.revision_amount))
+    return total
 
 
-def _has_two_decimals(amount: Decimal) -> bool:
-    # By value, so 1.100 has; the first comparison is the cheap one and nearly always enough.
-    return amount.same_quantum(_CENT) or amount.quantize(_CENT, context=EXACT) == amount
-
-
-def _report_decimals(field: str, amount: Decimal) -> Problem:
-    return Problem(field, "too_many_decimals", f"{shorten_value(amount)} has more than 2 decimals.")
+def _report_decimals(field: str, amount: str) -> Problem:
+    return Problem(field, "too_many_decimals", f"{shorten_value(Decimal(amount))} has more than 2 decimals.")

@@ -38,7 +38,7 @@ def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Va
     mapped = map_lines(lock.lines[:MAX_LINES], rules)
     errors = (
         *(problem.of_budget() for problem in _check_line_count(lock)),
-        *(problem.of_budget() for problem in check_total(lock)),
+        *(problem.of_budget() for problem in check_total(lock, mapped.added)),
         *(problem.of_budget() for problem in check_job(job, lock, budget, situation.job_taken_by)),
         *mapped.errors,
         *find_removed_lines(mapped.targets, budget.base, rules),
@@ -46,16 +46,14 @@ def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Va
     if errors or job is None:
         return errors
     target = Target(*job, lock.currency)
-    total = sum(line.original + line.revision for line in mapped.lines)
-    return Valid(Proposal(target, total, mapped.lines), hash_content(target, mapped.lines), mapped.notices)
+    return Valid(Proposal(target, int(mapped.added), mapped.lines), hash_content(target, mapped.lines), mapped.notices)
 
 
 def check_acceptance(budget: Budget, proposal: Proposal, rules: Rules) -> tuple[BudgetError, ...]:
     """Check what may have changed since the version became current: the job, and the base."""
-    targets = frozenset(line.key for line in proposal.lines)
     return (
         *(problem.of_budget() for problem in check_same_job(budget, proposal, rules)),
-        *find_removed_lines(targets, budget.base, rules),
+        *find_removed_lines([line.key for line in proposal.lines], budget.base, rules),
     )
 
 

@@ -1,6 +1,6 @@
 """Descriptions: in Spectrum they belong to the phase, and all its cost types share one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from contracts.inbound import BudgetLine
@@ -15,7 +15,7 @@ Candidates = Mapping[str, Mapping[str, None]]
 """The descriptions that each phase is given, by phase code, in order."""
 
 
-def collect_descriptions(lines: tuple[BudgetLine, ...], rules: Rules) -> Candidates:
+def collect_descriptions(lines: Sequence[BudgetLine], rules: Rules) -> Candidates:
     """Collect what each phase is called; where ``phases.csv`` has a description, that alone counts."""
     by_map: dict[str, dict[str, None]] = {}
     by_line: dict[str, dict[str, None]] = {}
@@ -38,27 +38,33 @@ def choose_description(line: BudgetLine, phase: Phase, candidates: Candidates) -
     return own if own in counting else min(counting, default="")
 
 
-def check_phase(phase_code: str, candidates: Candidates) -> Iterator[Problem]:
+def check_phase(phase_code: str, candidates: Candidates) -> Sequence[Problem]:
     """Check that a phase has exactly one description."""
     counting = candidates[phase_code]
+    if len(counting) == 1:
+        return ()
     if not counting:
-        yield Problem("description", "description_missing", f"Phase {phase_code} has no description.")
-    if len(counting) > 1:
-        several = ", ".join(repr(description) for description in sorted(counting)[:_SHOWN_CANDIDATES])
-        message = f"The lines of phase {phase_code} disagree about its description: {several}."
-        yield Problem("description", "description_conflict", message)
+        return (Problem("description", "description_missing", f"Phase {phase_code} has no description."),)
+    several = ", ".join(repr(description) for description in sorted(counting)[:_SHOWN_CANDIDATES])
+    message = f"The lines of phase {phase_code} disagree about its description: {several}."
+    return (Problem("description", "description_conflict", message),)
 
 
-def check_description(description: str, rules: Rules) -> Iterator[Problem]:
+def check_description(description: str, rules: Rules) -> Sequence[Problem]:
     """Check a description's length and characters; where the rules have it shortened, that something is left."""
+    if len(description) <= MAX_DESCRIPTION and description.isprintable():
+        return ()
+    problems = []
     if len(description) > MAX_DESCRIPTION and rules.long_descriptions == "reject":
         message = f"{description!r} has {len(description)} characters; Spectrum takes {MAX_DESCRIPTION}."
-        yield Problem("description", "too_long", message)
+        problems.append(Problem("description", "too_long", message))
     if not is_blank(description) and is_blank(shorten_description(description)):
         message = f"Nothing of {description!r} can be seen in its first {MAX_DESCRIPTION} characters."
-        yield Problem("description", "description_missing", message)
+        problems.append(Problem("description", "description_missing", message))
     if has_control_character(description):
-        yield Problem("description", "forbidden_character", f"{description!r} has a control character.")
+        message = f"{description!r} has a control character."
+        problems.append(Problem("description", "forbidden_character", message))
+    return problems
 
 
 def shorten_description(description: str) -> str:

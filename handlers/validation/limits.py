@@ -3,7 +3,6 @@
 Spectrum cuts what is too long without an error, so nothing that is too long is ever sent.
 """
 
-from decimal import Decimal
 from typing import Final
 
 MAX_LINES: Final = 2000
@@ -15,11 +14,11 @@ MAX_DESCRIPTION: Final = 25
 MAX_UNIT: Final = 3
 """Characters of a unit of measure."""
 
-MAX_ORIGINAL: Final = Decimal("99999999.99")
-"""The field has 12 characters, with sign and point."""
+MAX_ORIGINAL: Final = 99_999_999_99
+"""In hundredths; the field has 12 characters, with sign and point."""
 
-MAX_REVISION: Final = Decimal("9999999999.99")
-"""Of a change request."""
+MAX_REVISION: Final = 9_999_999_999_99
+"""In hundredths; of a change request."""
 
-MAX_QUANTITY: Final = Decimal("9999999.99")
-"""The field has 11 characters, with sign and point."""
+MAX_QUANTITY: Final = 9_999_999_99
+"""In hundredths; the field has 11 characters, with sign and point."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from contracts.inbound import BudgetLine
 from contracts.text import has_control_character, is_blank
-from handlers.validation.amounts import check_amount
+from handlers.validation.amounts import check_amount, read_hundredths
 from handlers.validation.errors import Problem, shorten_value
 from handlers.validation.limits import MAX_QUANTITY, MAX_UNIT
 
@@ -12,7 +12,7 @@ from handlers.validation.limits import MAX_QUANTITY, MAX_UNIT
 def check_quantity(line: BudgetLine) -> Iterator[Problem]:
     """Check a line's quantity and unit."""
     if line.quantity is not None:
-        yield from check_amount("quantity", line.quantity, MAX_QUANTITY)
+        yield from check_amount("quantity", line.quantity, read_hundredths(line.quantity), MAX_QUANTITY)
     unit = read_unit(line) or ""
     if len(unit) > MAX_UNIT:
         message = f"{shorten_value(unit)} is longer than the {MAX_UNIT} characters that Spectrum takes."

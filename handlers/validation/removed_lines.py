@@ -1,6 +1,6 @@
 """Lines that Spectrum holds with an amount and that a version lacks, which the rules can forbid."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from contracts.outbound import BudgetError
 from handlers.budget import Export
@@ -9,7 +9,9 @@ from handlers.spectrum_lines import index_base_lines
 from handlers.validation.errors import Problem
 
 
-def find_removed_lines(targets: frozenset[tuple[str, str]], base: Export | None, rules: Rules) -> Iterator[BudgetError]:
+def find_removed_lines(
+    targets: Collection[tuple[str, str]], base: Export | None, rules: Rules
+) -> Iterator[BudgetError]:
     """Find, under ``removed_lines = "block"``, the lines with an amount that the base has and the version lacks.
 
     Args:
@@ -19,8 +21,9 @@ def find_removed_lines(targets: frozenset[tuple[str, str]], base: Export | None,
     """
     if rules.removed_lines != "block":
         return
+    present = frozenset(targets)
     for key, line in index_base_lines(base).items():
-        if key not in targets and not line.is_zero:
+        if key not in present and not line.is_zero:
             message = (
                 f"Spectrum holds phase {line.phase_code}, cost type {line.cost_type} with an amount, and this version "
                 f"lacks it; keep the line, at 0.00 if nothing is left of it."

@@ -10,14 +10,15 @@ select current_setting('server_version'), current_setting('server_version_num'):
     current_setting('fsync')::boolean and current_setting('full_page_writes')::boolean;
 
 -- name: list_missing_rights
--- The rights that a worker needs; pruning, recovery and migrations need more. Where it changes single columns, the right
--- to change those is enough.
+-- What a worker does, and what reports read, and no more: pruning, recovery and migrating need further rights. Where it changes columns, the
+-- right to change those is enough.
 with needed (relation, permission, columns) as (
     values
         ('migrations', 'select', null), ('deployment', 'select', null), ('rules', 'select', null),
         ('positions', 'select', null), ('history', 'select', null), ('budgets', 'select', null),
         ('outbox', 'select', null), ('holds', 'select', null), ('rule_applications', 'select', null),
-        ('deployment', 'update', array['inbox_partitions']),
+        ('accepted_differences', 'select', null),
+        ('deployment', 'update', array['group_id', 'inbox', 'inbox_partitions']),
         ('rules', 'insert', array['digest', 'content']), ('rules', 'update', array['digest']),
         ('rule_applications', 'insert', array['rules_id', 'applied_by', 'why']),
         ('positions', 'insert', null),

@@ -15,13 +15,14 @@ from tests.end_to_end.harness import Bridge
 from tests.end_to_end.odd_records import OddRecord, list_odd_records, produce
 from tests.end_to_end.test_health import ask
 from tests.unit.builders import KEY, lock
+from tests.worker_process import WorkerProcess
 
 WITHIN_SECONDS = 5.0
 WITHIN_KB = 300 * 1024
 SPOILT = json.loads(json.dumps(lock(1, key=KEY._replace(budget_id=9)).model_dump(mode="json")))
 
 
-def measure_memory(worker: subprocess.Popen[bytes]) -> int:
+def measure_memory(worker: WorkerProcess) -> int:
     """Measure the most memory that the worker has had so far, in kB."""
     status = Path(f"/proc/{worker.pid}/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])

@@ -18,9 +18,13 @@ from demo.kafka_server import Kafka, run_kafka
 from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_health import ask, wait_for_answer
+from tests.exactly_once.proxy import Proxy
 from tests.unit.builders import KEY, accept, lock
+from tests.worker_process import WorkerProcess
 
 STOP_SECONDS = 10.0
+MOVED_SECONDS = 45.0
+"""How soon records must be carried again after all brokers have moved."""
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ async def wait_for_event(bridge: Bridge, event: str, count: int = 1) -> None:
         await asyncio.sleep(0.05)
 
 
-async def measure_stop(worker: subprocess.Popen[bytes]) -> float:
+async def measure_stop(worker: WorkerProcess) -> float:
     began = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     await asyncio.to_thread(worker.wait, 60)
@@ -111,6 +115,45 @@ async def test_sigterm_while_the_broker_is_frozen(own: tuple[Bridge, Kafka]) -> 
     bridge.start()
     await bridge.wait_until(lambda: len(bridge.messages("approval.requested.v1")) >= 60, "all of them")
     await bridge.wait_until_carried()
+
+
+async def test_brokers_that_come_back_elsewhere_are_found_behind_the_same_bootstrap_address(
+    tmp_path: Path, database_url: str
+) -> None:
+    [port] = choose_ports(1)
+    bridge = Bridge(tmp_path, f"127.0.0.1:{port}", database_url)
+    try:
+        with run_kafka(tmp_path / "kafka") as before:
+            async with stand_before(before, port):
+                await bridge.prepare()
+                bridge.start()
+                await bridge.send(lock())
+                await bridge.wait_for("approval.requested.v1")
+        with run_kafka(tmp_path / "kafka") as after:
+            assert after.bootstrap != before.bootstrap
+            async with stand_before(after, port):
+                began = time.monotonic()
+                await bridge.reader.rejoin()
+                await bridge.appender.close(1.0)
+                await bridge.send(accept())
+                await bridge.wait_for("spectrum.export.v1")
+                assert time.monotonic() - began < MOVED_SECONDS
+                await bridge.wait_until_carried()
+                await bridge.close()
+    finally:
+        await bridge.close()
+
+
+@contextlib.asynccontextmanager
+async def stand_before(kafka: Kafka, port: int) -> AsyncIterator[None]:
+    """Lead an address of its own to a broker, which names its real one to whoever comes."""
+    host, _, real = kafka.bootstrap.rpartition(":")
+    proxy = Proxy(host, int(real))
+    await proxy.start(port)
+    try:
+        yield
+    finally:
+        await proxy.close()
 
 
 async def test_kafka_gone_while_nothing_is_in_flight_is_noticed_and_said_once(own: tuple[Bridge, Kafka]) -> None:

@@ -105,8 +105,9 @@ def run_chaos(seconds: float, seed: int, page: Path | None) -> int:
 async def play_chaos(folder: Path, seconds: float, seed: int) -> Report:
     """Start three brokers, Postgres and the wires, and run the chaos; takes what ``run_chaos`` takes."""
     *wire_ports, database_port = choose_ports(4)
+    addresses = choose_ports(3)
     with (
-        run_kafka_cluster(folder / "kafka", wire_ports, SCREEN.print) as brokers,
+        run_kafka_cluster(folder / "kafka", addresses, SCREEN.print) as brokers,
         run_postgres(folder / "postgres", SCREEN.print) as postgres,
     ):
         address = urlsplit(postgres.url)
@@ -119,8 +120,10 @@ async def play_chaos(folder: Path, seconds: float, seed: int) -> Report:
         try:
             for wire, port in zip((*wires, database_wire), (*wire_ports, database_port), strict=True):
                 await wire.start(port)
+            for wire, port in zip(wires, addresses, strict=True):
+                await wire.start(port)
             await deployment.prepare(PARTITIONS)
-            chaos = Chaos(brokers, wires, postgres, database_wire)
+            chaos = Chaos(brokers, dict(zip(wires, addresses, strict=True)), postgres, database_wire)
             return await chaos.run(deployment, seconds, seed, lambda what: SCREEN.print(f"  {what}"))
         finally:
             await deployment.close()

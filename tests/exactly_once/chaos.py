@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,11 +25,13 @@ from aiokafka.errors import KafkaError
 
 from demo.kafka_server import Kafka, start_all
 from demo.postgres_server import Postgres
+from demo.server_process import choose_ports
 from tests.end_to_end.odd_records import list_odd_records, produce
 from tests.exactly_once.deployment import RunningDeployment
 from tests.exactly_once.people import People
 from tests.exactly_once.proxy import Proxy
 from tests.unit.builders import KEY, lock
+from tests.worker_process import WorkerProcess
 from worker.reconcile.findings import Findings
 
 BUDGETS: Final = 24
@@ -80,13 +82,15 @@ class Chaos:
     """Disrupts servers, wires and workers."""
 
     def __init__(
-        self, brokers: Sequence[Kafka], wires: Sequence[Proxy], postgres: Postgres, database_wire: Proxy
+        self, brokers: Sequence[Kafka], wires: Mapping[Proxy, int], postgres: Postgres, database_wire: Proxy
     ) -> None:
         self._brokers = brokers
-        self._wires = wires
+        self._wires = list(wires)
+        self._addresses = list(wires.values())
+        """Where each broker sends its clients: another port than the one by which they find it."""
         self._postgres = postgres
         self._database_wire = database_wire
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._workers: list[WorkerProcess] = []
 
     async def run(
         self, deployment: ChaosDeployment, seconds: float, seed: int, announce: Callable[[str], None]
@@ -147,7 +151,7 @@ class Chaos:
                 waiting = {claim.name: claim.waiting for claim in findings.claims.values()}
                 undone = people.list_undone()[:3]
                 raise AssertionError(
-                    f"did not see {what}: {undone}; on its way: {waiting}; the log of the workers:\n{log}"
+                    f"did not see {what}: {undone}; on its way: {waiting}; the log of the workers ends with:\n{log}"
                 )
             if self._working.done():
                 # They have no reason to stop: whatever stopped them is what went wrong.
@@ -192,7 +196,9 @@ class Chaos:
             ("a broker accepts and never answers", self._mute_broker),
             ("a broker is frozen", self._freeze_broker),
             ("nobody reads a worker's log any more", self._close_log),
-            ("odd records are sent", self._send_odd_records),
+            ("odd records come in", self._send_odd_records),
+            ("a broker, or all, come back at other addresses", self._move_brokers),
+            ("other rules are applied, and the former again", self._apply_rules),
         ]
 
     async def _some_time(self, least: float, most: float) -> None:
@@ -236,6 +242,31 @@ class Chaos:
 
     async def _kill_all_brokers(self) -> None:
         await self._kill_brokers(self._brokers)
+
+    async def _move_brokers(self) -> None:
+        moving = self._chance.choice([[self._chance.randrange(len(self._brokers))], list(range(len(self._brokers)))])
+        for number in moving:
+            broker, wire, old = self._brokers[number], self._wires[number], self._addresses[number]
+            (new,) = choose_ports(1)
+            configuration = broker.log.parent / "server.properties"
+            text = configuration.read_text()
+            assert f"PROXIED://127.0.0.1:{old}" in text
+            await asyncio.to_thread(broker.kill)
+            configuration.write_text(text.replace(f"PROXIED://127.0.0.1:{old}", f"PROXIED://127.0.0.1:{new}"))
+            await wire.start(new)
+            wire.leave(old)
+            self._addresses[number] = new
+        await asyncio.to_thread(start_all, [self._brokers[number] for number in moving])
+
+    async def _apply_rules(self) -> None:
+        for limit in (30, 20):
+            self._deployment.write_rules(rules_toml=f"[waiting]\nparked_limit = {limit}\n")
+            done = await asyncio.to_thread(
+                self._deployment.command, "rules", "apply", "--by", "ann", "--why", f"{limit} may be parked"
+            )
+            # A lane that is coming to itself may hold its batch for longer than the command waits.
+            assert done.returncode == 0 or "Postgres" in done.stderr, done.stderr
+            await self._some_time(0.5, 3.0)
 
     async def _kill_brokers(self, brokers: Sequence[Kafka]) -> None:
         for broker in brokers:
@@ -288,23 +319,23 @@ class Chaos:
         self._database_wire.heal()
 
     async def _make_read_only(self) -> None:
-        await self._run_sql("alter system set default_transaction_read_only = on", "select pg_reload_conf()")
+        await self._change_postgres("alter system set default_transaction_read_only = on", "select pg_reload_conf()")
         await self._some_time(1.0, 4.0)
-        await self._run_sql("alter system reset default_transaction_read_only", "select pg_reload_conf()")
+        await self._change_postgres("alter system reset default_transaction_read_only", "select pg_reload_conf()")
 
     async def _fill_disk(self) -> None:
-        await self._run_sql(
+        await self._change_postgres(
             "create or replace function fill_disk() returns trigger language plpgsql as "
             "$$ begin raise exception 'no space left on device' using errcode = 'disk_full'; end $$",
             "create trigger full_disk before insert on outbox for each statement execute function fill_disk()",
         )
         await self._some_time(1.0, 4.0)
-        await self._run_sql("drop trigger full_disk on outbox")
+        await self._change_postgres("drop trigger full_disk on outbox")
 
     async def _lock_table(self) -> None:
         name = urlsplit(self._deployment.database_url).path[1:]
-        await self._run_sql(f"alter database {name} set lock_timeout = '300ms'")
-        # Open sessions keep their settings.
+        await self._change_postgres(f"alter database {name} set lock_timeout = '300ms'")
+        # Sessions that are there already keep their settings.
         self._database_wire.cut()
         connection = await asyncpg.connect(self._deployment.database_url)
         try:
@@ -314,7 +345,7 @@ class Chaos:
                 await self._some_time(1.0, 4.0)
         finally:
             await connection.close()
-            await self._run_sql(f"alter database {name} reset lock_timeout")
+            await self._change_postgres(f"alter database {name} reset lock_timeout")
 
     async def _mute_broker(self) -> None:
         await self._block([self._chance.choice(self._wires)], to_server=True, to_client=True)
@@ -354,7 +385,7 @@ class Chaos:
         finally:
             await client.close()
 
-    async def _run_sql(self, *statements: str) -> None:
+    async def _change_postgres(self, *statements: str) -> None:
         connection = await asyncpg.connect(
             self._deployment.database_url, server_settings={"default_transaction_read_only": "off"}
         )

@@ -1,18 +1,22 @@
-"""The crash-point matrix: the worker dies at each step of a message's path and is restarted; then all is reconciled."""
+"""The crash-point matrix: a worker or a command dies at each step, is started again, and all is reconciled."""
 
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from tests.exactly_once.deployment import BUDGETS, RunningDeployment, create_database
 from tests.exactly_once.planted import Point
+from tests.unit.builders import KEY, lock, release
 from worker.reconcile.findings import DifferenceKind
 
 AT_ONCE: Final = 4
 MANY: Final = 300
+HALF: Final = BUDGETS // 2
+PRUNE: Final = ("prune", "--older-than", "0s", "--yes")
+APPLY: Final = ("rules", "apply", "--by", "ann", "--why", "more may be parked")
 
 
 class Survived(NamedTuple):
@@ -32,20 +36,13 @@ class Survived(NamedTuple):
 
 
 async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) -> Survived:
-    """Let a worker die at a point, start another, and reconcile.
-
-    Args:
-        point: where the worker dies.
-        folder: an empty folder for logs and rules.
-        kafka: the bootstrap servers.
-        database_url: an empty database.
-    """
+    """Let something die at a point, start it again, and check everything."""
     deployment = RunningDeployment(folder, kafka, database_url)
     if point.needs == "deadline":
         deployment.write_rules(rules_toml='[export]\nacknowledgement_deadline = "1s"\n')
     try:
         await deployment.prepare()
-        died = await _bring_about(deployment, point)
+        died = await SCENES[point.needs](deployment, point.says)
         started = deployment.count_events("worker.started")
         deployment.start()
         await deployment.wait_for_everything(MANY if point.needs == "second worker" else BUDGETS)
@@ -53,6 +50,9 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
             await deployment.wait_until(
                 lambda: len(deployment.messages("budget.status.v1", overdue=True)) >= BUDGETS, "what is overdue"
             )
+        if point.needs == "bug":
+            # Its release may be the last thing that comes.
+            await deployment.wait_until_carried()
         seconds = time.monotonic() - died
         # Another worker may have done all the work; the new one must have started before it can be stopped.
         await deployment.wait_until(lambda: deployment.count_events("worker.started") > started, "the new worker")
@@ -65,50 +65,154 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
         await deployment.close()
 
 
-async def _bring_about(deployment: RunningDeployment, point: Point) -> float:
-    half = BUDGETS // 2
-    if point.needs == "backlog":
-        await deployment.load()
-        worker = deployment.start_planted(CRASH_AT="publish: about to")
-        await deployment.wait_for_death(worker)
-    elif point.needs in {"second worker", "stop"}:
-        await deployment.load(1, half)
-    elif point.needs == "parked":
-        await deployment.decide_early()
-    else:
-        await deployment.load()
-    worker = deployment.start_planted(CRASH_AT=point.name)
-    if point.needs == "parked":
-        await deployment.wait_until_parked()
-        await deployment.load()
-    if point.needs in {"second worker", "stop"}:
-        await deployment.wait_for_everything(half)
-        if point.needs == "stop":
-            await deployment.load(half + 1)
-            worker.send_signal(signal.SIGTERM)
-        else:
-            # Enough for the worker to be busy when the second one joins the group.
-            deployment.start()
-            await deployment.wait_until(lambda: deployment.count_events("worker.started") > 1, "the second worker")
-            await deployment.load(half + 1, MANY)
+async def die_under_load(deployment: RunningDeployment, says: str) -> float:
+    await deployment.load()
+    return await deployment.wait_for_death(deployment.start_planted(CRASH_AT=says))
+
+
+async def die_with_a_backlog(deployment: RunningDeployment, says: str) -> float:
+    """The one before has stored what it has not published."""
+    await deployment.load()
+    await deployment.wait_for_death(deployment.start_planted(CRASH_AT="publish: about to"))
+    return await deployment.wait_for_death(deployment.start_planted(CRASH_AT=says))
+
+
+async def die_with_parked(deployment: RunningDeployment, says: str) -> float:
+    """Every acceptance is parked before its lock comes."""
+    await deployment.decide_early()
+    worker = deployment.start_planted(CRASH_AT=says)
+    await deployment.wait_until_parked()
+    await deployment.load()
     return await deployment.wait_for_death(worker)
+
+
+async def die_for_a_second_worker(deployment: RunningDeployment, says: str) -> float:
+    """The group takes in another worker in the middle of the load."""
+    await deployment.load(1, HALF)
+    worker = deployment.start_planted(CRASH_AT=says)
+    await deployment.wait_for_everything(HALF)
+    deployment.start()
+    await deployment.wait_until(lambda: deployment.count_events("worker.started") > 1, "the second worker")
+    await deployment.load(HALF + 1, MANY)
+    return await deployment.wait_for_death(worker)
+
+
+async def die_while_stopping(deployment: RunningDeployment, says: str) -> float:
+    await deployment.load(1, HALF)
+    worker = deployment.start_planted(CRASH_AT=says)
+    await deployment.wait_for_everything(HALF)
+    await deployment.load(HALF + 1)
+    worker.send_signal(signal.SIGTERM)
+    return await deployment.wait_for_death(worker)
+
+
+async def die_of_a_bug(deployment: RunningDeployment, says: str) -> float:
+    """Deciding on one budget fails, and the worker dies while it puts that on hold."""
+    await deployment.load()
+    worker = deployment.start_planted(CRASH_AT=says, STUMBLES_OVER_PROJECT=str(HALF))
+    died = await deployment.wait_for_death(worker)
+    # Without the bug; whether the hold was stored or not, nothing is held for good.
+    await deployment.send(release(key=KEY._replace(project_id=HALF)))
+    return died
+
+
+async def die_while_releasing(deployment: RunningDeployment, says: str) -> float:
+    """An operator releases what a bug has put on hold, with another version held behind it."""
+    key = KEY._replace(project_id=HALF)
+    worker = deployment.start_planted(STUMBLES_OVER_PROJECT=str(HALF))
+    await deployment.load()
+    await deployment.wait_until(lambda: deployment.count_events("message.held") > 0, "a hold")
+    await deployment.send(lock(2, key=key))
+    await deployment.wait_until_carried()
+    await deployment.stop(worker)
+    await deployment.send(release(key=key))
+    return await deployment.wait_for_death(deployment.start_planted(CRASH_AT=says))
+
+
+async def die_while_rules_are_applied(deployment: RunningDeployment, says: str) -> float:
+    """The command dies beside a worker that decides; it is run again later."""
+    worker = deployment.start()
+    await deployment.load(1, HALF)
+    await deployment.wait_for_everything(HALF)
+    deployment.write_rules(rules_toml="[waiting]\nparked_limit = 30\n")
+    await deployment.load(HALF + 1)
+    died = await deployment.wait_for_death(deployment.start_planted(*APPLY, CRASH_AT=says))
+    await run_again(deployment, *APPLY)
+    await deployment.stop(worker)
+    return died
+
+
+async def die_while_pruning(deployment: RunningDeployment, says: str) -> float:
+    """The command dies beside a worker."""
+    worker = deployment.start()
+    await deployment.load()
+    await deployment.wait_for_everything()
+    await deployment.wait_until_carried()
+    died = await deployment.wait_for_death(deployment.start_planted(*PRUNE, CRASH_AT=says))
+    await run_again(deployment, *PRUNE)
+    await deployment.stop(worker)
+    return died
+
+
+async def die_recovering_a_backup(deployment: RunningDeployment, says: str) -> float:
+    """The database is an older one, in which half of what was published is missing."""
+    await carry(deployment, 1, HALF)
+    backup = await deployment.back_up()
+    await carry(deployment, HALF + 1, BUDGETS)
+    await deployment.restore(backup)
+    died = await deployment.wait_for_death(deployment.start_planted("recover", "--yes", CRASH_AT=says))
+    await run_again(deployment, "recover", "--yes")
+    return died
+
+
+async def die_recovering_outputs(deployment: RunningDeployment, says: str) -> float:
+    """A topic has lost all that was published to it."""
+    await carry(deployment, 1, BUDGETS)
+    await deployment.recreate_topic("spectrum.exports")
+    deployment.forget_what_was_seen("spectrum.exports")
+    recover = ("recover", "--publish-again", "--yes")
+    died = await deployment.wait_for_death(deployment.start_planted(*recover, CRASH_AT=says))
+    await run_again(deployment, *recover)
+    return died
+
+
+async def carry(deployment: RunningDeployment, first: int, last: int) -> None:
+    """Carry some budgets with a worker that is stopped again."""
+    worker = deployment.start()
+    await deployment.load(first, last)
+    await deployment.wait_for_everything(last)
+    await deployment.wait_until_carried()
+    await deployment.stop(worker)
+    await deployment.settle()
+
+
+async def run_again(deployment: RunningDeployment, *command: str) -> None:
+    """Run the command again that has died."""
+    done = await asyncio.to_thread(deployment.command, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+SCENES: dict[str, Callable[[RunningDeployment, str], Awaitable[float]]] = {
+    "": die_under_load,
+    "deadline": die_under_load,
+    "backlog": die_with_a_backlog,
+    "parked": die_with_parked,
+    "second worker": die_for_a_second_worker,
+    "stop": die_while_stopping,
+    "bug": die_of_a_bug,
+    "release": die_while_releasing,
+    "rules": die_while_rules_are_applied,
+    "prune": die_while_pruning,
+    "older backup": die_recovering_a_backup,
+    "lost outputs": die_recovering_outputs,
+}
+"""What each point needs, and how it is brought about; gives when the process died."""
 
 
 async def crash_at_all(
     points: Sequence[Point], folder: Path, kafka: str, admin_url: str, report: Callable[[Survived], None]
 ) -> list[Survived]:
-    """Crash at every point, a few at a time: most of the time is spent until the group gives up the dead worker.
-
-    Args:
-        points: where to crash.
-        folder: an empty folder.
-        kafka: the bootstrap servers.
-        admin_url: the Postgres on which a database is created for each point.
-        report: called with each result.
-
-    Raises:
-        AssertionError: a worker did not die, or did not recover in time; the message names the point.
-    """
+    """Go through points, some at a time, as each waits for processes and servers now and then."""
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def take(number: int, point: Point) -> Survived:

@@ -1,10 +1,7 @@
 """One deployment under test: its load, its workers with or without a planted crash or fault, and what was sent."""
 
 import asyncio
-import os
 import secrets
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,11 +9,19 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.protocol.group import LeaveGroupRequest
 
 from contracts.inbound import Inbound
 from contracts.records import Outgoing
+from contracts.topics import OUTPUTS
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, lock
+from tests.worker_process import ForkedProcess, WorkerProcess
+from worker.kafka.admin import describe_group
+from worker.kafka.connection import KafkaConnection
+from worker.pipeline.source_topics import name_intake_group
 
 BUDGETS: Final = 30
 WITHIN_SECONDS: Final = 90.0
@@ -33,18 +38,25 @@ async def create_database(admin_url: str) -> str:
     return urlunsplit(urlsplit(admin_url)._replace(path=f"/{name}"))
 
 
+async def copy_database(url: str, name: str) -> str:
+    """Take a backup, or restore one: a copy of a database that nobody uses."""
+    admin, _, source = url.rpartition("/")
+    connection = await asyncpg.connect(f"{admin}/postgres")
+    try:
+        await connection.execute(f"drop database if exists {name} with (force)")
+        await connection.execute(f"create database {name} template {source}")
+    finally:
+        await connection.close()
+    return f"{admin}/{name}"
+
+
 class RunningDeployment(Bridge):
     """A bridge whose load is one lock and one acceptance of each of thirty budgets, each of its own project."""
 
-    def start_planted(self, **planted: str) -> subprocess.Popen[bytes]:
-        """Start a worker with a planted crash or fault; ``planted`` are variables that ``planted.prepare`` reads."""
-        with (self.folder / "worker.log").open("ab") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "tests.exactly_once.planted", "run"],
-                env=self.environment | {"PYTHONPATH": os.pathsep.join(sys.path)} | planted,
-                stdout=log,
-                stderr=log,
-            )
+    def start_planted(self, *command: str, **planted: str) -> WorkerProcess:
+        """Start a worker, or another command, with a point of death or a fault in it."""
+        log = self.folder / "worker.log"
+        worker = ForkedProcess(command or ("run",), self.environment | planted, log, log, planted=True)
         self.workers.append(worker)
         return worker
 
@@ -75,7 +87,7 @@ class RunningDeployment(Bridge):
 
     async def _append(self, bodies: Sequence[Inbound]) -> None:
         self.remember_locks(bodies)
-        await self.appender.append(
+        await self.append(
             [
                 Outgoing(
                     self.prefix + self.find_topic(body),
@@ -87,12 +99,67 @@ class RunningDeployment(Bridge):
             ]
         )
 
-    async def wait_for_death(self, worker: subprocess.Popen[bytes]) -> float:
-        """Wait until a worker has killed itself, and read meanwhile; returns when (``time.monotonic``)."""
+    async def wait_for_death(self, worker: WorkerProcess) -> float:
+        """Wait until a worker has died by its own hand, reading on meanwhile; gives when.
+
+        If it was the only one, its groups are emptied at once, as Kafka itself does when the session of the dead ends.
+        """
         await self.wait_until(lambda: worker.poll() is not None, "the worker's death")
         assert worker.returncode == -9, worker.returncode
         self.workers.remove(worker)
-        return time.monotonic()
+        died = time.monotonic()
+        if not self.workers:
+            await self._empty_groups()
+        return died
+
+    async def _empty_groups(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
+        await admin.start()
+        try:
+            for group in self.groups:
+                coordinator = await admin.find_coordinator(group)
+                [described] = await admin.describe_consumer_groups([group], coordinator)
+                for member in described.groups[0][5]:
+                    await admin._send_request(LeaveGroupRequest(group, member[0]), coordinator)
+        finally:
+            await admin.close()
+
+    async def back_up(self) -> str:
+        """Take a backup of the database, which nobody uses; gives its address."""
+        return await copy_database(self.database_url, f"backup_{self.prefix.rstrip('.')}")
+
+    async def restore(self, backup: str) -> None:
+        """Put a backup in the place of the database."""
+        await copy_database(backup, self.database_url.rpartition("/")[2])
+
+    async def settle(self) -> None:
+        """Wait until the groups are empty."""
+        connection = KafkaConnection(self.kafka)
+        for group in self.groups:
+            while (await describe_group(connection, group)).members:  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(0.1)
+
+    async def recreate_topic(self, name: str, partitions: int = 2) -> None:
+        """Delete a topic and create it again."""
+        topic = self.prefix + name
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
+        await admin.start()
+        try:
+            await admin.delete_topics([topic])
+            while True:
+                settings = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": "17825792"}
+                made = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=settings)])
+                if made.topic_errors[0][1] == 0:
+                    break
+                assert made.topic_errors[0][1] == TopicAlreadyExistsError.errno, made
+        finally:
+            await admin.close()
+
+    @property
+    def groups(self) -> tuple[str, str]:
+        """The groups of the lanes and of the intake."""
+        lanes = self.environment["KAFKA_GROUP_ID"]
+        return lanes, name_intake_group(lanes)
 
     async def wait_for_everything(self, budgets: int = BUDGETS) -> None:
         """Wait until every budget has its export and its status EXPORTING."""
@@ -109,9 +176,10 @@ class RunningDeployment(Bridge):
         """Count how often the workers logged an event."""
         return sum(line["event"] == event for line in self.read_log())
 
-    def forget_what_was_seen(self) -> None:
-        """Forget what was read: the topics that it came from no longer exist."""
-        self.seen.clear()
+    def forget_what_was_seen(self, *topics: str) -> None:
+        """Let a reader be new: these topics, by default all, are gone that it read before."""
+        gone = {self.prefix + name for name in topics or OUTPUTS}
+        self.seen = [record for record in self.seen if record.place.topic not in gone]
 
     async def read_what_there_is(self) -> None:
         """Read until no more messages arrive."""

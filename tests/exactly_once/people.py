@@ -25,7 +25,7 @@ _AGAIN_SECONDS: Final = 0.2
 
 
 class People:
-    """Carries some budgets through version after version until ``enough`` is set."""
+    """Keeps some budgets going round, version after version, until it is enough."""
 
     def __init__(self, deployment: RunningDeployment, budgets: int) -> None:
         self._deployment = deployment

@@ -1,7 +1,7 @@
 """Runs the real worker with one thing planted in it: a point at which it kills itself, or a fault.
 
-``python -m tests.exactly_once.planted run`` with ``CRASH_AT="name"`` or ``FAULT="name"`` in the environment. The points
-are audit events (``sys.audit``) that the worker raises at each step; without a hook they cost next to nothing.
+``RunningDeployment.start_planted`` starts it, with ``CRASH_AT="name"`` or ``FAULT="name"`` in the environment. The
+points are audit events (``sys.audit``) that the worker raises on its way; without a hook they cost it next to nothing.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from contracts.outbound import SpectrumExport
 from contracts.records import Outgoing, Record
 from contracts.topics import SOURCES
 from handlers.decision import Outcome
-from outbox import batch
-from worker.__main__ import app as command_line
+from outbox import batch, prune
+from outbox.queries import QUERIES
 from worker.kafka.consumer import Consumer
 from worker.kafka.group_offsets import GroupOffset
 from worker.kafka.producer import Appender, Publisher
@@ -34,6 +34,7 @@ from worker.pipeline.lane_store import PostgresLaneStore
 # Any, because the type checker would refuse the changes that are made to them here.
 CORE: Any = batch
 LANE: Any = lane
+PRUNE: Any = prune
 CONSUMER: Any = Consumer
 APPENDER: Any = Appender
 PUBLISHER: Any = Publisher
@@ -43,6 +44,7 @@ SOCKET: Any = AIOKafkaConnection
 
 PREFIX: Final = "budget-bridge."
 Condition = Callable[..., bool]
+RELEASED: Final = "store.verdicts-changed"
 
 
 def always(*_: Any) -> bool:
@@ -60,7 +62,9 @@ class Point:
     counts: Condition = always
     """Whether an event counts, given its arguments."""
     needs: str = ""
-    """The situation that must be created: ``backlog``, ``parked``, ``second worker``, ``stop`` or ``deadline``."""
+    """What must be brought about, as ``tests.exactly_once.crashes`` names it; nothing but a load by default."""
+    after: str = ""
+    """Only what follows this event counts."""
 
 
 def die() -> None:
@@ -69,12 +73,12 @@ def die() -> None:
 
 
 def plant(point: Point) -> None:
-    """Let this process die at a point."""
-    calls = 0
+    calls, is_due = 0, not point.after
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        nonlocal calls
-        if event == PREFIX + point.event:
+        nonlocal calls, is_due
+        is_due = is_due or event == PREFIX + point.after
+        if is_due and event == PREFIX + point.event:
             calls += point.counts(*arguments)
             if calls == point.at_call:
                 die()
@@ -95,6 +99,10 @@ def is_plain(producer: Any) -> bool:
 def is_any(found: Sequence[object]) -> bool:
     """Return whether there is anything in a sequence."""
     return bool(found)
+
+
+def is_query(name: str) -> Condition:
+    return lambda query: bool(query == QUERIES[name])
 
 
 POINTS = [
@@ -143,18 +151,34 @@ POINTS = [
     Point("stop: group left", "lanes.group-left", needs="stop"),
     Point("timer: deadline found", "deadlines.found", counts=is_any, needs="deadline"),
     Point("timer: deadline sent", "deadlines.sent", needs="deadline"),
+    Point("hold: budget held, not committed", "store.holds-written", needs="bug"),
+    Point("hold: stored, not published", "publisher.about-to-publish", 1, is_any, "bug", "store.holds-written"),
+    Point("release: verdicts of held messages changed", "store.verdicts-changed", needs="release"),
+    Point("release: stored, not published", "publisher.about-to-publish", 1, is_any, "release", RELEASED),
+    Point("release: published, not committed", "publisher.records-sent", 1, is_any, "release", RELEASED),
+    Point("rules applied: about to commit", "planted.about-to-commit", needs="rules"),
+    Point("rules applied: commit sent, not answered", "planted.commit-sent", needs="rules"),
+    Point("prune: rows deleted, not committed", "planted.executed", 3, is_query("drop_rows"), needs="prune"),
+    Point("prune: bytes deleted, not committed", "planted.executed", 3, is_query("drop_bytes"), needs="prune"),
+    Point("recover: decided again, not committed", "planted.about-to-commit", needs="older backup"),
+    Point("recover: committed, offsets not moved", "publisher.about-to-publish", needs="older backup"),
+    Point("recover: offset of one lane moved", "publisher.published", needs="older backup"),
+    Point("recover: published again in part", "publisher.published", needs="lost outputs"),
 ]
 """In the order of a message's path. The numbers of calls are small, so that messages come before and after."""
 
 
-def mark_commits_sent() -> None:
-    """Raise events at the moments when a commit has been sent to Postgres or Kafka and is not yet answered."""
+def mark_commits() -> None:
+    """Raise events for statements, and for commits that Postgres or Kafka has been sent and has not answered."""
     execute: Callable[..., Awaitable[Any]] = SESSION.execute
     send = SOCKET.send
 
     async def execute_and_mark(self: Any, query: str, *arguments: Any, **named: Any) -> Any:
         if query != "commit":
-            return await execute(self, query, *arguments, **named)
+            answered = await execute(self, query, *arguments, **named)
+            sys.audit(f"{PREFIX}planted.executed", query)
+            return answered
+        sys.audit(f"{PREFIX}planted.about-to-commit")
         answer = asyncio.ensure_future(execute(self, query))
         # Its first step writes to the socket.
         await asyncio.sleep(0)
@@ -326,9 +350,7 @@ def stall_consumers(sign: Path, *, deaf: bool) -> None:
 
     This is what happens when aiokafka's fetching task ends, which nothing in aiokafka notices.
 
-    Args:
-        sign: the file.
-        deaf: also leave unanswered the question for the ends of its partitions.
+    It is what aiokafka does when the task that fetches ends: nothing in it checks that it still runs.
     """
     before: set[int] = set()
     stalled: set[int] = set()
@@ -364,8 +386,7 @@ def stall_before(fetch: Callable[..., Awaitable[object]], stall: Callable[[Any],
 
 
 def prepare() -> None:
-    """Plant what the environment asks for."""
-    LANE.BATCH_RECORDS = 5  # many batches, so that there is a middle
+    LANE.BATCH_RECORDS = PRUNE.AT_ONCE = 5  # many batches, so that there is a middle
     if hours := os.environ.get("CLOCK_IS_OFF_BY_HOURS"):
         set_clock_off(int(hours))
     if kind := os.environ.get("KNOWS_NOT"):
@@ -375,12 +396,7 @@ def prepare() -> None:
     if sign := os.environ.get("STALLS_AT_SIGN"):
         stall_consumers(Path(sign), deaf="IS_DEAF" in os.environ)
     if name := os.environ.get("CRASH_AT"):
-        mark_commits_sent()
-        plant(next(point for point in POINTS if point.name == name))
+        mark_commits()
+        plant(next(point for point in POINTS if point.says == name))
     if name := os.environ.get("FAULT"):
         FAULTS[name]()
-
-
-if __name__ == "__main__":
-    prepare()
-    command_line()

@@ -8,11 +8,11 @@ _CHUNK: Final = 64 * 1024
 
 
 class Proxy:
-    """Passes connections on to a server, and can cut, block and slow them."""
+    """Passes connections on to a server, until it cuts, blocks or slows them."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port
-        self._server: asyncio.Server | None = None
+        self._servers: dict[int, asyncio.Server] = {}
         self._carrying: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._open = {"to_server": asyncio.Event(), "to_client": asyncio.Event()}
@@ -21,13 +21,20 @@ class Proxy:
             direction.set()
 
     async def start(self, port: int) -> None:
-        """Take connections."""
-        self._server = await asyncio.start_server(self._carry, "127.0.0.1", port)
+        """Take connections on a port; there may be several."""
+        self._servers[port] = await asyncio.start_server(self._carry, "127.0.0.1", port)
+
+    def leave(self, port: int) -> None:
+        """Take no connections on a port any more, and end those that came by it."""
+        self._servers.pop(port).close()
+        for writer in self._writers:
+            if writer.get_extra_info("sockname")[1] == port:
+                writer.transport.abort()
 
     async def close(self) -> None:
         """Take none any more, and end those that there are."""
-        if self._server:
-            self._server.close()
+        for server in self._servers.values():
+            server.close()
         self.heal()
         self.cut()
         await asyncio.gather(*self._carrying, return_exceptions=True)
@@ -38,7 +45,7 @@ class Proxy:
             writer.transport.abort()
 
     def block(self, *, to_server: bool, to_client: bool) -> None:
-        """Hold back bytes in one direction or both, without closing anything, so that neither end notices."""
+        """Hold bytes back in one direction or both; neither end notices."""
         for name, blocked in (("to_server", to_server), ("to_client", to_client)):
             if blocked:
                 self._open[name].clear()

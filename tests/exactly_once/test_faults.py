@@ -86,7 +86,7 @@ async def send_an_export_of_nobody(deployment: RunningDeployment) -> None:
         if record.place.topic.endswith("spectrum.exports") and record.key == str(KEY._replace(project_id=1)).encode()
     ]
     value = (export.value or b"").replace(b'"attempt":1', b'"attempt":2')
-    await deployment.appender.append([Outgoing(export.place.topic, export.key, value, export.headers)])
+    await deployment.append([Outgoing(export.place.topic, export.key, value, export.headers)])
 
 
 SPOILT: dict[str, tuple[Callable[[RunningDeployment], Awaitable[None]], str]] = {

@@ -51,6 +51,22 @@ async def test_it_passes_on_and_can_be_cut(wire: tuple[Proxy, int]) -> None:
     writer.close()
 
 
+async def test_it_moves_to_another_port(wire: tuple[Proxy, int]) -> None:
+    proxy, port = wire
+    (other,) = choose_ports(1)
+    await proxy.start(other)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert await ask(reader, writer, b"one") == b"ONE"
+    proxy.leave(port)
+    assert await has_ended(reader)
+    writer.close()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", other)
+    assert await ask(reader, writer, b"two") == b"TWO"
+    writer.close()
+
+
 @pytest.mark.parametrize(("to_server", "to_client"), [(True, False), (False, True), (True, True)])
 async def test_what_is_blocked_stays_silent_until_it_is_healed(
     wire: tuple[Proxy, int],
@@ -65,7 +81,7 @@ async def test_what_is_blocked_stays_silent_until_it_is_healed(
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(reader.read(1000), 0.2)
     proxy.heal()
-    # The stream lacks bytes from its middle, so both ends must notice.
+    # The stream has lost what was in its middle, so both ends are closed.
     assert await has_ended(reader)
     writer.close()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""Unusual states, produced for real: what the worker logs, and the repair."""
+"""States that should not be, brought about for real: what the worker logs, and the repair."""
 
 import asyncio
 import json
@@ -8,19 +8,17 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
-from aiokafka.errors import TopicAlreadyExistsError
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from contracts.fields import write_time
 from tests.exactly_once.deployment import RunningDeployment, create_database
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, reject
-from worker.kafka.admin import describe_group
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import commit_group_offsets, read_group_offsets
+from worker.reconcile.findings import Findings
 
 
 @pytest.fixture
@@ -35,22 +33,15 @@ async def deployment(tmp_path: Path, kafka: str, postgres: str) -> AsyncIterator
         await opened.close()
 
 
-async def carry(deployment: RunningDeployment, first: int, last: int) -> None:
-    """Carry some more budgets with a worker that is stopped again."""
+async def carry(deployment: RunningDeployment, first: int, last: int) -> Findings:
+    """Carry some more budgets with a worker that is stopped again; returns what reconciling then finds."""
     worker = deployment.start()
     await deployment.load(first, last)
     await deployment.wait_for_everything(last)
-    await deployment.wait_until_carried()
+    findings = await deployment.wait_until_carried()
     await deployment.stop(worker)
-    await settle(deployment)
-
-
-async def settle(deployment: RunningDeployment) -> None:
-    """Wait until the groups are empty."""
-    connection = KafkaConnection(deployment.kafka)
-    for group in (f"{deployment.prefix}bridge", f"{deployment.prefix}bridge.intake"):
-        while (await describe_group(connection, group)).members:  # noqa: ASYNC110 - the broker tells nobody
-            await asyncio.sleep(0.1)
+    await deployment.settle()
+    return findings
 
 
 async def command(
@@ -64,7 +55,7 @@ async def recover(deployment: RunningDeployment, *options: str, **environment: s
 
 
 async def is_refused(deployment: RunningDeployment, said: str, *, by_all: bool = True) -> None:
-    """All lanes of a worker, or only some of them, publish nothing and log why."""
+    """A worker publishes nothing, and logs why; or only some of its lanes do."""
     before = len(deployment.seen)
     worker = deployment.start()
     await deployment.wait_until(
@@ -75,12 +66,12 @@ async def is_refused(deployment: RunningDeployment, said: str, *, by_all: bool =
         f"a refusal that says {said!r}",
     )
     await deployment.stop(worker)
-    await settle(deployment)
+    await deployment.settle()
     assert len(deployment.seen) == before or not by_all
 
 
 async def recovers(deployment: RunningDeployment, said: str, *options: str) -> str:
-    """The dry run prints the repair and changes nothing; the repair then works. Returns what was printed."""
+    """The dry run names the repair and changes nothing; made, it is the end of it. Returns what was printed."""
     planned = await recover(deployment, *options, "--dry-run")
     assert (planned.returncode, said in planned.stdout) == (1, True), planned.stdout + planned.stderr
     again = await recover(deployment, *options, "--dry-run")
@@ -93,44 +84,10 @@ async def recovers(deployment: RunningDeployment, said: str, *options: str) -> s
 
 
 async def is_sound(deployment: RunningDeployment, budgets: int = 20) -> None:
-    """The worker continues; in the end nothing differs, and nobody saw a message twice."""
-    await carry(deployment, 11, budgets)
-    findings = await deployment.wait_until_carried()
+    """It goes on, and in the end nothing differs and nobody saw anything twice."""
+    findings = await carry(deployment, 11, budgets)
     assert findings.are_clean, findings.first
     assert deployment.count_repeats() == 0
-
-
-async def copy_database(url: str, name: str) -> str:
-    """Take a backup, or restore one: a copy of a database that nobody uses."""
-    admin, _, source = url.rpartition("/")
-    connection = await asyncpg.connect(f"{admin}/postgres")
-    try:
-        await connection.execute(f"drop database if exists {name} with (force)")
-        await connection.execute(f"create database {name} template {source}")
-    finally:
-        await connection.close()
-    return f"{admin}/{name}"
-
-
-async def restore(deployment: RunningDeployment, backup: str) -> None:
-    await copy_database(backup, deployment.database_url.rpartition("/")[2])
-
-
-async def change_topic(deployment: RunningDeployment, name: str, partitions: int = 2) -> None:
-    """Delete a topic and create it again."""
-    topic = deployment.prefix + name
-    admin = AIOKafkaAdminClient(bootstrap_servers=deployment.kafka)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic])
-        while True:
-            settings = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": "17825792"}
-            made = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=settings)])
-            if made.topic_errors[0][1] == 0:
-                break
-            assert made.topic_errors[0][1] == TopicAlreadyExistsError.errno, made
-    finally:
-        await admin.close()
 
 
 async def delete_group(deployment: RunningDeployment, group: str) -> None:
@@ -149,25 +106,25 @@ async def test_a_database_restored_from_an_older_backup(deployment: RunningDeplo
     if traced:
         # Each time a message is decided it gets another span, which is not compared.
         deployment.settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
-    backup = await copy_database(deployment.database_url, "backup_" + deployment.prefix.rstrip("."))
+    backup = await deployment.back_up()
     await carry(deployment, 11, 20)
-    await restore(deployment, backup)
+    await deployment.restore(backup)
     await is_refused(deployment, "an older backup")
-    told = await recovers(deployment, "no budget is held")
-    assert "decide again the 20 messages" in told
+    printed = await recovers(deployment, "no budget is held")
+    assert "decide again the 20 messages" in printed
     await is_sound(deployment, 25)
 
 
 async def test_a_restored_database_whose_rules_have_changed_since(deployment: RunningDeployment) -> None:
     """What was approved under other rules comes out otherwise: those budgets are held, and nothing of them leaves."""
-    backup = await copy_database(deployment.database_url, "backup_" + deployment.prefix.rstrip("."))
+    backup = await deployment.back_up()
     await carry(deployment, 11, 13)
-    await restore(deployment, backup)
+    await deployment.restore(backup)
     deployment.write_rules(cost_types_csv="cost_type,spectrum_cost_type,price_method_code\nS,X,T\nM,M,T\n")
     assert (await command(deployment, "rules", "apply", "--by", "ann", "--why", "S is X now")).returncode == 0
-    told = await recovers(deployment, "3 budgets do not agree with what Kafka holds and are put on hold")
-    assert "4211/12/55210" in told
-    assert "by version 2 (" in told
+    printed = await recovers(deployment, "3 budgets do not agree with what Kafka holds and are put on hold")
+    assert "4211/12/55210" in printed
+    assert "by version 2 (" in printed
     # On hold at once, and listed so, before any message of them.
     listed = json.loads((await command(deployment, "status", "--json")).stdout)
     on_hold = {row["key"] for row in listed["waiting"] if row["why"] == "on hold"}
@@ -178,15 +135,16 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: Ru
     exports = len(deployment.messages("spectrum.export.v1"))
     await deployment.send(acknowledge("success", key=KEY._replace(project_id=12)))
     status = await deployment.wait_for("budget.status.v1", project_id=12, on_hold=True)
-    assert status["status"] == "EXPORTING"
+    # By the other rules its content has another hash than the one that was accepted.
+    assert status["status"] == "PENDING_APPROVAL"
     await deployment.send(
         lock(2, STEEL, key=KEY._replace(project_id=12)), lock(2, STEEL, key=KEY._replace(project_id=1))
     )
     await deployment.wait_for("budget.status.v1", project_id=1, waiting_version=2)
     await deployment.wait_until_carried()
     assert len(deployment.messages("spectrum.export.v1")) == exports
-    held = await deployment.fetch("select verdict from history where project_id = 12 order by inbox_offset")
-    assert [row[0] for row in held] == ["applied", "applied", "held", "held"]
+    verdicts = await deployment.fetch("select verdict from history where project_id = 12 order by origin_topic, at")
+    assert [row[0] for row in verdicts] == ["refused", "applied", "held", "held"], verdicts
     # Another, of which nothing has come since: one release is enough.
     released = await command(deployment, "release", "4211/13/55210", "--by", "olga", "--why", "settled")
     assert (released.returncode, "is lifted" in released.stdout) == (0, True), released.stdout + released.stderr
@@ -223,18 +181,18 @@ async def prune(deployment: RunningDeployment) -> None:
 async def test_a_backup_of_what_was_pruned_is_restored(deployment: RunningDeployment) -> None:
     """What Kafka holds of the pruned is taken for what it is: no budget is held for it."""
     await prune(deployment)
-    backup = await copy_database(deployment.database_url, "backup_" + deployment.prefix.rstrip("."))
+    backup = await deployment.back_up()
     await carry(deployment, 11, 20)
-    await restore(deployment, backup)
-    told = await recovers(deployment, "no budget is held")
-    assert "decide again the 20 messages" in told
+    await deployment.restore(backup)
+    printed = await recovers(deployment, "no budget is held")
+    assert "decide again the 20 messages" in printed
     await is_sound(deployment, 25)
 
 
 async def test_the_groups_offsets_are_gone_and_all_is_pruned(deployment: RunningDeployment) -> None:
     await prune(deployment)
     await delete_group(deployment, f"{deployment.prefix}bridge")
-    # Nothing shows any more how far the lanes are published.
+    # Nobody knows any more how far the lanes are published.
     done = await command(deployment, "prune", "--older-than", "0s", "--yes")
     assert "pruned: 0 messages" in done.stdout
     await recovers(deployment, "and 0 are not: commit offset")
@@ -244,7 +202,7 @@ async def test_the_groups_offsets_are_gone_and_all_is_pruned(deployment: Running
 async def test_the_inbox_is_recreated_after_a_prune(deployment: RunningDeployment) -> None:
     """All sources are read again, and all of it known."""
     await prune(deployment)
-    await change_topic(deployment, "bridge.inbox")
+    await deployment.recreate_topic("bridge.inbox")
     await recovers(deployment, "commit offset")
     await is_sound(deployment)
 
@@ -252,10 +210,10 @@ async def test_the_inbox_is_recreated_after_a_prune(deployment: RunningDeploymen
 async def test_what_is_pruned_cannot_be_published_again(deployment: RunningDeployment) -> None:
     await prune(deployment)
     await carry(deployment, 11, 12)
-    await change_topic(deployment, "spectrum.exports")
-    told = await recover(deployment, "--dry-run")
-    assert "spectrum.exports lacks 2 messages" in told.stdout
-    assert "cannot be published again" in told.stdout
+    await deployment.recreate_topic("spectrum.exports")
+    printed = await recover(deployment, "--dry-run")
+    assert "spectrum.exports lacks 2 messages" in printed.stdout
+    assert "cannot be published again" in printed.stdout
     done = await recover(deployment, "--publish-again", "--yes")
     assert done.returncode == 0, done.stdout
     findings = await deployment.reconcile()
@@ -263,7 +221,7 @@ async def test_what_is_pruned_cannot_be_published_again(deployment: RunningDeplo
 
 
 async def test_two_deployments_never_share_a_group(deployment: RunningDeployment) -> None:
-    """Also when both start at the same moment on a group that is new: the lane itself looks."""
+    """Also when both start at the same moment on a group that is new: the lane itself checks."""
     other = RunningDeployment(deployment.folder, deployment.kafka, await create_database(deployment.database_url))
     other.prefix = deployment.prefix
     assert (await command(other, "migrate")).returncode == 0
@@ -286,17 +244,35 @@ async def test_offsets_are_gone_and_something_is_not_published(deployment: Runni
     await deployment.load(11, 20)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")
     await deployment.wait_for_death(worker)
-    await settle(deployment)
+    await deployment.settle()
     await delete_group(deployment, f"{deployment.prefix}bridge")
-    told = await recovers(deployment, "are not: commit offset")
-    assert re.search(r"and [1-9][0-9]* are not", told)
+    printed = await recovers(deployment, "are not: commit offset")
+    assert re.search(r"and [1-9][0-9]* are not", printed)
     await is_sound(deployment)
 
 
 async def test_another_group_id_by_mistake(deployment: RunningDeployment) -> None:
-    refused = await recover(deployment, KAFKA_GROUP_ID="another")
-    assert refused.returncode == 1
-    assert "another group id" in refused.stdout
+    """It is refused before anything is copied; where it is meant, it is recorded, and the old name is refused."""
+    another = f"{deployment.prefix}another"
+    before = await deployment.count_records("bridge.inbox")
+    for options in ([], ["--renamed"]):
+        refused = await command(deployment, "run", KAFKA_GROUP_ID=another)
+        assert (refused.returncode, f"belongs to consumer group {deployment.prefix}bridge" in refused.stderr) == (
+            2,
+            True,
+        )
+        planned = await recover(deployment, "--dry-run", *options, KAFKA_GROUP_ID=another)
+        assert (planned.returncode, f"not to {another}" in planned.stdout) == (1, True)
+    problems = (await command(deployment, "doctor", KAFKA_GROUP_ID=another)).stdout
+    assert f"set KAFKA_GROUP_ID to {deployment.prefix}bridge" in problems
+    assert await deployment.count_records("bridge.inbox") == before
+    done = await recover(deployment, "--renamed", "--yes", KAFKA_GROUP_ID=another)
+    assert done.returncode == 0, done.stdout + done.stderr
+    refused = await command(deployment, "run")
+    assert (refused.returncode, f"set KAFKA_GROUP_ID to {another}" in refused.stderr) == (2, True)
+    back = await recover(deployment, "--renamed", "--yes")
+    assert (back.returncode, "would be published again" in back.stdout) == (1, True)
+    deployment.settings["KAFKA_GROUP_ID"] = another
     await is_sound(deployment)
 
 
@@ -310,7 +286,7 @@ async def test_offsets_and_outputs_are_gone(deployment: RunningDeployment) -> No
         "bridge.status",
         "bridge.dead-letters",
     ):
-        await change_topic(deployment, name)
+        await deployment.recreate_topic(name)
     asked = await recover(deployment)
     assert asked.returncode == 1
     assert "--treat-as published" in asked.stdout
@@ -329,20 +305,20 @@ async def test_the_intakes_offsets_are_gone(deployment: RunningDeployment) -> No
     assert findings.claims["verdicts"].notes["repeats of a message"] == 20
 
 
-@pytest.mark.parametrize("is_recreated", [True, False])
-async def test_the_inbox_is_recreated_or_truncated(deployment: RunningDeployment, is_recreated: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("recreated", [True, False])
+async def test_the_inbox_is_recreated_or_cut_off(deployment: RunningDeployment, recreated: bool) -> None:  # noqa: FBT001
     # Something is copied to the inbox and not yet decided, something decided and not yet published.
     await deployment.load(11, 40)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")
     await deployment.wait_for_death(worker)
-    await settle(deployment)
-    if is_recreated:
-        await change_topic(deployment, "bridge.inbox")
+    await deployment.settle()
+    if recreated:
+        await deployment.recreate_topic("bridge.inbox")
     else:
         await cut_off(deployment, "bridge.inbox")
         await is_refused(deployment, "recreated or truncated", by_all=False)
-    # Kafka has deleted the offsets together with the old inbox: that is repaired first.
-    await recovers(deployment, "commit offset" if is_recreated else "read the inbox from where it begins now")
+    # With the old inbox Kafka has forgotten its offsets, too: that is repaired first.
+    await recovers(deployment, "commit offset" if recreated else "read the inbox from where it begins now")
     await is_sound(deployment, 40)
 
 
@@ -365,16 +341,16 @@ async def cut_off(deployment: RunningDeployment, name: str) -> None:
 
 async def test_a_source_topic_is_recreated(deployment: RunningDeployment) -> None:
     """Other records at offsets that were read before: they are read from the first on."""
-    await change_topic(deployment, "procore.budgets")
+    await deployment.recreate_topic("procore.budgets")
     await is_sound(deployment, 40)
 
 
-async def test_a_source_topic_is_recreated_and_grows_while_no_worker_runs(deployment: RunningDeployment) -> None:
+async def test_a_source_topic_is_recreated_and_grows_while_nobody_reads(deployment: RunningDeployment) -> None:
     places = [(f"{deployment.prefix}procore.budgets", number) for number in range(2)]
     connection = KafkaConnection(deployment.kafka)
     group = f"{deployment.prefix}bridge.intake"
     before = await read_group_offsets(connection, group, places, 10.0)
-    await change_topic(deployment, "procore.budgets")
+    await deployment.recreate_topic("procore.budgets")
     await deployment.load(11, 40)
     # Kafka forgets the offsets of a topic that is deleted, in its own time; here it has not.
     await commit_group_offsets(connection, group, before)
@@ -382,7 +358,7 @@ async def test_a_source_topic_is_recreated_and_grows_while_no_worker_runs(deploy
 
 
 async def test_an_output_topic_is_recreated(deployment: RunningDeployment) -> None:
-    await change_topic(deployment, "spectrum.exports")
+    await deployment.recreate_topic("spectrum.exports")
     await carry(deployment, 11, 12)
     findings = await deployment.reconcile()
     assert findings.claims["published"].differences.total() == 10
@@ -399,7 +375,7 @@ async def test_an_output_topic_is_recreated_under_a_running_worker(deployment: R
     deployment.start()
     await deployment.load(11, 12)
     await deployment.wait_for_everything(12)
-    await change_topic(deployment, "procore.returns")
+    await deployment.recreate_topic("procore.returns")
     await deployment.send(lock(1, key=KEY._replace(project_id=13)))
     await deployment.send(reject(1, reason="too high", key=KEY._replace(project_id=13)))
     await deployment.wait_for("budget.status.v1", project_id=13, status="RETURNED")
@@ -431,8 +407,8 @@ async def test_partitions_are_added_to_the_inbox(deployment: RunningDeployment) 
     await deployment.stop(worker)
     refused = await command(deployment, "run")
     assert (refused.returncode, "has 5 partitions, but was created with 2" in refused.stderr) == (2, True)
-    await settle(deployment)
-    await change_topic(deployment, "bridge.inbox")
+    await deployment.settle()
+    await deployment.recreate_topic("bridge.inbox")
     await recovers(deployment, "commit offset")
     await is_sound(deployment)
 
@@ -469,7 +445,7 @@ async def test_workers_whose_clocks_are_hours_apart(deployment: RunningDeploymen
 
 
 async def test_a_message_larger_than_the_broker_takes(deployment: RunningDeployment) -> None:
-    """A worker does not start on such a topic; if a topic becomes one later, the lane logs it and waits for the fix."""
+    """A worker does not start on such a topic; a lane that meets one later logs it, and waits until that is fixed."""
     await set_limit(deployment, "bridge.approval-requests", 2000)
     refused = await command(deployment, "run")
     assert (refused.returncode, "takes messages of 2000 bytes" in refused.stderr) == (2, True)

@@ -1,5 +1,7 @@
 """Checks of the server, the database and the role, on a real Postgres."""
 
+import socket
+import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -53,6 +55,28 @@ async def test_a_worker_needs_no_right_to_delete_or_to_change_the_outbox(connect
     await connection.execute("reset role; drop owned by bridge_least; drop role bridge_least")
 
 
+async def test_every_table_is_in_the_list_of_rights(connection: Connection) -> None:
+    await connection.execute("drop role if exists bridge_nothing")
+    await connection.execute("create role bridge_nothing; set role bridge_nothing")
+    missing = await list_missing_rights(connection)
+    await connection.execute("reset role; drop role bridge_nothing")
+    tables = await connection.fetch("select tablename from pg_tables where schemaname = 'public'")
+    assert {one.partition(" on ")[2] for one in missing} == {row["tablename"] for row in tables}
+    assert {f"select on {row['tablename']}" for row in tables} <= set(missing)
+
+
 async def test_a_database_that_is_not_there_is_named(database_url: str) -> None:
     with pytest.raises(DatabaseRefused, match=r"refuses the connection: .*nowhere.*3D000.*correct DATABASE_URL"):
         await connect(rename(database_url, "nowhere"))
+
+
+async def test_a_silent_host_of_several_costs_little_time(database_url: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        parts = urlsplit(database_url)
+        login, _, server = parts.netloc.rpartition("@")
+        several = parts._replace(netloc=f"{login}@127.0.0.1:{silent.getsockname()[1]},{server}").geturl()
+        began = time.monotonic()
+        session = await connect(several)
+        assert time.monotonic() - began < 3
+        assert await session.fetchval("select 1") == 1
+        await session.close()

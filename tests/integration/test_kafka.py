@@ -153,3 +153,24 @@ async def test_a_broker_that_is_not_there() -> None:
         await Appender(nowhere).append([outgoing("any", b"")])
     with pytest.raises(KafkaDown):
         await read_group_offsets(nowhere, "group", [("any", 0)], 2.0)
+
+
+async def test_the_ends_of_a_partition_show_a_transaction_that_is_left_open(
+    kafka: str, topic: str, reader: Consumer
+) -> None:
+    place = (topic, 0)
+    writer = AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=f"{topic}-writer")
+    await writer.start()
+    await writer.begin_transaction()
+    await writer.send_and_wait(topic, b"never committed")
+    appender = Appender(KafkaConnection(kafka))
+    await appender.append([outgoing(topic, b"behind it")])
+    until = time.monotonic() + 20
+    while reader.list_ends().get(place) != (0, 2):
+        assert time.monotonic() < until, reader.list_ends()
+        assert await reader.fetch_any(100, 0.1) == []
+    await writer.abort_transaction()
+    assert [record.value for record in await read(reader, 1)] == [b"behind it"]
+    assert reader.list_ends()[place] == (3, 3)
+    await writer.stop()
+    await appender.close(2.0)

@@ -3,15 +3,14 @@
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.cloudevents.message import Message
-from contracts.inbound import ExportRetry
-from contracts.outbound import SpectrumExport
+from contracts.inbound import ApprovalDecision, ExportRetry
+from contracts.outbound import ExportLine, SpectrumExport
 from handlers.budget import Budget, Status
 from handlers.decide import decide
 from handlers.decision import Outcome, Situation
@@ -20,14 +19,14 @@ from tests.laws.world import LawBrokenError, play
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_the_laws_hold_in_histories_that_hypothesis_draws(chance: random.Random) -> None:
     assert play(chance, 40)["histories"] == 1
 
 
 def test_the_laws_hold_in_many_histories() -> None:
-    counts = sum((play(random.Random(seed), 80) for seed in range(1500)), start=Counter[str]())
-    assert counts["histories"] == 1500
+    counts = sum((play(random.Random(seed), 80) for seed in range(600)), start=Counter[str]())
+    assert counts["histories"] == 600
     for what in (
         "exports",
         "resyncs",
@@ -36,19 +35,22 @@ def test_the_laws_hold_in_many_histories() -> None:
         "ERP partial",
         "verdict parked",
     ):
-        assert counts[what] > 100, what
+        assert counts[what] > 40, what
+
+
+CHANGE = list(ExportLine.model_fields).index("change")
 
 
 def drop_zeros(budget: Budget, message: Message, situation: Situation) -> Outcome:
     """A fault: lines that are gone are not sent."""
     outcome = decide(budget, message, situation)
     sends = tuple(
-        send.model_copy(update={"lines": tuple(line for line in send.lines if line.change != "zero")})
+        send.model_copy(update={"lines": tuple(line for line in send.lines if line[CHANGE] != "zero")})
         if isinstance(send, SpectrumExport)
         else send
         for send in outcome.step.sends
     )
-    return outcome._replace(step=replace(outcome.step, sends=sends))
+    return outcome._replace(step=outcome.step._replace(sends=sends))
 
 
 def believe_failures(budget: Budget, message: Message, situation: Situation) -> Outcome:
@@ -56,15 +58,15 @@ def believe_failures(budget: Budget, message: Message, situation: Situation) -> 
     outcome = decide(budget, message, situation)
     after = outcome.step.budget
     if after.status is Status.EXPORT_FAILED and after.unanswered:
-        after = replace(after, base=after.unanswered)
-    return outcome._replace(step=replace(outcome.step, budget=after))
+        after = after._replace(base=after.unanswered)
+    return outcome._replace(step=outcome.step._replace(budget=after))
 
 
 def export_twice(budget: Budget, message: Message, situation: Situation) -> Outcome:
     """A fault: an acceptance sent again under another id sends the export again, with other content."""
     outcome = decide(budget, message, situation)
     if outcome.verdict.value == "duplicate" and budget.unanswered and message.body.type == "approval.decision.v1":
-        again = replace(budget, status=Status.EXPORT_FAILED)
+        again = budget._replace(status=Status.EXPORT_FAILED)
         retried = message.body.model_copy()
         body = ExportRetry(
             **retried.model_dump(include=set(ExportRetry.model_fields)) | {"requested_by": "x", "reason": "x"}
@@ -73,7 +75,22 @@ def export_twice(budget: Budget, message: Message, situation: Situation) -> Outc
     return outcome
 
 
-@pytest.mark.parametrize("fault", [drop_zeros, believe_failures, export_twice])
+def let_anybody_accept_their_own(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: whoever sent a version may accept it."""
+    return decide(budget, message, replace(situation, rules=replace(situation.rules, four_eyes=False)))
+
+
+def accept_without_a_hash(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: an acceptance counts for whatever is current."""
+    body = message.body
+    if isinstance(body, ApprovalDecision) and budget.version:
+        message = replace(message, body=body.model_copy(update={"content_hash": budget.version.content_hash}))
+    return decide(budget, message, situation)
+
+
+@pytest.mark.parametrize(
+    "fault", [drop_zeros, believe_failures, export_twice, let_anybody_accept_their_own, accept_without_a_hash]
+)
 def test_a_planted_fault_breaks_a_law(
     fault: Callable[[Budget, Message, Situation], Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ One history is one seed. What must hold at every step is checked at every step; 
 """
 
 import random
+import unicodedata
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
@@ -46,7 +47,9 @@ from handlers.validation.check import Valid, check_budget
 PROJECT: Final = (4211, 90071)
 PHASES: Final = ("P1", "P2", "P3")
 KINDS: Final = ("L", "M")
-USERS: Final = ("ann", "ANN ", "bob", "nobody")
+USERS: Final = ("ann", "ANN ", "Jos\u00e9", "jose\u0301", "nobody")
+"""Two approvers, each written in two ways, and somebody else."""
+APPROVERS: Final = frozenset({"ann", "jos\u00e9"})
 BEGIN: Final = datetime(2026, 11, 24, 8, tzinfo=UTC)
 OTHERS_BOOKING: Final = 4200
 
@@ -84,7 +87,8 @@ class World:
     spectrum: Spectrum = field(default_factory=Spectrum)
     counts: Counter[str] = field(default_factory=Counter)
     log: list[str] = field(default_factory=list)
-    _seen: set[str] = field(default_factory=set)
+    _seen: set[tuple[str, str]] = field(default_factory=set)
+    """Identities: the type belongs to them, so a message of another type does not swallow one."""
     _mail: list[tuple[str, InboundMessage, str]] = field(default_factory=list)
     _delivered: list[tuple[InboundMessage, str]] = field(default_factory=list)
     _orders: dict[BudgetKey, list[ReceivedExport]] = field(default_factory=dict)
@@ -92,7 +96,8 @@ class World:
     _void: dict[BudgetKey, int] = field(default_factory=dict)
     _locks: dict[tuple[BudgetKey, int], list[BudgetLocked]] = field(default_factory=dict)
     """Every content that a version was locked with: more than one only after a reset."""
-    _accepted: set[tuple[BudgetKey, int, str | None]] = field(default_factory=set)
+    _accepted: dict[tuple[BudgetKey, int, str | None], set[str]] = field(default_factory=dict)
+    """Who accepted a content, each as one person however the name is written."""
     _resets: Counter[BudgetKey] = field(default_factory=Counter)
     _inflight: dict[BudgetKey, Inflight] = field(default_factory=dict)
     _exports: dict[tuple[BudgetKey, int, int], str] = field(default_factory=dict)
@@ -105,7 +110,7 @@ class World:
             jobs={PROJECT: RulesJob("001", "J1")},
             phases={phase: Phase(phase, None) for phase in PHASES},
             cost_types={kind: CostType(kind, "T") for kind in KINDS},
-            approvers={PROJECT: frozenset({"ann", "bob"})},
+            approvers={PROJECT: APPROVERS},
             removed_lines=self.chance.choice(["zero", "zero", "block"]),
             parked_limit=3,
         )
@@ -135,10 +140,18 @@ class World:
         return key, self.budgets[key]
 
     def _post(self, body: InboundMessage, message_id: str | None = None, first: str = "") -> None:
+        if self._mail and self._mail[-1][1].type != body.type and self.chance.random() < 0.03:
+            # A sender that gives messages of two types the same id.
+            message_id = self._mail[-1][0]
+            self.counts["ids that another type has used"] += 1
         self._ids += 1
-        if isinstance(body, ApprovalDecision) and body.decision == "accept":
-            self._accepted.add((body.key, body.budget_version, body.content_hash))
+        self._note_acceptance(body)
         self._mail.append((message_id or f"m{self._ids}", body, first))
+
+    def _note_acceptance(self, body: InboundMessage) -> None:
+        if isinstance(body, ApprovalDecision) and body.decision == "accept":
+            accepted = self._accepted.setdefault((body.key, body.budget_version, body.content_hash), set())
+            accepted.add(name_person(body.decided_by))
 
     def _lock(self) -> None:
         key, budget = self._pick()
@@ -159,7 +172,7 @@ class World:
             return [line.model_dump(mode="json") for line in before.lines]
         keys = [LineKey(phase, kind) for phase in PHASES for kind in KINDS]
         chosen = self.chance.sample(keys, self.chance.randint(1, len(keys)))
-        names = {phase: self.chance.choice([f"{phase} works", f"{phase} works", "Other"]) for phase in PHASES}
+        names = {phase: self._draw_name(phase) for phase in PHASES}
         return [
             {
                 "budget_line_item_id": self.chance.choice([number, number + 100]),
@@ -172,6 +185,10 @@ class World:
             for number, key in enumerate(chosen)
         ]
 
+    def _draw_name(self, phase: str) -> str:
+        # One that is blank to a reader must stop the version.
+        return self.chance.choices([f"{phase} works", "Other", "\u200b"], [66, 33, 1])[0]
+
     def _write_lock(self, key: BudgetKey, version: int, lines: list[dict[str, Any]]) -> BudgetLocked:
         cents = sum(read_cents(line["original_amount"]) + read_cents(line["revision_amount"]) for line in lines)
         lock = BudgetLocked.model_validate(
@@ -182,7 +199,7 @@ class World:
                 "total_amount": f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d}",
                 "created_by": "carla",
                 "locked_by": "lou",
-                "sent_by": self.chance.choice(["sam", "sam", "bob"]),
+                "sent_by": self.chance.choice(["sam", "sam", "jose\u0301"]),
                 "locked_at": BEGIN,
                 "lines": lines,
             }
@@ -265,10 +282,10 @@ class World:
     def deliver(self, message_id: str, body: InboundMessage, first: str = "") -> Outcome | None:
         """Decide one message, as the lane does, and check the result."""
         self.counts["messages"] += 1
-        if message_id in self._seen:
+        if (body.type, message_id) in self._seen:
             self.counts["verdict duplicate (same id)"] += 1
             return None
-        self._seen.add(message_id)
+        self._seen.add((body.type, message_id))
         key = BudgetKey(body.company_id, body.project_id, body.budget_id)
         others = [other for other, budget in self.budgets.items() if other != key and budget.claims_job]
         require("one budget of a project claims its job", holds=len(others) <= 1)
@@ -304,8 +321,16 @@ class World:
         if inflight and inflight.version != export.budget_version:
             require("law 1: one export of a budget in flight", holds=inflight.answered)
         self._inflight[key] = Inflight(export.budget_version, export.attempt)
-        was_accepted = (key, export.budget_version, export.content_hash) in self._accepted
-        require("what is exported was accepted by its hash", holds=was_accepted)
+        acceptors = self._accepted.get((key, export.budget_version, export.content_hash), set())
+        require("what is exported was accepted by its hash", holds=bool(acceptors))
+        # After a reset the same version may have been locked by others.
+        others = [
+            acceptors & APPROVERS - {name_person(lock.sent_by), name_person(lock.locked_by)}
+            for lock in self._locks[key, export.budget_version]
+        ]
+        require("what is exported was accepted by an approver who did not send it", holds=any(others))
+        shown = all(line.description is None or line.description.strip("\u200b ") for line in export.lines)
+        require("no line that is exported has a description that nobody can see", holds=shown)
         content = export.model_copy(update={"attempt": 0}).model_dump_json()
         same = self._exports.setdefault((key, export.budget_version, self._resets[key]), content) == content
         require("law 1: never two different exports for one version", holds=same)
@@ -506,7 +531,7 @@ class World:
             decided_at=self.now,
             content_hash=current.content_hash if current else None,
         )
-        self._accepted.add((key, version, decision.content_hash))
+        self._note_acceptance(decision)
         self._deliver_and_settle(decision)
         self._finish_export(key)
         budget = self.budgets[key]
@@ -519,12 +544,17 @@ def expect(lock: BudgetLocked) -> Expected:
     """Return what Spectrum must hold of a lock, by a simple mapping that is independent of the core's."""
     return {
         LineKey(line.cost_code, line.cost_type): (
-            int(line.original_amount * 100),
-            int(line.revision_amount * 100),
+            read_cents(line.original_amount),
+            read_cents(line.revision_amount),
             line.description,
         )
         for line in lock.lines
     }
+
+
+def name_person(user: str) -> str:
+    """Name who is meant, by a simple folding that is independent of the core's."""
+    return unicodedata.normalize("NFC", user).strip().lower()
 
 
 def finish(steps: Generator[LineKey, None, ApplyResult]) -> ApplyResult:

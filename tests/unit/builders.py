@@ -210,6 +210,11 @@ class Scenario:
         """The last message of a type among what the last message caused."""
         return [send for send in self.last.step.sends if not isinstance(send, DeadLetter) and send.type == kind][-1]
 
+    def find_lines(self, kind: str) -> list[dict[str, Any]]:
+        """The lines of that message, as they are written."""
+        lines: list[dict[str, Any]] = self.find(kind).model_dump()["lines"]
+        return lines
+
     @property
     def refusal(self) -> str:
         code: str = self.find("request.refused.v1").code

@@ -1,8 +1,9 @@
 """Small fakes behind the pipeline's protocols: they return what a test sets, and record how they were called."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from outbox.batch import DecidedBatch, Suspects
 from outbox.due import Due
 from outbox.position import Position
 from outbox.rules import RulesVersion
+from outbox.store import OnDecided
 from worker.kafka.group_offsets import GroupOffset, Partition
 from worker.resilience.breaker import make_breakers
 
@@ -151,6 +153,10 @@ class FakeAppender:
     def __init__(self, *answers: Any) -> None:
         self.script = Script(*answers, None)
         self.appended: list[Sequence[Outgoing]] = []
+        self.broker_time: datetime | None = None
+
+    def read_broker_time(self) -> datetime | None:
+        return self.broker_time
 
     async def append(self, records: Sequence[Outgoing]) -> None:
         await asyncio.sleep(0)
@@ -161,20 +167,40 @@ class FakeAppender:
 class FakePublisher:
     """A lane's producer; what it publishes is kept with the offset it goes with."""
 
-    def __init__(self, starts: Script, publishes: Script, published: list[tuple[int, str, int]]) -> None:
-        self._starts = starts
-        self._publishes = publishes
-        self._published = published
+    def __init__(self, ports: "FakePorts") -> None:
+        self._ports = ports
+        self._sent: tuple[int, str, int] | None = None
         self.closed = False
 
     async def start(self) -> None:
-        self._starts.answer()
+        self._ports.starts.answer()
 
     async def publish(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+        await self.send(offset, records, within=within)
+        await self.commit(within=within)
+
+    async def send(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
         assert within > 0
+        assert self._sent is None, "one transaction at a time"
+        self._ports.happened.append(f"send {offset.offset}")
         await asyncio.sleep(0)
-        self._publishes.answer()
-        self._published.append((offset.offset, offset.metadata, len(records)))
+        self._ports.sends.answer()
+        self._sent = offset.offset, offset.metadata, len(records)
+
+    async def commit(self, *, within: float) -> None:
+        assert within > 0
+        assert self._sent is not None, "nothing was sent"
+        await asyncio.sleep(0)
+        self._ports.publishes.answer()
+        self._ports.published.append(self._sent)
+        self._ports.happened.append(f"commit {self._sent[0]}")
+        self._sent = None
+
+    async def abort(self, *, within: float) -> None:
+        assert within > 0
+        assert self._sent is not None, "nothing was sent"
+        self._ports.happened.append(f"abort {self._sent[0]}")
+        self._sent = None
 
     async def close(self, within: float) -> None:
         assert within > 0
@@ -206,14 +232,21 @@ class FakeStore:
             yield stop, self._ports.backlog
 
     async def store_batch(
-        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects
+        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects, on_decided: OnDecided
     ) -> tuple[Position, DecidedBatch]:
         await asyncio.sleep(0)
         self._ports.batches.append([arrival.inbox.place.offset for arrival in arrivals])
         self._ports.suspects.append(suspects)
         decided: DecidedBatch = self._ports.store(arrivals, suspects)
-        following = arrivals[-1].inbox.place.offset + 1
-        return Position(position.inbox_partition, following, position.owner), decided
+        after = Position(position.inbox_partition, arrivals[-1].inbox.place.offset + 1, position.owner)
+        on_decided(after, decided)
+        await self._ports.write(after)
+        self._ports.happened.append(f"store {after.next_offset}")
+        return after, decided
+
+
+async def _write_at_once(_after: Position) -> None:
+    await asyncio.sleep(0)
 
 
 class FakePorts:
@@ -221,6 +254,7 @@ class FakePorts:
 
     def __init__(self) -> None:
         self.starts = Script(None)
+        self.sends = Script(None)
         self.publishes = Script(None)
         self.opens = Script(None)
         self.offsets = Script(GroupOffset(0, str(DEPLOYMENT)))
@@ -231,10 +265,14 @@ class FakePorts:
         self.suspects: list[Suspects] = []
         self.store: Callable[[Sequence[Arrival], Suspects], DecidedBatch] = lambda *_: DecidedBatch(RULES_VERSION)
         self.publishers: list[FakePublisher] = []
+        self.write: Callable[[Position], Awaitable[None]] = _write_at_once
+        """What happens between deciding a batch and having stored it."""
         self.published: list[tuple[int, str, int]] = []
+        self.happened: list[str] = []
+        """What was sent, stored, committed and aborted, in order, each with the offset after it."""
 
     def make_publisher(self, _partition: Partition) -> FakePublisher:
-        self.publishers.append(FakePublisher(self.starts, self.publishes, self.published))
+        self.publishers.append(FakePublisher(self))
         return self.publishers[-1]
 
     @asynccontextmanager

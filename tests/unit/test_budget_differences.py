@@ -1,7 +1,5 @@
 """Which field of a budget was changed by hand, what it is and what it should be; and a hold that is lifted."""
 
-from dataclasses import replace
-
 from handlers.budget import Budget, Status
 from handlers.decide import lift_planned_hold
 from handlers.decision import Verdict
@@ -16,14 +14,14 @@ def spoil(budget: Budget) -> Budget:
     assert version
     assert version.proposal
     lines = (version.proposal.lines[0]._replace(original=1), *version.proposal.lines[1:])
-    return replace(budget, version=replace(version, proposal=replace(version.proposal, lines=lines)))
+    return budget._replace(version=version._replace(proposal=version.proposal._replace(lines=lines)))
 
 
 def test_the_field_is_named_with_what_it_is_and_should_be() -> None:
     budget = bring_to(Status.PENDING_APPROVAL).budget
     expected = "version.proposal.lines[0].original is 1, and should be 64000000"
     assert describe_differences(spoil(budget), budget) == expected
-    assert describe_differences(replace(budget, overdue=True, sequence=7), budget) == (
+    assert describe_differences(budget._replace(overdue=True, sequence=7), budget) == (
         "sequence is 7, and should be 1; overdue is True, and should be False"
     )
     assert describe_differences(budget, budget) == ""
@@ -48,8 +46,8 @@ def test_amounts_are_checked_against_their_own_hash_wherever_they_are() -> None:
         budget = bring_to(status).budget
         assert list(check_budget(KEY, budget)) == []
         export = getattr(budget, name)
-        changed = replace(export, lines=(export.lines[0]._replace(description="x"), *export.lines[1:]))
-        [found] = check_budget(KEY, replace(budget, **{name: changed}))
+        changed = export._replace(lines=(export.lines[0]._replace(description="x"), *export.lines[1:]))
+        [found] = check_budget(KEY, budget._replace(**{name: changed}))
         assert "(version 1) does not have its content hash" in found
     assert list(check_budget(KEY._replace(budget_id=2), pending)) == [f"its state is that of budget {KEY}"]
 

@@ -11,7 +11,7 @@ from handlers.budget import Budget, Status
 from handlers.decide import hold
 from handlers.decision import Situation, describe_status
 from outbox.budget_state import FORMAT, UnreadableStateError, read_state, write_state
-from tests.unit.builders import KEY, NOON, RULES
+from tests.unit.builders import KEY, NOON, RULES, STEEL, Scenario, accept, lock
 
 STATES = Path(__file__).parent / "stored_states"
 
@@ -69,6 +69,13 @@ def test_every_value_of_a_state_is_named() -> None:
 
     for stored in read_golden(FORMAT):
         check(json.loads(write_state(read_state(stored))))
+
+
+def test_a_waiting_version_with_a_tiny_amount_can_be_read_again() -> None:
+    tiny = lock(2, STEEL | {"original_amount": "0.0000001"})
+    budget = Scenario().send(lock(), accept(), tiny).budget
+    assert budget.waiting
+    assert read_state(write_state(budget)) == budget
 
 
 def test_the_order_of_names_does_not_matter() -> None:

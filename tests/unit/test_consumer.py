@@ -248,3 +248,43 @@ async def test_partitions_assigned_to_a_member_that_leaves_are_not_started(monke
     await listeners[1].on_partitions_assigned({B})
     both = [tuple(A), tuple(B)]
     assert events == [("assigned", both), ("revoked", both), ("assigned", [tuple(B)])]
+
+
+async def test_a_rejoin_waits_for_a_revocation_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    listeners: list[Any] = []
+    release = asyncio.Event()
+
+    class Client(AiokafkaConsumer):
+        def __init__(self, **_: Any) -> None:
+            super().__init__()
+
+        async def start(self) -> None:
+            events.append("joined")
+
+        def subscribe(self, _: Any, listener: Any) -> None:
+            listeners.append(listener)
+
+        async def stop(self) -> None:
+            events.append("left")
+
+    async def find_server(connection: KafkaConnection) -> KafkaConnection:
+        return connection
+
+    async def revoke(_: list[Any]) -> None:
+        events.append("stopping lanes")
+        await release.wait()
+        events.append("lanes stopped")
+
+    monkeypatch.setattr(consumer_module, "AIOKafkaConsumer", Client)
+    monkeypatch.setattr(KafkaConnection, "find_server", find_server)
+    consumer = Consumer(KafkaConnection("127.0.0.1:1"), "group", ["a"], start="none", on_revoked=revoke)
+    await consumer.start()
+    revoking = asyncio.create_task(listeners[0].on_partitions_revoked({A}))
+    await asyncio.sleep(0)
+    rejoining = asyncio.create_task(consumer.rejoin())
+    await asyncio.sleep(0.01)
+    assert events == ["joined", "stopping lanes"]
+    release.set()
+    await asyncio.gather(revoking, rejoining)
+    assert events == ["joined", *["stopping lanes", "lanes stopped"] * 2, "left", "joined"]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -159,9 +158,20 @@ def test_numbers_are_read_exactly() -> None:
     message = read_message(BUDGETS, binary("budget.locked.v1", data))
     assert isinstance(message, Message)
     assert isinstance(message.body, BudgetLocked)
-    assert message.body.total_amount == Decimal("1190250.50000000000000000000000000000001")
-    assert read_lock(total_amount=12).total_amount == 12
-    assert read_lock(total_amount=10**39).total_amount == 10**39
+    assert message.body.total_amount == "1190250.50000000000000000000000000000001"
+    assert read_lock(total_amount=12).total_amount == "12"
+    assert read_lock(total_amount=10**39).total_amount == str(10**39)
+
+
+def test_fields_are_compared_by_value() -> None:
+    lines = load_sample("budget.locked.v1")["lines"]
+    other = [lines[0] | {"original_amount": lines[0]["original_amount"] + "0", "quantity": None}, *lines[1:]]
+    body = read_lock()
+    again = read_lock(total_amount="1190250.500", lines=other)
+    assert body.total_amount != again.total_amount
+    assert body.list_values() == again.list_values()
+    for changes in ({"total_amount": "1190250.51"}, {"sent_by": "sue"}, {"lines": [lines[0], lines[0]]}):
+        assert body.list_values() != read_lock(**changes).list_values()
 
 
 def test_reading_is_tolerant() -> None:
@@ -233,9 +243,12 @@ def test_money_is_written_with_two_places(cents: int, text: str) -> None:
         ("phase_code", "01510", "01-510"),
         ("cost_type", "LAB", "LABO"),
         ("description", "x" * 25, "x" * 26),
-        ("original_estimate_cost", 99_999_999_99, 100_000_000_00),
-        ("original_estimate_cost", -99_999_999_99, -100_000_000_00),
-        ("revision_amount", 9_999_999_999_99, 10_000_000_000_00),
+        ("original_estimate_cost", "99999999.99", "100000000.00"),
+        ("original_estimate_cost", "-99999999.99", "-100000000.00"),
+        ("revision_amount", "9999999999.99", "10000000000.00"),
+        ("revision_amount", "-0.05", "0.050"),
+        ("original_change", "1234567890123.00", "1"),
+        ("previous_revision_amount", "0.00", "0.00\n"),
     ],
 )
 def test_writing_is_strict(field: str, fits: object, does_not: object) -> None:
@@ -244,14 +257,14 @@ def test_writing_is_strict(field: str, fits: object, does_not: object) -> None:
         "phase_code": "1",
         "cost_type": "L",
         "description": "d",
-        "original_estimate_cost": 0,
-        "revision_amount": 0,
+        "original_estimate_cost": "0.00",
+        "revision_amount": "0.00",
         "price_method_code": "T",
         "change": "add",
         "previous_original_estimate_cost": None,
         "previous_revision_amount": None,
-        "original_change": 0,
-        "revision_change": 0,
+        "original_change": "0.00",
+        "revision_change": "0.00",
     }
     assert getattr(ExportLine.model_validate(line | {field: fits}), field) == fits
     with pytest.raises(ValidationError):

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -70,6 +70,34 @@ async def test_what_kafka_did_not_take_is_sent_in_a_later_round() -> None:
     await running.stop()
 
 
+async def test_what_is_not_due_by_the_brokers_clock_waits_until_it_is() -> None:
+    later = DUE._replace(version=5, due_at=DUE.due_at + timedelta(minutes=2))
+    due, appender = FakeDue([DUE, later]), FakeAppender()
+    appender.broker_time = DUE.due_at
+    running = RunningDeadlines(due, appender)
+    await running.until(lambda: due.script.calls > 10)
+    assert appender.appended == [[write_deadline(DUE, "x.bridge.commands")]]
+    appender.broker_time = later.due_at
+    await running.until(lambda: len(appender.appended) == 2)
+    await running.stop()
+    assert appender.appended[1] == [write_deadline(later, "x.bridge.commands")]
+
+
+async def test_while_the_brokers_clock_is_not_known_one_goes_first_and_shows_it() -> None:
+    others = [DUE._replace(version=version, due_at=DUE.due_at + timedelta(minutes=2)) for version in range(5, 9)]
+
+    class Answering(FakeAppender):
+        async def append(self, records: Any) -> None:
+            await super().append(records)
+            self.broker_time = DUE.due_at
+
+    due, appender = FakeDue([DUE, *others]), Answering()
+    running = RunningDeadlines(due, appender)
+    await running.until(lambda: due.script.calls > 10)
+    await running.stop()
+    assert appender.appended == [[write_deadline(DUE, "x.bridge.commands")]]
+
+
 @pytest.mark.parametrize("where", ["opens", "rounds"])
 async def test_a_database_that_is_down_opens_its_breaker(where: str) -> None:
     gone = DatabaseDown("gone")
@@ -77,13 +105,6 @@ async def test_a_database_that_is_down_opens_its_breaker(where: str) -> None:
     running = RunningDeadlines(due, appender, *([gone] if where == "opens" else []))
     await running.until(lambda: appender.appended)
     assert {"database.lost", "database.regained"} <= set(running.log.list_names())
-    await running.stop()
-
-
-async def test_a_call_that_a_library_gave_up_does_not_end_it() -> None:
-    due, appender = FakeDue(asyncio.CancelledError(), [DUE]), FakeAppender()
-    running = RunningDeadlines(due, appender)
-    await running.until(lambda: appender.appended)
     await running.stop()
 
 

@@ -1,7 +1,10 @@
 """The doctor warns of servers on other machines that are reached without TLS that checks them."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.unit.test_server_errors import make_certificate
 from worker.doctor.check import Check
 from worker.doctor.configuration import check_encryption
 
@@ -25,11 +28,20 @@ def check(monkeypatch: pytest.MonkeyPatch, kafka: str, database: str, protocol: 
         "postgresql://u@127.0.0.1:5432/name",
         "postgresql://u@[::1]:5432/name",
         "postgresql:///name?host=/run/postgresql",
-        "postgresql://u@db.example/name?sslmode=verify-full&sslrootcert=ca.pem",
     ],
 )
 def test_local_servers_and_checked_ones_are_ok(kafka: str, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [one.state for one in check(monkeypatch, kafka, database)] == ["ok"]
+
+
+def test_a_database_elsewhere_that_is_verified_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, _ = make_certificate(tmp_path, "ca", "DNS:db.example")
+    url = f"postgresql://u@db.example/name?sslmode=verify-full&sslrootcert={certificate}"
+    assert [one.state for one in check(monkeypatch, LOCAL_KAFKA, url)] == ["ok"]
+
+
+def test_settings_that_cannot_be_read_are_not_called_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check(monkeypatch, LOCAL_KAFKA, "mysql://u@localhost/name") == []
 
 
 def test_kafka_elsewhere_without_tls_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,8 +51,12 @@ def test_kafka_elsewhere_without_tls_is_a_warning(monkeypatch: pytest.MonkeyPatc
     assert found.state == "ok"
 
 
-@pytest.mark.parametrize("query", ["", "?sslmode=require", "?sslmode=verify-ca", "?sslmode=disable"])
-def test_a_database_elsewhere_that_is_not_verified_is_a_warning(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("query", ["", "?sslmode=require", "?sslmode=verify-ca&sslrootcert=CA", "?sslmode=disable"])
+def test_a_database_elsewhere_that_is_not_verified_is_a_warning(
+    query: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "CA" in query:
+        query = query.replace("CA", str(make_certificate(tmp_path, "ca", "DNS:db.example")[0]))
     [found] = check(monkeypatch, LOCAL_KAFKA, f"postgresql://u:secret@db.example:5432/name{query}")
     assert (found.state, "db.example" in found.found) == ("warning", True)
     assert "secret" not in found.found

@@ -7,8 +7,11 @@ import pytest
 from aiokafka.errors import KafkaError
 
 from contracts.records import Outgoing
-from worker.kafka.producer import _send_all
-from worker.resilience.backoff import is_ending
+from worker.cancellation import is_ending
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.errors import KafkaDown, LaneLost, translate_errors
+from worker.kafka.group_offsets import GroupOffset
+from worker.kafka.producer import Publisher, _send_all
 
 
 class GivesUp:
@@ -21,8 +24,41 @@ class GivesUp:
 
 
 async def test_a_send_that_was_given_up_is_a_failure() -> None:
-    with pytest.raises(KafkaError, match="given up"):
+    with pytest.raises(KafkaError, match="gave up"):
         await _send_all(GivesUp(), [Outgoing("topic", b"key", b"value", ())])
+
+
+async def give_up() -> None:
+    raise asyncio.CancelledError
+
+
+async def test_a_call_that_was_given_up_means_that_kafka_is_down() -> None:
+    with pytest.raises(KafkaDown, match="gave up"):
+        async with translate_errors(1.0):
+            await give_up()
+
+
+async def test_a_publication_that_was_given_up_loses_the_lane() -> None:
+    class Transactional:
+        async def begin_transaction(self) -> None:
+            await give_up()
+
+    publisher: Any = Publisher(KafkaConnection(""), "lane", "group", ("inbox", 0))
+    publisher._producer = Transactional()
+    with pytest.raises(LaneLost, match="gave up"):
+        await publisher.publish(GroupOffset(1, ""), (), within=1.0)
+
+
+async def test_a_stop_is_no_failure_of_kafka() -> None:
+    async def wait() -> None:
+        async with translate_errors(5.0):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_who_was_cancelled() -> None:

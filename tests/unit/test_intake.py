@@ -64,7 +64,7 @@ async def test_an_offset_is_committed_only_after_its_copy_is_safe() -> None:
 
 @pytest.mark.parametrize(
     "failure",
-    [KafkaDown("gone"), MessageTooLarge("large"), asyncio.CancelledError()],
+    [KafkaDown("gone"), MessageTooLarge("large")],
     ids=lambda failure: type(failure).__name__,
 )
 async def test_what_was_fetched_is_appended_again_after_a_failure(failure: BaseException) -> None:

@@ -23,7 +23,6 @@ from tests.unit.fakes import (
     FakeInbox,
     FakePorts,
     FakePublisher,
-    FakeStore,
     Log,
     RunningPart,
     make_inbox_record,
@@ -114,7 +113,7 @@ async def test_a_dependency_that_is_down_opens_its_breaker_and_the_lane_restarts
 
 @pytest.mark.parametrize(
     "failure",
-    [LaneLost("fenced"), PositionLost("taken"), MessageTooLarge("large"), asyncio.CancelledError()],
+    [LaneLost("fenced"), PositionLost("taken"), MessageTooLarge("large")],
     ids=lambda failure: type(failure).__name__,
 )
 async def test_what_is_not_known_to_have_happened_restarts_the_lane(failure: BaseException) -> None:
@@ -134,6 +133,79 @@ async def test_what_is_not_known_to_have_happened_restarts_the_lane(failure: Bas
     await running.until(lambda: running.count_starts() == 2 and ports.published)
     assert LANE_LOSSES.labels(type(failure).__name__)._value.get() == before + 1
     assert ports.published[-1] == (1, OURS, 0)
+    await running.stop()
+
+
+async def test_a_batch_is_sent_while_it_is_stored_and_committed_only_then() -> None:
+    ports, stored = FakePorts(), asyncio.Event()
+
+    async def write(_after: Position) -> None:
+        await stored.wait()
+
+    ports.write = write
+    running = RunningLane(ports, FakeInbox(0))
+    await running.until(lambda: "send 1" in ports.happened)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert ports.happened == ["send 1"]
+    stored.set()
+    await running.until(lambda: ports.published)
+    assert ports.happened == ["send 1", "store 1", "commit 1"]
+    await running.stop()
+
+
+async def test_the_next_batch_is_sent_only_after_the_commit_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "BATCH_RECORDS", 1)
+    ports = FakePorts()
+    running = RunningLane(ports, FakeInbox(0, 1, 2))
+    await running.until(lambda: len(ports.published) == 3)
+    sent_and_committed = [step for step in ports.happened if not step.startswith("store")]
+    assert sent_and_committed == [f"{step} {offset}" for offset in (1, 2, 3) for step in ("send", "commit")]
+    await running.stop()
+
+
+@pytest.mark.parametrize("failure", [DatabaseDown("gone"), PositionLost("taken")], ids=["unknown", "not stored"])
+async def test_what_was_sent_of_a_batch_that_may_not_be_stored_is_never_committed(failure: Exception) -> None:
+    ports, failures = FakePorts(), [failure]
+
+    async def write(_after: Position) -> None:
+        await asyncio.sleep(0.01)
+        if failures:
+            raise failures.pop()
+
+    ports.write = write
+    running = RunningLane(ports, FakeInbox(0))
+    await running.until(lambda: ports.published)
+    assert ports.happened == ["send 1", "send 1", "store 1", "commit 1"]
+    assert (len(ports.publishers), ports.publishers[0].closed) == (2, True)
+    await running.stop()
+
+
+async def test_what_kafka_does_not_take_is_stored_and_the_lane_restarts() -> None:
+    ports = FakePorts()
+    ports.sends._answers.insert(0, LaneLost("fenced"))
+    running = RunningLane(ports, FakeInbox(0))
+    await running.until(lambda: running.count_starts() == 2 and ports.published)
+    assert ports.happened[:2] == ["send 1", "store 1"]
+    assert ports.publishers[0].closed
+    await running.stop()
+
+
+async def test_a_batch_that_is_refused_while_it_is_written_is_taken_back_before_its_halves_are_sent() -> None:
+    ports, refused = FakePorts(), [ValueError("a bug")]
+
+    async def write(_after: Position) -> None:
+        await asyncio.sleep(0.01)
+        if refused:
+            raise refused.pop()
+
+    ports.write = write
+    running = RunningLane(ports, FakeInbox(0, 1))
+    await running.until(lambda: len(ports.published) == 2)
+    halves = [f"{step} {offset}" for offset in (1, 2) for step in ("send", "store", "commit")]
+    assert ports.happened[:2] == ["send 2", "abort 2"]
+    assert sorted(ports.happened[2:]) == sorted(halves)
+    assert running.count_starts() == 1
     await running.stop()
 
 
@@ -335,18 +407,16 @@ async def test_a_lane_that_is_given_up_does_not_wait_for_what_it_publishes(monke
     async def hang(*_: Any, **__: Any) -> Any:
         await never.wait()
 
-    async def store_once(self: FakeStore, position: Position, arrivals: Sequence[Arrival], suspects: Suspects) -> Any:
-        if ports.batches:
-            storing.append(position)
+    async def write_once(after: Position) -> None:
+        if len(ports.batches) > 1:
+            storing.append(after)
             await never.wait()
-        return await store_batch(self, position, arrivals, suspects)
 
-    store_batch = FakeStore.store_batch
-    monkeypatch.setattr(FakeStore, "store_batch", store_once)
-    monkeypatch.setattr(FakePublisher, "publish", hang)
+    ports.write = write_once
+    monkeypatch.setattr(FakePublisher, "commit", hang)
     monkeypatch.setattr(lane_module, "BATCH_RECORDS", 1)
     running = RunningLane(ports, FakeInbox(0, 1))
-    await running.until(lambda: storing and running.lane._publishing)
+    await running.until(lambda: storing)
     running.task.cancel()
     _, late = await asyncio.wait({running.task}, timeout=1.0)
     assert not late

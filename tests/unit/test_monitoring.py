@@ -12,7 +12,7 @@ import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
 from handlers.decision import Verdict
-from worker.telemetry import logs, metrics
+from worker.telemetry import log_writer, metrics
 from worker.watch import metrics as watch_metrics
 
 ROOT: Final = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ OF_PROMETHEUS: Final = frozenset({"instance", "job"})
 def list_metrics() -> dict[str, frozenset[str]]:
     """List every series that a worker or the watch serves, with its labels."""
     found: dict[str, frozenset[str]] = {}
-    for module in (logs, metrics, watch_metrics):
+    for module in (log_writer, metrics, watch_metrics):
         for one in vars(module).values():
             labels = frozenset(getattr(one, "_labelnames", ()))
             if isinstance(one, Counter):
@@ -204,6 +204,8 @@ def test_the_runbook_explains_every_event_that_is_a_warning(event: str) -> None:
 WITH_SENTENCES: Final = (
     "worker/pipeline/lane_check.py",
     "worker/app.py",
+    "worker/deployment.py",
+    "worker/preparation.py",
     "outbox/migrate.py",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "worker" / "recover").glob("*.py")),
 )

@@ -150,3 +150,26 @@ def test_whatever_the_bytes_of_a_batch_are_nothing_raises_and_the_next_is_read(c
     assert (last.offset, last.value) == (4, b"x")
     # In order and within the batch: no broker lets a batch say otherwise, and no reader is carried past its end.
     assert sorted({one.offset for one in found} & {0, 1, 2, 3}) == [one.offset for one in found]
+
+
+def give_up(data: bytes) -> list[Any]:
+    """Fetch data whose first batch has a wrong checksum until it counts as damaged; returns what then comes out."""
+    for _ in range(record_decoding.CHECKSUM_TRIES - 1):
+        assert not TolerantRecords(data).next_batch().validate_crc()
+    return decode(data)
+
+
+@pytest.mark.parametrize("claimed", [4, 60, 1_000_000, -5])
+def test_a_damaged_batch_does_not_pass_over_the_records_behind_it(claimed: int) -> None:
+    batch = bytearray(build((b"k", b"v" * 100, []), (b"l", b"w", []), base=10))
+    struct.pack_into(">i", batch, 23, claimed)
+    alone = give_up(bytes(batch))
+    assert [one.offset for one in alone] == ([10] if claimed < 0 else [10, 11])
+    *stubs, last = give_up(bytes(batch) + build((b"next", b"x", []), base=12))
+    assert ([one.offset for one in stubs], last.offset, last.value) == ([10, 11], 12, b"x")
+
+
+def test_a_damaged_number_of_records_leaves_no_gap_before_the_next_batch() -> None:
+    batch = bytearray(build((b"k", b"v" * 100, []), (b"l", b"w", []), base=10))
+    struct.pack_into(">i", batch, 57, 1)
+    assert [one.offset for one in give_up(bytes(batch) + build((b"next", b"x", []), base=12))] == [10, 11, 12]

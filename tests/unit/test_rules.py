@@ -6,11 +6,13 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from handlers.rules import SECTION, CostType, Job, Phase, Rules
 from outbox.rules_codec import NewerRulesError, decode_rules, encode_rules
 from tests.end_to_end.harness import RULES as FILES
-from worker.rules_files import read_rules
+from worker.__main__ import app
+from worker.rules_files import read_rules, read_rules_and_notes
 from worker.settings import ConfigurationError
 
 RULES = Rules(
@@ -142,3 +144,37 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
 def test_each_mistake_in_the_policies_is_named(tmp_path: Path, toml: str, problem: str) -> None:
     [found] = problems(write(tmp_path, rules_toml=toml.encode()))
     assert found.startswith(f"rules.toml: {problem}")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "Jose\u0301",
+        "jos\u00e9",
+        "JOS\u00c9",
+        "Jos\u00e9\u200b",
+        "\uff2a\uff4f\uff53\u00e9",
+        "\ufeffJos\u00e9",
+        "  Jos\u00e9 ",
+    ],
+    ids=ascii,
+)
+def test_spellings_of_one_person_are_one_approver_and_noted(
+    tmp_path: Path, spelling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"company_id,project_id,user\n4211,,Jos\u00e9\n4211,,{spelling}\n4211,2,{spelling}\n4211,,Joe\n"
+    write(tmp_path, approvers_csv=text.encode())
+    rules, notes = read_rules_and_notes(tmp_path)
+    assert rules.approvers == {(4211, None): frozenset({"jos\u00e9", "joe"}), (4211, 2): frozenset({"jos\u00e9"})}
+    note = f"approvers.csv, row 3: {spelling.strip()} is the same person as in row 2, and one approver"
+    assert notes == (note,)
+    monkeypatch.setenv("RULES_DIR", str(tmp_path))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    checked = CliRunner().invoke(app, ["rules", "check"])
+    assert (checked.exit_code, "row 3: " in checked.stderr, "3 approvers" in checked.stdout) == (0, True, True)
+
+
+def test_letters_that_only_look_alike_are_two_people(tmp_path: Path) -> None:
+    write(tmp_path, approvers_csv="company_id,project_id,user\n4211,,ann\n4211,,\u0430nn\n".encode())
+    rules, notes = read_rules_and_notes(tmp_path)
+    assert (len(rules.approvers[4211, None]), notes) == (2, ())

@@ -77,6 +77,22 @@ async def test_certificates(tmp_path: Path) -> None:
         assert "is for another host" in await find_problem(server, "SSL", other_host[0])
 
 
+async def test_a_certificate_file_that_is_renewed_is_read_and_one_that_is_gone_is_named(tmp_path: Path) -> None:
+    ours, key = make_certificate(tmp_path, "ours", "IP:127.0.0.1")
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(make_certificate(tmp_path, "old", "IP:127.0.0.1")[0].read_bytes())
+    async with listen(serve_tls(ours, key)) as server:
+        connection = KafkaConnection(server, security_protocol="SSL", ssl_cafile=str(ca))
+        with pytest.raises(ServerDown, match="is not signed by a trusted CA"):
+            await connection.find_server()
+        ca.write_bytes(ours.read_bytes())
+        with pytest.raises(ServerDown, match="closed the connection"):
+            await connection.find_server()
+        ca.unlink()
+        with pytest.raises(ServerDown, match=r"there is no file .*ca\.pem: correct the path"):
+            await connection.find_server()
+
+
 def fail_to_verify(code: int, message: str) -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError(1, message)
     error.verify_code, error.verify_message = code, message

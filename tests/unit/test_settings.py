@@ -1,10 +1,14 @@
 """Settings from the environment: empty is unset, secrets may be files, and every problem has a sentence."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
+from typer.testing import CliRunner
 
+from tests.unit.test_server_errors import make_certificate
+from worker.__main__ import app
 from worker.settings import (
     ConfigurationError,
     DatabaseSettings,
@@ -90,6 +94,81 @@ def test_a_secret_file_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch:
     assert any("KAFKA_SASL_PASSWORD: " in problem for problem in list_problems(KafkaSettings))
 
 
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("mysql://user:secret@localhost/name", "a URL such as"),
+        (f"{URL}?channel_binding=require", "its parameter 'channel_binding=require' is not supported"),
+        (f"{URL}?sslmdoe=require", "its parameter 'sslmdoe' is not known"),
+        (f"{URL}?sslmode=full", "its parameter 'sslmode=full' is not one of disable, "),
+        (f"{URL}?target_session_attrs=standby", "its parameter 'target_session_attrs=standby' is not one of any, "),
+        (f"{URL}?ssl_min_protocol_version=1.3", "its parameter 'ssl_min_protocol_version=1.3' is not one of "),
+        (f"{URL}?connect_timeout=soon", "its parameter 'connect_timeout' is not a number of seconds"),
+        ("postgresql://user:secret@a,b/name?port=5432,x", "its parameter 'port' is not a port"),
+        ("postgresql://user:se:c@ret@localhost:port/name", "its host and port cannot be read"),
+        (f"{URL}?sslmode=verify-full", "sslmode=verify-full needs the certificate of a CA: add sslrootcert=FILE"),
+        (f"{URL}?sslrootcert=/none", "sslrootcert: there is no file /none: correct the path"),
+        (f"{URL}?sslcert=/none", "sslcert and sslkey: there is no file /none"),
+        (f"{URL}?sslcrl=/", "sslcrl: / cannot be read (Is a directory)"),
+    ],
+)
+def test_what_is_wrong_with_the_database_url_is_named_with_all_other_problems(
+    url: str, problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("HTTP_PORT", "0")
+    problems = dict(one.split(": ", 1) for one in list_problems(WorkerSettings))
+    assert problems.keys() == {"KAFKA_BOOTSTRAP", "DATABASE_URL", "HTTP_PORT"}
+    assert problems["DATABASE_URL"].startswith(problem)
+    assert not any("secret" in one for one in problems.values())
+
+
+@pytest.mark.parametrize("name", ["KAFKA_SSL_CAFILE", "KAFKA_SSL_CERTFILE", "PGSSLROOTCERT", "PGSSLCERT"])
+def test_a_file_of_certificates_that_cannot_be_used_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", "localhost:9092")
+    monkeypatch.setenv("DATABASE_URL", URL)
+    good, key = make_certificate(tmp_path, "good", "DNS:localhost")
+    monkeypatch.setenv("KAFKA_SSL_KEYFILE", str(key) if name == "KAFKA_SSL_CERTFILE" else "")
+    monkeypatch.setenv("PGSSLKEY", str(key))
+    monkeypatch.setenv(name, str(good))
+    read_settings(WorkerSettings)
+    no_pem = tmp_path / "no.pem"
+    no_pem.write_text("no certificate")
+    for file, what in (
+        (tmp_path / "none", f"there is no file {tmp_path}/none: correct the path, or mount the file"),
+        (tmp_path, f"{tmp_path} cannot be read (Is a directory): make it a file that this user may read"),
+        (no_pem, f"{no_pem} "),
+    ):
+        monkeypatch.setenv(name, str(file))
+        [problem] = list_problems(WorkerSettings)
+        assert name in problem
+        assert what in problem
+    assert "PEM format" in problem
+
+
+def test_a_key_that_is_encrypted_or_of_another_certificate_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", "localhost:9092")
+    certificate, key = make_certificate(tmp_path, "ours", "DNS:localhost")
+    _, other = make_certificate(tmp_path, "other", "DNS:localhost")
+    encrypted = tmp_path / "encrypted.key"
+    command = ["openssl", "ec", "-aes256", "-passout", "pass:secret", "-in", str(key), "-out", str(encrypted)]
+    subprocess.run(command, check=True, capture_output=True)
+    monkeypatch.setenv("KAFKA_SSL_CERTFILE", str(certificate))
+    for file in (other, encrypted):
+        monkeypatch.setenv("KAFKA_SSL_KEYFILE", str(file))
+        [problem] = list_problems(KafkaSettings)
+        assert problem.startswith(f"KAFKA_SSL_CERTFILE: {certificate} and the key in {file} cannot be used")
+    monkeypatch.setenv("KAFKA_SSL_CERTFILE", "")
+    assert list_problems(KafkaSettings) == (
+        f"KAFKA_SSL_KEYFILE: {encrypted} is the key of no certificate: set KAFKA_SSL_CERTFILE as well",
+    )
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::", "::1"])
 def test_where_the_http_port_listens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_BIND", address)
@@ -100,3 +179,74 @@ def test_a_bind_address_is_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_BIND", "localhost")
     [problem] = list_problems(HttpSettings)
     assert problem.startswith("HTTP_BIND: an IP address such as")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("HTTP_PORT", "http", "a whole number is expected"),
+        ("HTTP_PORT", "0", "1 or more is expected"),
+        ("HTTP_PORT", "65536", "65535 or less is expected"),
+        ("KAFKA_SECURITY_PROTOCOL", "TLS", "one of PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL is expected"),
+        ("LOG_FORMAT", "xml", "one of console, json is expected"),
+        ("OTEL_SDK_DISABLED", "perhaps", "true or false is expected"),
+        ("KAFKA_BOOTSTRAP", "localhost", 'a list of servers such as "kafka-1:9092,kafka-2:9092" is expected'),
+        ("TOPIC_PREFIX", "a/b", "only letters, digits,"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_described_in_words(
+    name: str, value: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", "localhost:9092")
+    monkeypatch.setenv("DATABASE_URL", URL)
+    monkeypatch.setenv(name, value)
+    [found] = list_problems(WorkerSettings)
+    assert found.startswith(f"{name}: {problem}")
+
+
+COMMANDS = {
+    "run": [],
+    "migrate": [],
+    "topics": [],
+    "status": [],
+    "reconcile": [],
+    "recover": ["--dry-run"],
+    "prune": ["--older-than", "400d", "--dry-run"],
+    "release": ["1/2/3", "--by", "ann", "--why", "x"],
+    "retry": ["1/2/3", "--by", "ann", "--why", "x"],
+    "reset": ["1/2/3", "--by", "ann", "--why", "x", "--yes"],
+    "dead-letters": ["list"],
+    "rules": ["history"],
+    "watch": [],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_ends_with_exit_code_2_for_a_file_of_certificates_that_is_missing(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:9")
+    monkeypatch.setenv("KAFKA_SSL_CAFILE", "/none/kafka.pem")
+    monkeypatch.setenv("DATABASE_URL", f"{URL}?sslrootcert=/none/database.pem")
+    done = CliRunner().invoke(app, [command, *COMMANDS[command]])
+    assert done.exit_code == 2, done.output
+    said = " ".join(done.stderr.split())
+    problems = {
+        "KAFKA_SSL_CAFILE: there is no file /none/kafka.pem: correct the path, or mount the file",
+        "DATABASE_URL: sslrootcert: there is no file /none/database.pem: correct the path, or mount the file",
+    }
+    if command in {"topics", "watch"}:
+        problems = {one for one in problems if "KAFKA" in one}
+    if command in {"migrate", "dead-letters", "rules", "status"}:
+        problems = {one for one in problems if "DATABASE" in one}
+    assert {one for one in problems if one in said} == problems
+
+
+def test_run_names_a_bad_database_url_with_every_other_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"{URL}?channel_binding=require")
+    monkeypatch.setenv("HTTP_PORT", "http")
+    monkeypatch.setenv("RULES_DIR", str(tmp_path))
+    done = CliRunner().invoke(app, ["run"])
+    assert done.exit_code == 2
+    for problem in ("KAFKA_BOOTSTRAP: ", "channel_binding=require", "HTTP_PORT: ", "jobs.csv: there is no such file"):
+        assert problem in done.stderr

@@ -42,7 +42,7 @@ def test_row_1_a_newer_valid_version_waits_for_approval(before: Status | None) -
     request = scenario.find("approval.requested.v1")
     assert request.kind == ("resync" if before is Status.SYNCED else "export")
     assert request.base_version == (1 if before is Status.SYNCED else None)
-    assert request.total_amount == 100
+    assert request.total_amount == "1.00"
 
 
 @pytest.mark.parametrize("before", TAKES_UP)

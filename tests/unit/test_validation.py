@@ -78,11 +78,11 @@ def test_descriptions_belong_to_the_phase() -> None:
     assert find_codes(STEEL | {"description": " "}) == ["description_missing"]
     assert find_codes(CONCRETE, labour | {"description": "Formwork"}) == ["description_conflict"] * 2
     scenario = Scenario().send(lock(1, CONCRETE, labour | {"description": ""}))
-    assert {line.description for line in scenario.find("approval.requested.v1").lines} == {"Concrete"}
+    assert {line["description"] for line in scenario.find_lines("approval.requested.v1")} == {"Concrete"}
     scenario = Scenario().send(
         lock(1, STEEL | {"cost_code": "01-500", "description": "\x00 anything, and far too long a text"})
     )
-    assert [line.description for line in scenario.find("approval.requested.v1").lines] == ["General conditions"]
+    assert [line["description"] for line in scenario.find_lines("approval.requested.v1")] == ["General conditions"]
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\u200b", "\ufeff", "\u2800", "\u3164", "\u00a0"])
@@ -94,7 +94,7 @@ def test_what_cannot_be_seen_is_no_description_unit_or_sub_job(blank: str) -> No
         "description_missing"
     ]
     scenario = Scenario().with_rules(quantities=True).send(lock(1, STEEL | {"unit_of_measure": blank}))
-    assert scenario.find("approval.requested.v1").lines[0].unit_of_measure is None
+    assert scenario.find_lines("approval.requested.v1")[0]["unit_of_measure"] is None
 
 
 @pytest.mark.parametrize("blank", [" ", "\u200b"])
@@ -121,7 +121,7 @@ def test_too_long(length: int, codes: list[str]) -> None:
 def test_shortened_at_a_word(description: str, sent: str) -> None:
     scenario = Scenario().with_rules(long_descriptions="shorten").send(lock(1, STEEL | {"description": description}))
     request = scenario.find("approval.requested.v1")
-    assert [line.description for line in request.lines] == [sent]
+    assert [line["description"] for line in scenario.find_lines("approval.requested.v1")] == [sent]
     [notice] = request.notices
     assert (notice.budget_line_item_id, notice.code) == (1, "description_shortened")
     assert sent in notice.message

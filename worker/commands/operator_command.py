@@ -14,6 +14,7 @@ from worker.commands.arguments import read_key
 from worker.commands.budget_record import read_known_budget
 from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
 from worker.console import Console
+from worker.deployment import check_names, make_deployment
 from worker.kafka.connection import connect_kafka
 from worker.operator_messages import OPERATOR_SOURCE, OperatorMessage, send_operator_message
 from worker.settings import ServerSettings, read_settings
@@ -35,6 +36,8 @@ def send_and_report(key: str, write: Callable[[BudgetKey, BudgetRecord], Operato
     with report_problems():
         settings = read_settings(ServerSettings)
         budget = read_key(key)
+        # Another deployment may have topics with another prefix, and a budget with this key.
+        asyncio.run(check_names(make_deployment(settings)))
         message = write(budget, asyncio.run(read_known_budget(settings, budget)))
         message_id = asyncio.run(send_operator_message(connect_kafka(settings), settings.topics, message))
         console.print_line(f"sent {message.type} {message_id}")

@@ -13,7 +13,8 @@ from worker.commands.run import read_worker_settings
 from worker.console import Console
 from worker.deployment import Deployment, make_deployment
 from worker.kafka.errors import LaneLost
-from worker.recover.plan import check_no_worker_runs, plan_repairs
+from worker.recover.plan import plan_repairs
+from worker.recover.quiet import check_no_worker_runs
 from worker.recover.repair import Choices, Repair, TreatAs
 from worker.rules_in_force import RulesFolder
 
@@ -21,12 +22,15 @@ MAX_ROUNDS: Final = 10
 """How often repairs are planned and made; even a repair that depends on another and is interrupted once needs fewer."""
 
 
-def recover_deployment(
+def recover_deployment(  # noqa: PLR0913 - each is an option
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is wrong and what can be done.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Make every repair without asking.")] = False,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="This database replaces the one that the consumer group belonged to.")
+    ] = False,
+    renamed: Annotated[
+        bool, typer.Option("--renamed", help="KAFKA_GROUP_ID or TOPIC_PREFIX was changed on purpose.")
     ] = False,
     publish_again: Annotated[
         bool, typer.Option("--publish-again", help="Publish again what an output topic has lost.")
@@ -49,7 +53,7 @@ def recover_deployment(
     """
     with report_problems():
         settings, folder = read_worker_settings()
-        choices = Choices(adopt, treat_as, publish_again, read_key(budget) if budget else None)
+        choices = Choices(adopt, treat_as, publish_again, read_key(budget) if budget else None, renamed)
         session = _Session(make_deployment(settings), folder, choices, Console())
         is_done = not session.plan(dry_run=True) if dry_run else session.repair(without_asking=yes)
         if not is_done:

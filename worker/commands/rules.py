@@ -36,7 +36,7 @@ from worker.reports.rules_report import (
     write_changes,
     write_rows,
 )
-from worker.rules_files import check_held_jobs, read_rules
+from worker.rules_files import check_held_jobs, read_rules_and_notes
 from worker.rules_in_force import Applied, apply_rules
 from worker.settings import ConfigurationError, RulesSettings, read_settings
 
@@ -176,7 +176,11 @@ def diff(*, as_json: AsJson = False) -> None:
 
 
 def _read_folder() -> Rules:
-    return read_rules(read_settings(RulesSettings).rules_dir)
+    """Read RULES_DIR; notes go to the error output, where they are in nobody's way."""
+    rules, notes = read_rules_and_notes(read_settings(RulesSettings).rules_dir)
+    for note in notes:
+        Console(stderr=True).print_line(f"note: {note}")
+    return rules
 
 
 async def _read_applied(connection: Connection, version: int | None) -> tuple[Application, Rules]:

@@ -6,7 +6,7 @@ from worker.app import run_worker
 from worker.commands.problems import report_problems
 from worker.rules_in_force import RulesFolder, read_rules_folder
 from worker.settings import ConfigurationError, WorkerSettings, read_settings
-from worker.telemetry.logs import configure_log
+from worker.telemetry.logs import capture_libraries, configure_log
 
 
 def run() -> None:
@@ -16,7 +16,9 @@ def run() -> None:
     """
     with report_problems():
         settings, folder = read_worker_settings()
-        asyncio.run(run_worker(settings, folder, configure_log(settings.log_format)))
+        log = configure_log(settings.log_format)
+        capture_libraries(log)
+        asyncio.run(run_worker(settings, folder, log))
 
 
 def read_worker_settings() -> tuple[WorkerSettings, RulesFolder]:

@@ -3,10 +3,10 @@
 import os
 from contextlib import suppress
 from ipaddress import ip_address
-from urllib.parse import parse_qs, urlsplit
 
 from handlers.rules import Rules
 from outbox.database import Connection
+from outbox.database_url import ANY_SERVER, DatabaseUrl, parse_database_url
 from outbox.held_jobs import find_held_jobs
 from outbox.rules import find_application
 from worker.doctor.check import Check, Checks
@@ -33,41 +33,46 @@ def check_settings() -> list[Check]:
 
 
 def check_encryption() -> list[Check]:
-    """Warn of servers on other machines that are reached without TLS, or without a check of their identity."""
-    checks = []
+    """Warn of servers on other machines that are reached without TLS, or without checking who they are.
+
+    Settings that cannot be read are reported by ``check_settings``.
+    """
+    found: list[list[Check]] = []
     with suppress(ConfigurationError):
-        kafka = read_settings(KafkaSettings)
-        remote = [server for server in kafka.kafka_bootstrap.split(",") if not _is_local(server.rpartition(":")[0])]
-        if remote and not kafka.kafka_security_protocol.endswith("SSL"):
-            found = f"Kafka at {', '.join(remote)} is reached without TLS"
-            checks.append(Check("encryption", "warning", found, "set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL"))
+        found.append(_check_kafka_encryption(read_settings(KafkaSettings)))
     with suppress(ConfigurationError):
-        url = urlsplit(read_settings(DatabaseSettings).database_url.get_secret_value())
-        options = parse_qs(url.query)
-        hosts = [_strip_port(server) for server in url.netloc.rpartition("@")[2].split(",")]
-        hosts = [host for host in (*hosts, *options.get("host", [])) if host and not _is_local(host)]
-        mode = options.get("sslmode", [os.environ.get("PGSSLMODE") or "prefer"])[-1]
-        if hosts and mode != "verify-full":
-            found = (
-                f"the database at {', '.join(hosts)} is reached with sslmode {mode}, which does not check the server"
-            )
-            to_do = "add sslmode=verify-full and sslrootcert to DATABASE_URL"
-            checks.append(Check("encryption", "warning", found, to_do))
-    return checks or [Check("encryption", "ok", "every server is local, or is reached by TLS that checks it")]
+        url = read_settings(DatabaseSettings).database_url.get_secret_value()
+        found.append(_check_database_encryption(parse_database_url(url)))
+    if found == [[], []]:
+        return [Check("encryption", "ok", "every server is local, or is reached by TLS that checks it")]
+    return [check for checks in found for check in checks]
 
 
-def _is_local(host: str) -> bool:
+def _check_kafka_encryption(kafka: KafkaSettings) -> list[Check]:
+    remote = [server for server in kafka.kafka_bootstrap.split(",") if not _is_local(server)]
+    if not remote or kafka.kafka_security_protocol.endswith("SSL"):
+        return []
+    found = f"Kafka at {', '.join(remote)} is reached without TLS"
+    return [Check("encryption", "warning", found, "set KAFKA_SECURITY_PROTOCOL to SSL or SASL_SSL")]
+
+
+def _check_database_encryption(address: DatabaseUrl) -> list[Check]:
+    remote = [server for server in address.servers if server != ANY_SERVER and not _is_local(server)]
+    mode = address.options.get("sslmode") or os.environ.get("PGSSLMODE") or "prefer"
+    if not remote or mode == "verify-full":
+        return []
+    found = f"the database at {', '.join(remote)} is reached with sslmode {mode}, which does not check the server"
+    return [Check("encryption", "warning", found, "add sslmode=verify-full and sslrootcert to DATABASE_URL")]
+
+
+def _is_local(server: str) -> bool:
+    host = server.rpartition(":")[0].strip("[]")
     if host == "localhost" or host.startswith("/"):
         return True
     try:
-        return ip_address(host.strip("[]")).is_loopback
+        return ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _strip_port(server: str) -> str:
-    host, _, port = server.rpartition(":")
-    return host if host and port.isdigit() else server
 
 
 def check_rules_files() -> tuple[list[Check], Rules | None]:

@@ -51,7 +51,7 @@ async def check_database(connection: Connection) -> Checks:
     # Before the schema, which cannot be read without rights.
     if missing := await list_missing_rights(connection):
         found = f"the role in DATABASE_URL lacks: {', '.join(missing)}"
-        yield Check("permissions", "error", found, "grant them to the role")
+        yield Check("permissions", "error", found, "grant them to the role: docs/operations.md lists all")
     else:
         yield Check("permissions", "ok", "the role in DATABASE_URL has every right that a worker needs")
     try:

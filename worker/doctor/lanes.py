@@ -1,7 +1,8 @@
 """Check of the lanes: whether the group's offsets, the positions in the database and the inbox match."""
 
 from outbox.database import Connection
-from outbox.deployment import read_inbox_partitions
+from outbox.deployment import InboxNames, read_first_start
+from worker.deployment import list_other_names
 from worker.doctor.check import Check, Checks
 from worker.kafka.admin import TopicState
 from worker.kafka.connection import KafkaConnection
@@ -24,10 +25,16 @@ async def check_lanes(
         The results.
     """
     inbox = settings.topics.inbox
-    recorded = await read_inbox_partitions(database)
-    if recorded not in {None, topic.partitions}:
-        found = f"{inbox} has {topic.partitions} partitions, but was created with {recorded}"
-        to_do = f"create the inbox again with {recorded} partitions: see scaling out in the runbook"
+    recorded = await read_first_start(database)
+    if others := list_other_names(recorded.names, InboxNames(settings.kafka_group_id, inbox)):
+        # What else could be found would be about another group or inbox.
+        for problem in others:
+            found, _, to_do = problem.partition(": ")
+            yield Check("lanes", "error", found, to_do)
+        return
+    if recorded.partitions not in {None, topic.partitions}:
+        found = f"{inbox} has {topic.partitions} partitions, but was created with {recorded.partitions}"
+        to_do = f"create the inbox again with {recorded.partitions} partitions: see scaling out in the runbook"
         yield Check("lanes", "error", found, to_do)
     lanes = await read_lanes(kafka, settings.kafka_group_id, inbox, database)
     for lane in lanes:

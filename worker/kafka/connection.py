@@ -5,13 +5,16 @@ before a client starts, and the client gets the first that answers.
 """
 
 import asyncio
+import ssl
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from aiokafka.conn import create_conn
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.admin import ApiVersionRequest
 
+from outbox.tls_files import TlsFileError, check_ca_file, check_key_pair
 from worker.kafka.errors import FAULTS
 from worker.kafka.server_errors import Login, ServerDown, ServerProblem, describe_server_error
 from worker.settings import KafkaSettings
@@ -55,10 +58,23 @@ class KafkaConnection:
                 "sasl_plain_password": self.sasl_password,
             }
         if self.security_protocol.endswith("SSL"):
-            options["ssl_context"] = create_ssl_context(
-                cafile=self.ssl_cafile, certfile=self.ssl_certfile, keyfile=self.ssl_keyfile
-            )
+            options["ssl_context"] = self._read_certificates()
         return options
+
+    def _read_certificates(self) -> ssl.SSLContext:
+        """Read the certificate files, for each client again: they may have been renewed, or be gone."""
+        try:
+            if self.ssl_cafile:
+                check_ca_file(Path(self.ssl_cafile))
+            if self.ssl_certfile:
+                check_key_pair(Path(self.ssl_certfile), Path(self.ssl_keyfile) if self.ssl_keyfile else None)
+        except TlsFileError as error:
+            found, _, to_do = str(error).rpartition(": ")
+            raise ServerDown([ServerProblem(f"KAFKA_SSL_…FILE: {found}", to_do)]) from error
+        context: ssl.SSLContext = create_ssl_context(
+            cafile=self.ssl_cafile, certfile=self.ssl_certfile, keyfile=self.ssl_keyfile
+        )
+        return context
 
     async def find_server(self) -> "KafkaConnection":
         """Find the bootstrap server that answers first.

@@ -85,6 +85,7 @@ class Consumer:
         self._fetching: dict[Partition | None, asyncio.Task[list[Record]]] = {}
         self._stalls = StallDetector()
         self._joined = asyncio.Event()
+        self._one_call_at_a_time = asyncio.Lock()
         self._consumer: AIOKafkaConsumer | None = None
         self._listener: _Listener | None = None
         self._options = {
@@ -107,7 +108,8 @@ class Consumer:
 
     async def start(self) -> None:
         """Join the group; raises ``KafkaDown``, after which it may be started again."""
-        connection = await self._connection.find_server()
+        async with translate_errors():
+            connection = await self._connection.find_server()
         consumer = AIOKafkaConsumer(**connection.list_options() | self._options)
         listener = _Listener(partial(self._call, self._on_assigned), partial(self._call, self._on_revoked))
         try:
@@ -196,6 +198,20 @@ class Consumer:
         if self._consumer is None or place not in self._assignment:
             return 0
         return max((self._consumer.highwater(place) or 0) - offset, 0)
+
+    def list_ends(self) -> dict[Partition, tuple[int, int]]:
+        """List the last stable offset and the end of each partition, as the broker reported them with the last fetch.
+
+        In between is what a transaction that is still open keeps from being read.
+        """
+        found: dict[Partition, tuple[int, int]] = {}
+        if self._consumer is None:
+            return found
+        for place in self._consumer.assignment():
+            stable, end = self._consumer.last_stable_offset(place), self._consumer.highwater(place)
+            if stable is not None and end is not None:
+                found[place.topic, place.partition] = stable, end
+        return found
 
     def pause(self, partition: Partition) -> None:
         """Return nothing of a partition until the next seek; fetching it still counts as polling."""
@@ -290,10 +306,12 @@ class Consumer:
     async def _call(self, callback: OnPartitions | None, places: set[TopicPartition]) -> None:
         if callback is None:
             return
-        try:
-            await callback(sorted((place.topic, place.partition) for place in places))
-        except Exception as error:  # noqa: BLE001 - not swallowed: raised at the next fetch
-            self._broken = error
+        # A rejoin may come while a rebalance is stopping what is processed here.
+        async with self._one_call_at_a_time:
+            try:
+                await callback(sorted((place.topic, place.partition) for place in places))
+            except Exception as error:  # noqa: BLE001 - not swallowed: raised at the next fetch
+                self._broken = error
 
     @staticmethod
     async def _find_position(consumer: AIOKafkaConsumer, place: TopicPartition) -> int:

@@ -8,8 +8,13 @@ from typing import Final
 
 from aiokafka.errors import KafkaError
 
+from worker.cancellation import is_ending
+
 # aiokafka raises AssertionError where a producer is used after a fatal error.
 FAULTS: Final = (KafkaError, OSError, TimeoutError, AssertionError)
+
+GIVEN_UP: Final = "the client gave up a call of its own"
+"""aiokafka does so by a ``CancelledError``, which as it is would end the task that waits, without a word."""
 
 # It logs every attempt while a broker is down; the worker itself reports that once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -42,6 +47,10 @@ async def translate_errors(within: float | None = None) -> AsyncIterator[None]:
             yield
     except FAULTS as error:
         raise KafkaDown(describe_error(error)) from error
+    except asyncio.CancelledError as given_up:
+        if is_ending():
+            raise
+        raise KafkaDown(GIVEN_UP) from given_up
 
 
 def describe_error(error: BaseException) -> str:

@@ -2,18 +2,23 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.partitioner import DefaultPartitioner
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 
 from contracts.records import Outgoing, measure_record
+from worker.cancellation import is_ending
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import (
     FAULTS,
+    GIVEN_UP,
     LaneLost,
     MessageTooLarge,
     describe_error,
@@ -39,6 +44,28 @@ _REQUEST_BYTES: Final = 18 * 1024 * 1024
 _BATCH_BYTES: Final = 512 * 1024
 # Back-to-back transactions meet CONCURRENT_TRANSACTIONS; this is how long AddOffsets then waits.
 _RETRY_MS: Final = 4
+_LOG_APPEND_TIME: Final = 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class BrokerClock:
+    """The brokers' clock, as far as the answers to appends have shown it: topics of ours have the broker's time."""
+
+    def __init__(self) -> None:
+        self._seen: tuple[int, float] | None = None
+
+    def note(self, appended: Iterable[RecordMetadata]) -> None:
+        """Note the time that a broker gave to records just now."""
+        times = [one.timestamp for one in appended if one.timestamp_type == _LOG_APPEND_TIME]
+        if times:
+            self._seen = max(times), monotonic()
+
+    def read(self) -> datetime | None:
+        """Read it; ``None`` while nothing has been appended to a topic with the broker's time."""
+        if self._seen is None:
+            return None
+        timestamp_ms, seen_at = self._seen
+        return _EPOCH + timedelta(milliseconds=timestamp_ms, seconds=monotonic() - seen_at)
 
 
 class Appender:
@@ -55,6 +82,11 @@ class Appender:
         self._spread_over = spread_over
         self._producer: AIOKafkaProducer | None = None
         self._one_at_a_time = asyncio.Lock()
+        self._clock = BrokerClock()
+
+    def read_broker_time(self) -> datetime | None:
+        """Read the brokers' clock, as appends have shown it; ``None`` while nothing is known of it."""
+        return self._clock.read()
 
     async def append(self, records: Sequence[Outgoing]) -> None:
         """Append records: all are safe when this returns, and some may be when it raises.
@@ -68,7 +100,7 @@ class Appender:
             try:
                 async with translate_errors(APPEND_SECONDS):
                     producer = self._producer or await self._make()
-                    await _send_all(producer, records)
+                    self._clock.note(await _send_all(producer, records))
             except BaseException:
                 # Also after a refusal for size: its sequence numbers are used up, and the next ones would not fit.
                 await self.close(1.0)
@@ -115,6 +147,7 @@ class Publisher:
         self._group_id = group_id
         self._partition = TopicPartition(*partition)
         self._producer: AIOKafkaProducer | None = None
+        self._sent: Sequence[Outgoing] = ()
 
     async def start(self) -> None:
         """Become the only producer of this lane: ``InitProducerId`` is done, and earlier ones are fenced.
@@ -136,43 +169,83 @@ class Publisher:
         sys.audit("budget-bridge.publisher.started")
 
     async def publish(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
-        """Publish records and the lane's own offset in one transaction.
-
-        After any error the producer cannot be used again: create another.
+        """Publish records and the lane's own offset in one transaction: ``send`` and ``commit``.
 
         Args:
             offset: what the group commits for the lane's partition.
             records: what becomes visible with it, in order.
-            within: longest that all of it may take, in seconds.
+            within: longest that each of the two may take, in seconds.
 
         Raises:
             LaneLost: the outcome is not known, or the producer is fenced.
             MessageTooLarge: a topic does not take a record of this size; nothing is visible.
         """
-        producer = self._producer
-        if producer is None:
+        await self.send(offset, records, within=within)
+        await self.commit(within=within)
+
+    async def send(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+        """Begin a transaction and send all that belongs to it; nothing is visible until ``commit``.
+
+        After any error the producer cannot be used again: create another. It ends what this one began.
+
+        Args:
+            offset: what the group commits for the lane's partition.
+            records: what becomes visible with it, in order.
+            within: longest that it may take, in seconds.
+
+        Raises:
+            LaneLost: Kafka does not take it, or the producer is fenced.
+            MessageTooLarge: a topic does not take a record of this size.
+        """
+        producer = self._get_producer()
+        sys.audit("budget-bridge.publisher.about-to-publish", records)
+        async with _lose_lane(within):
+            await producer.begin_transaction()
+            sys.audit("budget-bridge.publisher.transaction-begun", records)
+            # First, and waited for: what comes first in a transaction waits for the end of the one before,
+            # and AddPartitions would wait a fixed 20 ms.
+            offsets = {self._partition: OffsetAndMetadata(offset.offset, offset.metadata)}
+            await producer.send_offsets_to_transaction(offsets, self._group_id)
+            sys.audit("budget-bridge.publisher.offset-sent", records)
+            try:
+                await _send_all(producer, records)
+            except MessageTooLarge:
+                await producer.abort_transaction()
+                raise
+        self._sent = records
+        sys.audit("budget-bridge.publisher.records-sent", records)
+
+    async def commit(self, *, within: float) -> None:
+        """Make visible what was sent.
+
+        Args:
+            within: longest that it may take, in seconds.
+
+        Raises:
+            LaneLost: the outcome is not known, or the producer is fenced.
+        """
+        async with _lose_lane(within):
+            await self._get_producer().commit_transaction()
+        sys.audit("budget-bridge.publisher.published", self._sent)
+
+    async def abort(self, *, within: float) -> None:
+        """Drop what was sent: nobody sees it.
+
+        Args:
+            within: longest that it may take, in seconds.
+
+        Raises:
+            LaneLost: Kafka does not take it, or the producer is fenced.
+        """
+        async with _lose_lane(within):
+            await self._get_producer().abort_transaction()
+        sys.audit("budget-bridge.publisher.aborted", self._sent)
+
+    def _get_producer(self) -> AIOKafkaProducer:
+        if self._producer is None:
             message = "the publisher was not started"
             raise LaneLost(message)
-        sys.audit("budget-bridge.publisher.about-to-publish", records)
-        try:
-            async with asyncio.timeout(within):
-                await producer.begin_transaction()
-                sys.audit("budget-bridge.publisher.transaction-begun", records)
-                # First, and waited for: what comes first in a transaction waits for the end of the one before,
-                # and AddPartitions would wait a fixed 20 ms.
-                offsets = {self._partition: OffsetAndMetadata(offset.offset, offset.metadata)}
-                await producer.send_offsets_to_transaction(offsets, self._group_id)
-                sys.audit("budget-bridge.publisher.offset-sent", records)
-                try:
-                    await _send_all(producer, records)
-                except MessageTooLarge:
-                    await producer.abort_transaction()
-                    raise
-                sys.audit("budget-bridge.publisher.records-sent", records)
-                await producer.commit_transaction()
-        except FAULTS as error:
-            raise LaneLost(describe_error(error)) from error
-        sys.audit("budget-bridge.publisher.published", records)
+        return self._producer
 
     async def close(self, within: float) -> None:
         """Close it, if that can be done in ``within`` seconds."""
@@ -181,8 +254,22 @@ class Publisher:
             await _close_producer(producer, within)
 
 
-async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> None:
-    sent = []
+@asynccontextmanager
+async def _lose_lane(within: float) -> AsyncIterator[None]:
+    """Turn whatever Kafka refuses, or does not answer in ``within`` seconds, into ``LaneLost``."""
+    try:
+        async with asyncio.timeout(within):
+            yield
+    except FAULTS as error:
+        raise LaneLost(describe_error(error)) from error
+    except asyncio.CancelledError as given_up:
+        if is_ending():
+            raise
+        raise LaneLost(GIVEN_UP) from given_up
+
+
+async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[RecordMetadata]:
+    sent, appended = [], []
     for record in records:
         sent.append(await _send(producer, record))
         sys.audit("budget-bridge.producer.record-handed-over", producer)
@@ -191,10 +278,11 @@ async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> 
         if isinstance(result, MessageSizeTooLargeError):
             raise MessageTooLarge(_describe_size(record)) from result
         if isinstance(result, asyncio.CancelledError):
-            # aiokafka gave up the send; unchanged, this would end the waiting task silently.
-            raise KafkaError("the send was given up") from result
+            raise KafkaError(GIVEN_UP) from result
         if isinstance(result, BaseException):
             raise result
+        appended.append(result)
+    return appended
 
 
 def _describe_size(record: Outgoing) -> str:

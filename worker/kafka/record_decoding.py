@@ -36,6 +36,7 @@ _ATTRIBUTES_AT: Final = 21
 # Base offset, length, leader epoch, magic, checksum, attributes, last offset delta, first and last timestamp,
 # producer id, epoch and sequence, number of records: Kafka's record batch, magic 2.
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
+_BASE_OFFSET: Final = struct.Struct(">q")
 _CODEC: Final = 0x07
 _LOG_APPEND_TIME: Final = 0x08
 _GZIP, _SNAPPY, _LZ4, _ZSTD = 1, 2, 3, 4
@@ -94,16 +95,21 @@ class TolerantRecords:
         (length,) = struct.unpack_from(">i", self._data, self._at + _LENGTH_AT)
         raw = self._data[self._at : self._at + _OVERHEAD + length]
         self._at += len(raw)
+        following = (
+            _BASE_OFFSET.unpack_from(self._data, self._at)[0] if self._at + _LENGTH_AT <= len(self._data) else None
+        )
         # Batches of the formats before headers and transactions are left to aiokafka.
-        return TolerantBatch(batch, raw) if raw[_OVERHEAD + 4] == _LAST_MAGIC else batch
+        return TolerantBatch(batch, raw, following) if raw[_OVERHEAD + 4] == _LAST_MAGIC else batch
 
 
 class TolerantBatch:
     """One batch; a record in it that cannot be decoded becomes a stub with its offset and the reason, no more."""
 
-    def __init__(self, batch: Any, raw: bytes) -> None:
+    def __init__(self, batch: Any, raw: bytes, following: int | None) -> None:
         self._batch = batch
         self._raw = raw
+        self._following = following
+        """The offset of the batch behind it, if it was fetched with it."""
         self._damage = ""
 
     def __getattr__(self, name: str) -> Any:
@@ -182,10 +188,16 @@ class TolerantBatch:
 
     @property
     def _last(self) -> int:
-        """The offset of the last record; a damaged batch may state a wrong one, and must not hide later records."""
+        """The offset of the last record; what a damaged batch says of it must not pass over the records behind it."""
         first: int = self._batch.base_offset
         delta: int = self._batch.last_offset_delta
-        return first + delta if 0 <= delta < len(self._raw) or not self._damage else first
+        if not self._damage:
+            return first + delta
+        # Nothing is missing in the log of a source or of the inbox: a batch ends where the next begins.
+        count = _HEADER.unpack_from(self._raw)[-1]
+        delta = min(delta, count - 1) if self._following is None else self._following - 1 - first
+        # A record takes more than one byte.
+        return first + delta if 0 <= delta < len(self._raw) else first
 
 
 def _decompress(codec: int, payload: bytes) -> bytes:

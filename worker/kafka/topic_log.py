@@ -1,8 +1,9 @@
 """Reads a whole topic from outside: it joins no group, commits nothing and moves nobody's offset."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
@@ -34,14 +35,28 @@ class TopicLog:
         for place in ends:
             self._consumer.seek(place, max(self.bounds[place.partition][0], (starts or {}).get(place.partition, 0)))
         reading = {place for place, end in ends.items() if self.bounds[place.partition][0] < end}
+        positions: dict[TopicPartition, int] = {}
         while reading:
             async with translate_errors(REQUEST_SECONDS):
-                found = await self._consumer.getmany(*reading, timeout_ms=200, max_records=1000)
+                found = await self._fetch_further(reading, positions)
             for place, raws in found.items():
                 yield [read_raw(raw) for raw in raws if raw.offset < ends[place]]
-            async with translate_errors(REQUEST_SECONDS):
-                # The position also moves past what is not returned: markers and aborted records.
-                reading = {place for place in reading if await self._consumer.position(place) < ends[place]}
+            reading = {place for place in reading if positions[place] < ends[place]}
+
+    async def _fetch_further(
+        self, reading: Iterable[TopicPartition], positions: dict[TopicPartition, int]
+    ) -> Mapping[TopicPartition, Sequence[Any]]:
+        """Fetch until a position moves: also past what the reader does not see, markers and what was aborted.
+
+        A broker that no longer answers makes aiokafka return nothing, for ever.
+        """
+        while True:
+            found: Mapping[TopicPartition, Sequence[Any]]
+            found = await self._consumer.getmany(*reading, timeout_ms=200, max_records=1000)
+            now = {place: await self._consumer.position(place) for place in reading}
+            if now != {place: positions.get(place) for place in reading}:
+                positions.update(now)
+                return found
 
     async def find_offsets(self, partitions: Iterable[int], at: datetime) -> dict[int, int]:
         """Find the first offset from a time on for each partition; one without such records is left out."""
@@ -57,8 +72,8 @@ class TopicLog:
             return None
         place = TopicPartition(self._topic, partition)
         self._consumer.seek(place, offset)
-        while True:
-            async with translate_errors(REQUEST_SECONDS):
+        async with translate_errors(REQUEST_SECONDS):
+            while True:
                 found = await self._consumer.getmany(place, timeout_ms=200, max_records=1)
                 for raw in found.get(place, ()):
                     return read_raw(raw) if raw.offset == offset else None

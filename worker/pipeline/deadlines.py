@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from typing import Final, Protocol
 
 from contracts.cloudevents.writing import DEADLINES_SOURCE, write_attributes
@@ -18,9 +19,8 @@ from contracts.records import Outgoing
 from outbox.database import Connection, DatabaseDown, open_session
 from outbox.due import Due, find_due
 from worker.kafka.errors import KafkaDown
-from worker.resilience.backoff import is_ending, wait_unless
+from worker.resilience.backoff import wait_unless
 from worker.resilience.breaker import Breakers
-from worker.resilience.outage import Outage
 from worker.telemetry.logs import Logger
 
 EVERY_SECONDS: Final = 1.0
@@ -30,6 +30,9 @@ REPEAT_ROUNDS: Final = 60
 
 class CommandAppender(Protocol):
     """Appends to ``bridge.commands``: ``worker.kafka.producer.Appender``."""
+
+    def read_broker_time(self) -> datetime | None:
+        """Read the brokers' clock; ``None`` while nothing is known of it."""
 
     async def append(self, records: Sequence[Outgoing]) -> None:
         """Append records; raises ``KafkaDown``."""
@@ -87,7 +90,6 @@ class Deadlines:
         self._list_lanes = list_lanes
         self._breakers = breakers
         self._log = log
-        self._outage = Outage(log, "deadlines")
         self._sent: set[Due] = set()
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -101,15 +103,9 @@ class Deadlines:
                     await self._send_rounds(stopping)
                 except DatabaseDown as down:
                     self._breakers.database.trip(self, down)
-                except asyncio.CancelledError:
-                    if is_ending():
-                        raise
-                    self._outage.note("a call was given up")
-                    await wait_unless(stopping, EVERY_SECONDS)
                 finally:
                     self._breakers.give_back(self)
         finally:
-            self._outage.forget()
             self._breakers.forget(self)
 
     async def _send_rounds(self, stopping: asyncio.Event) -> None:
@@ -119,12 +115,23 @@ class Deadlines:
                 due = await source.find_due(self._list_lanes())
                 sys.audit("budget-bridge.deadlines.found", due)
                 self._breakers.database.close(self)
-                is_sent = await self._send([one for one in due if one not in self._sent])
                 rounds += 1
-                if is_sent:
-                    self._sent = set() if rounds % REPEAT_ROUNDS == 0 else set(due)
-                self._outage.clear()
+                if rounds % REPEAT_ROUNDS == 0:
+                    self._sent.clear()
+                self._sent &= set(due)
+                new = self._leave_out_early([one for one in due if one not in self._sent])
+                if await self._send(new):
+                    self._sent.update(new)
                 await wait_unless(stopping, EVERY_SECONDS)
+
+    def _leave_out_early(self, due: list[Due]) -> list[Due]:
+        """Leave out what is not due yet by the brokers' clock.
+
+        A lane goes by that clock, and would make a dead letter of it where the database's is ahead. While nothing is
+        known of it, the one that has been due longest goes first: the answer shows the time.
+        """
+        now = self._appender.read_broker_time()
+        return due[:1] if now is None else [one for one in due if one.due_at <= now]
 
     async def _send(self, due: Sequence[Due]) -> bool:
         """Send what is due; returns whether it was sent, so that the next round need not repeat it."""

@@ -15,7 +15,7 @@ from contracts.topics import TopicNames
 from worker.kafka.errors import KafkaDown, MessageTooLarge
 from worker.kafka.group_offsets import GroupOffset, Partition
 from worker.pipeline.source_topics import SourcesSeen, sign_copied
-from worker.resilience.backoff import back_off, is_ending, wait_unless
+from worker.resilience.backoff import back_off, wait_unless
 from worker.resilience.breaker import Breaker
 from worker.resilience.outage import Outage
 from worker.telemetry.logs import Logger
@@ -102,12 +102,6 @@ class Intake:
             except MessageTooLarge as large:
                 self._breaker.give_back(self)
                 self._outage.note(large)
-                await wait_unless(stopping, next(waits))
-            except asyncio.CancelledError:
-                self._breaker.give_back(self)
-                if is_ending():
-                    raise
-                self._outage.note("a call was given up")
                 await wait_unless(stopping, next(waits))
             except BaseException:
                 self._breaker.give_back(self)

@@ -10,14 +10,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from time import time_ns
 from typing import Final
 from uuid import UUID, uuid4
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
 from contracts.inbox import Arrival, open_arrival
-from contracts.records import Outgoing, Record
+from contracts.records import Record
 from contracts.topics import TopicNames
 from handlers.decision import Verdict
 from outbox.batch import DecidedBatch, DecisionFailedError, Suspects
@@ -27,10 +26,11 @@ from outbox.position import Position, PositionLost
 from outbox.rules import RulesUnavailable, RulesVersion
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
-from worker.kafka.group_offsets import GroupOffset, Partition
-from worker.pipeline.lane_check import NEW, LaneRefused, LaneState, check_lane, check_last_record, sign_offset
-from worker.pipeline.lane_ports import InboxReader, LanePorts, LaneStore, TransactionalPublisher
-from worker.resilience.backoff import back_off, is_ending, wait_unless
+from worker.kafka.group_offsets import Partition
+from worker.pipeline.lane_check import NEW, LaneRefused, LaneState, check_lane, check_last_record
+from worker.pipeline.lane_ports import InboxReader, LanePorts, LaneStore
+from worker.pipeline.publication import Publication
+from worker.resilience.backoff import back_off, wait_unless
 from worker.resilience.breaker import Breaker, Breakers
 from worker.resilience.outage import Outage
 from worker.telemetry.logs import Logger
@@ -42,7 +42,6 @@ from worker.telemetry.metrics import (
     UNPUBLISHED,
     count_batch,
     measure,
-    measure_latency,
     record_lag,
     set_rules_in_force,
 )
@@ -53,9 +52,6 @@ BATCH_RECORDS: Final = 150
 
 POLL_SECONDS: Final = 0.2
 """Longest that one fetch waits for a record."""
-
-PUBLISH_SECONDS: Final = 10.0
-"""Longest that one Kafka transaction may take; Kafka itself gives up after twice that."""
 
 FIND_SECONDS: Final = 10.0
 """Longest that reading the record before the position may take."""
@@ -102,7 +98,6 @@ class Lane:
         self._stopping = asyncio.Event()
         self._breakers = context.breakers
         self._waits = back_off()
-        self._publishing: asyncio.Task[None] | None = None
         self._holds_to_come: dict[BudgetKey, str] = {}
         self._has_sought = False
         self._rules: RulesVersion | None = None
@@ -138,11 +133,6 @@ class Lane:
         except (LaneLost, PositionLost, MessageTooLarge) as lost:
             self._note_loss(lost, None)
             return next(self._waits)
-        except asyncio.CancelledError as given_up:
-            if is_ending():
-                raise
-            self._note_loss(given_up, None)
-            return next(self._waits)
         except (LaneRefused, RulesUnavailable) as refused:
             self._note_refusal(str(refused))
             return RECHECK_SECONDS
@@ -174,9 +164,10 @@ class Lane:
         stack.push_async_callback(publisher.close, CLOSE_SECONDS)
         await publisher.start()
         PRODUCER_INITIALISATIONS.inc()
+        publication = Publication(publisher, self._number, self._context.deployment_id, self._context.traces, self._log)
         store = await stack.enter_async_context(ports.open_store(self._number))
         sys.audit("budget-bridge.lane.connected")
-        position = await self._restart(store, publisher)
+        position = await self._restart(store, publication)
         self._rules = await store.read_rules()
         set_rules_in_force(self._rules.id, self._rules.digest)
         self._breakers.close(self)
@@ -186,9 +177,9 @@ class Lane:
         LANE_STARTS.inc()
         record_lag(self._number, self._reader.count_waiting(self._place, position.next_offset), None)
         self._log.info("lane.started", position=position.next_offset, rules=str(self._rules))
-        await self._process(store, publisher, position)
+        await self._process(store, publication, position)
 
-    async def _restart(self, store: LaneStore, publisher: TransactionalPublisher) -> Position:
+    async def _restart(self, store: LaneStore, publication: Publication) -> Position:
         """Take the position, check that everything fits, and publish what the database has and Kafka lacks."""
         owner = uuid4()
         position = await store.take_position(owner)
@@ -203,7 +194,7 @@ class Lane:
         sys.audit("budget-bridge.lane.checked")
         if committed is None:
             committed = start
-            await self._publish(publisher, committed, (), mark=NEW)
+            await publication.publish(committed, (), mark=NEW)
             sys.audit("budget-bridge.lane.first-offset-committed")
         if position is None:
             position = await store.start_position(committed, owner)
@@ -213,7 +204,7 @@ class Lane:
         sys.audit("budget-bridge.lane.position-found")
         self._holds_to_come = await store.find_holds_to_come()
         async for following, rows in store.read_backlog(committed, position.next_offset):
-            await self._publish(publisher, following, [row.record for row in rows])
+            await publication.publish(following, [row.record for row in rows])
         sys.audit("budget-bridge.lane.backlog-published")
         UNPUBLISHED.labels(str(self._number)).set(0)
         return position
@@ -236,8 +227,8 @@ class Lane:
 
     # --- batch by batch
 
-    async def _process(self, store: LaneStore, publisher: TransactionalPublisher, position: Position) -> None:
-        """Store batch after batch; each is published while the next is decided."""
+    async def _process(self, store: LaneStore, publication: Publication, position: Position) -> None:
+        """Store batch after batch; each is sent while it is stored, and committed while the next is decided."""
         try:
             while not self._stopping.is_set():
                 records = await self._reader.fetch(self._place, BATCH_RECORDS, POLL_SECONDS)
@@ -248,16 +239,12 @@ class Lane:
                         arrivals = [open_arrival(record, self._context.topics) for record in records]
                     sys.audit("budget-bridge.lane.decoded", arrivals)
                     arrivals = self._context.traces.begin(arrivals)
-                    position = await self._store(store, publisher, position, arrivals)
+                    position = await self._store(store, publication, position, arrivals)
                     continue
                 record_lag(self._number, self._reader.count_waiting(self._place, position.next_offset), None)
-                if self._publishing and self._publishing.done():
-                    await self._await_published()
+                await publication.check()
         finally:
-            if self._publishing and is_ending():
-                # The lane is being cancelled and must not wait again: its successor finds out what was published.
-                self._publishing.cancel()
-            await self._await_published()
+            await publication.close()
 
     def _check_start(self, first: Record, position: Position) -> None:
         """Check that a batch begins at the position: a fetch may have skipped something.
@@ -274,32 +261,38 @@ class Lane:
     async def _store(
         self,
         store: LaneStore,
-        publisher: TransactionalPublisher,
+        publication: Publication,
         position: Position,
         arrivals: Sequence[Arrival],
         failing: frozenset[Identity] = frozenset(),
     ) -> Position:
         """Store a batch and start publishing it; a message on which that fails is isolated and held."""
+
+        def send(after: Position, decided: DecidedBatch) -> None:
+            publication.send(after.next_offset, [row.record for row in decided.rows])
+
         try:
             with measure("store"):
-                after, decided = await store.store_batch(position, arrivals, Suspects(failing, self._holds_to_come))
+                after, decided = await store.store_batch(
+                    position, arrivals, Suspects(failing, self._holds_to_come), send
+                )
         except (DatabaseDown, DatabaseMisusedError, PositionLost, RulesUnavailable):
             raise
         except Exception as bug:
             self._log.exception("batch.failed", messages=len(arrivals))
+            await publication.abort()
             if isinstance(bug, DecisionFailedError) or len(arrivals) == 1:
                 found = identify(bug.arrival if isinstance(bug, DecisionFailedError) else arrivals[0])
                 if found in failing:
                     raise
-                return await self._store(store, publisher, position, arrivals, failing | {found})
+                return await self._store(store, publication, position, arrivals, failing | {found})
             middle = len(arrivals) // 2
-            position = await self._store(store, publisher, position, arrivals[:middle], failing)
-            return await self._store(store, publisher, position, arrivals[middle:], failing)
+            position = await self._store(store, publication, position, arrivals[:middle], failing)
+            return await self._store(store, publication, position, arrivals[middle:], failing)
         for held in decided.holds:
             self._holds_to_come.pop(held.budget, None)
         self._note_rules(decided.rules)
-        await self._await_published()
-        self._publishing = asyncio.create_task(self._publish_batch(publisher, after.next_offset, decided, arrivals))
+        await publication.commit(arrivals)
         self._log_verdicts(decided)
         self._context.traces.end(decided)
         count_batch(decided)
@@ -311,31 +304,6 @@ class Lane:
             self._log.info("rules.changed", rules=str(rules), before=str(self._rules))
             self._rules = rules
             set_rules_in_force(rules.id, rules.digest)
-
-    async def _publish_batch(
-        self, publisher: TransactionalPublisher, offset: int, decided: DecidedBatch, arrivals: Sequence[Arrival]
-    ) -> None:
-        unpublished = UNPUBLISHED.labels(str(self._number))
-        unpublished.set(len(decided.rows))
-        with measure("publish"):
-            await self._publish(publisher, offset, [row.record for row in decided.rows])
-        unpublished.set(0)
-        measure_latency(arrivals)
-
-    async def _await_published(self) -> None:
-        """Wait until the batch in flight is published; there is never more than one."""
-        publishing, self._publishing = self._publishing, None
-        if publishing:
-            await publishing
-
-    async def _publish(
-        self, publisher: TransactionalPublisher, offset: int, records: Sequence[Outgoing], mark: str = ""
-    ) -> None:
-        committed, started_ns = GroupOffset(offset, sign_offset(self._context.deployment_id, mark)), time_ns()
-        await publisher.publish(committed, records, within=PUBLISH_SECONDS)
-        if records:
-            self._context.traces.record_sent(records, started_ns)
-            self._log.info("outbox.published", messages=len(records), offset=offset)
 
     async def _wait(self, seconds: float) -> None:
         """Wait, but keep polling: a member that does not poll is removed from its group."""

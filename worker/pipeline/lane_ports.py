@@ -12,6 +12,7 @@ from outbox.backlog import StoredRow
 from outbox.batch import DecidedBatch, Suspects
 from outbox.position import Position
 from outbox.rules import RulesVersion
+from outbox.store import OnDecided
 from worker.kafka.group_offsets import GroupOffset, Partition
 
 
@@ -48,6 +49,15 @@ class TransactionalPublisher(Protocol):
             MessageTooLarge: a topic does not take a record of this size; nothing was published.
         """
 
+    async def send(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+        """Send them, invisible until ``commit``; raises ``LaneLost`` or ``MessageTooLarge``."""
+
+    async def commit(self, *, within: float) -> None:
+        """Make visible what was sent; raises ``LaneLost``."""
+
+    async def abort(self, *, within: float) -> None:
+        """Drop what was sent; raises ``LaneLost``."""
+
     async def close(self, within: float) -> None:
         """Close it, if that can be done in ``within`` seconds."""
 
@@ -74,9 +84,9 @@ class LaneStore(Protocol):
         """Read in pieces what the records from ``start`` to below ``stop`` caused, for publishing."""
 
     async def store_batch(
-        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects
+        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects, on_decided: OnDecided
     ) -> tuple[Position, DecidedBatch]:
-        """Decide a batch and store the result, in one transaction; as ``outbox.store.store_batch``."""
+        """Decide a batch and store the result, in one transaction; ``on_decided`` is called before it is written."""
 
 
 class LanePorts(Protocol):

@@ -14,7 +14,7 @@ from outbox.batch import DecidedBatch, Suspects
 from outbox.database import Connection, close, connect
 from outbox.position import Position, start_position, take_position
 from outbox.rules import RulesVersion, read_rules_in_force
-from outbox.store import find_holds_to_come, store_batch
+from outbox.store import OnDecided, find_holds_to_come, store_batch
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
 from worker.kafka.producer import Publisher
@@ -87,7 +87,7 @@ class PostgresLaneStore:
         return read_backlog(self.connection, self.inbox_partition, start, stop)
 
     async def store_batch(
-        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects
+        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects, on_decided: OnDecided
     ) -> tuple[Position, DecidedBatch]:
-        """Decide a batch and store the result, in one transaction."""
-        return await store_batch(self.connection, position, arrivals, self.topics, suspects)
+        """Decide a batch and store the result, in one transaction; ``on_decided`` is called before it is written."""
+        return await store_batch(self.connection, position, arrivals, self.topics, suspects, on_decided)

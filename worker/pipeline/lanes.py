@@ -19,6 +19,9 @@ STOP_SECONDS: Final = 4.0
 
 The worker must end within 10 s of SIGTERM, and leaving the groups and closing connections takes the rest."""
 
+CANCEL_SECONDS: Final = 6.5
+"""Longest that a cancelled lane may take to close its producer and its session; after that it is left behind."""
+
 
 class _Running(NamedTuple):
     lane: Lane
@@ -53,7 +56,7 @@ class Lanes:
 
     def list_partitions(self) -> list[int]:
         """List the inbox partitions that are processed here."""
-        return list(self._running)
+        return [number for number, one in self._running.items() if not one.stopping.is_set()]
 
     def list_refusals(self) -> list[str]:
         """List the lanes that refuse to publish, each with the reason."""
@@ -79,21 +82,29 @@ class Lanes:
             self._running[number] = _Running(lane, stopping, task)
 
     async def _stop(self, partitions: list[Partition]) -> None:
+        """Stop lanes and wait until they have ended; harmless while another call is stopping the same ones."""
         if not partitions:
             return
         sys.audit("budget-bridge.lanes.about-to-revoke")
-        leaving = [self._running.pop(number) for _, number in partitions if number in self._running]
-        for one in leaving:
+        leaving = {number: self._running[number] for _, number in partitions if number in self._running}
+        for one in leaving.values():
             one.stopping.set()
-        tasks = [one.task for one in leaving]
-        if not tasks:
+        if not leaving:
             return
+        await self._end([one.task for one in leaving.values()])
+        ended = [number for number, one in leaving.items() if self._running.get(number) is one]
+        for number in ended:
+            del self._running[number]
+            forget_lane(number)
+        if ended:
+            self._log.info("lanes.stopped", lanes=ended)
+        sys.audit("budget-bridge.lanes.stopped")
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for task in late:
-            # Whatever it was doing, the successor finds out on the restart path.
+            # Whatever it was doing, its successor finds out on the restart path.
+            self._log.warning("task.cancelled", task=task.get_name(), waited_seconds=STOP_SECONDS)
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for _, number in partitions:
-            forget_lane(number)
-        self._log.info("lanes.stopped", lanes=[number for _, number in partitions])
-        sys.audit("budget-bridge.lanes.stopped")
+        if late:
+            await asyncio.wait(late, timeout=CANCEL_SECONDS)

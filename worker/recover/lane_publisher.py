@@ -9,9 +9,9 @@ from outbox.backlog import read_backlog
 from outbox.database import open_session
 from worker.kafka.group_offsets import GroupOffset
 from worker.kafka.producer import Publisher
-from worker.pipeline.lane import PUBLISH_SECONDS
 from worker.pipeline.lane_check import sign_offset
 from worker.pipeline.lane_store import name_producer
+from worker.pipeline.publication import PUBLISH_SECONDS
 from worker.recover.repair import RecoveryInputs
 
 _CLOSE_SECONDS: Final = 2.0

@@ -1,26 +1,24 @@
 """Plans the repairs of a deployment, in order. Planning changes nothing."""
 
 from contracts.topics import TopicNames
-from outbox.deployment import read_deployment_id, read_inbox_partitions
+from outbox.deployment import InboxNames, read_deployment_id, read_first_start
 from outbox.migrate import open_checked_session
-from worker.deployment import Deployment
-from worker.kafka.admin import describe_group
+from worker.deployment import Deployment, list_other_names
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.topic_log import open_topic_log
 from worker.pipeline.lane_check import Mismatch
-from worker.pipeline.source_topics import name_intake_group
 from worker.reconcile.progress import Progress, ignore_progress
 from worker.recover.changed_budgets import plan_changed_budgets
 from worker.recover.foreign_group import explain_foreign_group
-from worker.recover.lane_publisher import open_lane_publisher
 from worker.recover.lane_state import RecoveredLane, read_lanes
 from worker.recover.missing_offsets import plan_missing_offsets
 from worker.recover.missing_outputs import plan_missing_outputs
 from worker.recover.older_backup import plan_older_backup
+from worker.recover.quiet import check_no_worker_runs, end_transactions
 from worker.recover.recreated_inbox import plan_recreated_inbox
+from worker.recover.renamed import plan_renamed
 from worker.recover.repair import Choices, RecoveryInputs, Repair
 from worker.rules_in_force import RulesFolder
-from worker.settings import ConfigurationError
 
 
 async def plan_repairs(
@@ -45,10 +43,13 @@ async def plan_repairs(
         DatabaseDown, KafkaDown: a server does not answer.
         SchemaMismatch: the schema belongs to another version of this program.
     """
-    inputs = await _read_inputs(deployment, folder, choices, progress)
+    inputs, recorded = await _read_inputs(deployment, folder, choices, progress)
+    if recorded and list_other_names(recorded, deployment.names):
+        # What else could be found would be about another group or inbox.
+        return [await plan_renamed(inputs, recorded)]
     if not dry_run:
         await check_no_worker_runs(deployment)
-        await _end_transactions(inputs)
+        await end_transactions(inputs)
     lanes = await read_lanes(inputs)
     repairs: list[Repair] = []
     if (foreign := [lane for lane in lanes if lane.mismatch is Mismatch.FOREIGN]) and not choices.adopt:
@@ -66,36 +67,16 @@ async def plan_repairs(
     return repairs
 
 
-async def _end_transactions(inputs: RecoveryInputs) -> None:
-    """End transactions that were left open, so that none of them can still commit after the topics were read."""
-    for number in range(inputs.partitions):
-        async with open_lane_publisher(inputs, number):
-            pass
-
-
-async def check_no_worker_runs(deployment: Deployment) -> None:
-    """Check that the groups of the workers have no members.
-
-    Raises:
-        ConfigurationError: one has.
-    """
-    for group in (deployment.group_id, name_intake_group(deployment.group_id)):
-        if members := (await describe_group(deployment.kafka, group)).members:
-            problem = (
-                f"consumer group {group} has {members} members: stop every worker first (one that was killed leaves "
-                f"its group after 10 s)"
-            )
-            raise ConfigurationError((problem,))
-
-
 async def _read_inputs(
     deployment: Deployment, folder: RulesFolder, choices: Choices, progress: Progress
-) -> RecoveryInputs:
+) -> tuple[RecoveryInputs, InboxNames | None]:
+    """Read what repairs are planned from, and the names that the database belongs to."""
     async with open_checked_session(deployment.database_url) as connection:
-        partitions = await read_inbox_partitions(connection)
+        names, partitions = await read_first_start(connection)
         if partitions is None:
             partitions = await _count_inbox_partitions(deployment.kafka, deployment.topics)
-        return RecoveryInputs(deployment, await read_deployment_id(connection), partitions, folder, choices, progress)
+        deployment_id = await read_deployment_id(connection)
+        return RecoveryInputs(deployment, deployment_id, partitions, folder, choices, progress), names
 
 
 async def _count_inbox_partitions(kafka: KafkaConnection, topics: TopicNames) -> int:

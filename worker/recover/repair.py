@@ -24,7 +24,9 @@ class Choices:
     publish_again: bool = False
     """Whether to publish again what an output topic has lost; its readers must drop repeats by id."""
     budget: BudgetKey | None = None
-    """The only budget to check and rebuild; ``None`` checks all."""
+    """Rebuild this budget, and check no other one."""
+    renamed: bool = False
+    """KAFKA_GROUP_ID or TOPIC_PREFIX was changed on purpose."""
 
 
 class Repair(NamedTuple):

@@ -44,9 +44,3 @@ async def run_unless(stopping: asyncio.Event, work: Coroutine[Any, Any, Result])
     finally:
         stop.cancel()
         task.cancel()
-
-
-def is_ending() -> bool:
-    """Return whether a ``CancelledError`` is meant for this task: a library may cancel a call of its own."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

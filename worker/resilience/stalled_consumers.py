@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from worker.kafka.errors import KafkaDown
 from worker.kafka.group_offsets import Partition
-from worker.resilience.backoff import back_off, is_ending, wait_unless
+from worker.resilience.backoff import back_off, wait_unless
 from worker.resilience.breaker import Breaker
 from worker.telemetry.logs import Logger
 from worker.telemetry.metrics import REJOINS, SILENT
@@ -20,6 +20,9 @@ CHECK_SECONDS: Final = 2.0
 
 SILENT_SECONDS: Final = 15.0
 """How long a partition with more records may return none: longer than the restart of a broker takes."""
+
+UNANSWERED_SECONDS: Final = 10.0
+"""How long a consumer may get no answer while Kafka answers others: after that its group has removed it anyway."""
 
 
 class StallingConsumer(Protocol):
@@ -72,10 +75,6 @@ class StalledConsumers:
                         await self._check(name, consumer, stopping)
                 except KafkaDown as down:
                     self._breaker.trip(self, down)
-                except asyncio.CancelledError:
-                    # A library may give up a call of its own by one.
-                    if is_ending():
-                        raise
                 else:
                     self._breaker.close(self)
                 finally:
@@ -90,7 +89,7 @@ class StalledConsumers:
         except KafkaDown:
             await self._ask_kafka()
             since = self._unanswered_since.setdefault(name, monotonic())
-            if monotonic() - since >= SILENT_SECONDS:
+            if monotonic() - since >= UNANSWERED_SECONDS:
                 del self._unanswered_since[name]
                 await self._rejoin(name, consumer, [], stopping)
             return
@@ -109,9 +108,12 @@ class StalledConsumers:
         SILENT.labels(name).set(1)
         REJOINS.labels(name).inc()
         partitions = [f"{topic}/{number}" for topic, number in places]
+        waited = SILENT_SECONDS if places else UNANSWERED_SECONDS
         self._log.error(
-            "consumer.silent", reader=name, partitions=partitions, seconds=SILENT_SECONDS, next="rejoining its group"
+            "consumer.silent", reader=name, partitions=partitions, seconds=waited, next="rejoining its group"
         )
+        # Kafka has just answered, and others must not wait until this consumer is back.
+        self._breaker.close(self)
         for seconds in back_off():
             if stopping.is_set():
                 return

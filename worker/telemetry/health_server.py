@@ -83,8 +83,6 @@ class Health:
 
 
 class _QuietHandler(WSGIRequestHandler):
-    timeout = REQUEST_SECONDS
-
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
         """Log nothing: a probe every few seconds is no event."""
 

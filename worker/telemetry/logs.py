@@ -1,42 +1,31 @@
-"""Sets up the log: events in the past tense, for a person or as JSON lines.
+"""What the worker logs while it runs: events in the past tense, for a person or as JSON lines."""
 
-Nothing that happens to the output can stop the worker: lines that cannot be written are dropped and counted.
-"""
-
+import atexit
 import logging
 import sys
-from typing import Final, Literal, TextIO
+from typing import Final, Literal
 
 import structlog
-from prometheus_client import Counter
 
 from worker.console import escape_text
+from worker.telemetry.log_writer import LogWriter
 
 Logger = structlog.typing.FilteringBoundLogger
 
-LOST_LINES: Final = Counter("budget_bridge_log_lines_lost", "Lines of the log that could not be written.")
+CLOSE_SECONDS: Final = 1.0
+"""Longest that the last lines may take to be written when the process ends."""
 
 
-class ToleratedStream:
-    """An output that drops what it cannot write, such as to a pipe without a reader or to a full disk."""
+class _LibraryLog(logging.Handler):
+    """Logs what libraries warn of; on the error output it would wait for whoever reads that."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, log: Logger) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
 
-    def write(self, text: str) -> int:
-        """Write text, or drop and count it."""
-        try:
-            return self._stream.write(text)
-        except (OSError, ValueError):
-            LOST_LINES.inc()
-            return 0
-
-    def flush(self) -> None:
-        """Flush, or count what is lost."""
-        try:
-            self._stream.flush()
-        except (OSError, ValueError):
-            LOST_LINES.inc()
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record of a library."""
+        self._log.warning("library.logged", library=record.name, text=record.getMessage(), exc_info=record.exc_info)
 
 
 def _make_harmless(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -45,24 +34,47 @@ def _make_harmless(_: object, __: str, event: structlog.typing.EventDict) -> str
 
 
 def configure_log(log_format: Literal["console", "json"]) -> Logger:
-    """Set up logging to the standard output for this process, and return its logger."""
+    """Set up logging to the standard output for this process and give its logger."""
+    processors = _choose_processors(log_format)
+
+    def describe_lost(lines: int) -> str:
+        return _render(processors, {"event": "log.lines_lost", "lines": lines})
+
+    writer = LogWriter(sys.stdout.fileno(), sys.stdout.encoding or "utf-8", describe_lost)
+    atexit.register(writer.close, CLOSE_SECONDS)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(writer),  # type: ignore[arg-type]
+        cache_logger_on_first_use=True,
+    )
+    logger: Logger = structlog.get_logger()
+    return logger
+
+
+def capture_libraries(log: Logger) -> None:
+    """Log what libraries warn of, instead of writing it to the error output."""
+    logging.getLogger().addHandler(_LibraryLog(log))
+
+
+def _choose_processors(log_format: Literal["console", "json"]) -> list[structlog.typing.Processor]:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            *(() if log_format == "json" else (_make_harmless,)),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(ToleratedStream(sys.stdout)),  # type: ignore[arg-type]
-        cache_logger_on_first_use=True,
-    )
-    logger: Logger = structlog.get_logger()
-    return logger
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        *(() if log_format == "json" else (_make_harmless,)),
+        renderer,
+    ]
+
+
+def _render(processors: list[structlog.typing.Processor], event: structlog.typing.EventDict) -> str:
+    rendered: object = event
+    for processor in processors:
+        rendered = processor(None, "warning", rendered)  # type: ignore[arg-type]  # only the last one's is no event
+    return f"{rendered}\n"

@@ -4,7 +4,7 @@ Labels are bounded: types, verdicts, statuses, lanes. No budget and no person ev
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -59,6 +59,11 @@ SILENT: Final = Gauge(
     "budget_bridge_silent_consumers", "1 while a consumer receives nothing although there is more to read.", ["reader"]
 )
 REJOINS: Final = Counter("budget_bridge_rejoins", "How often a stalled consumer joined its group again.", ["reader"])
+SOURCE_BLOCKED: Final = Gauge(
+    "budget_bridge_source_blocked_seconds",
+    "How long an open transaction of a writer has kept a source partition from being read past it.",
+    ["topic", "partition"],
+)
 BUDGETS: Final = Gauge("budget_bridge_budgets", "Budgets in the database.", ["status"])
 OLDEST: Final = Gauge("budget_bridge_oldest_seconds", "Age of the oldest budget in each status.", ["status"])
 OLDEST_OVERDUE: Final = Gauge("budget_bridge_oldest_overdue_seconds", "Age of the oldest overdue export.")
@@ -109,6 +114,13 @@ def record_lag(lane: int, waiting: int, last: Arrival | None) -> None:
     LAG.labels(str(lane)).set(waiting)
     age = max(time.time() - last.inbox.timestamp_ms / 1000, 0.0) if last and waiting else 0.0
     LAG_SECONDS.labels(str(lane)).set(age)
+
+
+def record_blocked_sources(seconds: Mapping[tuple[str, int], float]) -> None:
+    """Record for how long each source partition that is read here has been blocked, and of no other one."""
+    SOURCE_BLOCKED.clear()
+    for (topic, partition), blocked in seconds.items():
+        SOURCE_BLOCKED.labels(topic, str(partition)).set(blocked)
 
 
 def set_rules_in_force(rules_id: int, digest: str) -> None:

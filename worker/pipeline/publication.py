@@ -1,0 +1,130 @@
+"""How a lane's batches reach Kafka: each is sent while the database stores it, and committed once that is done.
+
+What is sent and not committed is visible to nobody. So a batch that is not stored is never seen, and one that is stored
+but not committed is published from the database by the restart path.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from time import time_ns
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from contracts.inbox import Arrival
+from contracts.records import Outgoing
+from worker.cancellation import is_ending
+from worker.kafka.group_offsets import GroupOffset
+from worker.pipeline.lane_check import sign_offset
+from worker.pipeline.lane_ports import TransactionalPublisher
+from worker.telemetry.logs import Logger
+from worker.telemetry.metrics import UNPUBLISHED, measure, measure_latency
+from worker.telemetry.tracing import Traces
+
+PUBLISH_SECONDS: Final = 10.0
+"""Longest that the sending and the commit of one Kafka transaction may take each; Kafka gives it up after 20 s."""
+
+_CANCEL_SECONDS: Final = 1.0
+
+
+class _Sent(NamedTuple):
+    """A batch that is being sent."""
+
+    task: "asyncio.Task[None]"
+    offset: int
+    records: Sequence[Outgoing]
+    started_ns: int
+
+
+class Publication:
+    """One lane's transactions, one after the other: at most one is sent, and at most one committed.
+
+    Args:
+        publisher: the lane's producer, started.
+        number: the lane.
+        deployment_id: what the group's offset is signed with.
+        traces: where the spans of messages end.
+        log: the lane's.
+    """
+
+    def __init__(
+        self, publisher: TransactionalPublisher, number: int, deployment_id: UUID, traces: Traces, log: Logger
+    ) -> None:
+        self._publisher = publisher
+        self._deployment_id = deployment_id
+        self._traces = traces
+        self._log = log
+        self._unpublished = UNPUBLISHED.labels(str(number))
+        self._sent: _Sent | None = None
+        self._committing: asyncio.Task[None] | None = None
+
+    async def publish(self, offset: int, records: Sequence[Outgoing], mark: str = "") -> None:
+        """Publish what the database has stored already, and wait for it; ``mark`` goes with the group's offset."""
+        started_ns = time_ns()
+        await self._publisher.publish(self._sign(offset, mark), records, within=PUBLISH_SECONDS)
+        self._record(offset, records, started_ns)
+
+    def send(self, offset: int, records: Sequence[Outgoing]) -> None:
+        """Begin to send a batch that is being stored, once the one before it is published."""
+        task = asyncio.create_task(self._send(self._committing, offset, records))
+        self._sent = _Sent(task, offset, records, time_ns())
+
+    async def abort(self) -> None:
+        """Drop what was sent of a batch that was not stored, if anything was."""
+        await self.wait()
+        sent, self._sent = self._sent, None
+        if sent:
+            await sent.task
+            await self._publisher.abort(within=PUBLISH_SECONDS)
+
+    async def commit(self, arrivals: Sequence[Arrival]) -> None:
+        """Begin to make visible what was sent of a batch that is stored, once the one before it is published."""
+        await self.wait()
+        sent, self._sent = self._sent, None
+        if sent:
+            self._unpublished.set(len(sent.records))
+            self._committing = asyncio.create_task(self._commit(sent, arrivals))
+
+    async def wait(self) -> None:
+        """Wait until what is being committed is published; whatever prevents it is raised here."""
+        committing, self._committing = self._committing, None
+        if committing:
+            await committing
+
+    async def check(self) -> None:
+        """Raise what prevented the last commit, if it is over."""
+        if self._committing and self._committing.done():
+            await self.wait()
+
+    async def close(self) -> None:
+        """Wait for the commit, and give up what is only sent."""
+        if self._committing and is_ending():
+            # This lane was given up: it must not wait once more. Its successor finds out what became of it.
+            self._committing.cancel()
+        if self._sent:
+            self._sent.task.cancel()
+            await asyncio.wait({self._sent.task}, timeout=_CANCEL_SECONDS)
+        await self.wait()
+
+    async def _send(self, before: "asyncio.Task[None] | None", offset: int, records: Sequence[Outgoing]) -> None:
+        if before:
+            await asyncio.wait({before})
+            if before.cancelled() or before.exception():
+                # Raised to whoever waits for it, and that comes before anything else is asked of this batch.
+                return
+        await self._publisher.send(self._sign(offset), records, within=PUBLISH_SECONDS)
+
+    async def _commit(self, sent: _Sent, arrivals: Sequence[Arrival]) -> None:
+        with measure("publish"):
+            await sent.task
+            await self._publisher.commit(within=PUBLISH_SECONDS)
+        self._unpublished.set(0)
+        self._record(sent.offset, sent.records, sent.started_ns)
+        measure_latency(arrivals)
+
+    def _record(self, offset: int, records: Sequence[Outgoing], started_ns: int) -> None:
+        if records:
+            self._traces.record_sent(records, started_ns)
+            self._log.info("outbox.published", messages=len(records), offset=offset)
+
+    def _sign(self, offset: int, mark: str = "") -> GroupOffset:
+        return GroupOffset(offset, sign_offset(self._deployment_id, mark))

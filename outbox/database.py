@@ -127,7 +127,7 @@ async def _connect_to(url: str, server: str, seconds: float, transaction_seconds
     except _ERRORS as error:
         raise _describe_no_session(server, error) from error
     except ValueError as error:
-        # Of a URL that urllib takes and asyncpg does not; its text may hold the password.
+        # urllib accepts the URL and asyncpg does not; the text of the error may hold the password.
         message = f"DATABASE_URL for {server} cannot be used: {type(error).__name__}"
         raise DatabaseRefused(message) from None
 

@@ -335,7 +335,7 @@ class Chaos:
     async def _lock_table(self) -> None:
         name = urlsplit(self._deployment.database_url).path[1:]
         await self._change_postgres(f"alter database {name} set lock_timeout = '300ms'")
-        # Sessions that are there already keep their settings.
+        # Open sessions keep their settings.
         self._database_wire.cut()
         connection = await asyncpg.connect(self._deployment.database_url)
         try:

@@ -42,7 +42,7 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
         deployment.write_rules(rules_toml='[export]\nacknowledgement_deadline = "1s"\n')
     try:
         await deployment.prepare()
-        died = await SCENES[point.needs](deployment, point.says)
+        died = await SCENES[point.needs](deployment, point.name)
         started = deployment.count_events("worker.started")
         deployment.start()
         await deployment.wait_for_everything(MANY if point.needs == "second worker" else BUDGETS)
@@ -109,7 +109,7 @@ async def die_while_stopping(deployment: RunningDeployment, says: str) -> float:
 async def die_of_a_bug(deployment: RunningDeployment, says: str) -> float:
     """Deciding on one budget fails, and the worker dies while it puts that on hold."""
     await deployment.load()
-    worker = deployment.start_planted(CRASH_AT=says, STUMBLES_OVER_PROJECT=str(HALF))
+    worker = deployment.start_planted(CRASH_AT=says, FAILS_ON_PROJECT=str(HALF))
     died = await deployment.wait_for_death(worker)
     # Without the bug; whether the hold was stored or not, nothing is held for good.
     await deployment.send(release(key=KEY._replace(project_id=HALF)))
@@ -119,7 +119,7 @@ async def die_of_a_bug(deployment: RunningDeployment, says: str) -> float:
 async def die_while_releasing(deployment: RunningDeployment, says: str) -> float:
     """An operator releases what a bug has put on hold, with another version held behind it."""
     key = KEY._replace(project_id=HALF)
-    worker = deployment.start_planted(STUMBLES_OVER_PROJECT=str(HALF))
+    worker = deployment.start_planted(FAILS_ON_PROJECT=str(HALF))
     await deployment.load()
     await deployment.wait_until(lambda: deployment.count_events("message.held") > 0, "a hold")
     await deployment.send(lock(2, key=key))

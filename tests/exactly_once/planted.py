@@ -386,6 +386,7 @@ def stall_before(fetch: Callable[..., Awaitable[object]], stall: Callable[[Any],
 
 
 def prepare() -> None:
+    """Plant what the environment asks for."""
     LANE.BATCH_RECORDS = PRUNE.AT_ONCE = 5  # many batches, so that there is a middle
     if hours := os.environ.get("CLOCK_IS_OFF_BY_HOURS"):
         set_clock_off(int(hours))
@@ -397,6 +398,6 @@ def prepare() -> None:
         stall_consumers(Path(sign), deaf="IS_DEAF" in os.environ)
     if name := os.environ.get("CRASH_AT"):
         mark_commits()
-        plant(next(point for point in POINTS if point.says == name))
+        plant(next(point for point in POINTS if point.name == name))
     if name := os.environ.get("FAULT"):
         FAULTS[name]()

@@ -103,7 +103,7 @@ class Lanes:
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for task in late:
-            # Whatever it was doing, its successor finds out on the restart path.
+            # Whatever it was doing, the successor finds out on the restart path.
             self._log.warning("task.cancelled", task=task.get_name(), waited_seconds=STOP_SECONDS)
             task.cancel()
         if late:

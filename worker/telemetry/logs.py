@@ -34,7 +34,7 @@ def _make_harmless(_: object, __: str, event: structlog.typing.EventDict) -> str
 
 
 def configure_log(log_format: Literal["console", "json"]) -> Logger:
-    """Set up logging to the standard output for this process and give its logger."""
+    """Set up logging to the standard output for this process, and return its logger."""
     processors = _choose_processors(log_format)
 
     def describe_lost(lines: int) -> str:

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -77,7 +78,7 @@ def export_twice(budget: Budget, message: Message, situation: Situation) -> Outc
 
 def let_anybody_accept_their_own(budget: Budget, message: Message, situation: Situation) -> Outcome:
     """A fault: whoever sent a version may accept it."""
-    return decide(budget, message, replace(situation, rules=replace(situation.rules, four_eyes=False)))
+    return decide(budget, message, situation._replace(rules=replace(situation.rules, four_eyes=False)))
 
 
 def accept_without_a_hash(budget: Budget, message: Message, situation: Situation) -> Outcome:

@@ -329,7 +329,8 @@ class World:
             for lock in self._locks[key, export.budget_version]
         ]
         require("what is exported was accepted by an approver who did not send it", holds=any(others))
-        shown = all(line.description is None or line.description.strip("\u200b ") for line in export.lines)
+        descriptions = [line["description"] for line in export.model_dump(mode="json")["lines"]]
+        shown = all(description is None or description.strip("\u200b ") for description in descriptions)
         require("no line that is exported has a description that nobody can see", holds=shown)
         content = export.model_copy(update={"attempt": 0}).model_dump_json()
         same = self._exports.setdefault((key, export.budget_version, self._resets[key]), content) == content

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,7 @@ from worker.kafka.errors import KafkaDown
 from worker.kafka.group_offsets import Partition
 from worker.pipeline.lane import LaneContext
 from worker.resilience import breaker as breaker_module
+from worker.resilience import outage
 from worker.resilience.breaker import make_breakers
 from worker.shutdown import Shutdown
 from worker.telemetry.tracing import Traces
@@ -219,6 +221,8 @@ async def test_a_stop_while_kafka_is_down_does_not_log_that_it_is_back(monkeypat
     monkeypatch.setattr(app, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(breaker_module, "back_off", wait_no_time)
     monkeypatch.setattr(breaker_module, "OTHERS_FIRST_SECONDS", 0.0)
+    # What is unavailable at the stop stays noted: no other test may see it.
+    monkeypatch.setattr(outage, "_away", Counter())
     nothing: Any = None
     assert await _prepare_when_there(nothing, nothing, stopping, make_breakers(log), Traces(), log) is None
     assert log.list_names() == ["kafka.lost"]

@@ -306,7 +306,7 @@ async def test_the_intakes_offsets_are_gone(deployment: RunningDeployment) -> No
 
 
 @pytest.mark.parametrize("recreated", [True, False])
-async def test_the_inbox_is_recreated_or_cut_off(deployment: RunningDeployment, recreated: bool) -> None:  # noqa: FBT001
+async def test_the_inbox_is_recreated_or_truncated(deployment: RunningDeployment, recreated: bool) -> None:  # noqa: FBT001
     # Something is copied to the inbox and not yet decided, something decided and not yet published.
     await deployment.load(11, 40)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")

@@ -67,7 +67,7 @@ demo-wheel: $(WHEEL_READY) ## play the demo with a worker installed from the whe
 	@PYTHONPATH= BUDGET_BRIDGE=".ci/sealed $(WHEEL_VENV) budget-bridge" $(BIN)/python -m demo
 
 .PHONY: crashes
-crashes: $(READY) ## kill the worker at each step of a message's way, and reconcile (three minutes)
+crashes: $(READY) ## kill the worker at each step of a message's path, and reconcile (three minutes)
 	@$(BIN)/python -m tests.exactly_once crashes $(INTO)
 
 .PHONY: chaos

@@ -38,7 +38,7 @@ BUDGET_BRIDGE: Final = tuple(shlex.split(os.environ.get("BUDGET_BRIDGE", ""))) o
 """What is demonstrated: this checkout, or the command that the environment names, such as one from the wheel."""
 
 CHECK_FAILED: Final = 1
-"""Exit code when something is not as it must be."""
+"""The exit code when a check fails."""
 _KILL_PROJECTS: Final = range(91001, 91041)
 """Projects whose budgets are under way when the worker is killed."""
 
@@ -94,7 +94,10 @@ class WorkerProcess:
 
 
 def demo() -> None:
-    """Carry budgets from lock to Spectrum with real Kafka, PostgreSQL and worker, and check the outcome."""
+    """Carry budgets from lock to Spectrum with real Kafka, PostgreSQL and worker, and check the outcome.
+
+    Exit code 1 if a check fails, or if the bridge does not do what a scenario expects.
+    """
     console = Console()
     with ExitStack() as stack:
         setup = stack.enter_context(_prepare(console))
@@ -252,7 +255,7 @@ async def _check_everything(scene: Scene) -> None:
         if sent.type == "budget.status.v1":
             sequences.setdefault(sent.key, []).append(sent.data["sequence"])
     timeline.check(
-        f"the statuses of each of the {len(sequences)} budgets came in order and without a gap",
+        f"the statuses of each of the {len(sequences)} budgets arrived in order and without a gap",
         holds=all(found == list(range(1, len(found) + 1)) for found in sequences.values()),
     )
     budget = BudgetKey(COMPANY, 90071, 55210)

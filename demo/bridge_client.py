@@ -86,7 +86,7 @@ class BridgeClient:
             Its data.
 
         Raises:
-            UnexpectedError: it did not come in time.
+            UnexpectedError: it was not sent in time.
         """
 
         def find() -> Sent | None:
@@ -104,8 +104,12 @@ class BridgeClient:
     async def wait_until(self, holds: Callable[[], bool], what: str) -> None:
         """Read what the bridge sends until a condition holds.
 
+        Args:
+            holds: the condition.
+            what: what is waited for, for the error message.
+
         Raises:
-            UnexpectedError: it did not come true in time; ``what`` describes it.
+            UnexpectedError: the condition did not hold within ``PATIENCE_SECONDS``.
         """
         until = time.monotonic() + PATIENCE_SECONDS
         while not holds():
@@ -117,7 +121,7 @@ class BridgeClient:
         """Wait until the bridge's history holds a verdict on a message.
 
         Raises:
-            UnexpectedError: it did not in time.
+            UnexpectedError: it did not within ``PATIENCE_SECONDS``.
         """
         until = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
@@ -134,7 +138,7 @@ class BridgeClient:
 def connect_bridge(
     connection: KafkaConnection, topics: TopicNames, read_status: Callable[[BudgetKey], Awaitable[Data]]
 ) -> BridgeClient:
-    """Make a client of the bridge; its reader must be started."""
+    """Make a client of the bridge; the caller must start its reader."""
     reader = Consumer(connection, f"demo-{uuid4()}", topics.outputs, start="earliest")
     return BridgeClient(topics, Appender(connection), reader, read_status)
 

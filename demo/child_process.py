@@ -113,7 +113,7 @@ def _drop_root(user: str) -> None:
 
     A virtual environment under /root, or a temporary folder of pytest, cannot be entered by another user. Rather than
     opening those folders to everybody, the child keeps the one capability that ignores permissions, CAP_DAC_OVERRIDE;
-    root has it in a container too, unless it was taken away on purpose.
+    root has it in a container too, unless it was dropped on purpose.
     """
     entry = pwd.getpwnam(user)
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None

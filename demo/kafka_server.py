@@ -113,7 +113,7 @@ def run_kafka_cluster(
         yield brokers
     finally:
         for broker in brokers:
-            # An orderly stop would wait for the other brokers, and the data is thrown away.
+            # An orderly stop would wait for the other brokers, and the data is deleted anyway.
             broker.kill()
 
 

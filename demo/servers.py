@@ -19,7 +19,7 @@ def _main() -> None:
         prog="python -m demo.servers",
         description="Run Kafka and PostgreSQL until Ctrl-C.",
     )
-    parser.add_argument("--folder", type=Path, help="keep the data here (default: thrown away)")
+    parser.add_argument("--folder", type=Path, help="keep the data here (by default it is deleted)")
     folder: Path | None = parser.parse_args().folder
 
     def print_progress(text: str) -> None:

@@ -26,7 +26,7 @@ class FoundDifference(NamedTuple):
     """A difference that is to be accepted."""
 
     digest: bytes
-    """What identifies it."""
+    """Identifies the difference when it is found again."""
     claim: str
     kind: str
     budget: BudgetKey | None
@@ -34,7 +34,7 @@ class FoundDifference(NamedTuple):
 
 
 async def read_accepted_digests(connection: Connection) -> frozenset[bytes]:
-    """Read what identifies the accepted differences."""
+    """Read the digests of the accepted differences."""
     async with translate_errors(connection):
         return frozenset(row[0] for row in await connection.fetch(QUERIES["read_accepted_digests"]))
 
@@ -58,7 +58,17 @@ async def list_accepted(connection: Connection, at_most: int) -> list[AcceptedDi
 
 
 async def accept_differences(connection: Connection, found: Sequence[FoundDifference], by: str, why: str) -> int:
-    """Record that a person accepts differences; returns how many were not accepted before."""
+    """Record that a person accepts differences.
+
+    Args:
+        connection: a session on a database with our schema.
+        found: the differences.
+        by: who accepts them.
+        why: their reason.
+
+    Returns:
+        How many of them were not accepted before.
+    """
     rows = [
         (one.digest, one.claim, one.kind, *(one.budget or (None, None, None)), clean_text(one.found)) for one in found
     ]

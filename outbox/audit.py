@@ -1,4 +1,4 @@
-"""Reads everything that the database holds as of one moment, for comparing it with the logs and with the rules.
+"""Reads everything that the database holds as of one moment, to compare it with the topics and with the rules.
 
 Nothing here writes, and no lane uses it.
 """
@@ -22,11 +22,11 @@ from outbox.stored_headers import unpack_headers
 
 _ROWS_AT_ONCE: Final = 2000
 _WHOLE_ROWS_AT_ONCE: Final = 50
-"""Fewer of those that carry a message's bytes: each may have more than a megabyte."""
+"""Fewer rows where each carries the bytes of a message, which may be more than a megabyte."""
 
 
 class RowPlace(NamedTuple):
-    """Where an outbox row stands: in the order in which a lane publishes."""
+    """Where an outbox row is in the order in which its lane publishes."""
 
     inbox_partition: int
     inbox_offset: int
@@ -43,7 +43,7 @@ class SentRow(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What history has of an identity: where it first stood, and its bytes by digest."""
+    """What history has of an identity: the place of its first record, and digests of its bytes."""
 
     inbox_partition: int
     inbox_offset: int
@@ -55,7 +55,7 @@ class Stored(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """One message of history as it came in, and what became of it."""
+    """One message of history as it was received, and what became of it."""
 
     identity: Identity
     inbox_partition: int
@@ -70,7 +70,7 @@ class Kept(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """An outbox row beside the message that caused it."""
+    """An outbox row, with the place of the message that caused it."""
 
     inbox_partition: int
     inbox_offset: int
@@ -80,7 +80,7 @@ class Effect(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """An acceptance or a retry that was granted, as its bytes say it."""
+    """An acceptance or a retry that was granted, as it was received."""
 
     budget: BudgetKey
     version: int
@@ -111,7 +111,7 @@ class Snapshot:
         self._connection = connection
 
     async def read_positions(self) -> dict[int, int]:
-        """Read how far each lane is."""
+        """Read the position of each lane."""
         async with translate_errors(self._connection):
             return {row[0]: row[1] for row in await self._connection.fetch(QUERIES["audit_positions"])}
 
@@ -121,7 +121,7 @@ class Snapshot:
             return {row[0]: row[1] for row in await self._connection.fetch(QUERIES["audit_rules"])}
 
     async def find_stored(self, identities: Iterable[Identity]) -> dict[Identity, Stored]:
-        """Find what history has of identities."""
+        """Find what history has of these identities."""
         columns = transpose(identities, len(Identity._fields))
         async with translate_errors(self._connection):
             rows = await self._connection.fetch(QUERIES["audit_verdicts"], *columns)
@@ -136,14 +136,14 @@ class Snapshot:
         return found
 
     async def find_old_origins(self, origins: Iterable[Place], before: datetime) -> set[Place]:
-        """Find which records of the sources came in before a time."""
+        """Find which of these source records arrived before a time."""
         columns = transpose(origins, 3)
         async with translate_errors(self._connection):
             rows = await self._connection.fetch(QUERIES["audit_old_origins"], *columns, before)
         return {Place(*row) for row in rows}
 
     async def read_places(self, inbox_partition: int, start: int, stop: int) -> AsyncIterator[int]:
-        """Read which inbox offsets of one partition history has, from ``start`` to below ``stop``, in order."""
+        """Read in order which inbox offsets history has of one partition, from ``start`` to below ``stop``."""
         query = QUERIES["audit_places"]
         async with translate_errors(self._connection):
             async for row in self._connection.cursor(query, inbox_partition, start, stop, prefetch=_ROWS_AT_ONCE):
@@ -172,7 +172,7 @@ class Snapshot:
         return [Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"])) for row in rows]
 
     async def read_projects(self) -> AsyncIterator[tuple[int, int]]:
-        """Name the projects; 0/0 stands for what could not be read."""
+        """Read the company and project ids of all projects; (0, 0) is the project of unreadable records."""
         async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_projects"], prefetch=_ROWS_AT_ONCE):
                 yield row[0], row[1]
@@ -186,7 +186,12 @@ class Snapshot:
     async def read_history(
         self, projects: Iterable[tuple[int, int]], inbox_partition: int | None = None
     ) -> AsyncIterator[Kept]:
-        """Read the messages of projects in the order of the log, lane by lane, or those of one lane."""
+        """Read the messages of projects, lane by lane in the order of the log.
+
+        Args:
+            projects: company and project ids.
+            inbox_partition: the only lane to read; ``None`` for all lanes.
+        """
         columns = transpose(projects, 2)
         query = QUERIES["audit_history"]
         async with translate_errors(self._connection):
@@ -214,12 +219,12 @@ class Snapshot:
         return {(row[0], row[1]): HoldAt(row[2], row[3]) for row in rows}
 
     async def find_rowless(self) -> list[BudgetKey]:
-        """Find budgets that messages were applied to and that have no row; the first 100."""
+        """Find budgets that have no row although messages were applied to them; at most 100."""
         async with translate_errors(self._connection):
             return [BudgetKey(*row) for row in await self._connection.fetch(QUERIES["audit_rowless"])]
 
     async def find_causeless(self) -> list[tuple[int, int, str]]:
-        """Find rows of the outbox that no message of history caused: place and topic."""
+        """Find outbox rows that no message of history caused, at most 100: inbox partition, inbox offset, topic."""
         async with translate_errors(self._connection):
             return [tuple(row) for row in await self._connection.fetch(QUERIES["audit_causeless"])]
 

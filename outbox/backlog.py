@@ -10,7 +10,7 @@ from outbox.stored_headers import unpack_headers
 
 _ROWS_AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 32 * 1024 * 1024
-"""Of values: twice the largest message, so that a piece of the largest ones still fits into memory many times."""
+"""Sum of the values: twice the largest message, and little enough that every lane may hold a piece in memory."""
 
 
 class StoredRow(NamedTuple):
@@ -23,15 +23,15 @@ class StoredRow(NamedTuple):
 async def read_outbox(
     connection: Connection, inbox_partition: int, start: int, stop: int, at_most: int, bytes_at_most: int = 2**62
 ) -> list[StoredRow]:
-    """Read what records from ``start`` to below ``stop`` caused, in order.
+    """Read the messages that a range of inbox records caused, in order.
 
     Args:
         connection: the session to read with.
-        inbox_partition: whose rows.
-        start: first inbox offset.
+        inbox_partition: the lane.
+        start: the first inbox offset.
         stop: the inbox offset after the last.
-        at_most: limit, in rows.
-        bytes_at_most: no row is read after those whose values have this many bytes together.
+        at_most: how many rows at most.
+        bytes_at_most: reading stops after the row with which the values reach this many bytes.
     """
     async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["read_outbox"], inbox_partition, start, stop, at_most, bytes_at_most)
@@ -44,7 +44,13 @@ async def read_outbox(
 async def read_backlog(
     connection: Connection, inbox_partition: int, start: int, stop: int
 ) -> AsyncIterator[tuple[int, list[StoredRow]]]:
-    """Read what records from ``start`` to below ``stop`` caused, in pieces that are published together.
+    """Read the messages that a range of inbox records caused, in pieces that are each published in one transaction.
+
+    Args:
+        connection: the session to read with.
+        inbox_partition: the lane.
+        start: the first inbox offset.
+        stop: the inbox offset after the last.
 
     Yields:
         The offset up to which everything has been published once the piece is, and the rows of the piece.

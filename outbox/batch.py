@@ -1,7 +1,6 @@
-"""One batch of a lane: what each record comes to, decided in the order of the log.
+"""Decides one batch of a lane in the order of the log, and collects everything that is to be stored because of it.
 
-Pure: it is given what the database holds and returns the rows that change it. ``store`` decides when that happens,
-and in which transaction.
+Pure: it receives what the database holds and returns the rows to write. ``store`` runs it within a transaction.
 """
 
 from collections.abc import Iterable, Mapping
@@ -23,7 +22,7 @@ from outbox.outbox_rows import OutboxRow, inbox_time, write_dead_letter, write_r
 from outbox.rules import RulesVersion
 
 DECISION_FAILED: Final = "deciding on it failed"
-"""The reason of a hold that no recovery has planned."""
+"""The reason of a hold that was not planned by a recovery."""
 
 
 class UnreadableBudget(NamedTuple):
@@ -42,12 +41,12 @@ class Loaded:
     budgets: Mapping[BudgetKey, tuple[Budget, int]]
     """Each budget with the revision that was loaded."""
     claims: Mapping[tuple[int, int], int]
-    """The budget of each project that is under way, synced or in Spectrum."""
+    """Each project's budget that claims the job: it is being exported, is synced, or Spectrum may hold it."""
     held: Mapping[BudgetKey, tuple[Message, ...]] = field(default_factory=dict)
     """The held messages of budgets that are to be released, in order."""
     unreadable: Mapping[BudgetKey, UnreadableBudget] = field(default_factory=dict)
     conflicts: Mapping[int, Identity] = field(default_factory=dict)
-    """By inbox offset, the records that repeat an identity with other fields; each with the identity of its origin."""
+    """By inbox offset: the records that repeat an identity with other fields, each with the identity of its origin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class Suspects:
 
     messages: frozenset[Identity] = frozenset()
     budgets: Mapping[BudgetKey, str] = field(default_factory=dict)
-    """Each with the reason; the hold begins with the budget's next message."""
+    """Each with the reason. The hold begins with the budget's next message."""
 
 
 class Hold(NamedTuple):
@@ -83,17 +82,17 @@ class HistoryEntry:
 
 @dataclass(slots=True)
 class DecidedBatch:
-    """What a batch comes to, filled record by record."""
+    """The result of a batch, filled record by record."""
 
     rules: RulesVersion
-    """The version that it was decided by."""
+    """The version by which the batch was decided."""
     entries: list[HistoryEntry] = field(default_factory=list)
     repeats: list[Arrival] = field(default_factory=list)
     resolved: list[tuple[Identity, Verdict, str]] = field(default_factory=list)
     budgets: dict[BudgetKey, Budget] = field(default_factory=dict)
     """The budgets that changed."""
     newly_unreadable: dict[BudgetKey, int] = field(default_factory=dict)
-    """The budgets that are put on hold without reading them, each with the revision that was loaded."""
+    """The budgets that are put on hold because their state cannot be read, each with the revision that was loaded."""
     rows: list[OutboxRow] = field(default_factory=list)
     holds: list[Hold] = field(default_factory=list)
 
@@ -118,8 +117,11 @@ def decide_batch(
         topics: how the topics of this deployment are named.
         suspects: what is put on hold instead of decided.
 
+    Returns:
+        Everything that is to be stored.
+
     Raises:
-        DecisionFailedError: deciding on one message failed; it names the arrival.
+        DecisionFailedError: deciding on one message failed; the error has its arrival.
     """
     batch = _Batch(loaded, rules, topics, suspects)
     for arrival in arrivals:
@@ -142,7 +144,7 @@ def decide_batch(
 
 
 class _Batch:
-    """A batch while it is decided: what the database holds, with the changes of the messages so far."""
+    """A batch while it is being decided: what the database holds, with the changes of the messages so far."""
 
     def __init__(self, loaded: Loaded, rules: RulesVersion, topics: TopicNames, suspects: Suspects) -> None:
         self.done = DecidedBatch(rules)
@@ -181,7 +183,7 @@ class _Batch:
         self._remember(message, before, outcome)
 
     def hold_unread(self, arrival: Arrival, identity: Identity, budget: UnreadableBudget) -> None:
-        """Hold a message of a budget whose state cannot be read; a release is passed over, as if deciding failed."""
+        """Hold a message of a budget whose state cannot be read; a release is ignored."""
         message = arrival.message
         if not isinstance(message, Message):
             return
@@ -223,7 +225,7 @@ class _Batch:
 def _record_outcome(
     done: DecidedBatch, arrival: Arrival, message: Message, outcome: Outcome, topics: TopicNames
 ) -> None:
-    """Record what one message came to: the rows that it sends, its verdict, and new verdicts of earlier ones."""
+    """Record the outcome of one message: what it sends, its verdict, and new verdicts of earlier messages."""
     identity, at = identify(arrival), inbox_time(arrival.inbox)
     rows = list(write_rows(arrival, identity, outcome, message.trace, topics))
     done.rows.extend(rows)

@@ -1,4 +1,4 @@
-"""Describes field by field in what a stored budget differs from what it should be. Pure."""
+"""Describes, field by field, how a stored budget differs from what it should be. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -8,7 +8,7 @@ from typing import Any, Final
 from handlers.budget import Budget
 
 _SHOWN: Final = 5
-"""How many fields of one budget are described; the others are counted."""
+"""How many differing fields of one budget are described; the others are counted."""
 
 
 def describe_differences(stored: Budget | None, expected: Budget | None) -> str:
@@ -16,7 +16,7 @@ def describe_differences(stored: Budget | None, expected: Budget | None) -> str:
     if stored == expected:
         return ""
     if stored is None:
-        return f"it has no row in budgets, but its messages come to {_name(expected)}"
+        return f"it has no row in budgets, but its messages produce {_name(expected)}"
     if expected is None:
         return f"it is {_name(stored)}, but no message of it was applied"
     found = list(_compare("", stored, expected))

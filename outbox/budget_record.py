@@ -1,4 +1,4 @@
-"""Reads what the database holds of one budget, and which budgets have a status, for people."""
+"""Reads what people are shown of one budget, and lists the budgets of one status."""
 
 import json
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class HistoryRow(NamedTuple):
     verdict: str
     detail: str
     rules_id: int
-    """The version of the rules that it was decided by."""
+    """The version of the rules by which it was decided."""
 
 
 class HoldReason(NamedTuple):
@@ -66,17 +66,17 @@ class BudgetRecord:
     history: tuple[HistoryRow, ...]
     """The latest messages, in the order of the log."""
     sent: tuple[SentMessage, ...]
-    """What was sent last, in the order in which it was sent."""
+    """The latest messages sent, in the order in which they were sent."""
     history_total: int
     sent_total: int
     erp_reference: str | None = None
-    """Spectrum's own reference for the last export that it acknowledged."""
+    """Spectrum's own reference, from its latest acknowledgement."""
     holds: tuple[HoldReason, ...] = ()
     """Latest first."""
     pruned_before: datetime | None = None
-    """What was sent before this time may have been pruned; ``None`` where all of it is there."""
+    """What was sent before this time may have been pruned; ``None`` where nothing is missing."""
     unreadable: str | None = None
-    """Why the stored state cannot be read, where it cannot: then there is no state and no status."""
+    """Why the stored state cannot be read; ``None`` where it can. Without it there is neither budget nor status."""
 
 
 async def read_budget_record(connection: Connection, key: BudgetKey, at_most: int | None = None) -> BudgetRecord | None:
@@ -84,8 +84,8 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
 
     Args:
         connection: a session on a database with our schema.
-        key: which budget.
-        at_most: how many of the latest messages, and of those sent last; ``None`` for all.
+        key: the budget's key.
+        at_most: how many of the latest messages received, and of those sent; ``None`` for all.
 
     Returns:
         The record, or ``None`` for a budget that no message ever named.
@@ -133,7 +133,17 @@ def _read_reference(body: bytes | None) -> str | None:
 
 
 async def read_verdict(connection: Connection, key: BudgetKey, source: str, message_id: str) -> tuple[str, str] | None:
-    """Read what became of one message of a budget's project: verdict and detail; ``None`` before it is decided."""
+    """Read what became of one message.
+
+    Args:
+        connection: a session on a database with our schema.
+        key: a budget of the project that the message belongs to.
+        source: the message's source.
+        message_id: the message's id.
+
+    Returns:
+        Verdict and detail; ``None`` as long as the message is not decided.
+    """
     async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["show_verdict"], *key.project, source, message_id)
     return (row["verdict"], row["detail"]) if row else None
@@ -145,11 +155,11 @@ async def list_budgets(connection: Connection, status: str, after: BudgetKey, at
     Args:
         connection: a session on a database with our schema.
         status: a status, or ``ON_HOLD`` for the budgets that are on hold or will be with their next message.
-        after: only those behind this key.
+        after: only budgets after this key.
         at_most: how many.
 
     Returns:
-        Their states.
+        The budgets; one whose state cannot be read has nothing but its key and whether it is on hold.
     """
     async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["list_budgets"], status, *after, at_most)
@@ -161,12 +171,12 @@ def _read_listed(row: Any) -> Budget:
     try:
         return read_budget(key, row["state"], on_hold=row["on_hold"])
     except UnreadableStateError:
-        # Its record says why; in a list it is there all the same.
+        # Listed all the same; its record says why it cannot be read.
         return Budget(key, on_hold=row["on_hold"])
 
 
 async def count_budgets(connection: Connection, status: str) -> int:
-    """Count the budgets of a status, or those ``ON_HOLD``."""
+    """Count the budgets of a status; ``ON_HOLD`` counts those that are on hold or will be with their next message."""
     async with translate_errors(connection):
         found: int = await connection.fetchval(QUERIES["count_budgets"], status)
     return found

@@ -1,9 +1,9 @@
-"""How a budget is written into ``budgets.state``, and how what older versions of this program wrote is read.
+"""How a budget is written to ``budgets.state``, and how states that older versions of this program wrote are read.
 
-A state is one JSON object. Every value in it is named, named tuples included, and ``format`` numbers how it is
-written. A state of an older format is upgraded when it is read, and stored in the current one when its budget next
-changes. A new format needs its number, its upgrade and a golden file in ``tests/unit/stored_states``; a new field with
-a default needs none of them.
+A state is one JSON object. Every value in it has a name, and the number ``format`` says how it is written. A state of
+an older format is upgraded when it is read, and stored in the current one when its budget next changes. A new format
+needs its number, its upgrade and a golden file in ``tests/unit/stored_states``; a new field with a default needs none
+of them.
 """
 
 import json
@@ -14,7 +14,7 @@ from contracts.named_json import NamedJson
 from handlers.budget import Budget
 
 FORMAT: Final = 1
-"""The format that is written."""
+"""The format that this program writes."""
 
 _START: Final = f'{{"format":{FORMAT},'
 _BUDGETS: Final = NamedJson(Budget)
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 
 class UnreadableStateError(ValueError):
-    """A stored state is of a newer format, or of none: the message says which."""
+    """A stored state has a newer format, or is no state at all; the message says which."""
 
 
 def write_state(budget: Budget) -> str:
@@ -32,13 +32,13 @@ def write_state(budget: Budget) -> str:
 
 
 def read_state(stored: str) -> Budget:
-    """Read what ``write_state`` wrote, in any format up to the current one.
+    """Read a budget from ``budgets.state``, in any format up to the current one.
 
     Raises:
-        UnreadableStateError: it was written by a newer program, or by none.
+        UnreadableStateError: it was written by a newer program, or is no state at all.
     """
     try:
-        # What this program wrote begins like this, so the common case is read in one pass.
+        # The current format begins like this, so the common case is parsed only once.
         return _BUDGETS.read(stored if stored.startswith(_START) else _upgrade(stored))
     except UnreadableStateError:
         raise
@@ -61,7 +61,7 @@ def _upgrade(stored: str) -> str:
     return json.dumps(state)
 
 
-# What follows describes format 0 for good, whatever becomes of the types.
+# What follows describes format 0, and stays as it is when the types change.
 
 _KEY_0: Final = ("company_id", "project_id", "budget_id")
 _TARGET_0: Final = ("company_code", "job_number", "currency")
@@ -108,4 +108,4 @@ def _name(names: tuple[str, ...], values: Iterable[Any]) -> Json:
 
 
 _UPGRADES: Final[Mapping[int, Callable[[Json], Json]]] = {0: _name_values}
-"""By the format that each one starts from."""
+"""By the format that each of them upgrades from."""

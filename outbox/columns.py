@@ -1,4 +1,4 @@
-"""Rows as the columns that one statement takes, and text as Postgres takes it."""
+"""Converts values for Postgres: rows to arrays of columns, and text and numbers to what its types can hold."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,18 +16,18 @@ def transpose(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
 
 
 def clean_text(text: str) -> str:
-    """Replace what Postgres takes in no text: NUL, and halves of surrogate pairs."""
+    """Replace the characters that Postgres accepts in no text: NUL, and halves of surrogate pairs."""
     if "\x00" not in text and text.isprintable():
         return text
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def fit_integer(number: int, bits: int) -> int:
-    """Bring a number of others into the range of an integer column.
+    """Bring a number that others wrote into the range of an integer column.
 
     Args:
-        number: such as an offset that a header names.
-        bits: size of the column, 32 for ``integer`` and 64 for ``bigint``.
+        number: any number, such as an offset that a header names.
+        bits: the size of the column: 32 for ``integer``, 64 for ``bigint``.
     """
     limit: int = 1 << (bits - 1)
     return max(-limit, min(number, limit - 1))

@@ -1,4 +1,4 @@
-"""Sessions on Postgres, their limits, and their failures as exceptions that the worker acts on."""
+"""Opens sessions on Postgres, with their time limits, and turns errors into exceptions that the worker acts on."""
 
 import asyncio
 import ssl
@@ -15,7 +15,9 @@ from outbox.sqlstates import describe_error, is_refusal, is_wrong_data
 Connection = asyncpg.Connection
 
 TRANSACTION_SECONDS: Final = 6
-"""A worker stopped inside a transaction blocks its successor no longer than this; below the group's session timeout."""
+"""A worker that is frozen inside a transaction blocks its successor no longer than this.
+
+Shorter than the session timeout of the group, so the transaction is over before a successor starts."""
 
 CONNECT_SECONDS: Final = 5.0
 NEXT_HOST_SECONDS: Final = 1.0
@@ -25,34 +27,34 @@ CLOSE_SECONDS: Final = 1.0
 ROLLBACK_SECONDS: Final = 1.0
 
 SEARCH_PATH: Final = "public, pg_temp"
-"""Where our tables are: without the schema of the role's name, in which others may have tables of the same names."""
+"""Where our tables are. The schema named after the role is left out: others may have tables of the same names there."""
 
 OLDEST_VERSION: Final = 17
-"""The first PostgreSQL that ends a transaction by itself (``transaction_timeout``), which a lane relies on."""
+"""The first PostgreSQL with ``transaction_timeout``, which lanes rely on."""
 
-# What asyncpg raises, apart from the errors of the server, of its own and of the operating system.
+# What asyncpg raises for wrong calls and for its own bugs.
 _CLIENT_ERRORS: Final = (asyncpg.InterfaceError, asyncpg.InternalClientError)
 _ERRORS: Final = (asyncpg.PostgresError, *_CLIENT_ERRORS, OSError, TimeoutError)
 
 
 class DatabaseDown(Exception):  # noqa: N818 - a state of the world, not a fault of the program
-    """The database does not answer or accepts nothing now; whether a commit came through is not known."""
+    """The database does not answer, or accepts nothing at present; the outcome of a commit is unknown."""
 
 
 class DatabaseRefused(DatabaseDown):
-    """The server answers and refuses the role, its password, its database, or what the role wants to do."""
+    """The server answers, but refuses the role, its password, its database, or what the role wants to do."""
 
 
 class DataRefusedError(Exception):
-    """Postgres does not take a value or a row, however often it is tried: this data is wrong."""
+    """Postgres refuses a value or a row, and always will: this data is wrong."""
 
 
 class DatabaseMisusedError(Exception):
-    """The driver refuses a call on a session that is well: a mistake of this program."""
+    """The driver refuses a call on a working session: a bug of this program."""
 
 
 class DatabaseBusy(Exception):  # noqa: N818 - a state of the world, not a fault of the program
-    """Another command is running that this one must not run beside."""
+    """Another command is running, and this one must not run at the same time."""
 
 
 @asynccontextmanager
@@ -62,7 +64,7 @@ async def translate_errors(connection: Connection) -> AsyncIterator[None]:
     Raises:
         DataRefusedError: this data is wrong.
         DatabaseRefused: the role may not do this.
-        DatabaseMisusedError: the session is well and the call is wrong.
+        DatabaseMisusedError: the session works, but the call is wrong.
         DatabaseDown: anything else.
     """
     try:
@@ -76,7 +78,7 @@ async def translate_errors(connection: Connection) -> AsyncIterator[None]:
             message = f"Postgres refuses this role: {said}: grant it the right, or correct DATABASE_URL"
             raise DatabaseRefused(message) from error
         if isinstance(error, _CLIENT_ERRORS) and not connection.is_closed():
-            message = f"a wrong call of the database driver: {said}"
+            message = f"the database driver refuses a call: {said}"
             raise DatabaseMisusedError(message) from error
         raise DatabaseDown(said) from error
 
@@ -85,9 +87,9 @@ async def connect(url: str, transaction_seconds: float | None = TRANSACTION_SECO
     """Open a session for one lane or command.
 
     Args:
-        url: where the database is, as libpq writes it.
-        transaction_seconds: longest that a transaction may take, in seconds. ``None`` is without limit, and only for
-            what nobody waits for.
+        url: where the database is, as a URL of libpq's.
+        transaction_seconds: how long a transaction may take, in seconds. ``None`` sets no limit, and is only for
+            transactions that nobody waits for.
 
     Raises:
         DatabaseRefused: the server refuses the role, its password or its database, or the URL cannot be used.
@@ -125,7 +127,7 @@ async def _connect_to(url: str, server: str, seconds: float, transaction_seconds
     except _ERRORS as error:
         raise _describe_no_session(server, error) from error
     except ValueError as error:
-        # Of a URL that urllib takes and asyncpg does not; its text may hold the password.
+        # urllib accepts the URL and asyncpg does not; the text of the error may hold the password.
         message = f"DATABASE_URL for {server} cannot be used: {type(error).__name__}"
         raise DatabaseRefused(message) from None
 
@@ -170,12 +172,12 @@ def _take_one(done: Iterable[asyncio.Task[Connection]]) -> Connection | None:
 
 
 def _set_up(transaction_seconds: float | None) -> dict[str, str]:
-    """Name every setting that this program relies on, whatever the server, database or role has as its default."""
+    """List every setting that this program relies on, whatever the defaults of server, database and role are."""
     return {
         "application_name": "budget-bridge",
         "search_path": SEARCH_PATH,
         "transaction_timeout": f"{transaction_seconds or 0}s",
-        # A shorter limit of others would end what is within ours.
+        # A shorter limit set elsewhere would end statements that are within ours.
         "statement_timeout": "0",
         "lock_timeout": "0",
         "idle_in_transaction_session_timeout": "0",
@@ -204,15 +206,7 @@ def _describe_no_session(server: str, error: BaseException) -> DatabaseDown:
 
 @asynccontextmanager
 async def open_session(url: str, transaction_seconds: float | None = TRANSACTION_SECONDS) -> AsyncIterator[Connection]:
-    """Open a session, and close it at the end.
-
-    Args:
-        url: as for ``connect``.
-        transaction_seconds: as for ``connect``.
-
-    Raises:
-        DatabaseDown: there is no session.
-    """
+    """Open a session, and close it at the end; takes and raises what ``connect`` does."""
     connection = await connect(url, transaction_seconds)
     try:
         yield connection
@@ -238,7 +232,7 @@ async def transaction(connection: Connection) -> AsyncIterator[None]:
         connection.terminate()
         raise
     if ended != "COMMIT":
-        # Postgres answers the commit of a failed transaction with a rollback, and no error.
+        # Postgres answers the commit of a failed transaction with a rollback, without an error.
         message = f"the transaction ended with {ended}"
         raise DatabaseDown(message)
 
@@ -257,7 +251,7 @@ async def _roll_back(connection: Connection) -> None:
 
 
 async def close(connection: Connection, within: float) -> None:
-    """Close a session, or drop it where that takes longer than ``within`` seconds."""
+    """Close a session; drop the connection if that takes longer than ``within`` seconds."""
     try:
         await connection.close(timeout=within)
     except _ERRORS:

@@ -1,4 +1,4 @@
-"""``DATABASE_URL``: which parameters of libpq's URLs are taken, and which are refused by name.
+"""Checks ``DATABASE_URL``: which of libpq's parameters are accepted, and which are refused by name.
 
 asyncpg takes a parameter that it does not know for a setting of the server, which then refuses the connection. And it
 tries several hosts one after the other within one time limit, so each host gets a URL of its own here.
@@ -43,7 +43,7 @@ _TAKEN_BY_ASYNCPG: Final = frozenset(
     }
 )
 _SERVER_SETTINGS: Final = frozenset({"options"})
-"""Passed on to the server. Every other server setting is set by ``connect``."""
+"""Passed on to the server. All other server settings are set by ``connect``."""
 
 _NOT_NEEDED: Final = frozenset(
     {
@@ -92,10 +92,10 @@ class DatabaseUrl(NamedTuple):
 
 
 def parse_database_url(url: str) -> DatabaseUrl:
-    """Check a URL, and take out what asyncpg does not know.
+    """Check a URL, and remove the parameters that asyncpg does not know.
 
     Raises:
-        DatabaseUrlError: it has a parameter that cannot be honoured, or a value that none can have.
+        DatabaseUrlError: a parameter is not supported or has an impossible value, or this is no URL.
     """
     try:
         parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""Reads records that were set aside: lists and counts them without their bytes, and reads one whole."""
+"""Reads dead letters, which ``outbox_rows`` writes: lists and counts them, and reads single ones with their bytes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,9 +16,9 @@ REASONS: Final[tuple[str, ...]] = get_args(DeadLetter.__annotations__["reason"])
 
 
 class DeadLetterFilter(NamedTuple):
-    """Which dead letters: of one reason, since a time, of one budget; all where nothing is set.
+    """Which dead letters are wanted: with one reason, since a time, of one budget; all if nothing is set.
 
-    Unreadable ones are of a budget where their key or the start of their body names it.
+    An unreadable record counts as one of a budget if its key or the start of its body names the budget.
     """
 
     reason: str | None = None
@@ -26,24 +26,24 @@ class DeadLetterFilter(NamedTuple):
     budget: BudgetKey | None = None
 
     def list_parameters(self) -> tuple[object, ...]:
-        """List what the statements take, after the topic."""
+        """List the parameters of the SQL statements after the topic."""
         return (self.since, *(self.budget or (None, None, None)), self.reason)
 
 
 class ListedDeadLetter(NamedTuple):
-    """One dead letter as a list has it."""
+    """One dead letter, without its bytes."""
 
     id: UUID
     at: datetime
     reason: str
     detail: str
     budget: BudgetKey | None
-    """Whose it is, where it could be read."""
+    """The budget of the message; ``None`` where it could not be read."""
     message_id: str | None
-    """Its own id, where it could be read; it is used up then."""
+    """The message's own id, which cannot be used again; ``None`` where it could not be read."""
     origin: Place
     inbox: tuple[int, int]
-    """Its partition and offset in the inbox."""
+    """Partition and offset in the inbox."""
 
 
 class DeadLetterCount(NamedTuple):
@@ -56,7 +56,7 @@ class DeadLetterCount(NamedTuple):
 
 
 class StoredDeadLetter(NamedTuple):
-    """One dead letter whole."""
+    """One dead letter with its bytes."""
 
     listed: ListedDeadLetter
     key: bytes | None
@@ -72,11 +72,8 @@ async def list_dead_letters(
     Args:
         connection: a session on a database with our schema.
         topic: the full name of the topic of dead letters.
-        wanted: which.
+        wanted: which of them.
         at_most: how many; ``None`` for all.
-
-    Returns:
-        The letters without their bytes.
     """
     async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["list_dead_letters"], topic, *wanted.list_parameters(), at_most)
@@ -84,14 +81,14 @@ async def list_dead_letters(
 
 
 async def count_dead_letters(connection: Connection, topic: str, wanted: DeadLetterFilter) -> Sequence[DeadLetterCount]:
-    """Count dead letters by reason; takes what ``list_dead_letters`` takes."""
+    """Count dead letters by reason, of those that ``list_dead_letters`` lists."""
     async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["count_dead_letters"], topic, *wanted.list_parameters())
     return [DeadLetterCount(*row) for row in rows]
 
 
 async def find_dead_letter(connection: Connection, topic: str, letter: UUID) -> tuple[int, int] | None:
-    """Find the inbox partition and offset of a dead letter; ``None`` where there is none with this id."""
+    """Find the inbox partition and offset of the dead letter with an id; ``None`` where there is none."""
     async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["find_dead_letter"], topic, letter)
     return (row[0], row[1]) if row else None
@@ -109,13 +106,13 @@ async def read_dead_letter(
         inbox: its partition and offset in the inbox.
 
     Returns:
-        The letter, or ``None`` where it is not there.
+        The letter; ``None`` where there is none.
     """
     async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["show_dead_letter"], topic, letter, *inbox)
     if row is None:
         return None
-    ours = {name: (value or b"").decode(errors="replace") for name, value in unpack_headers(row["told"])}
+    ours = {name: (value or b"").decode(errors="replace") for name, value in unpack_headers(row["letter_headers"])}
     return StoredDeadLetter(
         _list(row, ours["dead_letter_reason"], ours["dead_letter_detail"]),
         row["key"],

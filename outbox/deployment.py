@@ -25,7 +25,7 @@ class FirstStart(NamedTuple):
 
 
 async def read_deployment_id(connection: Connection) -> UUID:
-    """Read which database this is."""
+    """Read the id that distinguishes this database from all others."""
     async with translate_errors(connection):
         found: UUID = await connection.fetchval(QUERIES["read_deployment"])
     return found

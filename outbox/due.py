@@ -1,4 +1,4 @@
-"""Finds the budgets that have something due: an acknowledgement, or what is parked."""
+"""Finds deadlines that have passed: of acknowledgements, and of parked messages."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,11 +9,11 @@ from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
 
 _AT_ONCE: Final = 1000
-"""What is due longest comes first, and is no longer due once its deadline has been decided: nothing is left out."""
+"""The longest due come first and are no longer due once they are decided, so the others follow in later rounds."""
 
 
 class Due(NamedTuple):
-    """Something of a budget whose time has come."""
+    """One deadline that has passed."""
 
     deadline: str
     """``acknowledgement`` or ``parked``."""
@@ -23,9 +23,9 @@ class Due(NamedTuple):
 
 
 async def find_due(connection: Connection, inbox_partitions: Sequence[int]) -> list[Due]:
-    """Find what is due in these lanes, by the clock of the database, because the clocks of workers may differ.
+    """Find what is due in these lanes, except for budgets on hold.
 
-    Nothing of a budget on hold is due.
+    The clock of the database decides, because the clocks of workers may differ.
     """
     async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["find_due"], inbox_partitions, _AT_ONCE)

@@ -1,4 +1,4 @@
-"""Finds the jobs in which Spectrum may hold something: a change of the rules must not take them away."""
+"""Finds the jobs in which Spectrum may hold something; a change of the rules must keep them."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What makes a message the same message again."""
+"""The identity of a message: two records with the same identity are the same message."""
 
 import hashlib
 from typing import Final, NamedTuple
@@ -7,13 +7,13 @@ from contracts.cloudevents.message import Message
 from contracts.inbox import Arrival
 
 _LONGEST: Final = 500
-"""Characters of an origin in an identity: no topic of Kafka has more than 249, and a database key takes 2,704 bytes."""
+"""Characters of an origin in an identity: Kafka's topic names have at most 249, and Postgres indexes 2,704 bytes."""
 
 
 class Identity(NamedTuple):
-    """What makes a message the same message for good: its project, its source, its id and its type.
+    """What identifies a message for good: its project, its source, its id and its type.
 
-    The type belongs to it, because whoever may write to one topic must not use up the ids of another.
+    The type is part of it so that whoever may write to one topic cannot use up the ids of another.
     """
 
     company_id: int
@@ -21,11 +21,11 @@ class Identity(NamedTuple):
     source: str
     id: str
     type: str
-    """Empty for what cannot be read."""
+    """Empty for an unreadable record."""
 
 
 def identify(arrival: Arrival) -> Identity:
-    """Find the identity of a message; that of an unreadable record is its origin."""
+    """Find the identity of a message; an unreadable record is identified by its origin."""
     message = arrival.message
     if isinstance(message, Message):
         body = message.body
@@ -34,16 +34,16 @@ def identify(arrival: Arrival) -> Identity:
 
 
 def identify_origin(arrival: Arrival) -> Identity:
-    """Find the identity of a record as such, whatever message is in it.
+    """Find the identity of a record by its origin, whatever message is in it.
 
-    The time belongs to it, because a topic that was created again has other records at the same places.
+    The record's time is part of it, because a topic that was recreated has other records at the same places.
     """
     place, timestamp_ms = arrival.original.place, arrival.original.timestamp_ms
     return Identity(0, 0, _fit(f"{place.topic}/{place.partition}"), _fit(f"{place.offset}@{timestamp_ms}"), "")
 
 
 def _fit(origin: str) -> str:
-    """Make a text that Postgres takes as part of a key: as it is, or by its digest where it cannot be an origin."""
+    """Make a text that Postgres accepts in an index: the origin itself, or its digest where it is no plain text."""
     if origin.isascii() and origin.isprintable() and len(origin) <= _LONGEST:
         return origin
     return f"sha256:{hashlib.sha256(origin.encode(errors='surrogatepass')).hexdigest()}"

@@ -1,4 +1,4 @@
-"""Checks INVALID budgets by other rules than those that they failed, without changing anything."""
+"""Checks INVALID budgets by other rules than those that they failed. Changes nothing."""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -20,26 +20,22 @@ from outbox.queries import QUERIES
 from outbox.stored_headers import unpack_headers
 
 _BUDGETS_AT_ONCE: Final = 50
-"""A lock can have a megabyte, so this many are a bearable amount of memory."""
+"""The lock of a large budget has about a megabyte, and a page of them must fit into memory."""
 
 _TOPIC: Final = next(name for name, models in SOURCES.items() if BudgetLocked in models)
 
 
 class CheckedBudget(NamedTuple):
-    """An INVALID budget, and what its current version comes to by the given rules."""
+    """An INVALID budget, and whether its current version is valid by the given rules."""
 
     key: BudgetKey
     version: int
     passes: bool | None
-    """``None`` where it cannot be checked, as the bytes of its lock are pruned."""
+    """``None`` where it cannot be checked because the bytes of its lock are pruned."""
 
 
 async def check_invalid_budgets(connection: Connection, rules: Rules) -> AsyncIterator[CheckedBudget]:
-    """Check the current version of every INVALID budget by these rules, page by page in the order of their keys.
-
-    Raises:
-        DatabaseDown: Postgres does not answer.
-    """
+    """Check the current version of every INVALID budget by the given rules, page by page in the order of their keys."""
     after = BudgetKey(0, 0, 0)
     while True:
         async with translate_errors(connection):

@@ -1,4 +1,4 @@
-"""Loads what the database holds of a batch's messages and budgets, within the lane's transaction."""
+"""Loads what deciding a batch needs: known identities, budgets, claims and held messages. Runs in the transaction."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,14 +22,20 @@ from outbox.stored_headers import unpack_headers
 
 
 class _Known(NamedTuple):
-    """What history has of an identity."""
+    """What history holds for an identity."""
 
     pruned: bool
     body_digest: bytes
 
 
 async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics: TopicNames) -> Loaded:
-    """Load what deciding a batch needs to know."""
+    """Load everything that deciding a batch needs from the database.
+
+    Args:
+        connection: a session inside the transaction that will store the batch.
+        arrivals: the batch.
+        topics: how the topics of this deployment are named.
+    """
     known = await _find_known(connection, {identify(arrival) for arrival in arrivals})
     conflicts = await _find_conflicts(connection, arrivals, known, topics)
     if conflicts:
@@ -61,13 +67,13 @@ def read_budget(key: BudgetKey, state: str, *, on_hold: bool) -> Budget:
     """Read a budget from its row.
 
     Args:
-        key: of the row.
-        state: its state, in any format.
-        on_hold: its column, which may be ahead of the state: a budget is put on hold without reading it where its
-            state cannot be read.
+        key: the key of the row.
+        state: the column ``state``, in any format.
+        on_hold: the column ``on_hold``. It may be ahead of the state: a budget whose state cannot be read is put on
+            hold by this column alone.
 
     Raises:
-        UnreadableStateError: the state is no budget, or that of another one.
+        UnreadableStateError: the state is not that of a budget, or that of another budget.
     """
     budget = read_state(state)
     if budget.key != key:
@@ -84,9 +90,9 @@ async def _find_known(connection: Connection, identities: Iterable[Identity]) ->
 async def _find_conflicts(
     connection: Connection, arrivals: Iterable[Arrival], known: Mapping[Identity, _Known], topics: TopicNames
 ) -> dict[int, Identity]:
-    """Find the records that repeat an identity with other fields, in history or earlier in the batch.
+    """Find the records that repeat an identity of history, or of an earlier record of the batch, with other fields.
 
-    Of a repeat whose first body was pruned nothing can be said: it is a duplicate.
+    A repeat whose first body is pruned cannot be compared, and counts as a duplicate.
     """
     first: dict[Identity, InboundMessage | None] = {}
     conflicts: dict[int, Identity] = {}
@@ -108,14 +114,14 @@ async def _find_conflicts(
 async def _load_body(connection: Connection, identity: Identity, topics: TopicNames) -> InboundMessage | None:
     row = await connection.fetchrow(QUERIES["load_known_message"], *identity)
     message = _read_message(row, topics) if row else None
-    # What an older version read, and this one does not, cannot be compared.
+    # A message that an older version of this program could read and this one cannot is not compared.
     return message.body if isinstance(message, Message) else None
 
 
 async def _load_held_messages(
     connection: Connection, arrivals: Iterable[Arrival], topics: TopicNames
 ) -> dict[BudgetKey, tuple[Message, ...]]:
-    """Load what is held of the budgets that these messages release."""
+    """Load the held messages of those budgets that a message of the batch releases."""
     released = {
         body.key
         for arrival in arrivals

@@ -1,4 +1,4 @@
-"""Brings the schema up to date: numbered migrations, forward only, safe when twenty run at once."""
+"""Brings the schema up to date by numbered migrations, forward only; any number of processes may do so at once."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,35 +8,35 @@ from typing import Final
 from outbox.database import Connection, open_session, translate_errors
 from outbox.server import DatabaseUnfit, check_server
 
-# Any number that nothing else in the database uses as an advisory lock.
+# Any number that nothing else uses for an advisory lock in this database.
 _LOCK: Final = 4_211_90_071
 
 
 class SchemaMismatch(DatabaseUnfit):
-    """The schema is not the one that this program works with; the message says which way."""
+    """The schema is older or newer than this program needs; the message names both versions and what to do."""
 
 
 def list_migrations() -> dict[int, str]:
-    """Name the migrations by number."""
+    """List the names of the migrations by number."""
     names = (entry.name for entry in (files(__package__) / "migrations").iterdir())
     return {int(name.partition("_")[0]): name for name in sorted(names) if name.endswith(".sql")}
 
 
 async def migrate(connection: Connection) -> list[str]:
-    """Apply the migrations that are missing, each in a transaction of its own.
+    """Apply the missing migrations, each in a transaction of its own.
 
     Returns:
-        The names of those that were applied.
+        The names of the migrations that were applied.
 
     Raises:
-        DatabaseUnfit: the server is not one that this program can work with; nothing was applied.
-        SchemaMismatch: the schema is that of a newer version.
+        DatabaseUnfit: this program cannot work with the server; nothing was applied.
+        SchemaMismatch: the schema belongs to a newer version of this program.
     """
     applied: list[str] = []
     await check_server(connection)
     async with translate_errors(connection):
         await connection.execute("set transaction_timeout = 0")
-        # Twenty migrators queue here; a session lock is gone when its holder dies.
+        # Other migrators queue here. Postgres releases the lock when its session ends, also when its process dies.
         await connection.execute("select pg_advisory_lock($1)", _LOCK, timeout=600)
         try:
             await connection.execute(
@@ -54,7 +54,11 @@ async def migrate(connection: Connection) -> list[str]:
 
 
 async def check_schema(connection: Connection) -> None:
-    """Check that the schema is this program's; raises ``SchemaMismatch``, which says what to do."""
+    """Check that the schema is the one that this program needs.
+
+    Raises:
+        SchemaMismatch: it is older or newer.
+    """
     async with translate_errors(connection):
         if await connection.fetchval("select to_regclass('migrations')") is None:
             there = 0
@@ -71,12 +75,12 @@ async def check_schema(connection: Connection) -> None:
 
 @asynccontextmanager
 async def open_checked_session(url: str) -> AsyncIterator[Connection]:
-    """Open a session on a server and a database that this program can work with.
+    """Open a session, and check that this program can work with the server and with the schema.
 
     Raises:
         DatabaseDown: there is no session.
-        DatabaseUnfit: the server is not one that this program can work with.
-        SchemaMismatch: the schema is that of another version.
+        DatabaseUnfit: this program cannot work with the server.
+        SchemaMismatch: the schema belongs to another version of this program.
     """
     async with open_session(url) as connection:
         await check_server(connection)

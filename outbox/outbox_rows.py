@@ -1,4 +1,4 @@
-"""The rows of the outbox: what a decision sends, as the final bytes of a record."""
+"""Writes the rows of the outbox: every message that a decision sends, as the final bytes of a record."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,16 +22,16 @@ _LAST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999, the last year that Python knows."""
 
 _DEAD_LETTER_BYTES: Final = MAX_MESSAGE_BYTES + 512 * 1024
-"""What a dead letter may hold of the original, so that it fits the topic's 17 MiB with the headers that are added."""
+"""How much of the original a dead letter may hold, so that with the added headers it fits the topic's 17 MiB."""
 
 _LONGEST_TEXT: Final = 4000
-"""Characters of a reason or topic: far above any of ours, far below the 512 KiB that a dead letter leaves for them."""
+"""Characters of a reason or topic: more than any of ours has, and less than the 512 KiB that are left for them."""
 
 _RECORD_BYTES: Final = 128
-"""At most what Kafka adds to a record that is alone in its batch: 61 bytes for the batch, the rest for lengths."""
+"""The most that Kafka adds to a record that is alone in its batch: 61 bytes for the batch, the rest for lengths."""
 
 _HEADER_BYTES: Final = 10
-"""At most what Kafka adds to a header: two lengths of up to five bytes."""
+"""The most that Kafka adds to a header: two lengths of up to five bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class OutboxRow:
 def inbox_time(record: Record) -> datetime:
     """Convert the time of an inbox record, which is the only clock that deciding sees.
 
-    Where the inbox does not have the time of its broker, a record may have any; then the nearest one counts.
+    A time that Python cannot represent becomes the nearest one that it can: where the inbox is not set to use the
+    broker's time, whoever writes to it may choose any.
     """
     return _EPOCH + timedelta(milliseconds=max(0, min(record.timestamp_ms, _LAST_MS)))
 
@@ -59,10 +60,17 @@ def inbox_time(record: Record) -> datetime:
 def write_rows(
     arrival: Arrival, identity: Identity, outcome: Outcome, trace: Headers, topics: TopicNames
 ) -> Iterator[OutboxRow]:
-    """Write what one message causes.
+    """Write the rows of everything that one message sends.
+
+    Args:
+        arrival: the message and its inbox record.
+        identity: the message's identity, from which the ids of the rows are derived.
+        outcome: what was decided.
+        trace: headers of the trace context that the message arrived with.
+        topics: how the topics of this deployment are named.
 
     Raises:
-        ValueError: a message is larger than the contract allows.
+        ValueError: what is to be sent is larger than the contract allows.
     """
     at = inbox_time(arrival.inbox)
     for ordinal, send in enumerate(outcome.step.sends):
@@ -85,9 +93,16 @@ def write_rows(
 def write_dead_letter(
     arrival: Arrival, row_id: UUID, ordinal: int, letter: DeadLetter, topics: TopicNames
 ) -> OutboxRow:
-    """Write the dead letter of a record: its key, headers and value, and why it is one.
+    """Write the dead letter of a record: its key, headers and value, and headers that say why it was set aside.
 
-    What does not fit is cut, and headers say what; history has the whole record.
+    What does not fit is cut off, and headers say how much there was; history has the whole record.
+
+    Args:
+        arrival: the record.
+        row_id: the id of the row.
+        ordinal: the row's place among those that the record causes.
+        letter: why the record is set aside.
+        topics: how the topics of this deployment are named.
     """
     original, message = arrival.original, arrival.message
     record, cut = _cut(Outgoing(topics.dead_letters, original.key, original.value, original.headers))
@@ -111,10 +126,10 @@ def write_dead_letter(
 
 
 def _cut(record: Outgoing) -> tuple[Outgoing, Headers]:
-    """Cut what a dead letter cannot hold: the value first, then whole headers from the last, then the key.
+    """Cut off what a dead letter cannot hold: of the value first, then whole headers from the last, then of the key.
 
     Returns:
-        What is left of the record, and headers that name what is not.
+        What is left of the record, and headers that describe what was cut off.
     """
     key, value, headers = record.key, record.value, record.headers
     cut: list[tuple[str, bytes | None]] = []
@@ -138,10 +153,10 @@ def _cut(record: Outgoing) -> tuple[Outgoing, Headers]:
 
 
 def measure_in_kafka(record: Outgoing) -> int:
-    """Measure a record as the broker does, in bytes: with at most what Kafka adds to it and to its headers."""
+    """Measure a record as the broker does, in bytes: with the most that Kafka adds to it and to its headers."""
     return _RECORD_BYTES + _HEADER_BYTES * len(record.headers) + measure_record(record)
 
 
 def _write_text(text: str) -> bytes:
-    """Write a text that others may have written as a header of limited size."""
+    """Write a text of unknown origin as the value of a header, with a limited size."""
     return text[:_LONGEST_TEXT].encode(errors="replace")

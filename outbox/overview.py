@@ -1,4 +1,4 @@
-"""Where all budgets stand together, and which of them have waited longest for a person."""
+"""Counts the budgets of each status, and lists those that have waited longest for a person."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class StatusCount(NamedTuple):
     waiting: int
     """Newer versions that wait behind an export."""
     oldest_overdue: datetime | None
-    """Since when the overdue export that is longest under way has been so."""
+    """Since when the oldest overdue export has been under way."""
 
 
 class WaitingBudget(NamedTuple):
@@ -41,7 +41,10 @@ async def count_statuses(connection: Connection) -> list[StatusCount]:
 
 
 async def list_waiting(connection: Connection, at_most: int) -> list[WaitingBudget]:
-    """List budgets that wait for a person: those on hold, overdue, failed and pending, the longest first."""
+    """List the first ``at_most`` budgets that wait for a person.
+
+    Those on hold come first, then overdue, failed and pending ones, in each case those that have waited longest first.
+    """
     async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["list_waiting"], at_most)
     return [WaitingBudget(BudgetKey(*row[:3]), *row[3:]) for row in rows]

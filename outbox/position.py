@@ -10,11 +10,11 @@ from outbox.queries import QUERIES
 
 
 class PositionLost(Exception):  # noqa: N818 - what happened to the lane, not an error of the program
-    """Another session moved or took this lane's position, or changed a budget of it: nothing was stored."""
+    """Another session moved or took this lane's position, or changed one of its budgets; nothing was stored."""
 
 
 class LastRecord(NamedTuple):
-    """What a position remembers of the record before it."""
+    """What a position remembers about the record before it."""
 
     offset: int
     timestamp_ms: int
@@ -39,7 +39,12 @@ def describe_record(record: Record) -> LastRecord:
 async def take_position(connection: Connection, inbox_partition: int, owner: UUID) -> Position | None:
     """Become the only owner of a lane's position.
 
-    Waits for a predecessor's transaction to end, and lets none of its later ones through.
+    Waits until an open transaction of the previous owner has ended; all later ones of that owner fail.
+
+    Args:
+        connection: the lane's session.
+        inbox_partition: the lane.
+        owner: an id that nobody else uses.
 
     Returns:
         The position; ``None`` where the lane is new.
@@ -61,6 +66,11 @@ async def start_position(connection: Connection, inbox_partition: int, next_offs
 
 async def move_position(connection: Connection, before: Position, after: Position) -> None:
     """Move a position within the caller's transaction.
+
+    Args:
+        connection: the lane's session.
+        before: where the lane believes the position to be.
+        after: where it is to be.
 
     Raises:
         PositionLost: the position is no longer where its owner believes, or has another owner.

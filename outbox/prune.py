@@ -1,6 +1,6 @@
-"""Drops what is old and needed no more: rows of the outbox altogether, of messages in history their bytes.
+"""Deletes old data that is no longer needed: rows of the outbox, and the bytes of messages in history.
 
-In small steps, beside live lanes. Whoever calls this says how far each lane is published.
+It works in small steps, so lanes may run meanwhile. The caller states how far each lane is published.
 """
 
 from collections.abc import AsyncIterator
@@ -12,22 +12,22 @@ from outbox.database import Connection, DatabaseBusy, transaction, translate_err
 from outbox.queries import QUERIES
 
 AT_ONCE: Final = 1000
-"""How many go in one transaction: few enough that no lane feels it."""
+"""Rows per transaction: few enough that no lane has to wait noticeably."""
 
 _BEFORE_ALL: Final = -(2**63)
 
 
 class Pruned(NamedTuple):
-    """How much went, or would go."""
+    """How much was deleted, or would be."""
 
     rows: int
-    """Of the outbox."""
+    """Rows of the outbox."""
     messages: int
-    """Of history: they lose their bytes and stay."""
+    """Messages of history whose bytes are deleted; the messages themselves are kept."""
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Rows and messages together."""
         return self.rows + self.messages
 
     def add(self, other: "Pruned") -> "Pruned":
@@ -37,7 +37,7 @@ class Pruned(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """What is old of a lane: what is below its published offset and came in before a time."""
+    """What is old in a lane: everything below its published offset that arrived before a time."""
 
     inbox_partition: int
     published: int
@@ -45,14 +45,18 @@ class Old:
 
 
 async def find_cutoff(connection: Connection, age: timedelta) -> datetime:
-    """Find the time before which everything is older, by the clock of the database."""
+    """Compute the time that is ``age`` ago by the clock of the database."""
     async with translate_errors(connection):
         found: datetime = await connection.fetchval(QUERIES["find_cutoff"], age)
     return found
 
 
 async def lock_pruning(connection: Connection) -> None:
-    """Be the only one who prunes, until the session ends, and let nothing be recovered meanwhile."""
+    """Keep others from pruning and recovering until the session ends.
+
+    Raises:
+        DatabaseBusy: another prune or a recovery is running.
+    """
     async with translate_errors(connection):
         is_alone = await connection.fetchval(QUERIES["lock_pruning"])
     if not is_alone:
@@ -61,8 +65,17 @@ async def lock_pruning(connection: Connection) -> None:
 
 
 async def prune(connection: Connection, old: Old, *, dry_run: bool) -> AsyncIterator[Pruned]:
-    """Drop what is old of a lane, or only count it, step by step; gives what went with each step."""
-    # First the rows: a message keeps its bytes for as long as one of what it caused is left.
+    """Delete what is old in a lane, or only count it.
+
+    Args:
+        connection: a session that holds the lock of ``lock_pruning``.
+        old: what is old.
+        dry_run: count only, and delete nothing.
+
+    Yields:
+        What each step deleted, or would delete.
+    """
+    # Rows first: a message keeps its bytes as long as a row that it caused is left.
     async for rows in _prune_rows(connection, old, dry_run=dry_run):
         yield Pruned(rows, 0)
     async for messages in _prune_messages(connection, old, dry_run=dry_run):

@@ -1,4 +1,4 @@
-"""Reads the statements in ``sql/``, one file for each of those who use them; every statement has a name of its own."""
+"""Reads the SQL statements in ``sql/``, which has one file per user; every statement has a unique name."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ def _read_queries() -> Mapping[str, str]:
         _, *parts = re.split(r"^-- name: (\w+)\n", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
         found = dict(zip(parts[::2], parts[1::2], strict=True))
         if repeated := queries.keys() & found.keys():
-            message = f"{file.name} names again what another file names: {', '.join(sorted(repeated))}"
+            message = f"{file.name} repeats names of other files: {', '.join(sorted(repeated))}"
             raise ValueError(message)
         queries |= found
     return queries

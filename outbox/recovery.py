@@ -1,4 +1,4 @@
-"""The database while it is being recovered: one transaction, which is kept, or rolled back by a dry run."""
+"""Changes the database for ``budget-bridge recover``: all in one transaction, which a dry run rolls back."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -20,26 +20,35 @@ from outbox.writing import write_budgets
 
 
 class Recovery:
-    """The database while it is being recovered; nobody else sees any of it until it is kept."""
+    """The database while it is being recovered; nobody else sees a change until ``keep``."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.snapshot = Snapshot(connection)
-        """What the database holds with all that was done so far."""
+        """The database with all changes made so far."""
 
     async def read_positions(self) -> dict[int, Position]:
         """Read the position of every lane without taking any."""
         return await read_positions(self.connection)
 
     async def put_position(self, inbox_partition: int, next_offset: int) -> Position:
-        """Let a lane start at an offset; whoever had it before cannot continue."""
+        """Set a lane's position, whatever it was; a previous owner cannot continue."""
         owner = uuid4()
         async with translate_errors(self.connection):
             await self.connection.execute(QUERIES["put_position"], inbox_partition, next_offset, owner)
         return Position(inbox_partition, next_offset, owner)
 
-    async def fold(self, position: Position, arrivals: Sequence[Arrival], topics: TopicNames) -> Position:
-        """Decide and store again what arrived after the backup; what deciding fails on is held, as it was."""
+    async def store_again(self, position: Position, arrivals: Sequence[Arrival], topics: TopicNames) -> Position:
+        """Decide and store again what arrived after the backup; a message on which deciding fails is held.
+
+        Args:
+            position: where the lane is.
+            arrivals: the next records of its inbox partition, at least one.
+            topics: how the topics of this deployment are named.
+
+        Returns:
+            The position after them.
+        """
         to_hold = await find_holds_to_come(self.connection, position.inbox_partition)
         failing: frozenset[Identity] = frozenset()
         async with translate_errors(self.connection):
@@ -56,13 +65,18 @@ class Recovery:
                     return after
 
     async def forget_log(self, inbox_partition: int) -> None:
-        """Make room at the offsets of a log that is gone: its records stay known, before all new ones."""
+        """Free the offsets of a log that no longer exists; its messages are kept, in order before all new ones."""
         async with translate_errors(self.connection):
             for name in ("shift_history", "shift_outbox", "shift_holds"):
                 await self.connection.execute(QUERIES[name], inbox_partition)
 
     async def hold(self, budgets: Mapping[BudgetKey, str], partitions: Mapping[BudgetKey, int]) -> None:
-        """Put budgets on hold, each for a reason; it counts at once, and their next message is the first one held."""
+        """Put budgets on hold at once; their next message is the first one that is held.
+
+        Args:
+            budgets: the budgets, each with the reason.
+            partitions: the inbox partition of each of them.
+        """
         columns = transpose(budgets, 3)
         async with translate_errors(self.connection):
             await self.connection.execute(
@@ -70,10 +84,10 @@ class Recovery:
             )
 
     async def put_budgets(self, inbox_partition: int, budgets: Mapping[BudgetKey, Budget]) -> None:
-        """Store budgets of one lane as they were rebuilt, whatever was stored of them.
+        """Store rebuilt budgets of one lane in the place of whatever is stored.
 
         Raises:
-            PositionLost: One of them was changed meanwhile.
+            PositionLost: one of them was changed meanwhile.
         """
         columns = transpose(budgets, 3)
         async with translate_errors(self.connection):
@@ -88,14 +102,14 @@ class Recovery:
             return {BudgetKey(*row) for row in await self.connection.fetch(QUERIES["read_held"])}
 
     async def keep(self) -> None:
-        """Keep everything that was done."""
+        """Commit all changes."""
         async with translate_errors(self.connection):
             await self.connection.execute("commit")
 
 
 @asynccontextmanager
 async def open_recovery(database_url: str) -> AsyncIterator[Recovery]:
-    """Begin a recovery; what is not kept is rolled back.
+    """Begin a recovery; it is rolled back unless ``keep`` is called.
 
     Raises:
         DatabaseBusy: ``budget-bridge prune`` is running.
@@ -105,6 +119,6 @@ async def open_recovery(database_url: str) -> AsyncIterator[Recovery]:
             await connection.execute("begin isolation level repeatable read")
             is_alone = await connection.fetchval(QUERIES["lock_out_pruning"])
         if not is_alone:
-            message = "`budget-bridge prune` is running on this database: wait for its end, or stop it"
+            message = "`budget-bridge prune` is running on this database: wait until it has ended, or stop it"
             raise DatabaseBusy(message)
         yield Recovery(connection)

@@ -1,7 +1,7 @@
-"""Which version of the rules is in force, who applied it, and applying another one for all workers at once.
+"""Reads which version of the rules is in force and who applied it, and applies another one for all workers at once.
 
 A lane reads the version in force in each batch transaction and keeps it from changing until that transaction ends. So
-once a version has been applied, nothing that is stored afterwards was decided by an earlier one.
+nothing that is stored after a version was applied was decided by an earlier one.
 """
 
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ class RulesUnavailable(Exception):  # noqa: N818 - a state of the deployment, no
 
 @dataclass(frozen=True, slots=True)
 class RulesVersion:
-    """One version of the rules, as it is stored."""
+    """One stored version of the rules."""
 
     id: int
     digest: str
@@ -39,7 +39,7 @@ class RulesVersion:
 
 
 class Application(NamedTuple):
-    """That a version was put in force: which one, by whom, why and when."""
+    """The application of a version: which one was put in force, by whom, why and when."""
 
     rules_id: int
     digest: str
@@ -52,8 +52,8 @@ class Application(NamedTuple):
 
 
 _cache: Final[dict[tuple[int, str], RulesVersion]] = {}
-"""The latest versions that were read, oldest first. A stored version never changes, so this is never out of date; the
-digest is part of the key, as ids repeat in other databases."""
+"""The versions that were read last, oldest first. A stored version never changes, so the cache is never out of date.
+The digest is part of the key because another database may use the same ids."""
 
 
 def name_version(rules_id: int, digest: str) -> str:
@@ -65,8 +65,7 @@ async def read_rules_in_force(connection: Connection) -> RulesVersion:
     """Read the version in force, and keep it in force until the caller's transaction ends.
 
     Raises:
-        RulesUnavailable: no version is in force, or a newer program wrote it.
-        DatabaseDown: Postgres does not answer.
+        RulesUnavailable: no version is in force, or a newer version of this program stored it.
     """
     async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["share_rules_in_force"])
@@ -83,7 +82,7 @@ async def read_version(connection: Connection, rules_id: int) -> Rules | None:
     """Read one version of the rules; ``None`` where there is none with this id.
 
     Raises:
-        RulesUnavailable: a newer program wrote it.
+        RulesUnavailable: a newer version of this program stored it.
     """
     async with translate_errors(connection):
         content = await connection.fetchval(QUERIES["read_rules"], rules_id)
@@ -108,11 +107,11 @@ async def find_application(connection: Connection, rules_id: int | None = None) 
     """Find who applied a version, when and why.
 
     Args:
-        connection: a session.
-        rules_id: which version; ``None`` is the one in force.
+        connection: a session on a database with our schema.
+        rules_id: which version; ``None`` for the one in force.
 
     Returns:
-        Its latest application; ``None`` where it, or any, was never applied.
+        Its latest application; ``None`` where there is none.
     """
     async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["find_rule_application"], rules_id)
@@ -123,7 +122,7 @@ async def find_application(connection: Connection, rules_id: int | None = None) 
 async def lock_rules(connection: Connection) -> AsyncIterator[None]:
     """Open a transaction in which the version in force can be replaced: no lane decides anything until it ends.
 
-    Waits for the batch that each lane is storing.
+    Waits until each lane has stored its current batch.
     """
     async with translate_errors(connection), transaction(connection):
         await connection.execute(QUERIES["lock_rules"])
@@ -131,7 +130,14 @@ async def lock_rules(connection: Connection) -> AsyncIterator[None]:
 
 
 async def put_in_force(connection: Connection, rules: Rules, applied_by: str, why: str) -> Application:
-    """Store rules and put them in force, in the caller's transaction; rules that are known keep their id."""
+    """Store rules and put them in force, in the caller's transaction.
+
+    Args:
+        connection: a session inside ``lock_rules``.
+        rules: the rules; if the same rules were stored before, they keep their id.
+        applied_by: who applies them.
+        why: the reason.
+    """
     encoded = encode_rules(rules)
     async with translate_errors(connection):
         rules_id: int = await connection.fetchval(QUERIES["keep_rules"], encoded.digest, encoded.content)

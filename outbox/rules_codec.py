@@ -1,7 +1,7 @@
-"""The rules as JSON in ``rules.content``, and back.
+"""Writes the rules to ``rules.content`` as JSON, and reads them.
 
-Policies are written and read by the fields of ``Rules``, so a new policy needs nothing here: in rows that were stored
-before it existed it has its default.
+Policies are written and read by the fields of ``Rules``, so a new policy needs no change here: rows that were stored
+before it existed are read with its default.
 """
 
 import hashlib
@@ -50,10 +50,10 @@ def encode_rules(rules: Rules) -> EncodedRules:
 
 
 def decode_rules(content: str) -> Rules:
-    """Read what ``encode_rules`` of this or an older version wrote.
+    """Read rules that this or an older version of this program stored.
 
     Raises:
-        NewerRulesError: a newer version wrote it, with parts that are not known here.
+        NewerRulesError: a newer version stored them, with parts that this one does not know.
     """
     stored: dict[str, Any] = json.loads(content)
     if unknown := sorted(stored.keys() - {*_TABLES, *_POLICIES}):
@@ -68,7 +68,7 @@ def decode_rules(content: str) -> Rules:
         jobs={(company, project): Job(*job) for company, project, *job in stored.get("jobs", ())},
         phases={code: Phase(*phase) for code, *phase in stored.get("phases", ())},
         cost_types={kind: CostType(*mapped) for kind, *mapped in stored.get("cost_types", ())},
-        # Folded again, as rows may be older than the way in which users are compared today.
+        # Folded again: the row may be older than today's way of comparing users.
         approvers={
             (company, project): frozenset(map(fold_user, users))
             for company, project, users in stored.get("approvers", ())

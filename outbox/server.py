@@ -1,4 +1,4 @@
-"""What the program relies on of a server, a database and a role, and whether it is so."""
+"""Checks that the server, the database and the role are as this program needs them."""
 
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -9,12 +9,12 @@ from outbox.queries import QUERIES
 _ENCODING: Final = "UTF8"
 
 
-class DatabaseUnfit(Exception):  # noqa: N818 - it says what the server is
-    """The server, the way to it or the schema does not fit this program; the message says what to do."""
+class DatabaseUnfit(Exception):  # noqa: N818 - a state of the database, not a fault of the program
+    """This program cannot work with the server, the session or the schema; the message says what to do."""
 
 
 class DatabaseState(NamedTuple):
-    """What the server reports of itself, and how this session is set up."""
+    """What the server reports about itself, and how this session is set up."""
 
     version: str
     major: int
@@ -30,16 +30,16 @@ class DatabaseState(NamedTuple):
 
 
 async def read_server(connection: Connection) -> DatabaseState:
-    """Read what the server reports of itself."""
+    """Read what the server reports about itself and about this session."""
     async with translate_errors(connection):
         [row] = await connection.fetch(QUERIES["read_server"])
     return DatabaseState(*row)
 
 
 def list_server_problems(state: DatabaseState) -> list[str]:
-    """List what is in the way of working with a server, each with what to do.
+    """List the reasons why this program cannot work with a server, each with what to do.
 
-    That it accepts no writes now is not among them: it may accept them later.
+    A server that accepts no writes is not among them, because it may accept them later.
     """
     problems = []
     if state.major < OLDEST_VERSION:
@@ -48,7 +48,7 @@ def list_server_problems(state: DatabaseState) -> list[str]:
         problems.append(f"the database has encoding {state.encoding}: create it with encoding {_ENCODING}")
     if state.transaction_timeout == "0" or state.search_path != SEARCH_PATH:
         problems.append(
-            "the session has not the settings that were asked for, as behind a pooler that drops them: "
+            "the session lacks the settings that were requested, as happens behind a pooler that drops them: "
             "let DATABASE_URL name the server itself"
         )
     return problems
@@ -58,7 +58,7 @@ async def check_server(connection: Connection) -> None:
     """Check that this program can work with the server.
 
     Raises:
-        DatabaseUnfit: it cannot; the message names every problem.
+        DatabaseUnfit: it cannot; the message lists all problems.
     """
     if problems := list_server_problems(await read_server(connection)):
         raise DatabaseUnfit("; ".join(problems))
@@ -67,7 +67,7 @@ async def check_server(connection: Connection) -> None:
 async def list_missing_rights(connection: Connection) -> list[str]:
     """List what this role may not do, of what a worker does and reports read: such as ``insert on history``.
 
-    Pruning, recovery and migrating need more; where a role lacks that, they say so.
+    Pruning, recovery and migrations need more rights, and report what they lack themselves.
     """
     async with translate_errors(connection):
         return [row["missing"] for row in await connection.fetch(QUERIES["list_missing_rights"])]

@@ -1,6 +1,6 @@
-"""What an error of Postgres or of its driver means: this data is wrong, this role is refused, or anything else.
+"""Classifies errors of Postgres and of its driver: wrong data, a refused role, or anything else.
 
-Only wrong data may put a budget on hold. Everything else is a state of the world: the same message succeeds later.
+Only wrong data may put a budget on hold. Everything else is a state of the world: later the same message succeeds.
 """
 
 from typing import Final
@@ -8,14 +8,14 @@ from typing import Final
 import asyncpg
 
 _WRONG_DATA: Final = {
-    "21": "cardinality violation: one row more than the statement can take",
-    "22": "data exception: a value that its type does not take",
-    "23": "integrity constraint violation: a row that the schema does not take",
+    "21": "cardinality violation: more rows than the statement allows",
+    "22": "data exception: a value that its type does not allow",
+    "23": "integrity constraint violation: a row that the schema does not allow",
     "54": "program limit exceeded: a value too large for an index or a row",
 }
 """By class (the first two characters), from the appendix "PostgreSQL Error Codes".
 
-Looked at and left out: 08 connection, 0A feature not supported, 24 to 2F cursors and transactions, 28 authorization,
+Left out on purpose: 08 connection, 0A feature not supported, 24 to 2F cursors and transactions, 28 authorization,
 3D and 3F catalogs and schemas, 40 rollback (serialization, deadlock), 42 syntax or access rule (our statements against
 a schema that was changed by hand), 53 insufficient resources (disk, memory, connections), 55 object state (lock not
 available), 57 operator intervention (time-outs, shutdown), 58 system error, 72 snapshot, F0 configuration, HV foreign
@@ -27,14 +27,14 @@ _NO_PRIVILEGE: Final = "42501"
 
 
 def is_wrong_data(error: BaseException) -> bool:
-    """Whether an error says that this data is wrong, and stays so however often it is tried."""
+    """Return whether an error means that the data is wrong, so that trying again cannot help."""
     if isinstance(error, asyncpg.PostgresError):
         return _get_state(error)[:2] in _WRONG_DATA
     return isinstance(error, asyncpg.DataError)
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether the server answers and refuses this role, its password or its database."""
+    """Return whether the server answers, but refuses this role, its password or its database."""
     if not isinstance(error, asyncpg.PostgresError):
         return False
     state = _get_state(error)

@@ -1,7 +1,7 @@
-"""The transaction of a lane: position, history, budgets and outbox change together or not at all.
+"""Stores a batch in one transaction: position, history, budgets and outbox change together or not at all.
 
-At each step an audit event (``sys.audit``, which costs nothing where nobody listens) names how far it is:
-``budget-bridge.store.`` and what was done. Tests end the process there.
+Each step raises an audit event, ``budget-bridge.store.`` and what was done, at which tests can end the process.
+``sys.audit`` costs nothing where nobody listens.
 """
 
 import sys
@@ -38,7 +38,7 @@ async def store_batch(
     suspects: Suspects = NOTHING_SUSPECT,
     on_decided: OnDecided = _do_nothing,
 ) -> tuple[Position, DecidedBatch]:
-    """Decide a batch and store what it comes to, in one transaction.
+    """Decide a batch and store the result, in one transaction.
 
     Args:
         connection: the lane's session.
@@ -50,13 +50,13 @@ async def store_batch(
             Whether it will be stored is not known then.
 
     Returns:
-        The position after the batch, and what the batch came to.
+        The position after the batch, and the decided batch.
 
     Raises:
         PositionLost: another session is the owner now; nothing was stored.
         DecisionFailedError: deciding on one of the messages failed; nothing was stored.
         RulesUnavailable: no version of the rules is in force; nothing was stored.
-        DatabaseDown: whether the batch was stored is not known.
+        DatabaseDown: it is unknown whether the batch was stored.
     """
     async with translate_errors(connection):
         async with transaction(connection):
@@ -75,10 +75,10 @@ async def store_within(
     suspects: Suspects,
     on_decided: OnDecided = _do_nothing,
 ) -> tuple[Position, DecidedBatch]:
-    """Do what ``store_batch`` does, within a transaction of the caller's."""
+    """Do what ``store_batch`` does, within the caller's transaction."""
     last = arrivals[-1].inbox
     after = replace(position, next_offset=last.place.offset + 1, last=describe_record(last))
-    # First of all: which rules are in force must not change between here and the commit.
+    # First, because from here to the commit the rules in force must not change.
     rules = await read_rules_in_force(connection)
     await move_position(connection, position, after)
     sys.audit("budget-bridge.store.position-moved", position.inbox_partition)
@@ -92,7 +92,7 @@ async def store_within(
 
 
 async def find_holds_to_come(connection: Connection, inbox_partition: int) -> dict[BudgetKey, str]:
-    """Find the budgets that are held from their next message on, each with the reason."""
+    """Find the budgets of a lane that are put on hold with their next message, each with the reason."""
     async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["find_holds_to_come"], inbox_partition)
     return {BudgetKey(*row[:3]): row[3] for row in rows}

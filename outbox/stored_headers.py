@@ -1,4 +1,4 @@
-"""How the headers of a record are written into a ``headers`` column, so that any bytes come back as they were."""
+"""Writes the headers of a record to a ``headers`` column and reads them, whatever bytes they have."""
 
 import json
 
@@ -6,7 +6,7 @@ from contracts.records import Headers
 
 
 def pack_headers(headers: Headers) -> str:
-    """Write headers as JSON; a character of Latin-1 stands for a byte of a value."""
+    """Write headers as JSON, each byte of a value as one Latin-1 character."""
     return json.dumps([[name, None if value is None else value.decode("latin-1")] for name, value in headers])
 
 

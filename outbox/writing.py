@@ -1,4 +1,4 @@
-"""Writes what a batch comes to: history, verdicts, budgets, outbox and holds, within the lane's transaction."""
+"""Writes a decided batch: history, verdicts, budgets, outbox and holds. Runs in the lane's transaction."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,24 @@ from outbox.stored_headers import pack_headers
 
 
 async def write_batch(connection: Connection, inbox_partition: int, loaded: Loaded, decided: DecidedBatch) -> None:
-    """Write everything that a batch comes to.
+    """Write a decided batch.
+
+    Args:
+        connection: a session inside the transaction that also moves the lane's position.
+        inbox_partition: the lane.
+        loaded: what the batch was decided from; budgets are written only if they still have these revisions.
+        decided: what to write.
 
     Raises:
         PositionLost: another session has changed one of the budgets since they were loaded.
     """
     if decided.entries:
         history = [_write_history(entry, decided.rules.id) for entry in decided.entries]
-        # Sorted, so that no two lanes can wait for each other in the index.
+        # Sorted, so that two lanes that insert at once cannot deadlock on the index.
         await connection.execute(QUERIES["add_history"], *transpose(sorted(history), len(history[0])))
         sys.audit("budget-bridge.store.history-written", inbox_partition)
     if decided.resolved:
-        # Of several verdicts in one batch the last one counts.
+        # If a message got several verdicts in this batch, the last one counts.
         last = {identity: (verdict.value, clean_text(detail)) for identity, verdict, detail in decided.resolved}
         resolved = [(*identity, *found) for identity, found in last.items()]
         await connection.execute(QUERIES["resolve_history"], *transpose(resolved, len(resolved[0])))
@@ -56,7 +62,13 @@ async def write_budgets(
     revisions: Mapping[BudgetKey, int],
     changed: Mapping[BudgetKey, Budget],
 ) -> None:
-    """Write the budgets that changed, on condition of the revisions that were read; one without is added.
+    """Write budgets, provided that nobody has changed them since they were read.
+
+    Args:
+        connection: a session inside a transaction.
+        inbox_partition: the lane of the budgets.
+        revisions: the revisions that were read; a budget without one is added.
+        changed: the budgets to write.
 
     Raises:
         PositionLost: another session has changed one of them.
@@ -91,7 +103,7 @@ async def _change_all(
 
 def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
     inbox, original, message = entry.arrival.inbox, entry.arrival.original, entry.arrival.message
-    # A record that is set aside has no budget in history, also where its message can be read.
+    # A record that is set aside has no budget in history, even if its message can be read.
     body = message.body if isinstance(message, Message) and entry.identity.type else None
     return (
         *entry.identity,

@@ -1,4 +1,4 @@
-"""The worker as a whole: it prepares, starts the background tasks, and stops them in order."""
+"""Runs a worker: prepares it, starts the background tasks, and stops them in order."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ from worker.pipeline.source_topics import compare_sources, name_intake_group
 from worker.preparation import prepare
 from worker.resilience.backoff import run_unless, wait_unless
 from worker.resilience.breaker import Breaker, Breakers, make_breakers
-from worker.resilience.outage import list_away
+from worker.resilience.outage import list_unavailable
 from worker.resilience.stalled_consumers import StalledConsumers
 from worker.rules_in_force import RulesFolder
 from worker.settings import ConfigurationError, WorkerSettings
@@ -49,6 +49,11 @@ _START: Final = "the start of the worker"
 async def run_worker(settings: WorkerSettings, folder: RulesFolder, log: Logger) -> None:
     """Run until SIGTERM or SIGINT, and end within 10 s of it, whatever Kafka and Postgres do.
 
+    Args:
+        settings: the environment.
+        folder: the rules that are put in force if no version is.
+        log: where everything is logged.
+
     Raises:
         ConfigurationError: something does not fit; raised before anything starts.
     """
@@ -58,7 +63,7 @@ async def run_worker(settings: WorkerSettings, folder: RulesFolder, log: Logger)
     breakers, traces = make_breakers(log), open_traces(settings, settings.kafka_group_id)
     supervisor = Supervisor(shutdown.requested, log)
     async with serve_health(settings.http_port, settings.http_bind) as health:
-        health.look = partial(_find_readiness, supervisor, breakers, None, None)
+        health.find_readiness = partial(_find_readiness, supervisor, breakers, None, None)
         supervisor.start("health", health.run)
         try:
             context = await _prepare_when_there(settings, folder, shutdown.requested, breakers, traces, log)
@@ -98,7 +103,7 @@ def _find_readiness(
 ) -> Readiness:
     """Find out whether the worker is ready: it has joined its groups, waits for nothing, and no task is failing."""
     obstacles = {
-        "away": sorted(list_away()),
+        "away": sorted(list_unavailable()),
         "silent": stalled.list_silent() if stalled else [],
         "failing": supervisor.list_failing(),
         "refusing": lanes.list_refusals() if lanes else [],
@@ -161,7 +166,7 @@ async def _process(
         stalled = StalledConsumers(consumers, partial(count_brokers, context.kafka), breakers.kafka, log)
         due = partial(open_postgres_deadlines, context.database_url)
         timer = Deadlines(due, appender, topics.commands, lanes.list_partitions, breakers, log)
-        health.look = partial(_find_readiness, supervisor, breakers, stalled, lanes)
+        health.find_readiness = partial(_find_readiness, supervisor, breakers, stalled, lanes)
         log.info("worker.started", group=context.group_id, inbox=topics.inbox)
         supervisor.start("intake", intake.run)
         supervisor.start("deadlines", timer.run)

@@ -60,7 +60,7 @@ class Console(RichConsole):
         self.print(text)
 
     def print_table(self, header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = "") -> None:
-        """Print columns side by side; a row that is wider than the terminal goes on in its next line.
+        """Print columns side by side; a row that is wider than the terminal continues on the next line.
 
         Args:
             header: the names of the columns; empty where a table needs none.

@@ -21,7 +21,7 @@ class DatabaseProblem(NamedTuple):
 
 
 _REFUSED: Final = f"[Errno {errno.ECONNREFUSED}]"
-"""What asyncio's error says where a host has several addresses and all refuse."""
+"""Part of asyncio's error text where a host has several addresses and all of them refuse."""
 
 _BY_SQLSTATE: Final[Mapping[str, tuple[str, str]]] = {
     "28P01": ("refuses the password of role {role}", "check the user and the password in DATABASE_URL"),

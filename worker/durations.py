@@ -18,7 +18,7 @@ def parse_duration(text: str) -> timedelta:
         The duration, zero or more.
 
     Raises:
-        ValueError: the text is no duration; the message says what one looks like.
+        ValueError: the text is not a duration; the message shows what one looks like.
     """
     found = _DURATION.fullmatch(text)
     if not found:

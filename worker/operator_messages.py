@@ -14,7 +14,7 @@ from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
 
 OPERATOR_SOURCE: Final = f"{SOURCE}/operator"
-"""The CloudEvents source of what operators send."""
+"""The CloudEvents source of the messages that operators send."""
 
 _ACKNOWLEDGEMENTS: Final = "spectrum.acknowledgements"
 
@@ -68,6 +68,11 @@ def make_acknowledgement(
 
 async def send_operator_message(kafka: KafkaConnection, topics: TopicNames, message: OperatorMessage) -> str:
     """Append a message to its source topic.
+
+    Args:
+        kafka: how Kafka is reached.
+        topics: how the topics of this deployment are named.
+        message: the message.
 
     Returns:
         The id under which history keeps it.

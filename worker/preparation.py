@@ -1,4 +1,4 @@
-"""What is checked before a worker starts: topics, schema, rules, inbox and consumer group must fit one another."""
+"""Checks, before a worker starts, that topics, schema, rules, inbox and consumer group fit one another."""
 
 import sys
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ async def prepare(
     Nothing is written before everything is checked.
 
     Raises:
-        ConfigurationError: something does not fit; the problems say what and what to do.
+        ConfigurationError: something does not fit; each problem says what, and what to do.
         SchemaMismatch: the database was not migrated to this version.
         KafkaDown: Kafka does not answer.
         DatabaseDown: Postgres does not answer.
@@ -96,7 +96,15 @@ def _check_first_start(recorded: FirstStart, names: InboxNames, partitions: int)
 
 
 def list_too_small(described: Mapping[str, TopicState | None], topics: TopicNames) -> tuple[str, ...]:
-    """List the topics of ours that take less than a message can have: one that is refused would stop its lane."""
+    """List the topics that do not accept our largest messages: one that is refused would stop its lane.
+
+    Args:
+        described: the topics by full name; ``None`` for one that may not be described.
+        topics: how the topics of this deployment are named.
+
+    Returns:
+        A problem for each.
+    """
     problems = []
     for setup in list_topics():
         topic = described.get(topics.full(setup.name))

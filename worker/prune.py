@@ -14,10 +14,13 @@ from worker.deployment import Deployment, read_lane_offsets
 
 
 async def count_old(deployment: Deployment, age: timedelta) -> tuple[datetime, Pruned]:
-    """Count what is older than an age; returns the time before which it arrived, and the counts.
+    """Count what is older than an age.
+
+    Returns:
+        The time that was so long ago, and how much arrived before it.
 
     Raises:
-        KafkaDown, DatabaseDown: A server does not answer.
+        KafkaDown, DatabaseDown: a server does not answer.
     """
     async with open_checked_session(deployment.database_url) as connection:
         before = await find_cutoff(connection, age)
@@ -31,13 +34,16 @@ async def prune_old(deployment: Deployment, before: datetime, report: Callable[[
     """Delete what arrived before a time.
 
     Args:
-        deployment: What to prune.
-        before: Nothing that arrived later is deleted.
-        report: Called after each step with how much is deleted so far.
+        deployment: what to prune.
+        before: nothing that arrived later is deleted.
+        report: called after each step with how much is deleted so far.
+
+    Returns:
+        How much was deleted.
 
     Raises:
-        DatabaseBusy: Another prune or a recovery is running.
-        KafkaDown, DatabaseDown: A server does not answer.
+        DatabaseBusy: another prune or a recovery is running.
+        KafkaDown, DatabaseDown: a server does not answer.
     """
     async with open_session(deployment.database_url) as connection:
         # Before the offsets are read: from here on nothing moves them back.

@@ -48,7 +48,7 @@ _LIMITED: Final[Mapping[str, Any]] = {
 
 
 def _make_policy_readers() -> Mapping[str, Mapping[str, TypeAdapter[object]]]:
-    """Make what reads each policy's value, by section and key of ``rules.toml``."""
+    """Make the reader of each policy, by section and key of ``rules.toml``."""
     types = get_type_hints(Rules)
     sections: dict[str, dict[str, TypeAdapter[object]]] = {}
     for policy in fields(Rules):
@@ -63,7 +63,7 @@ _POLICIES: Final = _make_policy_readers()
 
 @dataclass(slots=True)
 class _Reading:
-    """The rules as far as they could be read, and what was wrong with the rest."""
+    """The folder that is being read, and the problems found so far."""
 
     folder: Path
     problems: list[str] = field(default_factory=list)
@@ -104,7 +104,15 @@ def read_rules_and_notes(folder: Path) -> tuple[Rules, tuple[str, ...]]:
 
 
 def check_held_jobs(rules: Rules, held: Iterable[HeldJob]) -> tuple[str, ...]:
-    """List the jobs that the rules give to another project than the one whose budget Spectrum may hold there."""
+    """Check that no job in which Spectrum may hold a budget has gone to another project.
+
+    Args:
+        rules: the rules to check.
+        held: the jobs in which Spectrum may hold something.
+
+    Returns:
+        A problem for each job that has.
+    """
     projects = {job: project for project, job in rules.jobs.items()}
     return tuple(
         f"jobs.csv: job {found.job_number} of company {found.company_code} is given to project "

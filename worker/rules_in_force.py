@@ -44,8 +44,14 @@ def read_rules_folder() -> RulesFolder:
 async def apply_rules(connection: Connection, rules: Rules, by: str, why: str) -> Applied:
     """Put rules in force for all workers, unless the same rules are in force already.
 
+    Args:
+        connection: a session on a database with our schema.
+        rules: the rules.
+        by: who applies them.
+        why: the reason.
+
     Raises:
-        ConfigurationError: the rules give away a job in which Spectrum may hold something of a budget.
+        ConfigurationError: the rules give a job to another project although Spectrum may hold a budget in it.
         DatabaseDown: Postgres does not answer, or a lane did not end its batch in time.
     """
     async with lock_rules(connection):
@@ -53,10 +59,15 @@ async def apply_rules(connection: Connection, rules: Rules, by: str, why: str) -
 
 
 async def apply_first_rules(connection: Connection, folder: RulesFolder, by: str) -> Applied:
-    """Put the rules of the folder in force where no version is; one that is in force stays.
+    """Put the rules of the folder in force, unless a version is in force already.
+
+    Args:
+        connection: a session on a database with our schema.
+        folder: the rules.
+        by: who applies them.
 
     Raises:
-        ConfigurationError: no version is in force, and the folder holds none or does not fit.
+        ConfigurationError: no version is in force, and the folder holds no rules that can be applied.
         DatabaseDown: Postgres does not answer.
     """
     if found := await find_application(connection):
@@ -78,14 +89,14 @@ async def check_first_rules(connection: Connection, folder: RulesFolder) -> None
 
 
 async def settle_rules(connection: Connection, folder: RulesFolder, by: str) -> Applied:
-    """Do what ``apply_first_rules`` does, within a transaction of the caller's."""
+    """Do what ``apply_first_rules`` does, within the caller's transaction."""
     if found := await find_application(connection):
         return Applied(found, is_new=False)
     return await _put_in_force(connection, _get_rules(folder), by, FIRST_START)
 
 
 async def is_in_force(connection: Connection, rules: Rules) -> bool:
-    """Return whether these rules are in force. By value, as a later version may store the same rules otherwise."""
+    """Return whether these rules are in force; their values count, because another version may store them otherwise."""
     application = await find_application(connection)
     return application is not None and await _is_same(connection, application, rules)
 

@@ -1,4 +1,4 @@
-"""Settings from the environment: where Kafka, Postgres and the rules are. The core never sees any of them.
+"""Reads settings from the environment: where Kafka, Postgres and the rules are. The core never sees any of them.
 
 Every problem is reported at once, each with the variable that causes it.
 """
@@ -48,7 +48,7 @@ class ConfigurationError(Exception):
 
 
 class _UnreadableFile(NamedTuple):
-    """A file that a variable such as ``DATABASE_URL_FILE`` names and that has no value for it."""
+    """The value of a setting whose file, named by a variable such as ``DATABASE_URL_FILE``, cannot be read."""
 
     problem: str
 
@@ -196,8 +196,8 @@ class HttpSettings(_EnvironmentSettings):
 
     http_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     http_bind: str = "0.0.0.0"  # noqa: S104 - see below
-    """Where it listens. Probes, Prometheus and published ports reach a container from another address, so it is every
-    IPv4 interface unless set; without HTTP_PORT it listens nowhere."""
+    """Where it listens: by default on every IPv4 interface, because probes, Prometheus and published ports reach a
+    container from another address. Without HTTP_PORT it listens nowhere."""
 
     @field_validator("http_bind")
     @classmethod
@@ -215,7 +215,7 @@ class WatcherSettings(KafkaSettings, HttpSettings):
 
 
 class TracesSettings(_EnvironmentSettings):
-    """Where traces go, in OpenTelemetry's own variables; it reads its other variables itself."""
+    """Where traces go, in OpenTelemetry's own variables; the other ones are read by OpenTelemetry itself."""
 
     otel_exporter_otlp_endpoint: str = ""
     otel_exporter_otlp_traces_endpoint: str = ""
@@ -239,11 +239,8 @@ def read_settings(kind: type[Settings]) -> Settings:
     Args:
         kind: which settings.
 
-    Returns:
-        The settings.
-
     Raises:
-        ConfigurationError: every problem, each with its variable.
+        ConfigurationError: they have problems; it lists all of them, each with its variable.
     """
     try:
         return kind()

@@ -1,4 +1,4 @@
-"""Runs background tasks for as long as the worker runs: nothing that one raises can end the process or pass unseen.
+"""Runs background tasks as long as the worker runs: whatever one raises is reported, and never ends the process.
 
 Intake, lanes, timer, health and every check are started here and nowhere else.
 """
@@ -17,7 +17,7 @@ STEADY_SECONDS: Final = 10.0
 """How long a task must run after a restart to count as recovered: twice the longest back-off."""
 
 Work = Callable[[asyncio.Event], Awaitable[None]]
-"""What a task does until the event is set; it returns soon after that."""
+"""The work of a task: it runs until the event is set, and returns soon after."""
 
 
 class _EndedError(Exception):

@@ -8,5 +8,5 @@ alter table history add constraint history_keeps_what_is_to_be_decided check (
     or (key is null and body is null and verdict not in ('parked', 'waiting', 'held'))
 ) not valid;
 
--- Of what came in before this time, bytes of history and rows of the outbox may be gone.
+-- Bytes of history and outbox rows of messages that arrived before this time may be deleted.
 alter table deployment add column pruned_before timestamptz;

@@ -1,4 +1,4 @@
--- Reads everything in one snapshot, to be compared with the topics and with the rules.
+-- Reads everything in one snapshot, for comparing it with the topics and with the rules.
 
 -- name: audit_positions
 select inbox_partition, next_offset from positions;
@@ -7,7 +7,7 @@ select inbox_partition, next_offset from positions;
 select id, content from rules;
 
 -- name: audit_verdicts
--- What history has of these identities: where it stood, and its bytes by digest.
+-- What history has of these identities: the place of the first record, and digests of its bytes.
 select company_id, project_id, source, id, type, inbox_partition, inbox_offset,
     sha256(coalesce(key, '')) as key_digest, headers, sha256(coalesce(body, '')) as body_digest, pruned
 from history
@@ -34,7 +34,7 @@ from outbox
 where topic = $1 and inbox_partition = $2 and inbox_offset >= $3;
 
 -- name: audit_old_origins
--- Which of these records of the sources came in before a time.
+-- Which of these source records arrived before a time.
 select origin_topic, origin_partition, origin_offset
 from history
 join unnest($1::text[], $2::integer[], $3::bigint[]) as asked (origin_topic, origin_partition, origin_offset)
@@ -63,7 +63,7 @@ where (history.company_id, history.project_id) = ($1, $2)
 order by 1, 2, 3;
 
 -- name: audit_causeless
--- What would be sent because of nothing.
+-- Outbox rows that no message of history caused.
 select inbox_partition, inbox_offset, topic
 from outbox
 where not exists (
@@ -84,13 +84,13 @@ where (company_id, project_id) = ($1, $2) and inbox_offset is not null;
 select company_id, project_id, budget_id, state, on_hold and not is_hold_to_come(budgets.*) as on_hold from budgets;
 
 -- name: audit_answered
--- Acceptances and retries that were granted: what an export or its next attempt must answer to.
+-- Acceptances and retries that were granted: every export and every further attempt must have one.
 select company_id, project_id, budget_id, budget_version, type, headers, body
 from history
 where type in ('approval.decision.v1', 'export.retry.v1') and verdict = 'applied';
 
 -- name: audit_rows_at
--- Rows of one lane by their places.
+-- Outbox rows of one lane by their places.
 select topic, key, headers, value
 from outbox
 join unnest($2::bigint[], $3::integer[]) as asked (inbox_offset, ordinal) using (inbox_offset, ordinal)
@@ -101,7 +101,7 @@ order by inbox_offset, ordinal;
 select count(*) from history where (company_id, project_id) = ($1, $2) and at < $3;
 
 -- name: audit_rowless
--- Budgets that a message has changed and that have no row.
+-- Budgets that have no row although a message has changed them.
 select distinct company_id, project_id, budget_id
 from history
 where verdict in ('applied', 'parked', 'waiting', 'held')

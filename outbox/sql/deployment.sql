@@ -1,4 +1,4 @@
--- What belongs to the deployment as a whole.
+-- Facts about the deployment as a whole.
 
 -- name: read_deployment
 select id from deployment;
@@ -16,5 +16,5 @@ where group_id is null or inbox_partitions is null;
 update deployment set group_id = $1, inbox = $2;
 
 -- name: find_held_jobs
--- Where Spectrum may hold something, and of which project.
+-- The jobs in which Spectrum may hold something, each with the budget.
 select company_id, project_id, budget_id, company_code, job_number from budgets where job_number is not null;

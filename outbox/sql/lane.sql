@@ -1,8 +1,8 @@
--- What a lane does: take its position, load, decide and store a batch, read back what it has to publish.
--- Each statement is one round trip; arrays carry a whole batch.
+-- Statements of a lane: take its position, load and store a batch, read back what it has to publish.
+-- Each statement is one round trip; arrays hold a whole batch.
 
 -- name: take_position
--- Waits for whoever is still inside a transaction on it, and fences them from then on.
+-- Waits until an open transaction on it has ended, and fences its owner from then on.
 update positions set owner = $2 where inbox_partition = $1
 returning next_offset, last_offset, last_timestamp_ms, last_hash;
 
@@ -15,7 +15,7 @@ set next_offset = $4, last_offset = $5, last_timestamp_ms = $6, last_hash = $7
 where inbox_partition = $1 and next_offset = $2 and owner = $3;
 
 -- name: find_known
--- Which identities history has already, and the bodies that they came with by digest.
+-- Which of these identities history has already, each with the digest of its body.
 select company_id, project_id, source, id, type, pruned, sha256(coalesce(body, '')) as body_digest
 from history
 join unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[])
@@ -28,21 +28,21 @@ from history
 where (company_id, project_id, source, id, type) = ($1, $2, $3, $4, $5);
 
 -- name: load_budgets
--- The column is ahead of a state that could not be read; a hold that is still to come counts from the next message on.
+-- The column on_hold may be ahead of a state that could not be read; a hold that is still to come does not count yet.
 select company_id, project_id, budget_id, state, revision, on_hold and not is_hold_to_come(budgets.*) as on_hold
 from budgets
 join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
     using (company_id, project_id, budget_id);
 
 -- name: load_claims
--- Which budget of each project is under way, synced or in Spectrum: at most one.
+-- The budget of each project that claims the job: it is being exported, synced, or may be in Spectrum. At most one.
 select company_id, project_id, budget_id
 from budgets
 join unnest($1::bigint[], $2::bigint[]) as asked (company_id, project_id) using (company_id, project_id)
 where claims_job;
 
 -- name: load_held_messages
--- What is held of a budget, in order; also from before the inbox was created again.
+-- The held messages of a budget, in order, also those from before the inbox was recreated.
 select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body
 from history
 where (company_id, project_id, budget_id) = ($1, $2, $3) and verdict = 'held'
@@ -60,7 +60,7 @@ select * from unnest(
 );
 
 -- name: resolve_history
--- Only parked, waiting and held give way to what became of a message.
+-- Only the verdicts parked, waiting and held are ever replaced.
 update history set verdict = asked.verdict, detail = asked.detail
 from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
     as asked (company_id, project_id, source, id, type, verdict, detail)
@@ -113,7 +113,7 @@ where (budgets.company_id, budgets.project_id, budgets.budget_id)
 and budgets.revision = given.revision;
 
 -- name: hold_budgets
--- Of a budget whose state cannot be read nothing is overwritten but that it is on hold.
+-- A budget whose state cannot be read is only marked as on hold; nothing else of it is overwritten.
 update budgets set on_hold = true, revision = given.revision + 1
 from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
     as given (company_id, project_id, budget_id, revision)
@@ -131,7 +131,7 @@ select * from unnest(
 );
 
 -- name: add_holds
--- A hold that was to come now has its place; one that nobody announced is added.
+-- A hold that was to come gets its place; one that was not planned is added.
 with come as (
     update holds set inbox_offset = given.inbox_offset
     from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::bigint[], $7::boolean[])
@@ -150,7 +150,7 @@ where (company_id, project_id, budget_id) not in (select * from come);
 select company_id, project_id, budget_id, reason from holds where inbox_partition = $1 and inbox_offset is null;
 
 -- name: read_outbox
--- What one lane sends because of records from an offset on, in order, up to a number of rows and of bytes; at least one.
+-- The messages of one lane because of a range of records, in order, up to a number of rows and of bytes; at least one.
 select inbox_offset, topic, key, headers, value
 from (
     select *, sum(octet_length(value)) over (order by inbox_offset, ordinal) - octet_length(value) as bytes_before

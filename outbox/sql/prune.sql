@@ -1,5 +1,5 @@
--- Prunes lane by lane from its oldest record on. Both searches stop at the first that is not old enough,
--- so that no row of the outbox is left whose message has lost its bytes.
+-- Statements of prune, which works lane by lane from the oldest record on. Both searches stop at the first record that
+-- is not old enough, so that no outbox row is left whose message has lost its bytes.
 
 -- name: lock_pruning
 -- One prune at a time, and none beside a recovery. Any number that nothing else uses as an advisory lock.
@@ -9,7 +9,7 @@ select pg_try_advisory_lock(421190073);
 select now() - $1::interval;
 
 -- name: find_old_rows
--- Of a lane's next rows of the outbox below its published offset, those before a time.
+-- The next outbox rows of a lane below its published offset that are older than a time.
 select inbox_offset, ordinal
 from (
     select inbox_offset, ordinal, bool_and(at < $5) over (order by inbox_offset, ordinal) as is_old
@@ -20,7 +20,7 @@ from (
         order by inbox_offset, ordinal
         limit $6
     ) as next
-) as looked_at
+) as candidates
 where is_old
 order by inbox_offset, ordinal;
 
@@ -31,8 +31,8 @@ where outbox.inbox_partition = $1
 and (outbox.inbox_offset, outbox.ordinal) = (old.inbox_offset, old.ordinal);
 
 -- name: find_old_messages
--- Of a lane's next messages below its published offset, those before a time; and which of them may lose their bytes:
--- none that is still to be decided, none of a budget on hold, and nothing that a person said.
+-- The next messages of a lane below its published offset that are older than a time, and whether their bytes may be
+-- deleted: not while they are still to be decided or their budget is on hold, and never those of a person's message.
 select inbox_offset,
     not pruned
     and verdict not in ('parked', 'waiting', 'held')
@@ -55,13 +55,13 @@ from (
         where inbox_partition = $1 and inbox_offset > $2 and inbox_offset < $3
         order by inbox_offset
         limit $5
-    ) as looked_at
+    ) as candidates
 ) as next
 where is_old
 order by inbox_offset;
 
 -- name: drop_bytes
--- Everything else of a message stays: by it a repeat is recognised, and told what became of it.
+-- The rest of a message is kept, so that a repeat is recognised and the history stays complete.
 update history set pruned = true, key = null, headers = '[]', body = null
 where inbox_partition = $1 and inbox_offset = any($2::bigint[]);
 

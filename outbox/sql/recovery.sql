@@ -1,7 +1,7 @@
--- Recovers after something outside was restored, lost or created again.
+-- Statements of recover, after something outside was restored, lost or recreated.
 
 -- name: lock_out_pruning
--- A recovery may move offsets back; what is pruned goes by where they are.
+-- A recovery may move offsets back, and pruning relies on them.
 select pg_try_advisory_xact_lock_shared(421190073);
 
 -- name: read_positions
@@ -11,14 +11,14 @@ select inbox_partition, next_offset, owner, last_offset, last_timestamp_ms, last
 select inbox_partitions from deployment;
 
 -- name: put_position
--- Where a lane begins, whatever was there before.
+-- Sets a lane's position, whatever it was before.
 insert into positions (inbox_partition, next_offset, owner) values ($1, $2, $3)
 on conflict (inbox_partition) do update
 set next_offset = excluded.next_offset, owner = excluded.owner,
     last_offset = null, last_timestamp_ms = null, last_hash = null;
 
 -- name: shift_history
--- Offsets of a log that is gone make room: 2^50 lower, still in their order, and before those of the new log.
+-- The offsets of a log that no longer exists are lowered by 2^50: still in their order, and before those of the new log.
 update history set inbox_offset = inbox_offset - 1125899906842624 where inbox_partition = $1;
 
 -- name: shift_outbox
@@ -28,7 +28,7 @@ update outbox set inbox_offset = inbox_offset - 1125899906842624 where inbox_par
 update holds set inbox_offset = inbox_offset - 1125899906842624 where inbox_partition = $1;
 
 -- name: add_holds_to_come
--- Budgets that are on hold already stay as they are; the others count as on hold from here on, also in the lists.
+-- Budgets that are on hold already stay as they are; the others count as on hold from now on, also in lists.
 with given as (
     select company_id, project_id, budget_id, reason, inbox_partition
     from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[])

@@ -1,7 +1,7 @@
--- What people are shown of budgets and dead letters.
+-- Statements of reports on budgets and dead letters.
 
 -- name: count_statuses
--- How many budgets stand where, since when the longest does, and how many of them wait for somebody.
+-- The number of budgets of each status, since when the oldest has had it, and how many of them wait for somebody.
 select coalesce(status, 'none yet') as status, count(*) as budgets, min(since) as oldest,
     count(*) filter (where overdue) as overdue, count(*) filter (where on_hold) as on_hold,
     sum(parked) as parked, count(waiting_version) as waiting, min(since) filter (where overdue) as oldest_overdue
@@ -20,7 +20,7 @@ order by on_hold desc, overdue desc, status, since
 limit $1;
 
 -- name: list_budgets
--- The budgets of one status, or on hold, by key from one on.
+-- The budgets of one status, or those on hold, after a key and in the order of their keys.
 select company_id, project_id, budget_id, state, on_hold from budgets
 where (($1 = 'ON_HOLD' and (on_hold or exists (
         select from holds where inbox_offset is null
@@ -52,16 +52,16 @@ from (
 order by inbox_partition, inbox_offset;
 
 -- name: count_shown
--- How much there is of a budget in all.
+-- The total numbers of messages received and sent for a budget.
 select (select count(*) from history where (company_id, project_id, budget_id) = ($1, $2, $3)) as messages,
     (select count(*) from outbox where (company_id, project_id, budget_id) = ($1, $2, $3)) as sent;
 
 -- name: show_verdict
--- What became of one message.
+-- The verdict on one message.
 select verdict, detail from history where (company_id, project_id, source, id) = ($1, $2, $3, $4);
 
 -- name: show_acknowledgement
--- The bytes of the last answer that counted for a budget.
+-- The body of the last acknowledgement that counted for a budget.
 select body from history
 where (company_id, project_id, budget_id) = ($1, $2, $3) and type = $4 and verdict = 'applied'
 order by inbox_partition desc, inbox_offset desc
@@ -75,7 +75,7 @@ where (company_id, project_id, budget_id) = ($1, $2, $3)
 order by id desc;
 
 -- name: show_sent
--- What was sent last for a budget, in the order in which it was sent.
+-- The latest messages sent for a budget, in the order in which they were sent.
 select at, id, type, topic, inbox_partition, inbox_offset, key, headers
 from (
     select * from outbox
@@ -86,18 +86,18 @@ from (
 order by inbox_partition, inbox_offset, ordinal;
 
 -- name: read_pruned_before
--- Of what came in before this time, bytes of history and rows of the outbox may be gone; null where none are.
+-- Bytes of history and outbox rows of messages that arrived before this time may be deleted; null if none are.
 select pruned_before from deployment;
 
 -- name: list_dead_letters
--- Records that were set aside, latest first and without their bytes.
+-- Dead letters, latest first and without their bytes.
 select * from find_dead_letters($1, $2, $3, $4, $5)
 where ($6::text is null or reason = $6)
 order by at desc, inbox_partition, inbox_offset desc, ordinal
 limit $7;
 
 -- name: count_dead_letters
--- How many were set aside for which reason.
+-- The number of dead letters by reason.
 select reason, count(*) as letters, min(at) as first_at, max(at) as last_at
 from find_dead_letters($1, $2, $3, $4, $5)
 where ($6::text is null or reason = $6)
@@ -109,8 +109,8 @@ order by reason;
 select inbox_partition, inbox_offset from outbox where type is null and topic = $1 and id = $2;
 
 -- name: show_dead_letter
--- One record that was set aside, with its bytes as they came in and the row that says why.
-select outbox.id, outbox.at, outbox.headers as told, history.company_id, history.project_id, history.budget_id,
+-- One dead letter: the record with its bytes as they were received, and the headers with the reason.
+select outbox.id, outbox.at, outbox.headers as letter_headers, history.company_id, history.project_id, history.budget_id,
     history.id as message_id, history.origin_topic, history.origin_partition, history.origin_offset,
     history.inbox_partition, history.inbox_offset, history.key, history.headers, history.body
 from outbox

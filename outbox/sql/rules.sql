@@ -1,4 +1,4 @@
--- The rules in force: who applied which, and what another version would change.
+-- Statements about the rules: which are in force, who applied which version, and what another version would change.
 
 -- name: share_rules_in_force
 -- One round trip of every batch: the lock and what is read under it.
@@ -39,7 +39,7 @@ limit 1;
 select count(*) from rule_applications;
 
 -- name: list_invalid_budgets
--- INVALID budgets in the order of their keys, each with the lock of its version as it came in.
+-- INVALID budgets in the order of their keys, each with the lock of its version as it was received.
 select company_id, project_id, budget_id, state, lock.*,
     (
         select other.budget_id from budgets as other

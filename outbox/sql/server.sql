@@ -1,4 +1,4 @@
--- Reads what the server is and what this role may do.
+-- Statements about the server, the session and the rights of this role.
 
 -- name: read_server
 select current_setting('server_version'), current_setting('server_version_num')::integer / 10000,

@@ -185,7 +185,7 @@ class Bridge:
             return sum(end - start for start, end in log.bounds.values())
 
     async def wait_until_carried(self) -> Findings:
-        """Wait until nothing is on its way any more; gives what reconciling then finds."""
+        """Wait until nothing is on its way any more; return what reconciling then finds."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             findings = await self.reconcile()

@@ -1,4 +1,4 @@
-"""Records made to hurt: bytes, headers, sizes, codecs, encodings, depths, digits and times that no reader expects."""
+"""Hostile records: bytes, headers, sizes, codecs, encodings, depths, digits and times that no reader expects."""
 
 import gzip
 import json
@@ -217,7 +217,7 @@ def _list_codecs(whole: bytes) -> Iterator[OddRecord]:
 
 
 async def produce(client: AIOKafkaClient, topic: str, batch: bytes) -> int:
-    """Append a batch as it is, as no client would; gives its offset, or -1 where the broker does not take it."""
+    """Append a batch as it is, as no client would; return its offset, or -1 if the broker refuses it."""
     request = ProduceRequest(transactional_id=None, required_acks=-1, timeout=20_000, topics=[(topic, [(0, batch)])])
     await client.set_topics([topic])
     answer = await client.send(client.cluster.leader_for_partition(TopicPartition(topic, 0)), request)

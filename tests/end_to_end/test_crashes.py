@@ -68,7 +68,7 @@ async def test_killed_in_the_middle_again_and_again(bridge: Bridge) -> None:
     assert await bridge.stop(worker) == 0
 
 
-async def test_stopped_in_the_middle_it_finishes_and_goes_on_later(bridge: Bridge) -> None:
+async def test_stopped_in_the_middle_it_finishes_and_continues_later(bridge: Bridge) -> None:
     worker = bridge.start()
     await burst(bridge)
     await bridge.wait_until(lambda: len(bridge.seen) > 20, "some of it")

@@ -1,4 +1,4 @@
-"""A bug of ours holds one budget, nothing else; a release takes everything up again, in order."""
+"""A bug of ours holds one budget and nothing else; a release decides everything that was held, in order."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ ITS_KEY = KEY._replace(project_id=7)
 
 
 async def test_a_bug_holds_one_budget_until_it_is_released(deployment: RunningDeployment) -> None:
-    worker = deployment.start_planted(STUMBLES_OVER_PROJECT="7")
+    worker = deployment.start_planted(FAILS_ON_PROJECT="7")
     await deployment.send(lock(1, key=ITS_KEY))
     await deployment.wait_for("approval.requested.v1")
     await deployment.load(1, 10)

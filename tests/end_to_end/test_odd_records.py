@@ -66,7 +66,7 @@ async def test_whatever_one_record_is_the_next_is_decided(bridge: Bridge) -> Non
 
 
 async def check_dead_letters(bridge: Bridge, taken: dict[int, OddRecord]) -> None:
-    """What is a dead letter is byte for byte what came in, or says that it was cut."""
+    """A dead letter is byte for byte what was received, or has a header about what was cut."""
     letters = 0
     for record in bridge.dead_letters():
         headers = dict(record.headers)

@@ -1,4 +1,4 @@
-"""A deployment is pruned while it works: nothing that is still needed goes, and everything stays provable."""
+"""A deployment is pruned while it works: nothing that is still needed is deleted, and reconciling still works."""
 
 import asyncio
 import json
@@ -71,7 +71,7 @@ async def test_a_deployment_that_works_on(bridge: Bridge) -> None:
     assert findings.are_clean, findings.first
     assert findings.claims["known"].notes.total() == rows
     assert findings.claims["verdicts"].notes.total() == 6
-    assert findings.claims["fold"].notes.total() == 4 + 1
+    assert findings.claims["decided-again"].notes.total() == 4 + 1
 
     # The record still has everything but what was sent; the dead letter is gone, and the output says why.
     printed = json.loads((await asyncio.to_thread(bridge.command, "status", str(synced), "--json")).stdout)
@@ -89,7 +89,7 @@ async def test_a_deployment_that_works_on(bridge: Bridge) -> None:
 
 
 async def go_on(bridge: Bridge) -> None:
-    """What was pruned and comes again is a repeat; every budget continues from where it was."""
+    """A pruned message that is sent again is a repeat; every budget continues from its state."""
     synced, exporting, parked, pending = KEYS
     await bridge.send(lock(key=synced), message_id="the lock")
     await bridge.send(lock(2, CHANGED, key=synced), lock(2, key=parked), accept(key=pending))
@@ -112,7 +112,7 @@ async def go_on(bridge: Bridge) -> None:
 
 
 async def find_what_is_wrong(bridge: Bridge) -> None:
-    """After it, too, a reconciliation is there to find faults."""
+    """Reconciling still finds faults after it."""
     bridge.is_sound = False
     export = next(record for record in bridge.seen if record.place.topic.endswith("spectrum.exports"))
     again = Outgoing(export.place.topic, export.key, export.value, export.headers)
@@ -132,7 +132,7 @@ async def find_what_is_wrong(bridge: Bridge) -> None:
 
 async def test_what_is_held_or_not_published_stays(deployment: RunningDeployment) -> None:
     held = KEY._replace(project_id=7)
-    worker = deployment.start_planted(STUMBLES_OVER_PROJECT="7")
+    worker = deployment.start_planted(FAILS_ON_PROJECT="7")
     await deployment.send(lock(1, key=held))
     await deployment.wait_for("approval.requested.v1", project_id=7)
     await deployment.load(1, 5)
@@ -209,7 +209,7 @@ async def test_a_budget_that_was_changed_by_hand_is_found_and_rebuilt(deployment
     assert findings.claims["status"].differences.total() == 1, findings.first
     said = "\n".join(one.what for one in findings.first)
     assert "version.proposal.total is 64000001, and should be 64000000" in said
-    assert "it has no row in budgets, but its messages come to EXPORTING, sequence 2" in said
+    assert "it has no row in budgets, but its messages produce EXPORTING, sequence 2" in said
 
     planned = await asyncio.to_thread(deployment.command, "recover", "--dry-run")
     assert planned.returncode == 1, planned.stdout + planned.stderr

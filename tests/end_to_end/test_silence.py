@@ -17,7 +17,7 @@ async def test_a_silent_consumer_is_reported_and_joins_again(
     [port] = choose_ports(1)
     deployment.settings["HTTP_PORT"] = str(port)
     sign = deployment.folder / "silence"
-    deployment.start_planted(GOES_SILENT_AT_SIGN=str(sign), **planted)
+    deployment.start_planted(STALLS_AT_SIGN=str(sign), **planted)
     await deployment.send(lock())
     await deployment.wait_for("approval.requested.v1")
     await wait_for_answer(deployment, port, "/health/ready", 200)

@@ -1,4 +1,4 @@
-"""One trace from the record that came in to the records sent, also over a crash, and one traceparent on each."""
+"""One trace leads from the record received to the records sent, also across a crash; each has one traceparent."""
 
 import gzip
 import threading
@@ -107,7 +107,7 @@ async def test_a_trace_runs_from_what_came_in_to_what_is_sent(bridge: Bridge, co
     assert {span.parent_span_id.hex() for span in sends} == {decided}
     assert {span.kind for span in sends} == {Span.SPAN_KIND_PRODUCER}
 
-    # Without one that came in, each message begins a trace of its own.
+    # Without an incoming one, each message begins a trace of its own.
     asked, _ = read_context(find_sent(bridge, "approval.requested.v1", 2))
     exported, _ = read_context(find_sent(bridge, "spectrum.export.v1", 2))
     assert len({asked, exported, TRACE}) == 3
@@ -130,7 +130,7 @@ async def test_a_trace_goes_on_after_a_crash(deployment: RunningDeployment, coll
     assert (len(contexts), {trace_id for trace_id, _ in contexts}) == (10, {TRACE})
 
     def find_carried_over() -> Spans:
-        """What this process sent and did not decide: that was done before the crash, by one that is gone."""
+        """The messages that this process sent but did not decide: another one decided them before the crash."""
         decided = {span.span_id for span in spans if span.name.startswith("process ")}
         return [
             span

@@ -67,7 +67,7 @@ class WatchProcess:
         return answer["judged_ms"] or 0, {(one["kind"], one["budget"]) for one in answer["findings"]}
 
     async def wait_until_judged(self) -> set[tuple[str, str]]:
-        """Wait until it has judged everything that there is now; returns what it finds."""
+        """Wait until it has judged everything that the topics hold now; return its findings."""
         now_ms = time.time() * 1000
         until = time.monotonic() + WITHIN_SECONDS
         while time.monotonic() < until:
@@ -126,7 +126,7 @@ async def send_odd_header(bridge: Bridge, body: Inbound) -> None:
 
 
 async def play_honest_run(bridge: Bridge) -> None:
-    """Play everything that is in order: accepted, rejected, refused, failed, retried, waiting, synced again."""
+    """Play everything that is correct: accepted, rejected, refused, failed, retried, waiting, synced again."""
     keys = {number: KEY._replace(project_id=number) for number in range(1, 7)}
     dear = STEEL | {"original_amount": "640001.00"}
     # Acceptances that come before their locks name the content that they are for.

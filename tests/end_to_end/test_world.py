@@ -1,4 +1,4 @@
-"""What Kafka, the output and the machine can do to a worker, and what it does then; each with servers of its own."""
+"""How a worker behaves when Kafka, its output or the machine fails; each test has servers of its own."""
 
 import asyncio
 import contextlib

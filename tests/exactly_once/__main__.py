@@ -1,4 +1,4 @@
-"""``python -m tests.exactly_once crashes`` or ``chaos``: what we promise, shown on real servers, in a table."""
+"""``python -m tests.exactly_once crashes`` or ``chaos``: checks the guarantees on real servers, and prints a table."""
 
 import argparse
 import asyncio
@@ -26,7 +26,11 @@ SCREEN = Console(highlight=False, soft_wrap=True)
 
 
 def run_crashes(page: Path | None) -> int:
-    """Die at every point, one table row each; 1 unless all of them are zero."""
+    """Crash at every point and print a table; return exit code 1 if anything differs.
+
+    Args:
+        page: a page into which the table is written as well.
+    """
     began = time.monotonic()
     done: list[Survived] = []
 
@@ -38,7 +42,7 @@ def run_crashes(page: Path | None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with run_kafka(folder / "kafka", SCREEN.print) as kafka, run_postgres(folder / "postgres", SCREEN.print) as db:
-            SCREEN.print(f"The worker dies by SIGKILL at each of {len(POINTS)} points, and is started again:")
+            SCREEN.print(f"The worker is killed by SIGKILL at each of {len(POINTS)} points, and restarted:")
             found = asyncio.run(crash_at_all(POINTS, folder, kafka.bootstrap, db.url, report_crash))
     SCREEN.print(make_crash_table(found))
     SCREEN.print(f"{len(found)} crashes in {time.monotonic() - began:.0f} s")
@@ -48,7 +52,7 @@ def run_crashes(page: Path | None) -> int:
 
 
 def list_columns(survived: Survived) -> list[str]:
-    """List what the table shows of a crash."""
+    """List the figures of a crash, as the table has them."""
     counts = survived.counts
     other = counts[DifferenceKind.ALTERED] + counts[DifferenceKind.UNEXPLAINED]
     doubled = counts[DifferenceKind.DOUBLED] + survived.repeats
@@ -62,7 +66,7 @@ COLUMNS = ("killed at", "lost", "doubled", "reordered", "other differences", "se
 
 
 def make_crash_table(found: Sequence[Survived]) -> Table:
-    """Show the table to a person."""
+    """Make the table of all crashes for the terminal."""
     table = Table(*COLUMNS, box=None)
     table.columns[0].no_wrap = True
     for column in table.columns[1:]:
@@ -80,7 +84,13 @@ def write_crashes(found: Sequence[Survived]) -> str:
 
 
 def run_chaos(seconds: float, seed: int, page: Path | None) -> int:
-    """Break everything for some time; 1 unless nothing differs in the end."""
+    """Break everything for a while and print a table; return exit code 1 if anything differs at the end.
+
+    Args:
+        seconds: for how long.
+        seed: chooses the disruptions and their order.
+        page: a page into which the table is written as well.
+    """
     with tempfile.TemporaryDirectory() as name:
         report = asyncio.run(play_chaos(Path(name), seconds, seed))
     SCREEN.print(make_chaos_table(report))
@@ -93,7 +103,7 @@ def run_chaos(seconds: float, seed: int, page: Path | None) -> int:
 
 
 async def play_chaos(folder: Path, seconds: float, seed: int) -> Report:
-    """Start three brokers, Postgres and the wires, and play."""
+    """Start three brokers, Postgres and the wires, and run the chaos; takes what ``run_chaos`` takes."""
     *wire_ports, database_port = choose_ports(4)
     addresses = choose_ports(3)
     with (
@@ -122,7 +132,7 @@ async def play_chaos(folder: Path, seconds: float, seed: int) -> Report:
 
 
 def make_chaos_table(report: Report) -> Table:
-    """Show what was done and what came of it to a person."""
+    """Make the table of disruptions and results for the terminal."""
     table = Table("what was done", "times", box=None)
     for what, times in sorted(report.done.items()):
         table.add_row(what, str(times))
@@ -135,7 +145,7 @@ def list_figures(report: Report) -> dict[str, str]:
     """List the figures of a chaos run."""
     counts = report.findings.count()
     return {
-        "messages sent to the bridge": str(report.said),
+        "messages sent to the bridge": str(report.sent),
         "versions locked": str(report.versions),
         "messages sent by the bridge": str(report.published),
         "times a lane started": str(report.lanes_started),
@@ -157,7 +167,7 @@ def write_chaos(report: Report) -> str:
 
 
 def put_into(page: Path, name: str, text: str) -> None:
-    """Put generated text between its marks on a page."""
+    """Replace the text between the marks ``begin name`` and ``end name`` on a page."""
     begin, end = f"<!-- begin {name} -->\n", f"<!-- end {name} -->"
     before, _, rest = page.read_text().partition(begin)
     page.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
@@ -167,9 +177,9 @@ def main() -> int:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.exactly_once", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    crashes = commands.add_parser("crashes", help="die at every point of a message's way")
+    crashes = commands.add_parser("crashes", help="kill the worker at every step of a message's path")
     crashes.add_argument("--into", type=Path, help="put the table into this page as well")
-    chaos = commands.add_parser("chaos", help="break everything while budgets go round")
+    chaos = commands.add_parser("chaos", help="break everything while budgets are carried")
     chaos.add_argument("--into", type=Path, help="put the table into this page as well")
     chaos.add_argument("--seconds", type=float, default=300.0)
     chaos.add_argument("--seed", type=int, default=1)

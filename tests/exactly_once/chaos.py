@@ -1,7 +1,7 @@
-"""Things break, one after the other and some at once, while budgets go round; in the end all is reconciled.
+"""Breaks servers, workers and connections while budgets are carried; at the end everything is reconciled.
 
-Three brokers (three copies, two of them in sync) and PostgreSQL, each reached by the workers through a wire that can
-be cut. What breaks next is chosen by a seed.
+Three brokers (three replicas, of which two must be in sync) and PostgreSQL, each of which the workers reach through a
+wire that can be cut. A seed chooses what breaks next.
 """
 
 import asyncio
@@ -44,24 +44,26 @@ FROZEN_SECONDS: Final = 13.0
 
 
 class ChaosDeployment(RunningDeployment):
-    """A deployment whose workers see the servers through proxies."""
+    """A deployment whose workers reach the servers through proxies."""
 
     through: dict[str, str] = {}  # noqa: RUF012 - set once, before any worker starts
 
     @property
     def environment(self) -> dict[str, str]:
+        """The environment of the workers."""
         return super().environment | self.through
 
 
 @dataclass
 class Report:
-    """What a chaos run came to."""
+    """The result of a chaos run."""
 
     seed: int
     seconds: float = 0.0
     done: Counter[str] = field(default_factory=Counter)
-    """How often each thing was done."""
-    said: int = 0
+    """How often each disruption was caused."""
+    sent: int = 0
+    """Messages sent to the bridge."""
     versions: int = 0
     published: int = 0
     lanes_started: int = 0
@@ -72,11 +74,12 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
+        """Whether nothing differs, nobody saw a repeat, and Spectrum holds the right figures."""
         return self.findings.are_clean and not self.repeats and not self.wrong_figures
 
 
 class Chaos:
-    """The servers, the wires, the workers, and everything that is done to them."""
+    """Disrupts servers, wires and workers."""
 
     def __init__(
         self, brokers: Sequence[Kafka], wires: Mapping[Proxy, int], postgres: Postgres, database_wire: Proxy
@@ -92,7 +95,14 @@ class Chaos:
     async def run(
         self, deployment: ChaosDeployment, seconds: float, seed: int, announce: Callable[[str], None]
     ) -> Report:
-        """Break things for so many seconds, then repair all of it and wait until it is quiet."""
+        """Cause disruptions, then repair everything and wait until all budgets are synced.
+
+        Args:
+            deployment: the deployment, whose servers are those of this object.
+            seconds: for how long.
+            seed: chooses the disruptions and their order.
+            announce: called with a line about each of them.
+        """
         report, chance = Report(seed), random.Random(seed)
         self._deployment, self._chance = deployment, chance
         people = People(deployment, BUDGETS)
@@ -107,13 +117,13 @@ class Chaos:
             deck: list[tuple[str, Callable[[], Awaitable[None]]]] = []
             while time.monotonic() - began < seconds:
                 if not deck:
-                    deck = list(self._list_doings())
+                    deck = list(self._list_disruptions())
                     chance.shuffle(deck)
                 name, do = deck.pop()
                 announce(f"{time.monotonic() - began:6.1f} s  {name}")
                 report.done[name] += 1
                 await do()
-                # It comes to itself for a moment, or not.
+                # Sometimes it has a moment to recover.
                 await asyncio.sleep(chance.uniform(0.0, 3.0))
             people.enough = True
             announce(f"{time.monotonic() - began:6.1f} s  everything is repaired; waiting until it is quiet")
@@ -125,7 +135,7 @@ class Chaos:
             self._working.cancel()
             await asyncio.gather(self._working, return_exceptions=True)
         report.seconds = time.monotonic() - began
-        report.said, report.versions = people.said, people.locked.total()
+        report.sent, report.versions = people.sent, people.locked.total()
         report.published = len({record.place for record in deployment.seen})
         report.lanes_started = deployment.count_events("lane.started")
         report.repeats = deployment.count_repeats()
@@ -144,7 +154,7 @@ class Chaos:
                     f"did not see {what}: {undone}; on its way: {waiting}; the log of the workers ends with:\n{log}"
                 )
             if self._working.done():
-                # They have no reason to stop: whatever it was, it is what went wrong.
+                # They have no reason to stop: whatever stopped them is what went wrong.
                 raise AssertionError(f"the people have stopped: {self._working}") from self._find_why()
             await asyncio.sleep(0.1)
 
@@ -161,12 +171,12 @@ class Chaos:
         self._deployment.workers.remove(worker)
         await asyncio.to_thread(worker.wait, 30)
 
-    def _list_doings(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+    def _list_disruptions(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         return [
             ("a worker is killed", self._kill_worker),
             ("a worker is frozen past its session, and wakes", self._freeze_worker),
             ("all workers are replaced, one after the other", self._replace_workers),
-            ("a worker is added or taken away", self._change_number_of_workers),
+            ("a worker is added or removed", self._change_number_of_workers),
             ("a broker is killed", self._kill_broker),
             ("the group's coordinator is killed", self._kill_coordinator),
             ("two brokers of three are killed", self._kill_two_brokers),
@@ -325,7 +335,7 @@ class Chaos:
     async def _lock_table(self) -> None:
         name = urlsplit(self._deployment.database_url).path[1:]
         await self._change_postgres(f"alter database {name} set lock_timeout = '300ms'")
-        # Sessions that are there already keep their settings.
+        # Open sessions keep their settings.
         self._database_wire.cut()
         connection = await asyncpg.connect(self._deployment.database_url)
         try:
@@ -388,14 +398,20 @@ class Chaos:
 
 
 def lead_through(url: str, port: int) -> str:
-    """Give the address of a server through a wire."""
+    """Return the URL of a server as reached through a wire on a local port."""
     parts = urlsplit(url)
     credentials = parts.netloc.rpartition("@")[0]
     return urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{port}"))
 
 
 def list_through(wires: Sequence[int], database_url: str, database_port: int) -> dict[str, str]:
-    """List what a worker's environment says of servers behind wires."""
+    """List the variables by which a worker reaches the servers through wires.
+
+    Args:
+        wires: local ports of the wires to Kafka.
+        database_url: where Postgres itself is.
+        database_port: local port of the wire to Postgres.
+    """
     return {
         "KAFKA_BOOTSTRAP": ",".join(f"127.0.0.1:{port}" for port in wires),
         "DATABASE_URL": lead_through(database_url, database_port),

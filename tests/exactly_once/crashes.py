@@ -20,17 +20,18 @@ APPLY: Final = ("rules", "apply", "--by", "ann", "--why", "more may be parked")
 
 
 class Survived(NamedTuple):
-    """What came of one crash."""
+    """The result of one crash."""
 
     point: str
     counts: Mapping[DifferenceKind, int]
     repeats: int
-    """Messages that a reader of its own has seen twice."""
+    """Messages that an independent reader has seen twice."""
     seconds: float
-    """From the death to the last message, the start of a new worker included."""
+    """From the crash to the last message, including the start of a new worker."""
 
     @property
     def is_clean(self) -> bool:
+        """Whether nothing differs, and nobody saw a repeat."""
         return not self.repeats and not any(self.counts.values())
 
 
@@ -41,7 +42,7 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
         deployment.write_rules(rules_toml='[export]\nacknowledgement_deadline = "1s"\n')
     try:
         await deployment.prepare()
-        died = await SCENES[point.needs](deployment, point.says)
+        died = await SCENES[point.needs](deployment, point.name)
         started = deployment.count_events("worker.started")
         deployment.start()
         await deployment.wait_for_everything(MANY if point.needs == "second worker" else BUDGETS)
@@ -53,13 +54,13 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
             # Its release may be the last thing that comes.
             await deployment.wait_until_carried()
         seconds = time.monotonic() - died
-        # Another may have done all the work; it still has to come up before it can be stopped in order.
+        # Another worker may have done all the work; the new one must have started before it can be stopped.
         await deployment.wait_until(lambda: deployment.count_events("worker.started") > started, "the new worker")
         for worker in list(deployment.workers):
             assert await deployment.stop(worker) == 0
         findings = await deployment.reconcile()
         assert not any(claim.waiting for claim in findings.claims.values()), findings
-        return Survived(point.says, findings.count(), deployment.count_repeats(), seconds)
+        return Survived(point.name, findings.count(), deployment.count_repeats(), seconds)
     finally:
         await deployment.close()
 
@@ -108,7 +109,7 @@ async def die_while_stopping(deployment: RunningDeployment, says: str) -> float:
 async def die_of_a_bug(deployment: RunningDeployment, says: str) -> float:
     """Deciding on one budget fails, and the worker dies while it puts that on hold."""
     await deployment.load()
-    worker = deployment.start_planted(CRASH_AT=says, STUMBLES_OVER_PROJECT=str(HALF))
+    worker = deployment.start_planted(CRASH_AT=says, FAILS_ON_PROJECT=str(HALF))
     died = await deployment.wait_for_death(worker)
     # Without the bug; whether the hold was stored or not, nothing is held for good.
     await deployment.send(release(key=KEY._replace(project_id=HALF)))
@@ -118,7 +119,7 @@ async def die_of_a_bug(deployment: RunningDeployment, says: str) -> float:
 async def die_while_releasing(deployment: RunningDeployment, says: str) -> float:
     """An operator releases what a bug has put on hold, with another version held behind it."""
     key = KEY._replace(project_id=HALF)
-    worker = deployment.start_planted(STUMBLES_OVER_PROJECT=str(HALF))
+    worker = deployment.start_planted(FAILS_ON_PROJECT=str(HALF))
     await deployment.load()
     await deployment.wait_until(lambda: deployment.count_events("message.held") > 0, "a hold")
     await deployment.send(lock(2, key=key))
@@ -221,7 +222,7 @@ async def crash_at_all(
             try:
                 survived = await crash_at(point, place, kafka, await create_database(admin_url))
             except AssertionError as failed:
-                raise AssertionError(f"{point.says}: {failed}") from failed
+                raise AssertionError(f"{point.name}: {failed}") from failed
             report(survived)
             return survived
 

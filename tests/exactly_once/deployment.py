@@ -1,4 +1,4 @@
-"""One deployment under test: its load, its workers with or without something planted, and what came of it."""
+"""One deployment under test: its load, its workers with or without a planted crash or fault, and what was sent."""
 
 import asyncio
 import secrets
@@ -28,7 +28,7 @@ WITHIN_SECONDS: Final = 90.0
 
 
 async def create_database(admin_url: str) -> str:
-    """Create an empty database; gives its address."""
+    """Create an empty database, and return its URL."""
     name = f"once_{secrets.token_hex(6)}"
     connection = await asyncpg.connect(admin_url)
     try:
@@ -61,12 +61,15 @@ class RunningDeployment(Bridge):
         return worker
 
     async def load(self, first: int = 1, last: int = BUDGETS) -> None:
-        """Send what people send; which topic is read first is chance, so some acceptances come before their lock."""
+        """Send a lock and an acceptance for each project of a range.
+
+        It is chance which topic is read first, so some acceptances arrive before their lock.
+        """
         keys = [KEY._replace(project_id=project) for project in range(first, last + 1)]
         await self._append([*(lock(1, key=key) for key in keys), *(accept(1, key=key) for key in keys)])
 
     async def decide_early(self) -> None:
-        """Send every acceptance before its lock; said again by ``load``, they are duplicates while parked."""
+        """Send every acceptance before its lock; when ``load`` sends them again, they are duplicates while parked."""
         keys = [KEY._replace(project_id=project) for project in range(1, BUDGETS + 1)]
         self.remember_locks(lock(1, key=key) for key in keys)
         await self._append([accept(1, key=key) for key in keys])
@@ -159,7 +162,7 @@ class RunningDeployment(Bridge):
         return lanes, name_intake_group(lanes)
 
     async def wait_for_everything(self, budgets: int = BUDGETS) -> None:
-        """Wait until every budget's export is there, and its status."""
+        """Wait until every budget has its export and its status EXPORTING."""
         await self.wait_until(
             lambda: (
                 len({message["project_id"] for message in self.messages("spectrum.export.v1")}) >= budgets
@@ -170,7 +173,7 @@ class RunningDeployment(Bridge):
         )
 
     def count_events(self, event: str) -> int:
-        """Count how often the workers said something."""
+        """Count how often the workers logged an event."""
         return sum(line["event"] == event for line in self.read_log())
 
     def forget_what_was_seen(self, *topics: str) -> None:
@@ -179,11 +182,11 @@ class RunningDeployment(Bridge):
         self.seen = [record for record in self.seen if record.place.topic not in gone]
 
     async def read_what_there_is(self) -> None:
-        """Read on until nothing comes any more."""
+        """Read until no more messages arrive."""
         while await self.read(1.0):
             pass
 
     def count_repeats(self) -> int:
-        """Count the messages that a reader has seen more than once."""
+        """Count the messages that were read more than once."""
         ids = Counter(dict(record.headers).get("ce_id") for record in self.seen)
         return sum(number - 1 for number in ids.values())

@@ -1,7 +1,7 @@
-"""Everybody around the bridge, at work while things break: managers, an approver, and Spectrum with its connector.
+"""Plays everybody around the bridge while things break: managers, an approver, and Spectrum with its connector.
 
-They react to what they read, each reaction under an id that follows from its cause: whoever reads again, reacts again
-with the same message.
+They react to what they read. The id of each reaction is derived from its cause, so reading a message again causes the
+same reaction again.
 """
 
 import asyncio
@@ -35,13 +35,13 @@ class People:
         self._latest: dict[BudgetKey, dict[str, Any]] = {}
         self.locked: Counter[BudgetKey] = Counter()
         """The highest version that was locked."""
-        self.said = 0
+        self.sent = 0
         """Messages sent, without those sent again because the sending failed."""
         self.enough = False
 
     async def work(self) -> None:
-        """Lock every budget, then react to what comes."""
-        await self._say([self._lock(key) for key in self._keys])
+        """Lock every budget, then react to whatever the bridge sends."""
+        await self._send([self._lock(key) for key in self._keys])
         while True:
             try:
                 await self._deployment.read(0.1)
@@ -49,9 +49,9 @@ class People:
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
             new, self._taken = self._deployment.seen[self._taken :], len(self._deployment.seen)
-            said = [said for record in new if (said := self._react(record))]
-            if said:
-                await self._say(said)
+            reactions = [reaction for record in new if (reaction := self._react(record))]
+            if reactions:
+                await self._send(reactions)
 
     @property
     def are_done(self) -> bool:
@@ -63,11 +63,11 @@ class People:
         )
 
     def list_undone(self) -> list[dict[str, Any]]:
-        """List the budgets that are not where they should be."""
+        """List the latest statuses of budgets that are not synced."""
         return [shown for shown in self._latest.values() if shown["status"] != "SYNCED"]
 
     def find_wrong_figures(self) -> list[str]:
-        """Compare what stands in Spectrum with what was locked last, to the cent."""
+        """Compare what Spectrum holds with what was locked last, to the cent."""
         wrong = []
         for key in self._keys:
             amounts = self._spectrum.read_amounts(SpectrumJob("001", f"J{key.project_id}"))
@@ -96,11 +96,11 @@ class People:
                 return self._answer(record, data, cause)
             case b"budget.status.v1":
                 self._latest[key] = data
-                return self._go_on(key, data, cause)
+                return self._follow_up(key, data, cause)
             case _:
                 return None
 
-    def _go_on(self, key: BudgetKey, shown: dict[str, Any], cause: str) -> Outgoing | None:
+    def _follow_up(self, key: BudgetKey, shown: dict[str, Any], cause: str) -> Outgoing | None:
         version = shown["budget_version"]
         if shown["status"] == "EXPORT_FAILED":
             return self._write(retry(version, key=key), cause)
@@ -141,8 +141,8 @@ class People:
         key = str(body.key).encode()
         return Outgoing(topic, key, body.model_dump_json().encode(), deployment.head(body, message_id))
 
-    async def _say(self, records: list[Outgoing]) -> None:
-        self.said += len(records)
+    async def _send(self, records: list[Outgoing]) -> None:
+        self.sent += len(records)
         while True:
             try:
                 await self._deployment.appender.append(records)

@@ -1,4 +1,4 @@
-"""The real worker with one thing planted in it: a point at which it dies by SIGKILL, or a fault that loses or doubles.
+"""Runs the real worker with one thing planted in it: a point at which it kills itself, or a fault.
 
 ``RunningDeployment.start_planted`` starts it, with ``CRASH_AT="name"`` or ``FAULT="name"`` in the environment. The
 points are audit events (``sys.audit``) that the worker raises on its way; without a hook they cost it next to nothing.
@@ -31,7 +31,7 @@ from worker.kafka.producer import Appender, Publisher
 from worker.pipeline import lane
 from worker.pipeline.lane_store import PostgresLaneStore
 
-# What is changed from here is no type checker's business.
+# Any, because the type checker would refuse the changes that are made to them here.
 CORE: Any = batch
 LANE: Any = lane
 PRUNE: Any = prune
@@ -48,18 +48,19 @@ RELEASED: Final = "store.verdicts-changed"
 
 
 def always(*_: Any) -> bool:
+    """Count every event."""
     return True
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where the worker dies: at which of its audit events, and at which one of those that count."""
+    """Where the worker dies: at which audit event, and at how many of them."""
 
-    says: str
+    name: str
     event: str
     at_call: int = 1
     counts: Condition = always
-    """Which of them count, given the event's arguments."""
+    """Whether an event counts, given its arguments."""
     needs: str = ""
     """What must be brought about, as ``tests.exactly_once.crashes`` names it; nothing but a load by default."""
     after: str = ""
@@ -67,6 +68,7 @@ class Point:
 
 
 def die() -> None:
+    """Die at once, as if by ``kill -9``."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -85,14 +87,17 @@ def plant(point: Point) -> None:
 
 
 def is_transactional(producer: Any) -> bool:
+    """Return whether a producer of aiokafka's is a lane's."""
     return producer._txn_manager is not None and producer._txn_manager.transactional_id is not None
 
 
 def is_plain(producer: Any) -> bool:
+    """Return whether a producer of aiokafka's is that of the intake or of the timer."""
     return not is_transactional(producer)
 
 
 def is_any(found: Sequence[object]) -> bool:
+    """Return whether there is anything in a sequence."""
     return bool(found)
 
 
@@ -160,7 +165,7 @@ POINTS = [
     Point("recover: offset of one lane moved", "publisher.published", needs="older backup"),
     Point("recover: published again in part", "publisher.published", needs="lost outputs"),
 ]
-"""In the order of a message's way. Small numbers of calls, so that something came before and something comes after."""
+"""In the order of a message's path. The numbers of calls are small, so that messages come before and after."""
 
 
 def mark_commits() -> None:
@@ -194,17 +199,24 @@ Publish = Callable[..., Awaitable[None]]
 
 
 def has_two_rows(records: list[Outgoing]) -> bool:
+    """Return whether a batch has at least two messages."""
     return len(records) > 1
 
 
 def has_two_of_a_budget(records: list[Outgoing]) -> bool:
+    """Return whether a batch has at least two messages of one budget on one topic."""
     return len({(record.topic, record.key) for record in records}) < len(records)
 
 
 def spoil_publish(
     change: Callable[[list[Outgoing]], list[Outgoing]], fits: Callable[[list[Outgoing]], bool] = has_two_rows
 ) -> None:
-    """Let the relay do something else with the first batch that fits."""
+    """Let the lane publish something else in place of one batch.
+
+    Args:
+        change: makes the records that are published from those that should be.
+        fits: chooses the batch: the first for which it returns true.
+    """
     original: Publish = PUBLISHER.publish
     done = False
 
@@ -219,24 +231,29 @@ def spoil_publish(
 
 
 def skip_a_row() -> None:
+    """Publish all but the first message of a batch."""
     spoil_publish(lambda records: records[1:])
 
 
 def double_a_row() -> None:
+    """Publish the first message of a batch twice."""
     spoil_publish(lambda records: [*records, records[0]])
 
 
-def turn_rows_round() -> None:
+def reverse_rows() -> None:
+    """Publish a batch in reverse order."""
     spoil_publish(lambda records: records[::-1], has_two_of_a_budget)
 
 
 def change_a_cent() -> None:
+    """Publish amounts that are a cent too high."""
     spoil_publish(
         lambda records: [replace(record, value=(record.value or b"").replace(b".00", b".01")) for record in records]
     )
 
 
 def commit_the_offset_before_sending() -> None:
+    """Commit the lane's offset in a transaction of its own, and die before the messages are sent."""
     original: Publish = PUBLISHER.publish
 
     async def publish(self: Any, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
@@ -248,6 +265,7 @@ def commit_the_offset_before_sending() -> None:
 
 
 def commit_the_intake_before_appending() -> None:
+    """Commit the intake's offsets, and die before the records are copied."""
     fetch_any: Callable[..., Awaitable[list[Record]]] = CONSUMER.fetch_any
 
     async def fetch_and_commit(self: Any, *arguments: Any) -> list[Record]:
@@ -262,6 +280,7 @@ def commit_the_intake_before_appending() -> None:
 
 
 def send_exports_twice() -> None:
+    """Let every decision send its exports twice."""
     original = CORE.decide
 
     def decide(*arguments: Any) -> Outcome:
@@ -273,6 +292,7 @@ def send_exports_twice() -> None:
 
 
 def pass_over_a_record() -> None:
+    """Skip the first record of a batch."""
     original = STORE.store_batch
     done = False
 
@@ -288,7 +308,7 @@ def pass_over_a_record() -> None:
 FAULTS: dict[str, Callable[[], None]] = {
     "the relay skips a row": skip_a_row,
     "the relay sends a row twice": double_a_row,
-    "the relay sends rows in another order": turn_rows_round,
+    "the relay sends rows in another order": reverse_rows,
     "the relay sends a cent less": change_a_cent,
     "the relay commits the offset before sending": commit_the_offset_before_sending,
     "the intake commits before appending": commit_the_intake_before_appending,
@@ -297,8 +317,8 @@ FAULTS: dict[str, Callable[[], None]] = {
 }
 
 
-def stumble_over(project: int) -> None:
-    """Plant a bug: deciding on any acceptance of this project fails."""
+def fail_on_acceptances(project: int) -> None:
+    """Plant a bug: deciding on an approval decision of this project fails."""
     original = CORE.decide
 
     def decide(budget: Any, message: Any, situation: Any) -> Outcome:
@@ -312,33 +332,33 @@ def stumble_over(project: int) -> None:
 
 
 def forget_type(kind: str) -> None:
-    """Be an older code, which does not know a type yet."""
+    """Behave like an older version, which does not know a message type yet."""
     sources: Any = SOURCES
     for topic, models in SOURCES.items():
         sources[topic] = tuple(model for model in models if model.type != kind)
 
 
 def set_clock_off(hours: int) -> None:
-    """Let the clock be wrong that stamps what is sent to Kafka; the worker asks for the time nowhere else."""
+    """Set the clock off that stamps what is sent to Kafka; the worker reads this clock for nothing else."""
     right: Callable[[], float] = time.time
     clock: Any = time
     clock.time = lambda: right() + hours * 3600
 
 
-def go_silent(sign: Path, *, deaf: bool) -> None:
-    """Let every consumer that there is when the sign appears hand out nothing more, and stay a member.
+def stall_consumers(sign: Path, *, deaf: bool) -> None:
+    """Let every consumer that exists when a file appears return nothing more, while it stays a member of its group.
 
-    A deaf one is not answered either when it asks for the ends of its partitions.
+    This is what happens when aiokafka's fetching task ends, which nothing in aiokafka notices.
 
     It is what aiokafka does when the task that fetches ends: nothing in it checks that it still runs.
     """
     before: set[int] = set()
-    silenced: set[int] = set()
+    stalled: set[int] = set()
 
     async def give_no_answer(*_: object) -> None:
         raise aiokafka.errors.KafkaTimeoutError
 
-    def silence(reader: Any) -> None:
+    def stall(reader: Any) -> None:
         consumer = reader._consumer
         if not sign.exists():
             before.add(id(consumer))
@@ -347,34 +367,37 @@ def go_silent(sign: Path, *, deaf: bool) -> None:
                 task.cancel()
             if deaf:
                 consumer.end_offsets = consumer.topics = give_no_answer
-            silenced.add(id(consumer))
-            sign.write_text(str(len(silenced)))
+            stalled.add(id(consumer))
+            sign.write_text(str(len(stalled)))
 
     for name in ("fetch", "fetch_any"):
-        setattr(CONSUMER, name, silence_before(getattr(CONSUMER, name), silence))
+        setattr(CONSUMER, name, stall_before(getattr(CONSUMER, name), stall))
 
 
-def silence_before(fetch: Callable[..., Awaitable[object]], silence: Callable[[Any], None]) -> Any:
+def stall_before(fetch: Callable[..., Awaitable[object]], stall: Callable[[Any], None]) -> Any:
+    """Make a fetching method that first calls ``stall`` with its consumer."""
+
     async def fetch_after(reader: Any, *arguments: Any) -> object:
         if reader._consumer:
-            silence(reader)
+            stall(reader)
         return await fetch(reader, *arguments)
 
     return fetch_after
 
 
 def prepare() -> None:
+    """Plant what the environment asks for."""
     LANE.BATCH_RECORDS = PRUNE.AT_ONCE = 5  # many batches, so that there is a middle
     if hours := os.environ.get("CLOCK_IS_OFF_BY_HOURS"):
         set_clock_off(int(hours))
     if kind := os.environ.get("KNOWS_NOT"):
         forget_type(kind)
-    if project := os.environ.get("STUMBLES_OVER_PROJECT"):
-        stumble_over(int(project))
-    if sign := os.environ.get("GOES_SILENT_AT_SIGN"):
-        go_silent(Path(sign), deaf="IS_DEAF" in os.environ)
+    if project := os.environ.get("FAILS_ON_PROJECT"):
+        fail_on_acceptances(int(project))
+    if sign := os.environ.get("STALLS_AT_SIGN"):
+        stall_consumers(Path(sign), deaf="IS_DEAF" in os.environ)
     if name := os.environ.get("CRASH_AT"):
         mark_commits()
-        plant(next(point for point in POINTS if point.says == name))
+        plant(next(point for point in POINTS if point.name == name))
     if name := os.environ.get("FAULT"):
         FAULTS[name]()

@@ -1,4 +1,4 @@
-"""A wire that can be cut: stands between the worker and one server, and does to the bytes what networks do."""
+"""A wire that can be cut: a proxy between the worker and one server that disturbs connections as networks do."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ class Proxy:
         self._delay = seconds
 
     def heal(self) -> None:
-        """Pass everything on again; what was in the middle of a stream is lost with its connection."""
+        """Pass everything on again; connections that were blocked are cut, because their streams lack bytes."""
         blocked = not all(direction.is_set() for direction in self._open.values())
         self._delay = 0.0
         if blocked:

@@ -96,11 +96,11 @@ SPOILT: dict[str, tuple[Callable[[RunningDeployment], Awaitable[None]], str]] = 
             "update budgets set state = replace(state::text, '\"overdue\":false', '\"overdue\":true')::json "
             "where project_id = 2"
         ),
-        "fold: altered",
+        "decided-again: altered",
     ),
     "a verdict is changed by hand": (
         by_hand("update history set verdict = 'refused' where project_id = 3 and type = 'approval.decision.v1'"),
-        "fold: altered",
+        "decided-again: altered",
     ),
     "a message is taken out of history": (
         by_hand("delete from history where project_id = 4 and type = 'approval.decision.v1'"),

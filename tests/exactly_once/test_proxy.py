@@ -1,4 +1,4 @@
-"""The wire of the chaos runs does what it says, or they would show nothing."""
+"""The wire of the chaos runs really disturbs connections; otherwise those runs would prove nothing."""
 
 import asyncio
 import contextlib

@@ -104,7 +104,7 @@ async def delete_group(deployment: RunningDeployment, group: str) -> None:
 @pytest.mark.parametrize("traced", [False, True])
 async def test_a_database_restored_from_an_older_backup(deployment: RunningDeployment, traced: bool) -> None:  # noqa: FBT001
     if traced:
-        # Each time a message is decided it gets another span, which is no part of what it says.
+        # Each time a message is decided it gets another span, which is not compared.
         deployment.settings["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://127.0.0.1:1"
     backup = await deployment.back_up()
     await carry(deployment, 11, 20)
@@ -158,7 +158,7 @@ async def test_a_restored_database_whose_rules_have_changed_since(deployment: Ru
 
 
 async def test_a_new_database_takes_the_place_of_the_old_one(deployment: RunningDeployment) -> None:
-    """Everything is decided again from the log: the database is a fold of it."""
+    """Everything is decided again from the log: the database can be rebuilt from it."""
     before = await deployment.fetch("select state::text from budgets order by project_id")
     lost, deployment.database_url = deployment.database_url, await create_database(deployment.database_url)
     assert (await command(deployment, "migrate")).returncode == 0
@@ -240,7 +240,7 @@ async def test_the_groups_offsets_are_gone(deployment: RunningDeployment) -> Non
 
 
 async def test_offsets_are_gone_and_something_is_not_published(deployment: RunningDeployment) -> None:
-    """What Kafka holds says how far publishing had come."""
+    """What Kafka holds shows how far publishing had come."""
     await deployment.load(11, 20)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")
     await deployment.wait_for_death(worker)
@@ -306,7 +306,7 @@ async def test_the_intakes_offsets_are_gone(deployment: RunningDeployment) -> No
 
 
 @pytest.mark.parametrize("recreated", [True, False])
-async def test_the_inbox_is_recreated_or_cut_off(deployment: RunningDeployment, recreated: bool) -> None:  # noqa: FBT001
+async def test_the_inbox_is_recreated_or_truncated(deployment: RunningDeployment, recreated: bool) -> None:  # noqa: FBT001
     # Something is copied to the inbox and not yet decided, something decided and not yet published.
     await deployment.load(11, 40)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")

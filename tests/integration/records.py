@@ -20,7 +20,7 @@ def arrive(
     partition: int = 0,
     came_from: int | None = None,
 ) -> Arrival:
-    """A message as it stands in the inbox at an offset; bytes for what is no message."""
+    """A message as it is in the inbox at an offset; bytes for a record that is no message."""
     headers: Headers = ()
     topic, value = "procore.budgets", body
     if isinstance(body, Inbound):

@@ -1,4 +1,4 @@
-"""What the program relies on of a server, a database and a role, on a real Postgres."""
+"""Checks of the server, the database and the role, on a real Postgres."""
 
 import socket
 import time

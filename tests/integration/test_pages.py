@@ -1,4 +1,4 @@
-"""What can be much is read in pages: the backlog of a lane, and dead letters."""
+"""Whatever can be large is read in pages: the backlog of a lane, and dead letters."""
 
 from itertools import pairwise
 

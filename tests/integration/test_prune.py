@@ -1,4 +1,4 @@
-"""Pruning, on a real Postgres: what may go goes, in small steps, and nothing that anybody still needs."""
+"""Pruning, on a real Postgres: old data is deleted in small steps, and nothing that is still needed."""
 
 import asyncio
 from collections.abc import Sequence
@@ -106,7 +106,7 @@ async def test_history_keeps_all_but_the_bytes(connection: Connection, position:
     after_it = await connection.fetch("select * from history order by inbox_offset")
     for was, is_now in zip(before_it, after_it, strict=True):
         bulk = {"pruned": True, "key": None, "headers": "[]", "body": None}
-        # What a person said stays as it is: every later export is held against it.
+        # A person's message keeps its bytes: every later export is compared with it.
         assert dict(is_now) == dict(was) | ({} if was["type"] == "approval.decision.v1" else bulk)
     told = await read_budget_record(connection, KEY)
     assert story
@@ -118,7 +118,7 @@ async def test_history_keeps_all_but_the_bytes(connection: Connection, position:
     again = [arrive(10 + number, body, f"m{number}", came_from=number) for number, body in enumerate(bodies)]
     position, decided = await store_batch(connection, position, again, TOPICS)
     assert (len(decided.repeats), decided.entries, decided.rows) == (4, [], [])
-    # And what is new goes on from the state.
+    # And new messages continue from the state.
     next_lock = lock(2, STEEL | {"original_amount": "1"})
     _, decided = await store_batch(connection, position, [arrive(20, next_lock)], TOPICS)
     assert [row.type for row in decided.rows] == ["approval.requested.v1", "budget.status.v1"]
@@ -142,7 +142,7 @@ async def test_what_is_to_be_decided_stays(connection: Connection, position: Pos
     await connection.execute("update history set type = 'budget.locked.v1' where verdict = 'parked'")
     await let_go(connection, Old(0, 100, EVERYTHING))
     assert await read_pruned(connection) == [1]
-    # The one that waited goes on from its own bytes, and may go once it is decided.
+    # The one that waited is decided from its own bytes, and may be pruned after that.
     position, decided = await store_batch(connection, position, [arrive(10, acknowledge("success", key=waits))], TOPICS)
     assert "approval.requested.v1" in {row.type for row in decided.rows}
     await let_go(connection, Old(0, 100, EVERYTHING))
@@ -205,7 +205,7 @@ async def test_beside_a_lane_that_writes(
     position: Position,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Again and again, up to where the lane is: what comes of it is what comes without."""
+    """Pruned after every batch, up to the lane's position: the result is the same as without pruning."""
     monkeypatch.setattr(pruning, "AT_ONCE", 5)
     told: list[InboundMessage] = []
     for version in (1, 2):
@@ -241,7 +241,7 @@ async def test_beside_a_lane_that_writes(
 
 
 async def test_it_stops_at_the_first_that_is_young(connection: Connection, position: Position) -> None:
-    """A broker's clock was put back: what stands behind a young record stays, so that nothing has a gap."""
+    """A broker's clock was set back: what is behind a young record is kept, so that nothing has a gap."""
     await store_batch(connection, position, arrive_all([lock(key=key) for key in KEYS[:4]]), TOPICS)
     for table in ("outbox", "history"):
         await connection.execute(f"update {table} set at = $1 where inbox_offset = 1", EVERYTHING)
@@ -273,7 +273,7 @@ async def test_one_prune_at_a_time_and_none_beside_a_recovery(connection: Connec
     with pytest.raises(DatabaseBusy):
         await lock_pruning(other)
     await other.close()
-    with pytest.raises(DatabaseBusy, match="wait for its end"):
+    with pytest.raises(DatabaseBusy, match="wait until it has ended"):
         async with open_recovery(database_url):
             pass
 

@@ -1,4 +1,4 @@
-"""Every statement of the program is one that Postgres takes, on the schema as it is."""
+"""Postgres accepts every statement of the program, on the current schema."""
 
 import asyncpg
 

@@ -1,4 +1,4 @@
-"""What operators find out, on a real Postgres: budgets by status, one budget's record, dead letters, missing rights."""
+"""Reports for operators, on a real Postgres: budgets by status, one budget's record, dead letters, missing rights."""
 
 import io
 import json
@@ -137,7 +137,7 @@ async def test_a_long_history_is_cut_with_a_count(connection: Connection, positi
     assert (cut.history_total, len(cut.sent), cut.sent_total > 20) == (30, 20, True)
     console, out = print_to_text()
     print_budget(cut, {}, console)
-    assert "What came in (the latest 20 of 30; --all prints all)" in out.getvalue()
+    assert "Messages received (the latest 20 of 30; --all prints all)" in out.getvalue()
     whole = await read_record(connection, at_most=None)
     assert len(whole.history) == 30
     assert whole.sent[-20:] == cut.sent

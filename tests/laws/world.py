@@ -126,7 +126,7 @@ class World:
     # What people and machines do
 
     def play(self) -> None:
-        """Play the history, then show that there is a way on from where it ended."""
+        """Play the history, then check that every budget can still be synced."""
         for _ in range(self.steps):
             self.now += timedelta(seconds=self.chance.choice([0, 1, 60, 4000]))
             self.chance.choices(
@@ -208,7 +208,7 @@ class World:
         return lock
 
     def _find_hash(self, key: BudgetKey, version: int) -> str | None:
-        """The hash that an approver sends: of the version as it is shown or as it may come, none, or a wrong one."""
+        """Choose the hash that an approver sends: the right one, that of a version to come, none, or a wrong one."""
         if self.chance.random() < 0.15:
             return self.chance.choice([None, "other"])
         current = self.budgets[key].version
@@ -280,7 +280,7 @@ class World:
     # The bridge
 
     def deliver(self, message_id: str, body: InboundMessage, first: str = "") -> Outcome | None:
-        """Give one message to the core, as the lane does, and check what comes of it."""
+        """Decide one message, as the lane does, and check the result."""
         self.counts["messages"] += 1
         if (body.type, message_id) in self._seen:
             self.counts["verdict duplicate (same id)"] += 1
@@ -367,7 +367,7 @@ class World:
     # The ERP side
 
     def _work_erp(self) -> None:
-        """Go on with an export, break off, begin another, or answer: late, partial, repeated, out of order."""
+        """Continue an export, break it off, begin another, or answer: late, partial, repeated, out of order."""
         if self._working is None:
             self._begin_work()
             return
@@ -494,7 +494,7 @@ class World:
                 DeadlinePassed(**fields, deadline="acknowledgement", due_at=self.now + timedelta(days=9))
             )
             self._deliver_and_settle(ExportRetry(**fields, requested_by="olga", reason="no answer"))
-        require("law 5: an export comes to its end", holds=False)
+        require("law 5: an export ends", holds=False)
 
     def _release_job(self, key: BudgetKey) -> None:
         self._finish_export(key)
@@ -502,8 +502,8 @@ class World:
         require("a budget that claims a job has a version", holds=version is not None)
         if version:
             fields = {**key._asdict(), "budget_version": version.number}
-            self._deliver_and_settle(BudgetReset(**fields, requested_by="olga", reason="looked"))
-        require("a reset gives the job free", holds=not self.budgets[key].claims_job)
+            self._deliver_and_settle(BudgetReset(**fields, requested_by="olga", reason="checked in Spectrum"))
+        require("a reset releases the job", holds=not self.budgets[key].claims_job)
 
     def _sync(self, key: BudgetKey) -> None:
         self._finish_export(key)
@@ -537,7 +537,7 @@ class World:
         self._finish_export(key)
         budget = self.budgets[key]
         reached = budget.status is Status.SYNCED and budget.synced_version == version
-        require(f"laws 3 and 5: {key} comes to SYNCED at {version}, not {budget.status}", holds=reached)
+        require(f"laws 3 and 5: {key} is SYNCED at {version}, not {budget.status}", holds=reached)
         self.check()
 
 
@@ -569,7 +569,7 @@ def finish(steps: Generator[LineKey, None, ApplyResult]) -> ApplyResult:
 
 
 def read_cents(amount: str) -> int:
-    """Read an amount of the model, of any of its forms."""
+    """Read an amount of the model, in any of its forms, in cents."""
     whole, _, part = amount.lstrip("-").partition(".")
     cents = int(whole) * 100 + int(part.ljust(2, "0") or "0")
     return -cents if amount.startswith("-") else cents

@@ -1,4 +1,4 @@
-"""What the unit tests are made of: messages, rules and one budget whose scenario can be told step by step."""
+"""Builders for the unit tests: messages, rules, and one budget that is taken through messages step by step."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -147,12 +147,12 @@ def retry(version: int = 1, key: BudgetKey = KEY) -> ExportRetry:
 
 def reset(version: int = 1) -> BudgetReset:
     """An operator's reset."""
-    return BudgetReset(**KEY._asdict(), budget_version=version, requested_by="olga", reason="looked in Spectrum")
+    return BudgetReset(**KEY._asdict(), budget_version=version, requested_by="olga", reason="checked in Spectrum")
 
 
 def release(action: Literal["retry", "skip"] = "retry", key: BudgetKey = KEY) -> BudgetRelease:
     """An operator's release."""
-    return BudgetRelease(**key._asdict(), budget_version=1, requested_by="olga", reason="mended", action=action)
+    return BudgetRelease(**key._asdict(), budget_version=1, requested_by="olga", reason="fixed", action=action)
 
 
 def pass_deadline(deadline: str, due_at: datetime, version: int = 1) -> DeadlinePassed:
@@ -163,7 +163,7 @@ def pass_deadline(deadline: str, due_at: datetime, version: int = 1) -> Deadline
 
 @dataclass
 class Scenario:
-    """One budget, told message by message; remembers what the last one came to."""
+    """One budget and the messages decided for it; keeps the outcome of the last one."""
 
     rules: Rules = RULES
     key: BudgetKey = KEY
@@ -179,7 +179,7 @@ class Scenario:
         self.last = Outcome(Step(self.budget), None, "")  # type: ignore[arg-type]
 
     def send(self, *bodies: InboundMessage) -> "Scenario":
-        """Tell messages one after another, a minute apart."""
+        """Decide messages one after another, a minute apart."""
         for body in bodies:
             self.now += timedelta(minutes=1)
             message = Message("test", f"m{next(self._ids)}", body, ())

@@ -1,4 +1,4 @@
-"""Small fakes behind the pipeline's protocols: they do what they are told, and remember what was asked of them."""
+"""Small fakes behind the pipeline's protocols: they return what a test sets, and record how they were called."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence

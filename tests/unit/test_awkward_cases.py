@@ -58,7 +58,7 @@ class TestLocked:
             "budget.status.v1",
         )
 
-    def test_while_invalid_something_else_wrong_is_told(self) -> None:
+    def test_while_invalid_other_errors_are_reported(self) -> None:
         bad = STEEL | {"cost_code": "99-999"}
         scenario = Scenario().send(lock(1, bad)).with_rules(jobs={}).send(lock(1, bad))
         check_outcome(scenario, "applied", "budget.returned.v1")

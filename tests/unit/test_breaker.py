@@ -1,4 +1,4 @@
-"""A breaker lets one at a time try, says each change once, and is never left open with nobody who tries."""
+"""A breaker lets one part at a time try, logs each change once, and never stays open without a part that tries."""
 
 import time
 
@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 
 from worker.resilience import breaker as breaker_module
 from worker.resilience.breaker import Breaker, Breakers
-from worker.resilience.outage import list_away
+from worker.resilience.outage import list_unavailable
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_one_at_a_time_tries(clock: list[float]) -> None:
     with capture_logs() as said:
         breaker.trip("a", "gone")
         breaker.trip("b", "gone")
-        assert (breaker.state, list_away()) == ("open", {"kafka"})
+        assert (breaker.state, list_unavailable()) == ("open", {"kafka"})
         assert not breaker.admits("a")
         clock[0] += 10
         assert breaker.admits("b")
@@ -43,7 +43,7 @@ def test_one_at_a_time_tries(clock: list[float]) -> None:
         clock[0] += 10
         assert breaker.admits("a")
         breaker.close("a")
-        assert (breaker.state, list_away()) == ("closed", set())
+        assert (breaker.state, list_unavailable()) == ("closed", set())
         assert all(map(breaker.admits, "abc"))
     assert [line["event"] for line in said] == ["kafka.lost", "kafka.regained"]
 
@@ -69,7 +69,7 @@ def test_only_who_tried_has_shown_anything(clock: list[float]) -> None:
     assert breaker.admits("b")
     breaker.forget("b")
     breaker.forget("a")
-    assert (breaker.state, list_away()) == ("closed", set())
+    assert (breaker.state, list_unavailable()) == ("closed", set())
 
 
 def test_a_turn_with_one_is_not_kept_while_there_is_none_with_the_other(clock: list[float]) -> None:

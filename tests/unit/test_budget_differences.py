@@ -30,7 +30,7 @@ def test_the_field_is_named_with_what_it_is_and_should_be() -> None:
 def test_a_row_that_is_missing_or_too_much_is_a_sentence() -> None:
     budget = bring_to(Status.SYNCED).budget
     assert describe_differences(None, budget) == (
-        "it has no row in budgets, but its messages come to SYNCED, sequence 3"
+        "it has no row in budgets, but its messages produce SYNCED, sequence 3"
     )
     assert describe_differences(budget, None) == "it is SYNCED, sequence 3, but no message of it was applied"
 

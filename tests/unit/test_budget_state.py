@@ -17,7 +17,7 @@ STATES = Path(__file__).parent / "stored_states"
 
 
 def read_golden(number: int) -> list[str]:
-    """The states of one format, one to a line; a line says the same budget in every format."""
+    """The states of one format, one per line; the same line is the same budget in every format."""
     return (STATES / f"format_{number}.jsonl").read_text(encoding="utf-8").splitlines()
 
 

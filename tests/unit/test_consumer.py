@@ -123,7 +123,7 @@ async def test_a_fetch_that_its_caller_gave_up_keeps_what_it_takes(opened: tuple
     assert await list_fetched(consumer, lambda found: len(found) >= 2) == [("a", 0), ("b", 0)]
 
 
-async def test_polling_throws_nothing_away(opened: tuple[Any, AiokafkaConsumer]) -> None:
+async def test_polling_loses_nothing(opened: tuple[Any, AiokafkaConsumer]) -> None:
     consumer, kafka = opened
     kafka.blocked.clear()
     assert await consumer.fetch_any(10, 0.0) == []

@@ -1,4 +1,4 @@
-"""Bytes in, messages or a reason out: CloudEvents, tolerant where the contract says so, exact everywhere else."""
+"""Bytes in, messages or a reason out: CloudEvents, tolerant where the contract is, exact everywhere else."""
 
 import json
 from collections.abc import Callable

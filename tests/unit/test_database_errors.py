@@ -1,4 +1,4 @@
-"""What an error of Postgres means, and what is said of it: only wrong data may put a budget on hold."""
+"""How errors of Postgres are classified and worded: only wrong data may put a budget on hold."""
 
 import ssl
 from typing import cast
@@ -76,7 +76,7 @@ def test_the_world_is_never_taken_for_wrong_data(kind: type[asyncpg.PostgresErro
     assert not is_refusal(kind("x"))
 
 
-async def test_a_lost_connection_and_a_mistake_of_ours_are_told_apart() -> None:
+async def test_a_lost_connection_and_a_mistake_of_ours_are_distinguished() -> None:
     lost = await translate(asyncpg.InterfaceError("connection is closed"), closed=True)
     assert isinstance(lost, DatabaseDown)
     mistake = await translate(asyncpg.InterfaceError("another operation is in progress"))

@@ -1,4 +1,4 @@
-"""What an export says of each line, against its base and everything that was sent before."""
+"""What an export contains for each line, given its base and everything that was sent before."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def test_same_is_everything_but_the_item_id() -> None:
     assert changes(lines) == {"03300": "set", "05120": "same"}
 
 
-def test_what_a_failed_export_sent_is_told_to_stand_at_zero() -> None:
+def test_what_a_failed_export_sent_is_set_to_zero() -> None:
     scenario = Scenario()
     export(scenario, 1, STEEL, CONCRETE)
     scenario.send(acknowledge("failed"))

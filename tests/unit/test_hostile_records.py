@@ -37,7 +37,7 @@ def make_record(kind: str, value: object, source: str = "test") -> Record:
 
 
 def travel(record: Record, **changes: Any) -> Arrival:
-    """Carry a record through the inbox, where it is written when it says that it was."""
+    """Carry a record through the inbox, where its time is the record's own."""
     copy = copy_to_inbox(record, TOPICS.inbox)
     digest_record(copy)
     inbox = Record(Place(copy.topic, 0, 5), int(AT.timestamp() * 1000), copy.key, copy.value, copy.headers)
@@ -209,7 +209,7 @@ def test_a_deadline_is_not_later_than_its_record(ahead: int, read: bool) -> None
 @pytest.mark.parametrize(
     "user", ["a\x00nn", "ann\u200b", "\u202eann", "ann\ufeff", "a\u034fnn", "ann\n", " ", "\u2800"]
 )
-def test_a_user_can_be_told_from_another(user: str) -> None:
+def test_users_can_be_distinguished(user: str) -> None:
     found = read_lock(sent_by=user)
     assert isinstance(found, Unreadable)
     assert found.detail.startswith("data.sent_by: a user")

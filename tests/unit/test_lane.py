@@ -35,7 +35,7 @@ from worker.kafka.group_offsets import GroupOffset
 from worker.pipeline import lane as lane_module
 from worker.pipeline.lane import Lane, LaneContext
 from worker.resilience import breaker as breaker_module
-from worker.resilience.outage import list_away
+from worker.resilience.outage import list_unavailable
 from worker.telemetry.metrics import LANE_LOSSES, RULES_IN_FORCE
 from worker.telemetry.tracing import Traces
 
@@ -108,7 +108,7 @@ async def test_a_dependency_that_is_down_opens_its_breaker_and_the_lane_restarts
     assert f"{name}.regained" in running.log.list_names()
     assert (len(ports.publishers), ports.published) == (2, [(1, OURS, 0)])
     await running.stop()
-    assert not list_away()
+    assert not list_unavailable()
 
 
 @pytest.mark.parametrize(

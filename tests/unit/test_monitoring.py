@@ -1,4 +1,4 @@
-"""Alerts, dashboard and runbook name what the code has: metrics, labels, log events, and what it says to people."""
+"""Alerts, dashboard and runbook name what the code has: metrics, labels, log events, and sentences for people."""
 
 import ast
 import json
@@ -199,9 +199,9 @@ def test_the_runbook_explains_every_event_that_is_a_warning(event: str) -> None:
     assert f"`{event}`" in RUNBOOK
 
 
-# --- what is said to people
+# --- sentences for people
 
-SAYING: Final = (
+WITH_SENTENCES: Final = (
     "worker/pipeline/lane_check.py",
     "worker/app.py",
     "worker/deployment.py",
@@ -213,7 +213,7 @@ SAYING: Final = (
 
 def list_sentences() -> Iterator[str]:
     """List the longest piece of each sentence that stops a lane, the worker or a recovery."""
-    for name in SAYING:
+    for name in WITH_SENTENCES:
         for node in ast.walk(ast.parse((ROOT / name).read_text())):
             if not (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"message", "problem", "way_out"}):
                 continue

@@ -1,4 +1,4 @@
-"""The rows of the outbox: a record is measured whole, and a dead letter fits whatever came in."""
+"""The rows of the outbox: a record is measured as a whole, and a dead letter fits whatever was received."""
 
 import pytest
 

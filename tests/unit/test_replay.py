@@ -12,7 +12,7 @@ from worker.commands import dead_letters
 from worker.kafka.errors import MessageTooLarge
 
 
-async def test_a_record_that_its_topic_does_not_take_is_told_and_the_others_are_sent(
+async def test_a_record_that_its_topic_does_not_take_is_reported_and_the_others_are_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     origin = SimpleNamespace(topic="procore.budgets")

@@ -57,8 +57,8 @@ async def open_reader(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[An
     return reader, reader._consumer
 
 
-async def look(reader: Any, clock: Clock, seconds: float) -> list[tuple[str, int]]:
-    """Look every five seconds, as the worker does; gives what the last look finds."""
+async def check(reader: Any, clock: Clock, seconds: float) -> list[tuple[str, int]]:
+    """Check every five seconds, as the worker does; return what the last check finds."""
     found: list[tuple[str, int]] = []
     for _ in range(int(seconds / 5)):
         clock.now += 5
@@ -69,23 +69,23 @@ async def look(reader: Any, clock: Clock, seconds: float) -> list[tuple[str, int
 
 async def test_what_has_just_come_in_is_no_silence(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, consumer = await open_reader(clock, monkeypatch)
-    assert await look(reader, clock, 3600) == []
+    assert await check(reader, clock, 3600) == []
     consumer.end = 6
-    assert await look(reader, clock, 15) == []
+    assert await check(reader, clock, 15) == []
     consumer.at = 6
-    assert await look(reader, clock, 3600) == []
+    assert await check(reader, clock, 3600) == []
 
 
 async def test_silence_is_more_and_nothing_of_it_for_long(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, consumer = await open_reader(clock, monkeypatch)
     consumer.end = 6
-    assert await look(reader, clock, 20) == [("inbox", 0)]
+    assert await check(reader, clock, 20) == [("inbox", 0)]
     # A position that moves is slow, not silent.
     consumer.end = 100
     for _ in range(10):
         consumer.at += 1
-        assert await look(reader, clock, 15) == []
+        assert await check(reader, clock, 15) == []
     # And what is paused is not asked for.
-    assert await look(reader, clock, 20) == [("inbox", 0)]
+    assert await check(reader, clock, 20) == [("inbox", 0)]
     consumer.resting = {PLACE}
-    assert await look(reader, clock, 20) == []
+    assert await check(reader, clock, 20) == []

@@ -42,10 +42,10 @@ def test_one_server_that_never_answers_costs_less_than_the_whole_request_may_tak
 
 
 def test_readiness_is_looked_at_often_enough_to_notice_an_outage_within_seconds() -> None:
-    assert stalled_consumers.CHECK_SECONDS + connection.SERVER_SECONDS + health_server.LOOK_SECONDS < SIGTERM_SECONDS
+    assert stalled_consumers.CHECK_SECONDS + connection.SERVER_SECONDS + health_server.UPDATE_SECONDS < SIGTERM_SECONDS
     assert stalled_consumers.SILENT_SECONDS > consumer.SESSION_MS / 1000
     assert stalled_consumers.UNANSWERED_SECONDS >= consumer.SESSION_MS / 1000
-    assert health_server.LOOK_SECONDS < health_server.ALIVE_SECONDS / 2
+    assert health_server.UPDATE_SECONDS < health_server.ALIVE_SECONDS / 2
 
 
 def test_a_task_that_fails_again_after_its_back_off_counts_as_failing_all_the_while() -> None:

@@ -35,7 +35,7 @@ def record(number: int, offset: int) -> Record:
     return Record(Place(TOPIC, 0, offset), 0, b"key", b"%d" % number, HEADERS)
 
 
-def test_what_differs_is_told_apart(comparison: TopicComparison) -> None:
+def test_differences_are_distinguished(comparison: TopicComparison) -> None:
     for number in range(5):
         comparison.expect(row(number))
     first = [comparison.meet(record(number, offset)) for offset, number in enumerate((0, 2, 1, 1, 9))]

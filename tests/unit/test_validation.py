@@ -64,7 +64,7 @@ def test_sub_job(sub_job: str | None, codes: list[str]) -> None:
     assert find_codes(STEEL | {"sub_job": sub_job}) == codes
 
 
-def test_duplicates_are_told_of_each_line() -> None:
+def test_duplicates_are_reported_for_each_line() -> None:
     assert find_codes(STEEL, CONCRETE | {"budget_line_item_id": 1}) == ["duplicate_line"] * 2
     other = {"budget_line_item_id": 5, "cost_code": "03-301"}
     assert find_codes(CONCRETE, CONCRETE | other) == ["duplicate_target"] * 2

@@ -1,4 +1,4 @@
-"""Reads what is known about the budget that a command names."""
+"""Reads the record of the budget that a command names."""
 
 from contracts.budget_key import BudgetKey
 from outbox.budget_record import BudgetRecord, read_budget_record
@@ -12,14 +12,11 @@ async def read_known_budget(settings: DatabaseSettings, key: BudgetKey, at_most:
 
     Args:
         settings: where the database is.
-        key: which budget.
-        at_most: how many of its latest messages, and of those sent last; ``None`` for all.
-
-    Returns:
-        The record.
+        key: the budget's key.
+        at_most: how many of its latest messages received, and of those sent; ``None`` for all.
     """
     async with open_checked_session(settings.database_url.get_secret_value()) as connection:
         record = await read_budget_record(connection, key, at_most)
     if record is None:
-        refuse(f"nothing is known of budget {key}")
+        refuse(f"nothing is known about budget {key}")
     return record

@@ -36,7 +36,7 @@ from worker.reports.dead_letter_report import print_dead_letter, print_dead_lett
 from worker.settings import ServerSettings, read_settings
 
 _REPLAYABLE: Final = frozenset({"unreadable", "unknown_type"})
-"""The reasons with which a dead letter has not used up its message id, so that it can be accepted later."""
+"""The reasons for which a dead letter has not used up its message id, so that it can still be accepted."""
 _REPORT_EVERY: Final = 100
 
 dead_letters_app: Final = typer.Typer(
@@ -46,15 +46,15 @@ dead_letters_app: Final = typer.Typer(
 Id = Annotated[UUID, typer.Argument(metavar="ID", help="As `dead-letters list` prints it.")]
 Reason = Annotated[str | None, typer.Option(help=f"Only those of this reason: {', '.join(REASONS)}.")]
 Budget = Annotated[str | None, typer.Option(help="Only those of this budget: COMPANY/PROJECT/BUDGET.")]
-Since = Annotated[datetime | None, typer.Option(help="Only those that came in since this time, UTC.")]
+Since = Annotated[datetime | None, typer.Option(help="Only those received since this time, UTC.")]
 
 
 class Replayed(NamedTuple):
-    """What became of the dead letters that were to be sent back."""
+    """The result of sending dead letters back."""
 
     sent: int
     refused: tuple[str, ...]
-    """One sentence for each that was not."""
+    """One sentence for each that was not sent."""
 
 
 @dead_letters_app.command("list")
@@ -66,7 +66,7 @@ def print_list(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List dead letters, latest first, with the number of each reason."""
+    """List dead letters, latest first, and count them by reason."""
     wanted = _read_filter(reason, budget, since)
     with report_problems():
         letters, counts = asyncio.run(_list_and_count(wanted, limit))
@@ -78,7 +78,7 @@ def print_list(
 
 @dead_letters_app.command("show")
 def print_one(letter: Id, *, full: Annotated[bool, typer.Option("--full", help="Print every byte.")] = False) -> None:
-    """Print one dead letter: what is wrong, where it came in, and its bytes, decoded as far as possible."""
+    """Print one dead letter: what is wrong, where it was received, and its bytes, decoded as far as possible."""
     with report_problems():
         found = asyncio.run(_read(letter))
         if isinstance(found, str):
@@ -97,9 +97,9 @@ def replay(
     since: Since = None,
     yes: Yes = False,
 ) -> None:
-    """Send dead letters back to their topics once the cause is fixed; each is accepted once, however often you do this.
+    """Send dead letters back to their topics once the cause is fixed. Each is accepted once, however often it is sent.
 
-    Takes ids, or every dead letter that the options select.
+    Takes ids, or every dead letter that the options select. Exit code 1 if one of them was not sent.
     """
     wanted = _read_filter(reason, budget, since)
     if bool(letters) == (wanted != DeadLetterFilter()):
@@ -160,7 +160,7 @@ async def _read_one(
         return found
     before = await Snapshot(connection).read_pruned_before()
     return f"there is no dead letter {letter}" + (
-        f"; those that came in before {write_time(before)} are pruned" if before else ""
+        f"; those received before {write_time(before)} are pruned" if before else ""
     )
 
 
@@ -168,10 +168,7 @@ async def _replay(places: Mapping[UUID, tuple[int, int] | None]) -> Replayed:
     """Send dead letters back one by one, so that only one is in memory, however many there are.
 
     Args:
-        places: their ids, each with its place in the inbox where that is known.
-
-    Returns:
-        What became of them.
+        places: their ids, each with its place in the inbox if that is known.
     """
     settings = read_settings(ServerSettings)
     appender = Appender(connect_kafka(settings))
@@ -189,7 +186,7 @@ async def _replay(places: Mapping[UUID, tuple[int, int] | None]) -> Replayed:
                     try:
                         await appender.append([Outgoing(topic, found.key, found.value, found.headers)])
                     except MessageTooLarge as large:
-                        # The others go on.
+                        # The others are still sent.
                         refused.append(f"{letter}: {large}")
                         continue
                     sent += 1
@@ -201,15 +198,15 @@ async def _replay(places: Mapping[UUID, tuple[int, int] | None]) -> Replayed:
 
 
 def find_obstacle(letter: StoredDeadLetter, sources: Sequence[str]) -> str | None:
-    """Find out why a dead letter must not be sent back; ``None`` if it may.
+    """Find out why a dead letter must not be sent back.
 
     Args:
         letter: the dead letter.
-        sources: the full names of the source topics. A record forged into the inbox may name any other topic as its
-            origin, and nothing but a source topic may be written on its word.
+        sources: the full names of the source topics. A record that somebody wrote into the inbox may name any other
+            topic as its origin, and must not cause anything to be written there.
 
     Returns:
-        The reason, in words.
+        The reason, in words; ``None`` if it may be sent.
     """
     one = letter.listed
     if one.reason not in _REPLAYABLE:

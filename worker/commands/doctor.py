@@ -1,4 +1,4 @@
-"""``budget-bridge doctor``: checks everything that the bridge depends on, and continues whatever is broken."""
+"""``budget-bridge doctor``: checks everything that the bridge depends on, whatever of it is broken."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from worker.settings import ConfigurationError, DatabaseSettings, KafkaSettings,
 def doctor(*, as_json: AsJson = False) -> None:
     """Check everything that the bridge depends on, and print what is wrong and what to do.
 
-    Changes nothing, and continues whatever is broken. Exit code 1 when there is an error.
+    Changes nothing, and checks the rest when something is broken. Exit code 1 if there is an error.
     """
     checks = asyncio.run(_check_everything())
     if as_json:

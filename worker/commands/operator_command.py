@@ -1,4 +1,4 @@
-"""What retry, release, reset and acknowledge share: each sends a message and waits for its verdict."""
+"""Sends the message of an operator and waits for its verdict; shared by retry, release, reset and acknowledge."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ def send_and_report(key: str, write: Callable[[BudgetKey, BudgetRecord], Operato
 
     Args:
         key: the budget, as on the command line.
-        write: makes the message from what is known of the budget; may ask for confirmation.
+        write: makes the message from the budget's record; may ask for confirmation.
     """
     console = Console()
     with report_problems():
@@ -56,7 +56,7 @@ def find_current_version(record: BudgetRecord) -> int:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask for confirmation unless it was given as an option; ends the command with exit code 1 on a no."""
+    """Ask for confirmation unless ``--yes`` was given; end the command with exit code 1 if the answer is no."""
     if not yes and not typer.confirm(question):
         raise typer.Exit(ANSWER_IS_NO)
 

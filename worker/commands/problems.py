@@ -1,4 +1,4 @@
-"""How a command fails: what it prints, and which exit code it ends with."""
+"""Ends commands that fail: prints why to the error output, and chooses the exit code."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -28,7 +28,7 @@ def prune(
 ) -> None:
     """Delete old data: published messages from the outbox, and the bytes of decided messages from history.
 
-    Workers may keep running. What arrived when, and what became of it, is kept forever.
+    Workers may keep running. What arrived when, and its verdict, is kept forever.
     """
     age = read_age(older_than)
     with report_problems():

@@ -82,7 +82,7 @@ class _Session:
         return repairs
 
     def repair(self, *, without_asking: bool) -> bool:
-        """Plan and make repairs until nothing needs repair; returns whether it came to that."""
+        """Plan and make repairs until none is needed; return whether nothing is left to repair."""
         for _ in range(MAX_ROUNDS):
             repairs = self.plan()
             if not repairs:
@@ -101,7 +101,7 @@ class _Session:
         return False
 
     async def _make(self, repair: Repair) -> None:
-        # Somebody may have started a worker while the question was on the screen.
+        # Somebody may have started a worker before the question was answered.
         await check_no_worker_runs(self.deployment)
         if repair.act:
             await repair.act()

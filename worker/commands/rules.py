@@ -99,8 +99,8 @@ def apply(by: By, why: Why, *, as_json: AsJson = False) -> None:
         rules = _read_folder()
         applied, passing = asyncio.run(do())
         if as_json:
-            told = {**write_application(applied.application), "is_new": applied.is_new, **_write_passing(passing)}
-            typer.echo(json.dumps(told, indent=2))
+            report = {**write_application(applied.application), "is_new": applied.is_new, **_write_passing(passing)}
+            typer.echo(json.dumps(report, indent=2))
         else:
             _print_applied(applied, passing, rules, Console())
 
@@ -122,8 +122,8 @@ def print_rules(
     with report_problems():
         application, rules, in_force = asyncio.run(read())
         if as_json:
-            told = {**write_application(application), "in_force": in_force, "rows": write_rows(list_rows(rules))}
-            typer.echo(json.dumps(told, indent=2))
+            report = {**write_application(application), "in_force": in_force, "rows": write_rows(list_rows(rules))}
+            typer.echo(json.dumps(report, indent=2))
         else:
             console = Console()
             print_application(application, in_force=in_force, console=console)
@@ -145,8 +145,8 @@ def print_history(
     with report_problems():
         applications, total = asyncio.run(read())
         if as_json:
-            told = {"total": total, "applications": [write_application(one) for one in applications]}
-            typer.echo(json.dumps(told, indent=2))
+            report = {"total": total, "applications": [write_application(one) for one in applications]}
+            typer.echo(json.dumps(report, indent=2))
         else:
             print_applications(applications, total, Console())
 
@@ -164,8 +164,8 @@ def diff(*, as_json: AsJson = False) -> None:
         rules = _read_folder()
         application, changes = asyncio.run(compare())
         if as_json:
-            told = {"in_force": write_application(application), "changes": write_changes(changes)}
-            typer.echo(json.dumps(told, indent=2))
+            report = {"in_force": write_application(application), "changes": write_changes(changes)}
+            typer.echo(json.dumps(report, indent=2))
         elif changes:
             print_changes(changes, Console())
             typer.echo(f"{_number(len(changes), 'row')} of RULES_DIR differ from version {application}, in force")

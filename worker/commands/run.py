@@ -25,7 +25,8 @@ def read_worker_settings() -> tuple[WorkerSettings, RulesFolder]:
     """Read the environment and RULES_DIR.
 
     Raises:
-        ConfigurationError: the environment has problems; those of RULES_DIR, which may not be needed, are added.
+        ConfigurationError: the environment has problems. Those of RULES_DIR are added, but alone they raise nothing:
+            the folder may not be needed.
     """
     folder = read_rules_folder()
     try:

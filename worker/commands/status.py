@@ -106,8 +106,8 @@ def _print_budget(key: str, at_most: int | None, *, as_json: bool) -> None:
     try:
         locations = asyncio.run(find_locations(make_deployment(read_settings(ServerSettings)), record.sent))
     except (ConfigurationError, KafkaDown) as why:
-        # The database has the record; Kafka only knows where its messages are.
-        Console(stderr=True).print_line(f"where the messages are in Kafka is not known: {why}")
+        # The record is in the database; Kafka is asked only where its messages are.
+        Console(stderr=True).print_line(f"it is not known where the messages are in Kafka: {why}")
     if as_json:
         typer.echo(json.dumps(write_budget(record, locations), indent=2))
     else:

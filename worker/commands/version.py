@@ -8,7 +8,7 @@ from worker.console import Console
 
 
 def print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
-    """Print the version and end the command; does nothing where it is not wanted."""
+    """Print the version and end the command, if ``--version`` was given."""
     if wanted:
         Console().print_line(f"budget-bridge {read_version()}")
         raise typer.Exit

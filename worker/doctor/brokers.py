@@ -1,4 +1,4 @@
-"""Checks of Kafka: its brokers and topics, and then whatever these make possible to check."""
+"""Checks of Kafka: brokers and topics, then the groups, lanes and source topics that can be checked with them."""
 
 from collections.abc import Mapping
 

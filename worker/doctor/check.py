@@ -26,9 +26,13 @@ Checks = AsyncIterator[Check]
 
 
 async def continue_after_errors(about: str, checks: Checks) -> Checks:
-    """Collect the results of a group of checks; if a server fails, its error is the last result.
+    """Yield the results of a group of checks; if a server fails, its error is the last result.
 
     The doctor then continues with the next group.
+
+    Args:
+        about: the name of the group.
+        checks: its checks.
     """
     try:
         async for check in checks:

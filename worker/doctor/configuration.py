@@ -100,7 +100,12 @@ def check_rules_files() -> tuple[list[Check], Rules | None]:
 
 
 async def check_rules_in_force(connection: Connection, rules: Rules | None) -> Checks:
-    """Check that a version of the rules is in force, and that it is what RULES_DIR holds, if that can be read."""
+    """Check that a version of the rules is in force, and that RULES_DIR holds the same rules.
+
+    Args:
+        connection: a session on a database with our schema.
+        rules: what RULES_DIR holds; ``None`` if it is not set or cannot be read.
+    """
     application = await find_application(connection)
     if application is None and rules is None:
         yield Check("rules", "error", "no version is in force", "run `budget-bridge rules apply`, or set RULES_DIR")

@@ -1,4 +1,4 @@
-"""Checks of the database: version, whether it can be written, connections, clock, rights and schema."""
+"""Checks of the database: version, settings, whether it accepts writes, connections, clock, rights and schema."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -13,7 +13,7 @@ FEW_CONNECTIONS: Final = 10
 
 
 async def has_our_schema(connection: Connection) -> bool:
-    """Whether the schema is the one that this version needs."""
+    """Return whether the schema is the one that this version needs."""
     try:
         await check_schema(connection)
     except (DatabaseDown, SchemaMismatch):

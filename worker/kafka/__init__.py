@@ -1,1 +1,1 @@
-"""The only package that uses aiokafka: a small typed surface over what it does."""
+"""The only package that uses aiokafka: a small, typed interface with time limits, and guards against its faults."""

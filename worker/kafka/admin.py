@@ -55,9 +55,18 @@ async def _open_admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdmi
 
 
 async def create_topics(connection: KafkaConnection, topics: Sequence[NewTopicSpec], copies: int | None) -> list[str]:
-    """Create the topics that are missing and return their names. Existing ones stay as they are.
+    """Create the topics that are missing; existing ones stay as they are.
 
-    Each has ``copies`` replicas; ``None`` means three, or one on each broker if there are fewer.
+    Args:
+        connection: how Kafka is reached.
+        topics: the topics, by full name.
+        copies: replicas of each; ``None`` for three, or one on each broker if there are fewer.
+
+    Returns:
+        The names of the topics that were created.
+
+    Raises:
+        KafkaDown: Kafka does not answer, or refuses one of them.
     """
     async with _open_admin(connection) as admin:
         cluster = await admin.describe_cluster()
@@ -77,7 +86,18 @@ async def create_topics(connection: KafkaConnection, topics: Sequence[NewTopicSp
 
 
 async def count_partitions(connection: KafkaConnection, topics: Sequence[str]) -> dict[str, int]:
-    """Count the partitions of the topics that exist; raises ``KafkaDown`` if we may not describe one."""
+    """Count the partitions of the topics that exist.
+
+    Args:
+        connection: how Kafka is reached.
+        topics: full names.
+
+    Returns:
+        The number of partitions by topic; topics that do not exist are left out.
+
+    Raises:
+        KafkaDown: Kafka does not answer, or does not permit one of them to be described.
+    """
     async with translate_errors(REQUEST_SECONDS), open_client(connection) as client:
         described = await ask_for_topics(client, topics)
         for topic in described:
@@ -87,7 +107,7 @@ async def count_partitions(connection: KafkaConnection, topics: Sequence[str]) -
 
 
 async def ask_for_topics(client: AIOKafkaClient, topics: Sequence[str]) -> list[dict[str, Any]]:
-    """Describe topics without creating missing ones."""
+    """Describe topics by a client that is open, without creating missing ones."""
     # aiokafka's own call lets a broker create each missing topic that it is asked about, with the broker's defaults.
     request = MetadataRequest(list(topics), allow_auto_topic_creation=False)
     answer = await ask_any_broker(client, request)
@@ -128,7 +148,18 @@ class GroupState:
 
 
 async def describe_topics(connection: KafkaConnection, names: Sequence[str]) -> dict[str, TopicState | None]:
-    """Describe the topics that exist, with their settings if we may read them; ``None``: not permitted."""
+    """Describe topics, with their settings where we may read them.
+
+    Args:
+        connection: how Kafka is reached.
+        names: full names.
+
+    Returns:
+        The topics by name: ``None`` for one that may not be described; one that does not exist is left out.
+
+    Raises:
+        KafkaDown: Kafka does not answer.
+    """
     async with _open_admin(connection) as admin:
         found = await ask_for_topics(admin._client, names)  # noqa: SLF001 - see there
         described = [topic for topic in found if not topic["error_code"]]
@@ -152,7 +183,7 @@ async def describe_topics(connection: KafkaConnection, names: Sequence[str]) -> 
 
 
 async def describe_group(connection: KafkaConnection, group_id: str) -> GroupState:
-    """Describe a group; one that nobody ever joined has the state ``Dead``."""
+    """Describe a group; one that nobody ever joined has the state ``Dead``. Raises ``KafkaDown``."""
     async with _open_admin(connection) as admin:
         [described] = await admin.describe_consumer_groups([group_id])
     [(code, _, state, _, _, members, *_)] = described.groups

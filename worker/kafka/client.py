@@ -1,4 +1,4 @@
-"""A bare client for requests of our own, where aiokafka's calls hide or change the broker's answer."""
+"""Sends requests of our own to Kafka, where aiokafka's calls hide or change the broker's answer."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,10 +25,10 @@ async def open_client(connection: KafkaConnection) -> AsyncIterator[AIOKafkaClie
 
 
 async def ask_any_broker(client: AIOKafkaClient, request: Any) -> Any:
-    """Send a request that every broker can answer to one after the other, until one does.
+    """Send a request that any broker can answer to one broker after the other, in random order, until one answers.
 
     Raises:
-        KafkaConnectionError: none does; or what the last one raised.
+        KafkaConnectionError: the cluster has no broker. If none of its brokers answers, what the last one raised.
     """
     failure: BaseException = KafkaConnectionError("the cluster names no broker")
     nodes = [broker.nodeId for broker in client.cluster.brokers()]

@@ -45,7 +45,7 @@ class KafkaConnection:
         return self.bootstrap_servers.split(",")
 
     def list_options(self) -> dict[str, Any]:
-        """List what every client of aiokafka is made with."""
+        """List the options with which every client of aiokafka is made."""
         options: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "request_timeout_ms": int(SERVER_SECONDS * 1000),
@@ -83,7 +83,7 @@ class KafkaConnection:
             This connection with that server alone.
 
         Raises:
-            ServerDown: none answers within ``SERVER_SECONDS``; the message says why, server by server.
+            ServerDown: none answers within ``SERVER_SECONDS``; it has the problem of each server.
         """
         tasks = {asyncio.create_task(self.ask_server(server)): server for server in self.servers}
         waiting = set(tasks)
@@ -113,7 +113,7 @@ class KafkaConnection:
             The numbers of the requests in Kafka's protocol.
 
         Raises:
-            ServerDown: it does not answer within ``SERVER_SECONDS``; the message says why, and what to do.
+            ServerDown: it does not answer within ``SERVER_SECONDS``; it has the problem, with what to do.
         """
         options = self.list_options()
         del options["bootstrap_servers"]

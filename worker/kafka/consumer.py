@@ -1,18 +1,18 @@
 """A member of a consumer group that reads committed records, with guards against aiokafka's faults."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, CorruptRecordException, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError
 
-from contracts.records import Place, Record
-from worker.kafka import record_decoding
+from contracts.records import Record
 from worker.kafka.connection import REQUEST_SECONDS, SERVER_SECONDS, KafkaConnection
 from worker.kafka.errors import KafkaDown, stop_within, translate_errors
+from worker.kafka.fetching import fetch_records, rewind
 from worker.kafka.group_offsets import GroupOffset, Partition, write_offsets
 from worker.kafka.stall_detector import StallDetector
 
@@ -30,15 +30,13 @@ GROUP_REQUEST_MS: Final = 15_000
 
 CLOSE_SECONDS: Final = 1.0
 _NOWHERE: Final = 2**63 - 1
-# The decoder is in force for whoever imports this module.
-_DECODER: Final = record_decoding.TolerantRecords
 
 OnPartitions = Callable[[list[Partition]], Awaitable[None]]
 _OnPlaces = Callable[[set[TopicPartition]], Awaitable[None]]
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Hears of the partitions of one client, until that is left: what it still says then is about the past."""
+    """Is called when partitions are assigned to or revoked from one client, and ignores it once the client has left."""
 
     def __init__(self, on_assigned: _OnPlaces, on_revoked: _OnPlaces) -> None:
         self._on_assigned = on_assigned
@@ -55,14 +53,14 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
 
 class Consumer:
-    """A member of a consumer group, which reads what is committed.
+    """A member of a consumer group that reads committed records.
 
     Args:
         connection: how Kafka is reached.
         group_id: the group.
         topics: their full names.
         start: where a partition without an offset begins: ``earliest`` or ``none``.
-        fetch_bytes: what is kept ready for each partition; a larger record still comes, alone.
+        fetch_bytes: how many bytes are prefetched of each partition; a larger record is fetched alone.
         on_assigned: awaited while the group waits; what it raises is raised again at the next fetch, because
             aiokafka only logs it.
         on_revoked: likewise.
@@ -147,7 +145,7 @@ class Consumer:
 
         What is processed here is stopped and started by the callbacks, as in any rebalance.
         """
-        # First: what a rebalance assigned meanwhile to the member that leaves would be processed twice, or for ever.
+        # First: what a rebalance still assigned to the leaving member would be processed twice, or for ever.
         self._stop_listening()
         try:
             await self._call(self._on_revoked, self._assignment)
@@ -173,13 +171,17 @@ class Consumer:
         return await self._fetch(partition, (TopicPartition(*partition),), at_most, within)
 
     async def fetch_any(self, at_most: int, within: float) -> list[Record]:
-        """Fetch what is available of all partitions, in order within each; otherwise as ``fetch``."""
+        """Fetch what is available of all partitions, in order within each; otherwise like ``fetch``."""
         return await self._fetch(None, (), at_most, within)
 
     async def seek(self, partition: Partition, offset: int) -> None:
-        """Continue reading at an offset; what was fetched before is dropped."""
+        """Continue reading at an offset; what was fetched before is dropped.
+
+        Raises:
+            KafkaDown: an earlier fetch does not end, so that the next one might return its records.
+        """
         if pending := self._fetching.get(partition):
-            # It would take records from behind the new place; whoever gives up here leaves it to the next.
+            # It would take records from after the new place. If this gives up, the task is left to the next caller.
             _, late = await asyncio.wait({pending}, timeout=SERVER_SECONDS)
             if late:
                 message = f"a fetch from {partition[0]}/{partition[1]} has not ended in {SERVER_SECONDS:.0f} s"
@@ -217,7 +219,7 @@ class Consumer:
             self._consumer.pause(TopicPartition(*partition))
 
     def resume(self, partition: Partition) -> None:
-        """Return records of a partition again, from where it is."""
+        """Return records of a partition again, from its present position on."""
         place = TopicPartition(*partition)
         if self._consumer and place in self._assignment:
             self._consumer.resume(place)
@@ -233,13 +235,13 @@ class Consumer:
             # A fetch from before the pause may have ended only now.
             first = {TopicPartition(*record.place[:2]): record.place.offset for record in reversed(drained)}
             if self._consumer:
-                _rewind(self._consumer, first)
+                rewind(self._consumer, first)
         finally:
             for place in wanted:
                 self.resume((place.topic, place.partition))
 
     async def ask(self) -> None:
-        """Find out whether Kafka answers; raises ``KafkaDown``."""
+        """Return if Kafka answers, and raise ``KafkaDown`` if it does not."""
         async with translate_errors(SERVER_SECONDS):
             await self._get_consumer().topics()
 
@@ -252,12 +254,12 @@ class Consumer:
         return first[place], after[place]
 
     async def commit(self, offsets: Mapping[Partition, GroupOffset]) -> None:
-        """Commit offsets; where the partition has gone to another member meanwhile, that one reads again.
+        """Commit offsets, except of partitions that belong to another member by now, which reads them again.
 
         Raises:
-            KafkaDown: whether they are committed is not known.
+            KafkaDown: it is unknown whether they are committed.
         """
-        # aiokafka refuses a whole commit for one partition that is not ours any more.
+        # aiokafka refuses the whole commit if one of the partitions is no longer ours.
         ours = self._assignment
         still = {place: committed for place, committed in write_offsets(offsets).items() if place in ours}
         if not still:
@@ -270,7 +272,7 @@ class Consumer:
         """Find the partitions that have more records, are being fetched, and return nothing.
 
         Args:
-            seconds: for how long; to be called more often than that.
+            seconds: for how long they must have returned nothing. Call this more often than that.
 
         Returns:
             Those partitions, in order.
@@ -316,10 +318,10 @@ class Consumer:
         try:
             position: int = await asyncio.wait_for(consumer.position(place), 1.0)
         except TimeoutError:
-            # It never learned where to begin, and will not find out.
+            # It never learned its position, and will not learn it.
             return -1
         except IllegalStateError:
-            # It has gone to another member meanwhile.
+            # It belongs to another member by now.
             return _NOWHERE
         return position
 
@@ -330,23 +332,23 @@ class Consumer:
             broken, self._broken = self._broken, None
             raise broken
         if self._consumer is None:
-            # Between a group left and a group joined again.
+            # Between leaving the group and joining it again.
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._joined.wait(), within)
             return []
         # Never cancelled: one cancelled getmany switches aiokafka's max-poll check off for good. And during a
         # rebalance it waits without limit, so the task is left to itself and asked again.
         consumer, task = self._consumer, self._fetching.pop(name, None)
-        task = task or asyncio.create_task(self._get(consumer, places, at_most, within))
+        task = task or asyncio.create_task(fetch_records(consumer, places, at_most, within))
         try:
             await asyncio.wait({task}, timeout=within + 0.05)
         except BaseException:
-            # Whoever fetches or seeks next gets what it takes: nothing that was drained may be lost.
+            # The task is left to whoever fetches or seeks next: nothing that it drained may be lost.
             if self._consumer is consumer:
                 self._fetching[name] = task
             raise
         if self._consumer is not consumer:
-            # A rejoin meanwhile: what comes of the member that left may never come, and is read again.
+            # Rejoined meanwhile: the fetch of the member that left may never end, and its records are read again.
             task.cancel()
             return []
         if not task.done():
@@ -354,47 +356,9 @@ class Consumer:
             self._stalls.note(places or self._assignment, (), full=False)
             return []
         if task.cancelled():
-            # By a rejoin meanwhile.
+            # By a rejoin in the meantime.
             return []
         async with translate_errors():
             found = task.result()
         self._stalls.note(places or self._assignment, found, full=len(found) >= at_most)
         return found
-
-    async def _get(
-        self, consumer: AIOKafkaConsumer, places: tuple[TopicPartition, ...], at_most: int, within: float
-    ) -> list[Record]:
-        before = _read_positions(consumer, places or consumer.assignment())
-        try:
-            found = await consumer.getmany(*places, timeout_ms=int(within * 1000), max_records=at_most)
-        except CorruptRecordException:
-            # The decoder gives it up after some tries; until then it is fetched again, and nothing is skipped.
-            _rewind(consumer, before)
-            return []
-        except BaseException:
-            _rewind(consumer, before)
-            raise
-        return [read_raw(raw) for records in found.values() for raw in records]
-
-
-def _read_positions(consumer: AIOKafkaConsumer, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-    subscription = consumer._subscription.subscription  # noqa: SLF001 - position() may wait for the broker
-    assignment = subscription.assignment if subscription else None
-    if assignment is None:
-        return {}
-    states = {place: assignment.state_value(place) for place in places if place in assignment.tps}
-    return {place: state.position for place, state in states.items() if state and state.has_valid_position}
-
-
-def _rewind(consumer: AIOKafkaConsumer, positions: Mapping[TopicPartition, int]) -> None:
-    """Go back to where a fetch began: aiokafka moves past what it drained before another partition failed."""
-    still = consumer.assignment()
-    for place, position in positions.items():
-        if place in still:
-            consumer.seek(place, position)
-
-
-def read_raw(raw: Any) -> Record:
-    """Convert one of aiokafka's records to ours."""
-    place = Place(raw.topic, raw.partition, raw.offset)
-    return Record(place, raw.timestamp, raw.key, raw.value, tuple(raw.headers))

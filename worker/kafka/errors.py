@@ -21,14 +21,14 @@ logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 class KafkaDown(Exception):  # noqa: N818 - a state of the world
-    """Kafka does not answer, or not as it should; trying again may help."""
+    """Kafka does not answer as it should; trying again may help."""
 
 
 class LaneLost(Exception):  # noqa: N818 - what happened to the lane
     """This producer can no longer be used, or the outcome of its transaction is unknown."""
 
 
-class MessageTooLarge(Exception):  # noqa: N818 - what is the case with the message
+class MessageTooLarge(Exception):  # noqa: N818 - a property of the message
     """The broker or the client does not accept a record of this size; nothing of its batch is visible."""
 
 
@@ -39,11 +39,8 @@ async def translate_errors(within: float | None = None) -> AsyncIterator[None]:
     Args:
         within: longest that all of it may take, in seconds; ``None`` if something inside has a limit of its own.
 
-    Yields:
-        Nothing.
-
     Raises:
-        KafkaDown: also where the time is over.
+        KafkaDown: Kafka does not answer as it should, or the time is over.
     """
     try:
         async with asyncio.timeout(within):
@@ -57,21 +54,25 @@ async def translate_errors(within: float | None = None) -> AsyncIterator[None]:
 
 
 def describe_error(error: BaseException) -> str:
-    """Name an error and what it says."""
+    """Write an error's type and text on one line."""
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 async def stop_within(stopping: Awaitable[object], within: float) -> bool:
-    """Wait for a client of aiokafka's to stop, at most ``within`` seconds.
+    """Wait for a client of aiokafka's to stop, and give up after a while.
+
+    Args:
+        stopping: the call that stops it.
+        within: longest wait, in seconds.
 
     Returns:
-        Whether it did. One that gives up a call of its own by a ``CancelledError`` has not.
+        Whether it stopped. A client that cancels a call of its own has not.
     """
     stop = asyncio.ensure_future(stopping)
     _, late = await asyncio.wait({stop}, timeout=within)
     if late:
         stop.cancel()
-        # Once, and not for long: a task that cannot be cancelled either is abandoned.
+        # Not for long: a task that cannot be cancelled is abandoned.
         await asyncio.wait({stop}, timeout=0.1)
         return False
     if stop.cancelled():

@@ -1,4 +1,7 @@
-"""Reads a group's offsets with a request of our own, because aiokafka hides that a coordinator is still loading."""
+"""Reads and commits a group's offsets from outside the group.
+
+They are read with a request of our own, because aiokafka hides that a coordinator is still loading.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -37,9 +40,9 @@ class GroupOffset:
 async def read_group_offsets(
     connection: KafkaConnection, group_id: str, partitions: Sequence[Partition], within: float = REQUEST_SECONDS
 ) -> dict[Partition, GroupOffset]:
-    """Read what the group has committed.
+    """Read what a group has committed.
 
-    aiokafka's own calls turn "the coordinator is still loading" into "no offset", and whoever believed that would
+    aiokafka's own calls turn "the coordinator is still loading" into "no offset", and a lane that believed that would
     publish everything again.
 
     Args:
@@ -49,7 +52,7 @@ async def read_group_offsets(
         within: longest that it may take, in seconds.
 
     Returns:
-        The offsets; a partition is left out only where the coordinator says that there is none.
+        The offsets; a partition is left out only if the group has none for it.
 
     Raises:
         KafkaDown: the coordinator does not answer in time.
@@ -87,7 +90,16 @@ async def _ask_coordinator(
 async def commit_group_offsets(
     connection: KafkaConnection, group_id: str, offsets: Mapping[Partition, GroupOffset]
 ) -> None:
-    """Commit offsets for a group that has no members; the broker refuses it for one that has."""
+    """Commit offsets for a group without members.
+
+    Args:
+        connection: how Kafka is reached.
+        group_id: the group.
+        offsets: what to commit.
+
+    Raises:
+        KafkaDown: Kafka does not answer, or the group has members.
+    """
     connection = await connection.find_server()
     consumer = AIOKafkaConsumer(**connection.list_options(), group_id=group_id, enable_auto_commit=False)
     try:

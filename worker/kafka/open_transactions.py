@@ -5,8 +5,8 @@ from typing import NamedTuple
 from aiokafka import AIOKafkaConsumer
 
 from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
-from worker.kafka.consumer import read_raw
 from worker.kafka.errors import stop_within, translate_errors
+from worker.kafka.fetching import read_raw
 from worker.kafka.topic_log import open_topic_log
 
 
@@ -23,7 +23,18 @@ class OpenTransaction(NamedTuple):
 
 
 async def find_open_transactions(connection: KafkaConnection, topic: str) -> list[OpenTransaction]:
-    """Find the partitions of a topic whose last stable offset is below their end; raises ``KafkaDown``."""
+    """Find the oldest open transaction of each partition of a topic.
+
+    Args:
+        connection: how Kafka is reached.
+        topic: the full name.
+
+    Returns:
+        One for each partition whose last stable offset is below its end.
+
+    Raises:
+        KafkaDown: Kafka does not answer.
+    """
     async with open_topic_log(connection, topic) as log:
         stable = {number: end for number, (_, end) in log.bounds.items()}
     connection = await connection.find_server()

@@ -1,4 +1,4 @@
-"""The two ways of writing to Kafka: at least once for the intake and commands, in a transaction for a lane."""
+"""Writes to Kafka: at least once for the intake and for commands, in transactions for a lane."""
 
 import asyncio
 import sys
@@ -73,7 +73,8 @@ class Appender:
 
     Args:
         connection: how Kafka is reached.
-        spread_over: keeps a key on its partition when a topic is given more of them: only so many are used.
+        spread_over: how many of a topic's partitions are used, so that a key stays on its partition when more are
+            added; ``None`` for all.
     """
 
     def __init__(self, connection: KafkaConnection, spread_over: int | None = None) -> None:
@@ -101,7 +102,7 @@ class Appender:
                     producer = self._producer or await self._make()
                     self._clock.note(await _send_all(producer, records))
             except BaseException:
-                # Also after a refusal for size: its numbers in the sequence are used up, and the next would not fit.
+                # Also after a refusal for size: its sequence numbers are used up, and the next ones would not fit.
                 await self.close(1.0)
                 raise
         sys.audit("budget-bridge.appender.appended", records)
@@ -298,7 +299,7 @@ async def _send(producer: AIOKafkaProducer, record: Outgoing) -> asyncio.Future[
         except MessageSizeTooLargeError as error:
             raise MessageTooLarge(_describe_size(record)) from error
     else:
-        # Its send() asserts that there is one of them; a dead letter must be able to have neither.
+        # Its send() asserts that there is a key or a value; a dead letter may have neither.
         batch = producer.create_batch()
         if batch.append(key=None, value=None, timestamp=None, headers=list(record.headers)) is None:
             raise MessageTooLarge(_describe_size(record))
@@ -308,7 +309,7 @@ async def _send(producer: AIOKafkaProducer, record: Outgoing) -> asyncio.Future[
 
 
 async def _close_producer(producer: AIOKafkaProducer, within: float) -> None:
-    # Its stop() hung 25 s with a broker down.
+    # Its stop() was seen to hang for 25 s with a broker down.
     if not await stop_within(producer.stop(), within):
         sender = producer._sender.sender_task  # noqa: SLF001 - no other way to end it
         if sender:

@@ -1,7 +1,7 @@
 """Decodes what a broker returns so that no record, however odd, stops the records behind it.
 
 aiokafka raises, for good, on a header name that is not UTF-8 and on a batch with a wrong checksum, and it unpacks a
-compressed batch of any size. Importing this module puts ``TolerantRecords`` in the place of its decoder.
+compressed batch of any size. Importing this module replaces its decoder by ``TolerantRecords``.
 """
 
 import struct
@@ -103,7 +103,7 @@ class TolerantRecords:
 
 
 class TolerantBatch:
-    """One batch; what in it cannot be decoded comes out as a stub that says why, with its offset and nothing else."""
+    """One batch; a record in it that cannot be decoded becomes a stub with its offset and the reason, no more."""
 
     def __init__(self, batch: Any, raw: bytes, following: int | None) -> None:
         self._batch = batch
@@ -140,7 +140,7 @@ class TolerantBatch:
         try:
             for record in self._decode():
                 if not following <= record.offset <= self._last:
-                    message = f"a record says that its offset is {record.offset}"
+                    message = f"a record claims the offset {record.offset}"
                     raise ValueError(message)  # noqa: TRY301 - caught with what the decoders raise
                 yield record
                 following = record.offset + 1

@@ -20,7 +20,7 @@ _OTHER_HOST: Final = frozenset({62, 64})
 """OpenSSL's numbers for an expired certificate, and for one of another host or address."""
 
 _REFUSED: Final = f"[Errno {errno.ECONNREFUSED}]"
-"""What asyncio's error says where a host has several addresses and all refuse."""
+"""Part of asyncio's error text where a host has several addresses and all of them refuse."""
 
 _CHECK_PROTOCOL: Final = "check that KAFKA_SECURITY_PROTOCOL is what the listener at this port expects"
 
@@ -45,7 +45,7 @@ class ServerProblem(NamedTuple):
 
 
 class ServerDown(KafkaDown):
-    """No server can be used; has the problem of each."""
+    """No server can be used; ``problems`` has one entry for each."""
 
     def __init__(self, problems: Sequence[ServerProblem]) -> None:
         super().__init__("; ".join(map(str, problems)))
@@ -57,7 +57,7 @@ def describe_server_error(server: str, login: Login, error: BaseException) -> Se
 
     Args:
         server: its host and port.
-        login: how it was asked.
+        login: how the client logged in to it.
         error: what was raised.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Finds the partitions of a consumer that return nothing although there is more.
+"""Finds the partitions of a consumer that return nothing although there is more to read.
 
-Seen from outside: the partition is asked, its position stays below its end, and nothing comes.
+It judges from outside: the partition is fetched from, its position stays below its end, and nothing is returned.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from contracts.records import Record
 
 
 class StallDetector:
-    """Since when each partition of one consumer has returned nothing, and has been behind at the same position."""
+    """Remembers since when each partition of a consumer has returned nothing, and been behind at the same position."""
 
     def __init__(self) -> None:
         self._nothing_since: dict[TopicPartition, float] = {}
@@ -22,9 +22,10 @@ class StallDetector:
         """Note the result of one fetch.
 
         Args:
-            asked: the partitions that were asked.
-            found: what came of them.
-            full: whether as much came as was asked for; then nothing is known of partitions that are not in it.
+            asked: the partitions that were fetched from.
+            found: the records that were returned.
+            full: whether as many records were returned as were asked for. Then partitions without a record in it may
+                only not have had their turn.
         """
         if not full:
             now = asyncio.get_running_loop().time()
@@ -50,8 +51,8 @@ class StallDetector:
 
         Args:
             positions: those that are behind, each with its position.
-            seconds: for how long they must have returned nothing and not moved. A new record is no sign:
-                it counts from the first call that finds the partition behind.
+            seconds: for how long they must have returned nothing and not moved, counted from the first call that
+                found the partition behind, since a record may have arrived only now.
 
         Returns:
             Those partitions, in order.

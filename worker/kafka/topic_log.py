@@ -10,12 +10,12 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from contracts.records import Record
 from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
-from worker.kafka.consumer import read_raw
 from worker.kafka.errors import stop_within, translate_errors
+from worker.kafka.fetching import read_raw
 
 
 class TopicLog:
-    """Every committed record of a topic, from its first to the last there was when it was opened."""
+    """The committed records of a topic, up to the last one at the time it was opened."""
 
     def __init__(self, consumer: AIOKafkaConsumer, topic: str, bounds: Mapping[int, tuple[int, int]]) -> None:
         self._consumer = consumer
@@ -24,7 +24,11 @@ class TopicLog:
         """The first offset of each partition, and the one after its last."""
 
     async def read(self, starts: Mapping[int, int] | None = None) -> AsyncIterator[list[Record]]:
-        """Read it in pieces, each in the order of its partition; or only the partitions in ``starts``, from there."""
+        """Read the records in pieces, those of each partition in order.
+
+        Args:
+            starts: which partitions to read, and from which offsets on; ``None`` reads all from their beginning.
+        """
         ends = {TopicPartition(self._topic, number): end for number, (_, end) in self.bounds.items()}
         if starts is not None:
             ends = {place: end for place, end in ends.items() if place.partition in starts}
@@ -55,7 +59,7 @@ class TopicLog:
                 return found
 
     async def find_offsets(self, partitions: Iterable[int], at: datetime) -> dict[int, int]:
-        """Find where the records from a time on begin; a partition without any is left out."""
+        """Find the first offset from a time on for each partition; one without such records is left out."""
         times = {TopicPartition(self._topic, number): int(at.timestamp() * 1000) for number in partitions}
         async with translate_errors(REQUEST_SECONDS):
             found = await self._consumer.offsets_for_times(times)
@@ -85,9 +89,9 @@ def choose_partition(key: bytes, partitions: int) -> int:
 
 @asynccontextmanager
 async def open_topic_log(connection: KafkaConnection, topic: str) -> AsyncIterator[TopicLog]:
-    """Open a topic for reading; raises ``KafkaDown``, as reading does."""
+    """Open a topic, by its full name, for reading; this and every reading raises ``KafkaDown``."""
     connection = await connection.find_server()
-    # Without a group it is given every partition.
+    # Without a group, all partitions are assigned to it.
     consumer = AIOKafkaConsumer(
         topic,
         **connection.list_options(),

@@ -1,7 +1,7 @@
 """The timer: sends ``deadline.passed.v1`` to ``bridge.commands`` for every deadline that has passed.
 
 The same deadline always gets the same id, so one that is sent twice counts once. Whether it still applies is decided in
-``handlers``, like everything else. The SQL that finds what is due is the statement ``find_due`` in ``outbox``.
+``handlers``, like everything else. The statement ``find_due`` in ``outbox/sql/deadlines.sql`` finds what is due.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ REPEAT_ROUNDS: Final = 60
 
 
 class CommandAppender(Protocol):
-    """What appends to ``bridge.commands``: ``worker.kafka.producer.Appender``."""
+    """Appends to ``bridge.commands``: ``worker.kafka.producer.Appender``."""
 
     def read_broker_time(self) -> datetime | None:
         """Read the brokers' clock; ``None`` while nothing is known of it."""
@@ -46,7 +46,7 @@ class DueSource(Protocol):
 
 
 class PostgresDeadlines:
-    """What is due, by the clock of Postgres."""
+    """Finds what is due by the clock of Postgres."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -152,7 +152,7 @@ class Deadlines:
 
 
 def write_deadline(due: Due, topic: str) -> Outgoing:
-    """Write the message that reports a deadline as passed."""
+    """Write the message that reports a deadline as passed; ``topic`` is the full name of ``bridge.commands``."""
     at = write_time(due.due_at)
     message_id = f"{due.deadline}/{due.key}/{due.version}/{at}"
     headers = write_attributes(DeadlinePassed.type, DEADLINES_SOURCE, message_id, time=at)

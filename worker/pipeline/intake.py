@@ -28,13 +28,13 @@ class SourceReader(Protocol):
     """The source topics, read as a member of the intake's group: ``worker.kafka.consumer.Consumer``."""
 
     async def fetch_any(self, at_most: int, within: float) -> list[Record]:
-        """Fetch what is available of all partitions; raises ``KafkaDown``."""
+        """Fetch up to ``at_most`` records, waiting up to ``within`` seconds; raises ``KafkaDown``."""
 
     async def poll(self, within: float) -> None:
         """Stay a member without reading anything; raises ``KafkaDown``."""
 
     async def ask(self) -> None:
-        """Find out whether Kafka answers; raises ``KafkaDown``."""
+        """Return if Kafka answers, and raise ``KafkaDown`` if it does not."""
 
     async def seek(self, partition: Partition, offset: int) -> None:
         """Continue reading at an offset; raises ``KafkaDown``."""
@@ -50,7 +50,7 @@ class SourceReader(Protocol):
 
 
 class InboxAppender(Protocol):
-    """What appends to the inbox: ``worker.kafka.producer.Appender``."""
+    """Appends to the inbox: ``worker.kafka.producer.Appender``."""
 
     async def append(self, records: Sequence[Outgoing]) -> None:
         """Append records; raises ``KafkaDown`` or ``MessageTooLarge``."""
@@ -112,13 +112,13 @@ class Intake:
                 waits = back_off()
 
     async def note_assigned(self, assigned: list[Partition]) -> None:
-        """Read nothing of new partitions until they are known to be of the same topics as before."""
+        """Pause new partitions until it is known that their topics were not recreated since they were read."""
         for place in assigned:
             self._reader.pause(place)
         self._unchecked = assigned
 
     async def _attempt(self) -> None:
-        """Copy once what is available."""
+        """Copy what is available now."""
         if not self._pending and self._breaker.state == "probing":
             await self._reader.ask()
         await self._check_assigned()

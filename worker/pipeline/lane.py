@@ -1,8 +1,8 @@
 """A lane: one inbox partition, read batch by batch in order, stored in Postgres and published to Kafka.
 
 A lane takes the restart path when it is assigned, and again after anything whose outcome is unknown, such as a
-connection that was lost during a commit: become the only producer, become the only owner of the position, check,
-publish from the database what is missing, read on.
+connection that was lost during a commit: it becomes the only producer and the only owner of the position, checks that
+offset, position and log fit one another, publishes from the database what Kafka lacks, and continues reading.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ POLL_SECONDS: Final = 0.2
 """Longest that one fetch waits for a record."""
 
 FIND_SECONDS: Final = 10.0
-"""Longest that the record before the position may take to be read."""
+"""Longest that reading the record before the position may take."""
 
 CLOSE_SECONDS: Final = 2.0
 
@@ -210,7 +210,7 @@ class Lane:
         return position
 
     async def _seek_position(self, position: Position, log_start: int) -> None:
-        """Go to the position in the log, past the record before it, which must be the one that was read there."""
+        """Go to the position in the log, after checking that the record before it is the one that was read there."""
         if position.last is None or position.last.offset < log_start:
             await self._reader.seek(self._place, position.next_offset)
             return
@@ -225,7 +225,7 @@ class Lane:
         check_last_record(position, found[0])
         await self._reader.seek(self._place, position.next_offset)
 
-    # --- batch after batch
+    # --- batch by batch
 
     async def _process(self, store: LaneStore, publication: Publication, position: Position) -> None:
         """Store batch after batch; each is sent while it is stored, and committed while the next is decided."""

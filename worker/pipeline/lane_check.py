@@ -27,7 +27,7 @@ class Mismatch(StrEnum):
 
 
 class LaneRefused(Exception):  # noqa: N818 - what was found, reported to a person
-    """The lane must not publish; the message says what was found and names the command that resolves it."""
+    """The lane must not publish; the message describes what was found and names the command that resolves it."""
 
     def __init__(self, mismatch: Mismatch, found: str) -> None:
         super().__init__(f"{found}: {_ADVICE}")
@@ -49,16 +49,23 @@ class LaneState:
 
 
 def sign_offset(deployment_id: UUID, mark: str = "") -> str:
-    """Write the metadata that is committed with an offset: the deployment, and what was just done with the lane.
+    """Write the metadata that is committed with an offset.
 
-    ``NEW``: the lane is new, its position not yet written. ``ANOTHER_LOG``: everything stored is published and the lane
-    starts again at the beginning of another log, its position not yet moved there.
+    Args:
+        deployment_id: the database whose lane commits it.
+        mark: what was just done with the lane. ``NEW``: it is new, and its position is not yet written.
+            ``ANOTHER_LOG``: everything stored is published and the lane starts again at the beginning of another log,
+            but its position is not yet moved there.
     """
     return f"{deployment_id} {mark}".rstrip()
 
 
 def check_lane(found: LaneState) -> None:
-    """Check everything that can be checked without reading a record; raises ``LaneRefused``."""
+    """Check everything that can be checked without reading a record.
+
+    Raises:
+        LaneRefused: the lane must not publish.
+    """
     position, offset = found.position, found.offset
     if offset is None:
         if position is not None:
@@ -88,7 +95,15 @@ def check_lane(found: LaneState) -> None:
 
 
 def check_last_record(position: Position, found: Record | None) -> None:
-    """Check that the record before the position is the one that it remembers; raises ``LaneRefused``."""
+    """Check that the record before the position is the one that the position remembers.
+
+    Args:
+        position: where the lane is.
+        found: the record that the log has before it; ``None`` if it has none.
+
+    Raises:
+        LaneRefused: it is another record.
+    """
     if position.last is None or (found is not None and describe_record(found) == position.last):
         return
     message = f"record {position.last.offset} of the inbox is not the one that was read there (it was recreated)"

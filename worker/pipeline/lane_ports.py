@@ -1,4 +1,4 @@
-"""What a lane needs from Kafka and Postgres, as protocols, so that its error branches can be tested without servers."""
+"""The protocols by which a lane uses Kafka and Postgres, so that its error branches can be tested without servers."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -20,7 +20,7 @@ class InboxReader(Protocol):
     """The inbox, read as a member of the lanes' group: ``worker.kafka.consumer.Consumer``."""
 
     async def fetch(self, partition: Partition, at_most: int, within: float) -> list[Record]:
-        """Fetch what is available of one partition; raises ``KafkaDown``."""
+        """Fetch up to ``at_most`` records of a partition, waiting up to ``within`` seconds; raises ``KafkaDown``."""
 
     async def seek(self, partition: Partition, offset: int) -> None:
         """Continue reading at an offset; raises ``KafkaDown``."""
@@ -32,7 +32,7 @@ class InboxReader(Protocol):
         """Return nothing until the next seek."""
 
     def count_waiting(self, partition: Partition, offset: int) -> int:
-        """Count the records from an offset on."""
+        """Count the records from an offset on, as far as is known without asking Kafka."""
 
 
 class TransactionalPublisher(Protocol):
@@ -42,7 +42,12 @@ class TransactionalPublisher(Protocol):
         """Become the lane's only producer; raises ``KafkaDown``."""
 
     async def publish(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
-        """Publish records and the lane's offset together; raises ``LaneLost`` or ``MessageTooLarge``."""
+        """Publish records and the lane's offset in one transaction of at most ``within`` seconds.
+
+        Raises:
+            LaneLost: the outcome is unknown, or the producer is fenced.
+            MessageTooLarge: a topic does not take a record of this size; nothing was published.
+        """
 
     async def send(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
         """Send them, invisible until ``commit``; raises ``LaneLost`` or ``MessageTooLarge``."""
@@ -54,7 +59,7 @@ class TransactionalPublisher(Protocol):
         """Drop what was sent; raises ``LaneLost``."""
 
     async def close(self, within: float) -> None:
-        """Close it."""
+        """Close it, if that can be done in ``within`` seconds."""
 
 
 class LaneStore(Protocol):

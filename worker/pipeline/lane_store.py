@@ -1,4 +1,4 @@
-"""A lane's ports on the real Kafka and Postgres."""
+"""Connects a lane to Kafka and Postgres: what ``lane_ports`` describes, on real servers."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,13 +20,13 @@ from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offset
 from worker.kafka.producer import Publisher
 
 OFFSET_SECONDS: Final = 10.0
-"""Longest that the group's coordinator may take to answer what is committed."""
+"""Longest that reading the group's offset may take."""
 
 CLOSE_SECONDS: Final = 2.0
 
 
 def name_producer(group_id: str, inbox_topic: str, partition: int) -> str:
-    """Name the transactional producer of a lane: whoever starts it is the only one from then on."""
+    """Name the transactional producer of a lane; whoever starts a producer of this name fences all earlier ones."""
     return f"{group_id}-{inbox_topic}-{partition}"
 
 

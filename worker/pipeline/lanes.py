@@ -1,4 +1,4 @@
-"""The lanes of one worker: one for each inbox partition that the consumer group has assigned to it."""
+"""Starts and stops the lanes of one worker: one for each inbox partition that the group has assigned to it."""
 
 import asyncio
 import sys
@@ -65,7 +65,7 @@ class Lanes:
 
     async def close(self) -> None:
         """Stop every lane, then leave the group."""
-        # A rebalance while they stop would start others, which nobody stops.
+        # A rebalance in the meantime would start other lanes, which nobody would stop.
         self._is_closing = True
         sys.audit("budget-bridge.lanes.about-to-stop")
         await self._stop([(self._context.topics.inbox, number) for number in self._running])
@@ -103,7 +103,7 @@ class Lanes:
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
         for task in late:
-            # Whatever it was doing, its successor finds out on the restart path.
+            # Whatever it was doing, the successor finds out on the restart path.
             self._log.warning("task.cancelled", task=task.get_name(), waited_seconds=STOP_SECONDS)
             task.cancel()
         if late:

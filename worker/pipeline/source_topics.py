@@ -1,7 +1,7 @@
 """Checks that no source topic was recreated or shortened, by what the intake's offsets remember about its records.
 
-A topic that was recreated has other records at the same offsets; continuing at the old offset would skip all records
-before it.
+A topic that was recreated has other records at the same offsets, and continuing at the old offset would skip all
+records before it.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class SourcesSeen:
     starts: Mapping[Partition, int]
     """The first offset of every source partition."""
     removed: Mapping[Partition, tuple[int, int]]
-    """Records that were removed before they were read: from, and to below."""
+    """Records that were removed before they were read: the first offset, and the one after the last."""
 
 
 def name_intake_group(group_id: str) -> str:
@@ -38,7 +38,16 @@ def sign_copied(record: Record) -> str:
 
 
 async def compare_sources(kafka: KafkaConnection, group_id: str, topics: TopicNames) -> SourcesSeen:
-    """Compare every source partition with what the intake's group remembers of it; raises ``KafkaDown``."""
+    """Compare every source partition with what the offsets of the intake's group remember about it.
+
+    Args:
+        kafka: how Kafka is reached.
+        group_id: the group of the lanes; the intake's is named after it.
+        topics: how the topics of this deployment are named.
+
+    Raises:
+        KafkaDown: Kafka does not answer.
+    """
     recreated: dict[Partition, int] = {}
     starts: dict[Partition, int] = {}
     removed: dict[Partition, tuple[int, int]] = {}

@@ -1,4 +1,4 @@
-"""Checks each stored budget by itself: it has a row, it can be read, and its amounts have the hash that was approved.
+"""Checks each stored budget by itself: it has a row, can be read, and its amounts agree with the hash in it.
 
 This needs no history, so it also finds manual changes to budgets whose messages are pruned.
 """
@@ -27,7 +27,7 @@ async def check_budget_states(reconciliation: Reconciliation) -> None:
 
 
 async def find_unsound_budgets(snapshot: Snapshot) -> AsyncIterator[tuple[BudgetKey, str]]:
-    """Find budgets that contradict themselves, each with what is wrong."""
+    """Find budgets that contradict themselves or have no row, each with what is wrong."""
     for key in await snapshot.find_rowless():
         yield key, "it has no row in budgets, but history has messages that were applied to it"
     async for stored in snapshot.read_budgets():
@@ -39,7 +39,15 @@ async def find_unsound_budgets(snapshot: Snapshot) -> AsyncIterator[tuple[Budget
 
 
 def check_budget(key: BudgetKey, budget: Budget) -> Iterator[str]:
-    """Check one budget by itself; yields what is wrong with it."""
+    """Check one budget by itself.
+
+    Args:
+        key: the key of its row.
+        budget: its state.
+
+    Yields:
+        What is wrong with it, in words.
+    """
     if budget.key != key:
         yield f"its state is that of budget {budget.key}"
     if budget.version and budget.version.proposal:

@@ -6,19 +6,19 @@ from typing import Final
 from contracts.topics import TopicNames
 from handlers.rules import Rules
 from outbox.audit import Effect, Snapshot
-from outbox.refold import Deviation, ProjectFold
+from outbox.decide_again import Deviation, ProjectDecidedAgain
 from outbox.rules_codec import decode_rules
 from worker.reconcile.findings import DifferenceKind
 from worker.reconcile.reconciliation import Reconciliation
 
 _UNREADABLE: Final = (0, 0)
-"""The project of what could not be read."""
+"""The project of unreadable records."""
 
 
 async def check_decided_again(reconciliation: Reconciliation) -> None:
     """Decide the history of every project again."""
     findings, snapshot = reconciliation.findings, reconciliation.snapshot
-    claim = findings.claim("fold", "deciding history again gives the stored states, verdicts and messages")
+    claim = findings.claim("decided-again", "deciding history again gives the stored states, verdicts and messages")
     rules = await read_all_rules(snapshot)
     for number, offset, topic in await snapshot.find_causeless():
         what = f"the outbox has a row for {topic} at record {offset} of inbox partition {number}, which history lacks"
@@ -30,16 +30,16 @@ async def check_decided_again(reconciliation: Reconciliation) -> None:
         done += 1
         reconciliation.progress("deciding projects again", done, 0)
         if old and project != _UNREADABLE:
-            # What is left of it comes from messages that cannot be read any more.
+            # Its states come from messages of which some can no longer be read.
             claim.notes["projects with pruned messages, which cannot be decided again"] += 1
             continue
         if old:
-            # Each record that could not be read is independent of the others.
+            # Unreadable records do not depend on one another, so those that are left can be compared.
             claim.notes["unreadable records that are pruned"] += old
-        fold = ProjectFold(rules, reconciliation.deployment.topics)
-        async for deviation in fold_project(snapshot, project, fold):
+        again = ProjectDecidedAgain(rules, reconciliation.deployment.topics)
+        async for deviation in decide_project_again(snapshot, project, again):
             findings.differ(claim, DifferenceKind.ALTERED, deviation.what, deviation.budget)
-        claim.checked += fold.taken
+        claim.checked += again.decided
 
 
 async def read_all_rules(snapshot: Snapshot) -> dict[int, Rules]:
@@ -50,14 +50,37 @@ async def read_all_rules(snapshot: Snapshot) -> dict[int, Rules]:
 async def find_changed_states(
     snapshot: Snapshot, project: tuple[int, int], rules: Mapping[int, Rules], topics: TopicNames
 ) -> tuple[list[Deviation], bool]:
-    """Decide a project's history again; returns the states that differ, and whether everything else agrees."""
-    found = [deviation async for deviation in fold_project(snapshot, project, ProjectFold(rules, topics))]
+    """Decide a project's history again.
+
+    Args:
+        snapshot: the database as of one moment.
+        project: its company and project id.
+        rules: every version of the rules, by id.
+        topics: how the topics of this deployment are named.
+
+    Returns:
+        The states that differ, and whether everything else agrees.
+    """
+    found = [
+        deviation async for deviation in decide_project_again(snapshot, project, ProjectDecidedAgain(rules, topics))
+    ]
     states = [deviation for deviation in found if deviation.is_of_state]
     return states, len(states) == len(found)
 
 
-async def fold_project(snapshot: Snapshot, project: tuple[int, int], fold: ProjectFold) -> AsyncIterator[Deviation]:
-    """Decide the unpruned history of a project again, message by message."""
+async def decide_project_again(
+    snapshot: Snapshot, project: tuple[int, int], again: ProjectDecidedAgain
+) -> AsyncIterator[Deviation]:
+    """Decide the unpruned history of a project again, message by message.
+
+    Args:
+        snapshot: the database as of one moment.
+        project: its company and project id.
+        again: decides its messages.
+
+    Yields:
+        Everything that is not as it is stored.
+    """
     holds = await snapshot.read_holds(project)
     effects = aiter(snapshot.read_effects(project))
     following: Effect | None = await anext(effects, None)
@@ -69,7 +92,7 @@ async def fold_project(snapshot: Snapshot, project: tuple[int, int], fold: Proje
             following = await anext(effects, None)
         if kept.pruned:
             continue
-        for deviation in fold.take(kept, holds.get(place), caused):
+        for deviation in again.decide(kept, holds.get(place), caused):
             yield deviation
-    for deviation in fold.finish(await snapshot.read_project_budgets(project)):
+    for deviation in again.compare(await snapshot.read_project_budgets(project)):
         yield deviation

@@ -1,4 +1,4 @@
-"""Checks every export against what people asked for, without using the rules."""
+"""Checks every export against the acceptances and retries of people, without using the rules."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from worker.reconcile.findings import DifferenceKind
 from worker.reconcile.reconciliation import Reconciliation
 from worker.reconcile.temporary_database import open_temporary_database
 
-# The content of an export and its approval are kept as digests: they are only compared.
+# The content of an export and its approval are only compared, so their digests are enough.
 _TABLES = """
 create table exports (
     company_id integer, project_id integer, budget_id integer, version integer, attempt integer, content blob,
@@ -52,7 +52,7 @@ def open_exports() -> AbstractContextManager[sqlite3.Connection]:
 
 
 def note_export(database: sqlite3.Connection, record: Record) -> None:
-    """Note an export that Kafka holds."""
+    """Note an export that Kafka holds, in the database that ``open_exports`` opened."""
     data = json.loads(record.value or b"")
     version = (data["company_id"], data["project_id"], data["budget_id"], data["budget_version"])
     attempt = data.pop("attempt")
@@ -62,7 +62,12 @@ def note_export(database: sqlite3.Connection, record: Record) -> None:
 
 
 async def check_exports(reconciliation: Reconciliation, database: sqlite3.Connection) -> None:
-    """Find exports that nobody accepted, and attempts that nobody asked for."""
+    """Find exports that nobody accepted, and attempts that nobody asked for.
+
+    Args:
+        reconciliation: the reconciliation; its findings receive a claim.
+        database: all exports that Kafka holds, as ``note_export`` noted them.
+    """
     claim = reconciliation.findings.claim(
         "exports", "every export has one acceptance, and every further attempt one retry"
     )
@@ -101,7 +106,7 @@ def _find_unasked(attempts: list[_Attempt], accepted: set[bytes], retries: int) 
     if len(approvals) != 1 or not approvals <= accepted:
         yield "nobody accepted the version that was exported"
     if repeated := min((number for number, count in times.items() if count > 1), default=None):
-        yield f"attempt {repeated} is there {times[repeated]} times"
+        yield f"attempt {repeated} is in Kafka {times[repeated]} times"
     if max(times) - 1 > retries:
         yield f"it has {max(times)} attempts, but {retries} retries were granted"
 

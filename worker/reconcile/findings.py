@@ -1,4 +1,4 @@
-"""What was checked and what differs, as lines of text and as JSON."""
+"""Collects what was checked and what differs, and writes it as lines of text and as JSON."""
 
 import hashlib
 from collections import Counter
@@ -10,13 +10,13 @@ from typing import Final, NamedTuple
 from contracts.budget_key import BudgetKey
 
 SHOWN: Final = 20
-"""How many differences of each claim are kept whole."""
+"""How many differences of each claim are kept with their text; the others are counted."""
 MAX_BUDGETS: Final = 10_000
 """For how many budgets differences are counted one by one."""
 
 
 class DifferenceKind(StrEnum):
-    """In which way something differs."""
+    """The way in which something differs."""
 
     LOST = "lost"
     DOUBLED = "doubled"
@@ -36,8 +36,8 @@ class Difference(NamedTuple):
     @property
     def digest(self) -> bytes:
         """Identifies the difference: it has the same digest when it is found again."""
-        said = "\n".join((self.claim, self.kind, str(self.budget or ""), self.what))
-        return hashlib.blake2b(said.encode(errors="surrogatepass"), digest_size=16).digest()
+        text = "\n".join((self.claim, self.kind, str(self.budget or ""), self.what))
+        return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 @dataclass(slots=True)
@@ -45,10 +45,11 @@ class Claim:
     """One statement that must hold: how often it was checked, and how often it does not hold."""
 
     name: str
-    says: str
+    statement: str
+    """What must hold, as a sentence."""
     checked: int = 0
     waiting: int = 0
-    """On its way: not expected to be there yet."""
+    """What is on its way, and not expected to be there yet."""
     accepted: int = 0
     """Differences that a person has accepted."""
     notes: Counter[str] = field(default_factory=Counter)
@@ -67,15 +68,22 @@ class Findings:
     claims: dict[str, Claim] = field(default_factory=dict)
     first: list[Difference] = field(default_factory=list)
     budgets: Counter[BudgetKey] = field(default_factory=Counter)
-    """Differences of each budget; of the first ``MAX_BUDGETS`` budgets only."""
+    """How many differences each budget has; only of the first ``MAX_BUDGETS`` budgets."""
 
-    def claim(self, name: str, says: str) -> Claim:
-        """Add a claim that is about to be checked."""
-        self.claims[name] = Claim(name, says)
+    def claim(self, name: str, statement: str) -> Claim:
+        """Add a claim that is about to be checked: a short name, and a sentence that must hold."""
+        self.claims[name] = Claim(name, statement)
         return self.claims[name]
 
     def differ(self, claim: Claim, kind: DifferenceKind, what: str, budget: BudgetKey | None = None) -> None:
-        """Record a difference."""
+        """Record a difference, unless it was accepted before.
+
+        Args:
+            claim: what does not hold.
+            kind: in which way.
+            what: a sentence about it; the same difference must always give the same sentence.
+            budget: the budget that it concerns, if any.
+        """
         found = Difference(claim.name, kind, budget, what)
         if self.accepted and found.digest in self.accepted:
             claim.accepted += 1
@@ -110,7 +118,7 @@ def write_findings(findings: Findings) -> dict[str, object]:
         "claims": [
             {
                 "name": claim.name,
-                "says": claim.says,
+                "says": claim.statement,
                 "checked": claim.checked,
                 "waiting": claim.waiting,
                 "accepted": claim.accepted,
@@ -132,7 +140,7 @@ def format_findings(findings: Findings) -> Iterator[str]:
     yield "   checked  on its way  accepted  differs  what must hold"
     for claim in findings.claims.values():
         waiting, accepted = claim.waiting or "", claim.accepted or ""
-        yield f"{claim.checked:>10}{waiting:>12}{accepted:>10}{claim.differences.total():>9}  {claim.says}"
+        yield f"{claim.checked:>10}{waiting:>12}{accepted:>10}{claim.differences.total():>9}  {claim.statement}"
         for note, number in claim.notes.items():
             yield f"{number:>10}  {note}"
     yield ""

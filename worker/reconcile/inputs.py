@@ -36,13 +36,13 @@ class _Inputs:
     database: sqlite3.Connection
     """The records of the source topics that are still there, by place and time, with a digest of their bytes."""
     committed: dict[Partition, int] = field(default_factory=dict)
-    """What the intake's group says that it has copied."""
+    """The offsets of the intake's group: everything below them should have been copied."""
     read_to: dict[int, int] = field(default_factory=dict)
     """For each lane, the inbox offset up to which its verdicts are checked."""
 
 
 async def check_inputs(reconciliation: Reconciliation) -> None:
-    """Read the sources and the inbox once each, beside one another and beside history."""
+    """Compare the sources with the inbox, and the inbox with history; each is read once."""
     findings, deployment = reconciliation.findings, reconciliation.deployment
     copies = findings.claim("sources", "every source record is in the inbox, untouched")
     verdicts = findings.claim("verdicts", "every inbox record below the position has one verdict in history")
@@ -86,7 +86,7 @@ def _check_copy(reconciliation: Reconciliation, claim: Claim, database: sqlite3.
     source = (*original.place, original.timestamp_ms)
     where = "where (topic, partition, offset, timestamp_ms) = (?, ?, ?, ?)"
     found = None
-    # Anybody may have written numbers into the inbox that are not offsets.
+    # A record that somebody else wrote into the inbox may name numbers that are no offsets.
     with suppress(OverflowError):
         found = database.execute(f"select digest, is_copied from sources {where}", source).fetchone()  # noqa: S608
     if found is None:
@@ -103,7 +103,7 @@ def _check_copy(reconciliation: Reconciliation, claim: Claim, database: sqlite3.
 
 
 def _check_sources(reconciliation: Reconciliation, claim: Claim, inputs: _Inputs) -> None:
-    """Find the source records that were not copied, though the intake's group says so."""
+    """Find the source records that were not copied although they are below the offset of the intake's group."""
     query = "select topic, partition, offset from sources where not is_copied"
     for topic, partition, offset in inputs.database.execute(query):
         if offset < inputs.committed.get((topic, partition), 0):
@@ -115,7 +115,7 @@ def _check_sources(reconciliation: Reconciliation, claim: Claim, inputs: _Inputs
 
 
 async def _check_removed(reconciliation: Reconciliation, claim: Claim, starts: Mapping[int, int]) -> None:
-    """Count the verdicts on records that the inbox had and does not hold any more."""
+    """Count the verdicts on records that the inbox no longer holds."""
     for number, start in starts.items():
         async for _ in reconciliation.snapshot.read_places(number, 0, start):
             claim.notes["verdicts on records that the inbox does not hold any more"] += 1

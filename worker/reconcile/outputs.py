@@ -1,4 +1,4 @@
-"""Checks that everything in the outbox is in Kafka once and in order, and that nothing else is."""
+"""Checks that everything in the outbox is in Kafka once and in order, and nothing else."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +23,7 @@ class _Claims:
 
 
 async def check_outputs(reconciliation: Reconciliation) -> None:
-    """Read every output topic once, beside the outbox."""
+    """Compare every output topic with the outbox; each topic is read once."""
     claim = reconciliation.findings.claim
     claims = _Claims(
         claim("published", "every outbox row below the published offset is in Kafka once, byte for byte"),
@@ -65,7 +65,7 @@ def _report(reconciliation: Reconciliation, claims: _Claims, comparison: TopicCo
         claims.known.notes["messages whose outbox rows are pruned"] += pruned
     differ = reconciliation.findings.differ
     for record in comparison.list_doubled():
-        what = f"{describe_place(record.place)} is there a second time"
+        what = f"{describe_place(record.place)} repeats an earlier one"
         differ(claims.once, DifferenceKind.DOUBLED, what, record.budget)
     for record in comparison.list_reordered():
         what = f"{describe_place(record.place)} comes after a later message of its budget"

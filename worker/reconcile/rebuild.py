@@ -1,7 +1,7 @@
 """Rebuilds budgets from the inbox: their messages are decided again by the rules of that time.
 
-What history says of each message (its verdict, its rules, where its budget was put on hold) is kept for good, so this
-also works where the bytes are pruned. A result counts only if every verdict comes out as it is stored.
+History keeps the verdict and the rules of each message, and where its budget was put on hold, for good; so this also
+works where the bytes are pruned. A result counts only if every verdict is the same as the stored one.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -14,7 +14,7 @@ from handlers.budget import Budget
 from handlers.rules import Rules
 from outbox.audit import HoldAt, Kept, Snapshot
 from outbox.budget_differences import describe_differences
-from outbox.refold import ProjectFold
+from outbox.decide_again import ProjectDecidedAgain
 from worker.deployment import Deployment
 from worker.kafka.topic_log import TopicLog, open_topic_log
 from worker.reconcile.decided_again import read_all_rules
@@ -37,8 +37,13 @@ async def rebuild_projects(
 ) -> dict[Project, RebuiltProject]:
     """Rebuild the budgets of projects; each partition of the inbox is read at most once.
 
+    Args:
+        deployment: whose inbox is read.
+        snapshot: the database as of one moment.
+        projects: company and project ids.
+
     Raises:
-        KafkaDown, DatabaseDown: A server does not answer.
+        KafkaDown, DatabaseDown: a server does not answer.
     """
     wanted = sorted(set(projects))
     rules = await read_all_rules(snapshot)
@@ -52,7 +57,16 @@ async def rebuild_projects(
 async def describe_rebuilt(
     deployment: Deployment, snapshot: Snapshot, keys: Iterable[BudgetKey]
 ) -> dict[BudgetKey, str]:
-    """Describe, field by field, how stored budgets differ from what their messages produce."""
+    """Describe, field by field, how stored budgets differ from what their messages produce.
+
+    Args:
+        deployment: whose inbox is read.
+        snapshot: the database as of one moment.
+        keys: the budgets.
+
+    Returns:
+        A description by budget; those that cannot be rebuilt, or whose stored state cannot be read, are left out.
+    """
     keys = list(keys)
     rebuilt = await rebuild_projects(deployment, snapshot, (key.project for key in keys))
     return {
@@ -70,35 +84,35 @@ async def _rebuild_lane(
     log: TopicLog,
     number: int,
 ) -> dict[Project, RebuiltProject]:
-    folds: dict[Project, ProjectFold] = {}
+    projects_again: dict[Project, ProjectDecidedAgain] = {}
     holds: dict[Project, dict[tuple[int, int], HoldAt]] = {}
     failed: dict[Project, str] = {}
     messages = aiter(snapshot.read_history(projects, number))
     async for kept, original in _read_originals(deployment, messages, log, number):
         project = (kept.identity.company_id, kept.identity.project_id)
-        if project not in folds:
-            folds[project] = ProjectFold(rules, deployment.topics)
+        if project not in projects_again:
+            projects_again[project] = ProjectDecidedAgain(rules, deployment.topics)
             holds[project] = await snapshot.read_holds(project)
         if original is None:
             failed.setdefault(project, f"record {kept.inbox_offset} of inbox partition {number} is not there any more")
             continue
         hold_at = holds[project].get((number, kept.inbox_offset))
-        for deviation in folds[project].take(kept._replace(original=original), hold_at):
+        for deviation in projects_again[project].decide(kept._replace(original=original), hold_at):
             failed.setdefault(project, deviation.what)
     rebuilt: dict[Project, RebuiltProject] = {}
-    for project, fold in folds.items():
+    for project, again in projects_again.items():
         stored = await snapshot.read_project_budgets(project)
-        for deviation in fold.finish(stored):
+        for deviation in again.compare(stored):
             if not deviation.is_of_state:
                 failed.setdefault(project, deviation.what)
-        rebuilt[project] = RebuiltProject(stored, fold.budgets, number, failed.get(project, ""))
+        rebuilt[project] = RebuiltProject(stored, again.budgets, number, failed.get(project, ""))
     return rebuilt
 
 
 async def _read_originals(
     deployment: Deployment, messages: AsyncIterator[Kept], log: TopicLog, number: int
 ) -> AsyncIterator[tuple[Kept, Record | None]]:
-    """Read each message's record from the inbox, or from history where only that has it; ``None`` if none has."""
+    """Read each message's record from the inbox, or else from history; ``None`` where neither holds it."""
     following = await anext(messages, None)
     start, _ = log.bounds[number]
     while following and following.inbox_offset < start:

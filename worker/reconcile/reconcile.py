@@ -22,14 +22,14 @@ async def reconcile(
     """Compare everything with everything.
 
     Args:
-        deployment: What to compare.
-        findings: Where to record what differs; none are accepted unless it says so.
-        progress: Called with what is being read, how much of it, and how much there is.
+        deployment: what to compare.
+        findings: where to record what differs; its ``accepted`` differences are not counted.
+        progress: called with what is being read, how much of it, and how much there is.
 
     Raises:
-        KafkaDown, DatabaseDown: A server does not answer.
+        KafkaDown, DatabaseDown: a server does not answer.
     """
-    # First of all: whatever these offsets claim as done must be found in what is read after them.
+    # Read first: whatever is below these offsets must be found in everything that is read later.
     published = {number: offset.offset for number, offset in (await read_lane_offsets(deployment)).items()}
     findings = findings or Findings()
     async with open_snapshot(deployment.database_url) as snapshot:
@@ -55,7 +55,7 @@ async def _check_lanes(reconciliation: Reconciliation) -> None:
             what = f"lane {number} is at {position}, but the group has no offset for it"
             findings.differ(claim, DifferenceKind.LOST, what)
         elif offset > position:
-            what = f"lane {number} is at {position}, the group beyond, at {offset}"
+            what = f"lane {number} is at {position}, but the group is beyond that, at {offset}"
             findings.differ(claim, DifferenceKind.ALTERED, what)
         if position > end:
             findings.differ(claim, DifferenceKind.LOST, f"lane {number} is at {position}, but the inbox ends at {end}")

@@ -1,4 +1,4 @@
-"""What all checks of one reconciliation share: the findings, a snapshot of the database, and how far the lanes are."""
+"""The values that all checks of a reconciliation share: findings, a snapshot of the database, positions and offsets."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,12 +27,12 @@ class Reconciliation:
 
 
 def describe_place(place: Place) -> str:
-    """Describe where a record is, as the start of a sentence."""
+    """Describe where a record is, as the beginning of a sentence."""
     return f"record {place.offset} of {place.topic}, partition {place.partition},"
 
 
 def read_budget(key: bytes | None) -> BudgetKey | None:
-    """Read the budget that a record of ours is keyed by; ``None`` if its key is none."""
+    """Read the budget from the key of one of our records; ``None`` if the key is not a budget's."""
     with suppress(ValueError):
         return parse_budget_key((key or b"").decode())
     return None

@@ -53,13 +53,18 @@ class StatusTopic:
 
 @contextmanager
 def open_status_topic() -> Iterator[StatusTopic]:
-    """Open an empty one."""
+    """Open an empty temporary database for statuses."""
     with open_temporary_database(_TABLES) as database:
         yield StatusTopic(database)
 
 
 async def check_statuses(reconciliation: Reconciliation, statuses: StatusTopic) -> None:
-    """Compare the statuses with the budgets, in both directions."""
+    """Compare the statuses with the budgets, in both directions.
+
+    Args:
+        reconciliation: the reconciliation; its findings receive a claim.
+        statuses: the latest statuses in Kafka; they are removed as they are compared.
+    """
     claim = reconciliation.findings.claim("status", "the latest status of each budget is its state in the database")
     differ = reconciliation.findings.differ
     async for stored in reconciliation.snapshot.read_budgets():

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Final
 
 _CACHE_KIB: Final = 16 * 1024
-"""What stays in memory: 16 MiB for each database, of which a recovery has at most six open."""
+"""How much of a database stays in memory: 16 MiB, and a recovery has at most six of them open."""
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Compares one output topic with the outbox rows that were to be sent to it, by all their bytes.
 
-The trace context is left out: whoever decides a message again puts it into another span. What is compared is kept in a
-temporary database, about 100 bytes of disk a message, so that memory does not grow with the topic.
+The trace context is left out, because a message that is decided again gets another one. What is compared is kept in a
+temporary database, about 100 bytes per message, so that memory does not grow with the topic.
 """
 
 import sqlite3
@@ -28,7 +28,7 @@ _INT64: Final = range(2**63)
 _PIECE: Final = 1000
 """How many unknown records are looked up in history at once."""
 
-# A budget of 0/0/0 is none: what could not be read.
+# 0/0/0 stands for no budget, as of a dead letter whose record could not be read.
 TABLES: Final = """
 create table expected (
     digest blob primary key, inbox_partition integer, inbox_offset integer, ordinal integer, at_ms integer,
@@ -63,15 +63,15 @@ class MissingRow(NamedTuple):
     place: RowPlace
     budget: BudgetKey | None
     bytes: int
-    """Of its key, headers and value."""
+    """Size of its key, headers and value."""
     is_outdated: bool
-    """A later row of the same budget is in the topic: compaction may have removed this one."""
+    """Whether the topic holds a later row of the same budget, so that compaction may have removed this one."""
     is_gone: bool
-    """It is older than what the topic still holds: it may have been removed by age."""
+    """Whether it is older than what the topic still holds, so that it may have been removed by age."""
 
 
 class UnknownRecord(NamedTuple):
-    """A record that no outbox row gives."""
+    """A record that no outbox row accounts for."""
 
     place: Place
     key: bytes | None
@@ -80,7 +80,7 @@ class UnknownRecord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LaneCount:
-    """How much of what one lane has stored for a topic is in it."""
+    """How many of the rows that one lane has stored for a topic are in it."""
 
     met: int
     last_met: int
@@ -88,7 +88,13 @@ class LaneCount:
 
 
 class TopicComparison:
-    """What one topic holds, beside what the outbox says that it should."""
+    """Compares what one topic holds with what it should hold according to the outbox.
+
+    Args:
+        database: an empty temporary database with ``TABLES``.
+        topic: the topic's full name.
+        pruned_before: rows of messages before this time may be pruned; ``None`` if none are.
+    """
 
     def __init__(self, database: sqlite3.Connection, topic: str, pruned_before: datetime | None) -> None:
         self.database = database
@@ -104,7 +110,11 @@ class TopicComparison:
         self.database.execute("insert or replace into expected values (?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", values)
 
     def meet(self, record: Record) -> bool:
-        """Note a record of the topic, each partition in order; returns whether it is one of ours, and the first."""
+        """Note a record of the topic; those of one partition must be noted in order.
+
+        Returns:
+            Whether it is a record that we sent, and not a repeat.
+        """
         digest, (_, partition, offset) = _sign(record), record.place
         found = self.database.execute(
             "select inbox_partition, inbox_offset, ordinal, company_id, project_id, budget_id, is_met "
@@ -151,7 +161,7 @@ class TopicComparison:
         self.database.execute(f"insert into {table} values (?, ?, ?, ?, ?)", (*budget, partition, offset))  # noqa: S608
 
     def explain(self, row: SentRow) -> None:
-        """Remove the unknown record that is explained by a row stored after the others were read."""
+        """Remove the unknown record that belongs to this row, which was stored after the others had been read."""
         self.database.execute("delete from unknown where digest = ?", (_sign(row.record),))
 
     async def explain_pruned(self, snapshot: Snapshot) -> None:
@@ -183,14 +193,14 @@ class TopicComparison:
         """Remember that messages from before a time may have been removed by age."""
         self._gone_before_ms = _count_ms(before)
 
-    # --- what it came to
+    # --- results
 
     def count_met(self) -> int:
         """Count the rows that the topic holds."""
         return self._count("expected where is_met")
 
     def count_unknown(self) -> int:
-        """Count the records that no row gives."""
+        """Count the records that no row accounts for."""
         return self._count("unknown")
 
     def count_pruned(self) -> int:
@@ -209,7 +219,7 @@ class TopicComparison:
         return {lane: LaneCount(met, last) for lane, met, last in self.database.execute(query)}
 
     def list_doubled(self) -> Iterator[MisplacedRecord]:
-        """List the records that are there a second time."""
+        """List the records that repeat an earlier one."""
         return self._list_misplaced("doubled")
 
     def list_reordered(self) -> Iterator[MisplacedRecord]:
@@ -221,7 +231,7 @@ class TopicComparison:
             yield MisplacedRecord(_read_budget(budget), Place(self.topic, partition, offset))
 
     def list_unknown(self) -> Iterator[UnknownRecord]:
-        """List the records that no row gives."""
+        """List the records that no row accounts for."""
         query = "select partition, offset, key, id from unknown order by rowid"
         for partition, offset, key, found_id in self.database.execute(query):
             yield UnknownRecord(Place(self.topic, partition, offset), key, found_id)
@@ -249,17 +259,17 @@ async def compare_topic(
     take: Callable[[Record], None] | None = None,
     progress: Progress = ignore_progress,
 ) -> AsyncIterator[TopicComparison]:
-    """Read a topic through beside the rows that were to be sent to it.
+    """Read a whole topic, and compare it with the rows that were to be sent to it.
 
     Args:
-        deployment: The deployment that the topic belongs to.
-        name: The topic's name, without the prefix.
-        snapshot: The database as of one moment.
-        take: Called with each record of ours that is there for the first time.
-        progress: Called with what is read, how much of it, and how much there is.
+        deployment: the deployment that the topic belongs to.
+        name: the topic's name, without the prefix.
+        snapshot: the database as of one moment.
+        take: called with each record that we sent, but not with repeats.
+        progress: called with what is being read, how much of it, and how much there is.
 
     Yields:
-        The comparison, until its temporary database is dropped.
+        The comparison, whose temporary database is dropped at the end.
     """
     topic = deployment.topics.full(name)
     with open_temporary_database(TABLES) as database:
@@ -286,7 +296,7 @@ async def compare_topic(
 
 
 def read_id(record: Record) -> str:
-    """Read the id that a record of ours carries; a dead letter carries that of the original, if any."""
+    """Read the id of one of our records; a dead letter has that of the original, if any."""
     value = dict(record.headers).get("ce_id")
     return value.decode(errors="replace") if value else ""
 
@@ -305,12 +315,12 @@ def _read_budget(columns: Iterable[int]) -> BudgetKey | None:
 
 
 def _read_origin(record: Record) -> tuple[datetime | None, Place | None]:
-    """Read when what caused a record arrived, as it says itself, or which record it is a dead letter of."""
+    """Read from a record's headers when the message that caused it arrived, or which record it is a dead letter of."""
     headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
     with suppress(KeyError, ValueError, OverflowError):
         if "dead_letter_topic" in headers:
             number, offset = int(headers["dead_letter_partition"]), int(headers["dead_letter_offset"])
-            # Anybody may have written it: only what can be a place is looked up in the database.
+            # Others may have written the record: only a possible place is looked up in the database.
             if number in _INT32 and offset in _INT64 and "\0" not in headers["dead_letter_topic"]:
                 return None, Place(headers["dead_letter_topic"], number, offset)
         if headers["ce_source"] == SOURCE:

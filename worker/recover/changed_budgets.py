@@ -45,7 +45,7 @@ async def plan_changed_budgets(inputs: RecoveryInputs) -> list[Repair]:
     if unsure:
         found = f"{len(unsure)} budgets do not match their messages, and cannot be rebuilt: {_list(unsure)}"
         way_out = (
-            "their messages, decided again by this version, do not give the verdicts that are stored: keep what "
+            "their messages, decided again by this version, do not produce the stored verdicts: keep what "
             "`budget-bridge reconcile --json` prints and restore a backup from before the change, or run the version "
             "that decided them"
         )
@@ -68,7 +68,7 @@ async def _find_changed(inputs: RecoveryInputs, snapshot: Snapshot) -> AsyncIter
             continue
         if pruned_before and await snapshot.count_before(project, pruned_before):
             if chosen:
-                # Not by itself, for every budget: each takes a reading of its lane's whole inbox.
+                # Only for a budget that was named: it takes reading the whole inbox partition of its lane.
                 yield chosen
             continue
         states, _ = await find_changed_states(snapshot, project, rules, topics)

@@ -1,4 +1,4 @@
-"""The group's offsets were committed by another database: only a person knows which of the two is right."""
+"""Explains a group whose offsets were committed by another database: only a person knows which of the two is right."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,12 @@ from worker.recover.repair import RecoveryInputs, Repair
 
 
 def explain_foreign_group(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> Repair:
-    """Describe the two ways out; ``--adopt`` is one of them."""
+    """Describe the two ways out, of which ``--adopt`` is one.
+
+    Args:
+        inputs: what every repair is planned from.
+        lanes: the lanes whose offsets are foreign.
+    """
     metadata = Counter(lane.offset.metadata for lane in lanes if lane.offset)
     found = f"consumer group {inputs.deployment.group_id} belongs to another database ({', '.join(metadata)})"
     way_out = (

@@ -1,4 +1,4 @@
-"""Publishes for a lane while no worker runs: through the lane's own producer, so that any other one is fenced."""
+"""Publishes for a lane while no worker runs, through the lane's own producer, so that any other one is fenced."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ _CLOSE_SECONDS: Final = 2.0
 
 
 class LanePublisher:
-    """The only producer of one lane, from its start on."""
+    """The only producer of one lane, once it is open."""
 
     def __init__(self, inputs: RecoveryInputs, number: int, producer: Publisher) -> None:
         self._inputs = inputs
@@ -29,19 +29,27 @@ class LanePublisher:
         """Publish records and the lane's offset in one transaction.
 
         Args:
-            offset: The offset of the inbox partition to commit for the group.
-            records: What to publish, in order.
-            mark: What was just done with the lane, for the offset's metadata.
+            offset: the offset of the inbox partition to commit for the group.
+            records: what to publish, in order.
+            mark: what was just done with the lane, for the offset's metadata.
 
         Raises:
-            LaneLost: It is not known whether the transaction was committed, or another producer has fenced this one.
-            MessageTooLarge: A topic does not take a record; nothing was published.
+            LaneLost: it is unknown whether the transaction was committed, or another producer has fenced this one.
+            MessageTooLarge: a topic does not accept a record of this size; nothing was published.
         """
         signed = GroupOffset(offset, sign_offset(self._inputs.deployment_id, mark))
         await self._producer.publish(signed, records, within=PUBLISH_SECONDS)
 
     async def publish_backlog(self, start: int, stop: int) -> None:
-        """Publish from the outbox what records from ``start`` to below ``stop`` caused, piece by piece."""
+        """Publish from the outbox, piece by piece, what a range of inbox records caused.
+
+        Args:
+            start: the first inbox offset.
+            stop: the inbox offset after the last.
+
+        Raises:
+            LaneLost: as for ``publish``.
+        """
         async with open_session(self._inputs.deployment.database_url) as connection:
             async for following, rows in read_backlog(connection, self._number, start, stop):
                 await self.publish(following, [row.record for row in rows])
@@ -49,7 +57,15 @@ class LanePublisher:
 
 @asynccontextmanager
 async def open_lane_publisher(inputs: RecoveryInputs, number: int) -> AsyncIterator[LanePublisher]:
-    """Become the only producer of a lane; a transaction that an earlier one left open is over then."""
+    """Become the only producer of a lane; this ends a transaction that an earlier producer left open.
+
+    Args:
+        inputs: what every repair is planned from.
+        number: the lane's inbox partition.
+
+    Raises:
+        KafkaDown: Kafka does not answer.
+    """
     deployment = inputs.deployment
     group_id, place = deployment.group_id, (deployment.topics.inbox, number)
     producer = Publisher(deployment.kafka, name_producer(group_id, *place), group_id, place)

@@ -1,4 +1,4 @@
-"""Reads where each lane is, in the database, the group and the log, and what does not fit."""
+"""Reads the state of each lane in the database, the group and the log, and finds what does not fit."""
 
 from dataclasses import dataclass
 
@@ -22,11 +22,11 @@ class RecoveredLane:
     end: int
     """The offset after its last record."""
     refusal: LaneRefused | None
-    """Why this lane would refuse to start; ``None`` if everything fits."""
+    """Why the lane would refuse to start; ``None`` if everything fits."""
 
     @property
     def mismatch(self) -> Mismatch | None:
-        """In which way the lane does not fit."""
+        """The way in which the lane does not fit; ``None`` if it does."""
         return self.refusal.mismatch if self.refusal else None
 
     @property

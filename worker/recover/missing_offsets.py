@@ -1,4 +1,4 @@
-"""The group has no offset for a lane: what Kafka holds of the lane's stored messages shows how far it had published."""
+"""Repairs a lane for which the group has no offset: what Kafka holds shows how far the lane had published."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from worker.recover.repair import RecoveryInputs, Repair
 
 @dataclass(slots=True)
 class _Stored:
-    """What one lane has stored, sorted by whether Kafka holds it, or held it once."""
+    """The messages that one lane has stored, by whether Kafka holds them, or may have held them once."""
 
     met: int = 0
     last_met: int | None = None
@@ -50,7 +50,12 @@ class _AllLanes:
 
 
 async def plan_missing_offsets(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> list[Repair]:
-    """Plan which offset to commit for each of these lanes; each topic is read once for all of them."""
+    """Plan which offset to commit for each lane; each topic is read once for all of them.
+
+    Args:
+        inputs: what every repair is planned from.
+        lanes: the lanes without an offset.
+    """
     stored = _AllLanes()
     async with open_recovery(inputs.deployment.database_url) as recovery:
         for name in OUTPUTS:

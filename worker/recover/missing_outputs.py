@@ -1,4 +1,4 @@
-"""An output topic has lost messages that were published to it: they can be published again, piece by piece."""
+"""Repairs an output topic that has lost messages: they are published again, piece by piece."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -19,11 +19,16 @@ from worker.recover.repair import RecoveryInputs, Repair
 _STATUS: Final = "bridge.status"
 PIECE_ROWS: Final = 500
 PIECE_BYTES: Final = 4 * 1024 * 1024
-"""What goes in one transaction: a fraction of what a lane publishes within its ten seconds."""
+"""Limits of one transaction: a fraction of what a lane publishes within its ten seconds."""
 
 
 async def plan_missing_outputs(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> list[Repair]:
-    """Plan, topic by topic, to publish again what it lacks."""
+    """Plan, topic by topic, to publish again the messages that the topic lacks.
+
+    Args:
+        inputs: what every repair is planned from.
+        lanes: all lanes.
+    """
     published = {lane.number: lane.offset.offset for lane in lanes if lane.offset}
     repairs = []
     async with open_recovery(inputs.deployment.database_url) as recovery:
@@ -51,7 +56,8 @@ def _list_lost(
 ) -> Iterator[MissingRow]:
     """List what was lost, in the order in which it was published.
 
-    What a budget on hold lacks is left out: it was decided again and came out otherwise, so it was never published.
+    Budgets on hold are left out: a recovery decided their messages again with another result, which was never
+    published.
     """
     for row in comparison.list_missing():
         is_published = row.place.inbox_offset < published.get(row.place.inbox_partition, 0)
@@ -92,7 +98,7 @@ async def _publish_piece(snapshot: Snapshot, publisher: LanePublisher, offset: i
 
 
 def cut_into_pieces(rows: Iterable[MissingRow]) -> Iterator[list[RowPlace]]:
-    """Cut rows into pieces that leave together: of one lane, and within the limits of a transaction."""
+    """Cut rows into pieces for one transaction each: of one lane, and within ``PIECE_ROWS`` and ``PIECE_BYTES``."""
     piece: list[RowPlace] = []
     size = 0
     for row in rows:
@@ -107,10 +113,12 @@ def cut_into_pieces(rows: Iterable[MissingRow]) -> Iterator[list[RowPlace]]:
 
 
 def is_explained(row: MissingRow, name: str) -> bool:
-    """Return whether age or compaction may have removed a row's message from its topic."""
+    """Return whether age or compaction may have removed a row's message from a topic, named without the prefix."""
     return row.is_gone or (name == _STATUS and row.is_outdated)
 
 
 def describe_pruned(before: datetime | None) -> str:
-    """Describe what pruning has made impossible, as the end of a sentence; empty where nothing was pruned."""
-    return f". What was pruned, of messages before {write_time(before)}, cannot be published again" if before else ""
+    """Describe what pruning has made impossible, as the end of a text; empty where nothing was pruned."""
+    return (
+        f". What messages before {write_time(before)} caused is pruned and cannot be published again" if before else ""
+    )

@@ -1,7 +1,7 @@
-"""Repairs a database older than what was published: the messages that it has lost are decided again from the inbox.
+"""Repairs a database that is older than what was published: the messages that it has lost are decided again.
 
-Nothing is published by it. Budgets for which deciding again gives other messages than Kafka holds are put on hold, for
-a person to compare.
+Nothing is published. Budgets for which deciding again produces other messages than Kafka holds are put on hold, for a
+person to compare.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ _BY: Final = "budget-bridge recover"
 
 
 async def plan_older_backup(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> Repair:
-    """Plan to decide again what these lanes have lost; it is tried out in a transaction that is rolled back."""
+    """Plan to decide again what these lanes have lost, after trying it in a transaction that is rolled back."""
     found = "; ".join(lane.describe() for lane in lanes)
     for lane in lanes:
         if lane.offset is None or not lane.start <= lane.first <= lane.offset.offset <= lane.end:
@@ -40,9 +40,9 @@ async def plan_older_backup(inputs: RecoveryInputs, lanes: Sequence[RecoveredLan
             return Repair(found, way_out, None)
     async with open_recovery(inputs.deployment.database_url) as recovery:
         applied = await settle_rules(recovery.connection, inputs.folder, _BY)
-        folded, differing = await _decide_again(inputs, recovery, lanes)
+        decided, differing = await _decide_again(inputs, recovery, lanes)
     way_out = (
-        f"decide again the {folded} messages that the database has lost, {_describe_rules(applied)}, without "
+        f"decide again the {decided} messages that the database has lost, {_describe_rules(applied)}, without "
         f"publishing anything; {_describe_holds(differing)}"
     )
     return Repair(found, way_out, partial(_act, inputs, lanes))
@@ -65,12 +65,13 @@ async def _act(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> None:
 async def _decide_again(
     inputs: RecoveryInputs, recovery: Recovery, lanes: Sequence[RecoveredLane]
 ) -> tuple[int, dict[BudgetKey, str]]:
-    """Decide again what arrived after the backup; returns how many messages, and the budgets that come out otherwise.
+    """Decide again what arrived after the backup, and put the budgets on hold whose result differs.
 
-    Those budgets are put on hold.
+    Returns:
+        How many messages were decided, and those budgets, each with the reason.
     """
     deployment = inputs.deployment
-    folded, spans = 0, {}
+    decided, spans = 0, {}
     for lane in lanes:
         after = lane.offset.offset if lane.offset else lane.first
         spans[lane.number] = range(lane.first, after)
@@ -83,14 +84,14 @@ async def _decide_again(
                     open_arrival(record, deployment.topics) for record in records if record.place.offset < after
                 ]
                 if arrivals:
-                    position = await recovery.fold(position, arrivals, deployment.topics)
-                    folded += len(arrivals)
+                    position = await recovery.store_again(position, arrivals, deployment.topics)
+                    decided += len(arrivals)
                     total = sum(len(span) for span in spans.values())
-                    inputs.progress("deciding messages again", folded, total)
+                    inputs.progress("deciding messages again", decided, total)
     differing = await _compare(inputs, recovery.snapshot, spans)
     partitions = {key: choose_partition(write_project_key(*key.project), inputs.partitions) for key in differing}
     await recovery.hold(differing, partitions)
-    return folded, differing
+    return decided, differing
 
 
 async def _compare(inputs: RecoveryInputs, snapshot: Snapshot, spans: Mapping[int, range]) -> dict[BudgetKey, str]:
@@ -100,12 +101,12 @@ async def _compare(inputs: RecoveryInputs, snapshot: Snapshot, spans: Mapping[in
         async with compare_topic(inputs.deployment, name, snapshot, progress=inputs.progress) as comparison:
             for unknown in comparison.list_unknown():
                 if key := read_budget(unknown.key):
-                    reason = f"recovery: {name} holds message {unknown.id}, which history does not give"
+                    reason = f"recovery: {name} holds message {unknown.id}, which the history does not produce"
                     differing.setdefault(key, reason)
             for row in comparison.list_missing():
                 number, offset, _ = row.place
                 if row.budget and offset in spans.get(number, ()) and not is_explained(row, name):
-                    reason = f"recovery: history gives a message that {name} does not hold"
+                    reason = f"recovery: the history produces a message that {name} does not hold"
                     differing.setdefault(row.budget, reason)
     return differing
 

@@ -32,16 +32,16 @@ async def plan_repairs(
     """Find what needs repair and plan what can be done about it.
 
     Args:
-        deployment: What to repair.
-        folder: The rules that are put in force where no version is.
-        choices: What only a person can decide.
-        dry_run: Nothing will be repaired, so workers may keep running.
-        progress: Called with what is being read, how much of it, and how much there is.
+        deployment: what to repair.
+        folder: the rules that are put in force if no version is.
+        choices: what only a person can decide.
+        dry_run: nothing will be repaired, so workers may keep running.
+        progress: called with what is being read, how much of it, and how much there is.
 
     Raises:
-        ConfigurationError: A worker still runs.
-        DatabaseDown, KafkaDown: A server does not answer.
-        SchemaMismatch: The database was migrated for another version of this program.
+        ConfigurationError: a worker still runs.
+        DatabaseDown, KafkaDown: a server does not answer.
+        SchemaMismatch: the schema belongs to another version of this program.
     """
     inputs, recorded = await _read_inputs(deployment, folder, choices, progress)
     if recorded and list_other_names(recorded, deployment.names):

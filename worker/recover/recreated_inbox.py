@@ -1,4 +1,4 @@
-"""The inbox was recreated, or truncated below a lane's position: the lane starts again at its new beginning."""
+"""Repairs lanes whose inbox was recreated or truncated: they start again at its new beginning."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,7 +13,12 @@ from worker.recover.repair import RecoveryInputs, Repair
 
 
 def plan_recreated_inbox(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> Repair:
-    """Plan to publish what is stored and to read the new log from its beginning."""
+    """Plan to publish what is stored, and then to read the new log from its beginning.
+
+    Args:
+        inputs: what every repair is planned from.
+        lanes: the lanes whose log is another one.
+    """
     way_out = (
         "publish what is stored and not yet published; then read the inbox from where it begins now, and copy every "
         "source topic to it again from its start. What is already known is dropped as a repeat; what the old inbox "
@@ -24,7 +29,7 @@ def plan_recreated_inbox(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane])
 
 
 async def _start_again(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -> None:
-    # First the sources: whatever happens after this, their records will be copied again.
+    # The sources first: whatever happens after this, their records will be copied again.
     deployment = inputs.deployment
     sources = await compare_sources(deployment.kafka, deployment.group_id, deployment.topics)
     starts = {place: GroupOffset(start, "") for place, start in sources.starts.items()}
@@ -35,7 +40,7 @@ async def _start_again(inputs: RecoveryInputs, lanes: Sequence[RecoveredLane]) -
         async with open_lane_publisher(inputs, lane.number) as publisher:
             if lane.offset and lane.offset.metadata != sign_offset(inputs.deployment_id, ANOTHER_LOG):
                 await publisher.publish_backlog(lane.offset.offset, lane.position.next_offset)
-            # Before the position moves: a second run must not take the new beginning for the old offset.
+            # Before the position moves: a second run must not mistake the new beginning for the old offset.
             await publisher.publish(lane.start, mark=ANOTHER_LOG)
             async with open_recovery(deployment.database_url) as recovery:
                 if lane.start < lane.position.next_offset:

@@ -1,4 +1,4 @@
-"""What all repairs share: a planned step, what only a person can decide, and what a plan is made from."""
+"""The values that all repairs share: a planned step, what only a person can decide, and what a plan is made from."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ class Choices:
     """What only a person can decide."""
 
     adopt: bool = False
-    """This database replaces the one that the group belonged to."""
+    """Whether this database replaces the one that the group belonged to."""
     treat_as: TreatAs | None = None
     """Whether stored messages of which Kafka holds none were published and removed since, or never published."""
     publish_again: bool = False
-    """Publish again what an output topic has lost; its readers must drop repeats by id."""
+    """Whether to publish again what an output topic has lost; its readers must drop repeats by id."""
     budget: BudgetKey | None = None
     """Rebuild this budget, and check no other one."""
     renamed: bool = False
@@ -47,6 +47,6 @@ class RecoveryInputs:
     partitions: int
     """How many partitions the inbox was made with."""
     folder: RulesFolder
-    """What is put in force where no version of the rules is."""
+    """The rules that are put in force if no version is."""
     choices: Choices
     progress: Progress = ignore_progress

@@ -23,7 +23,7 @@ class BudgetPage:
     total: int
     budgets: tuple[Budget, ...]
     more: bool
-    """Whether there are others behind the last."""
+    """Whether there are more after the last."""
 
 
 async def read_budget_page(connection: Connection, status: str, after: BudgetKey, limit: int) -> BudgetPage:
@@ -34,9 +34,6 @@ async def read_budget_page(connection: Connection, status: str, after: BudgetKey
         status: a status, or ``ON_HOLD``.
         after: the last key of the page before; ``BEFORE_ALL`` for the first page.
         limit: how many budgets.
-
-    Returns:
-        The page.
 
     Raises:
         DatabaseDown: Postgres does not answer.

@@ -1,4 +1,4 @@
-"""The text of ``status KEY`` and its JSON: the status of one budget, what came in, and what was sent."""
+"""The text of ``status KEY`` and its JSON: the status of one budget, messages received, and messages sent."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,12 +15,17 @@ from worker.console import Console
 from worker.reports.message_locations import Location
 
 MOST_MESSAGES: Final = 20
-"""How many of the latest messages, and of those sent last, are shown unless all are wanted."""
+"""How many of the latest messages received, and of those sent, are shown unless all are wanted."""
 _MOST_ERRORS: Final = 20
 
 
 def write_budget(record: BudgetRecord, locations: Mapping[UUID, Location]) -> dict[str, object]:
-    """Write a budget's record as JSON values."""
+    """Write a budget's record as JSON values.
+
+    Args:
+        record: the record.
+        locations: where messages sent are in Kafka, as far as that is known.
+    """
     version = record.budget.version if record.budget else None
     return {
         "budget": record.key._asdict(),
@@ -36,18 +41,18 @@ def write_budget(record: BudgetRecord, locations: Mapping[UUID, Location]) -> di
 
 
 def is_on_hold(record: BudgetRecord) -> bool:
-    """Whether a budget is on hold, or will be with its next message."""
+    """Return whether a budget is on hold, or will be with its next message."""
     return bool(record.budget and record.budget.on_hold) or any(hold.to_come for hold in record.holds)
 
 
 def find_target(budget: Budget) -> Target | None:
-    """Find the job in Spectrum: where lines of the budget may be, or else where they are proposed to go."""
+    """Find a budget's job in Spectrum: the one that may hold lines of it, or else the one that is proposed."""
     proposal = budget.version.proposal if budget.version else None
     return budget.spectrum_target or (proposal.target if proposal else None)
 
 
 def _write_spectrum(record: BudgetRecord) -> dict[str, object] | None:
-    """Write what one needs to find a budget in Spectrum: its job, and its last export."""
+    """Write what is needed to find a budget in Spectrum: its job, and its last export."""
     if record.budget is None or (target := find_target(record.budget)) is None:
         return None
     export = record.budget.unanswered or record.budget.base
@@ -90,11 +95,11 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
     console.print_line()
     _print_sent(record, locations, console)
     if record.pruned_before:
-        console.print_line(f"What was sent because of messages before {format_time(record.pruned_before)} is pruned.")
+        console.print_line(f"Messages sent because of messages before {format_time(record.pruned_before)} are pruned.")
 
 
 def _print_received(record: BudgetRecord, console: Console) -> None:
-    console.print_line("What came in" + _count_older(record.history_total, len(record.history)), style="bold")
+    console.print_line("Messages received" + _count_older(record.history_total, len(record.history)), style="bold")
     console.print_table(
         ("at", "verdict", "version", "rules", "message", "id", "detail"),
         [
@@ -113,7 +118,7 @@ def _print_received(record: BudgetRecord, console: Console) -> None:
 
 
 def _print_sent(record: BudgetRecord, locations: Mapping[UUID, Location], console: Console) -> None:
-    console.print_line("What was sent" + _count_older(record.sent_total, len(record.sent)), style="bold")
+    console.print_line("Messages sent" + _count_older(record.sent_total, len(record.sent)), style="bold")
     console.print_table(
         ("at", "message", "id", "topic/partition/offset"),
         [

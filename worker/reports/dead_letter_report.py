@@ -1,4 +1,4 @@
-"""Dead letters, for people and as JSON."""
+"""Prints dead letters, and writes them as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from outbox.dead_letters import DeadLetterCount, ListedDeadLetter, StoredDeadLet
 from worker.console import Console
 
 _SHOWN: Final = 4000
-"""How many characters, or bytes of what is no text, are shown of a value unless all are wanted."""
+"""How many characters of a value, or bytes if it is no text, are shown unless all are wanted."""
 
 
 def write_dead_letters(letters: Sequence[ListedDeadLetter], counts: Sequence[DeadLetterCount]) -> dict[str, object]:
@@ -54,11 +54,11 @@ def print_dead_letters(
 
 
 def print_dead_letter(letter: StoredDeadLetter, console: Console, *, full: bool) -> None:
-    """Print one dead letter: what is wrong, where it came in, and its bytes, decoded as far as possible."""
+    """Print one dead letter: what is wrong, where it was received, and its bytes, decoded as far as possible."""
     one = letter.listed
     topic, partition, offset = one.origin
     console.print_line(f"{one.reason}: {one.detail}", style="bold")
-    console.print_line(f"came in at {write_time(one.at)} on {topic}, partition {partition}, offset {offset}")
+    console.print_line(f"received at {write_time(one.at)} on {topic}, partition {partition}, offset {offset}")
     console.print_line(f"in the inbox at partition {one.inbox[0]}, offset {one.inbox[1]}")
     if one.budget:
         console.print_line(f"budget {one.budget}, message {one.message_id}")

@@ -1,4 +1,4 @@
-"""How far each lane is behind, and which lanes refuse to publish and why."""
+"""Reports how far each lane is behind, and which lanes refuse to publish and why."""
 
 from typing import NamedTuple
 
@@ -13,15 +13,15 @@ from worker.pipeline.lane_check import LaneRefused, LaneState, check_lane, check
 
 
 class LaneReport(NamedTuple):
-    """One lane: what it has not decided yet, and what it has decided and not published yet."""
+    """One lane: how many records it has not decided yet, and how many it has decided and not published yet."""
 
     lane: int
     undecided: int
     unpublished: int | None
     """Records of the inbox whose effects are stored, but not all in Kafka; ``None`` if the lane refuses, since
-    then its offset does not say what is published."""
+    its offset then does not show what is published."""
     refuses: str | None
-    """Why it publishes nothing; ``None`` for a lane that does."""
+    """Why it refuses to publish; ``None`` for a lane that publishes."""
 
 
 async def read_lanes(kafka: KafkaConnection, group_id: str, inbox: str, database: Connection) -> list[LaneReport]:

@@ -1,6 +1,6 @@
 """Finds where in Kafka the messages of one budget are: by time, since the database does not keep their offsets.
 
-Reads the topics without joining a group, and so moves nobody's offset.
+It reads the topics without joining a group, so it moves nobody's offset.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,18 @@ Location = Place | str
 
 
 async def find_locations(deployment: Deployment, sent: Sequence[SentMessage]) -> dict[UUID, Location]:
-    """Find where each message is; raises ``KafkaDown``."""
+    """Find where each message is.
+
+    Args:
+        deployment: the deployment that sent the messages.
+        sent: messages of one budget.
+
+    Returns:
+        Where each message is by its id, or why that is not known.
+
+    Raises:
+        KafkaDown: Kafka does not answer.
+    """
     inbox = deployment.topics.inbox
     lanes = [(inbox, number) for number in {message.inbox_partition for message in sent}]
     offsets = await read_group_offsets(deployment.kafka, deployment.group_id, lanes)

@@ -1,4 +1,4 @@
-"""The text of ``status`` and its JSON: budgets by status, who waits longest, and how far the lanes are behind."""
+"""The text of ``status`` and its JSON: budgets by status, what waits longest, and how far the lanes are behind."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,14 +27,11 @@ class Overview:
 
 
 async def read_overview(deployment: Deployment, workers: Sequence[str]) -> Overview:
-    """Read the database and the lanes, and ask workers.
+    """Read the database and the lanes, and ask workers for their state.
 
     Args:
-        deployment: which one.
-        workers: the HTTP addresses of workers.
-
-    Returns:
-        The overview.
+        deployment: the deployment.
+        workers: the HTTP addresses of workers, as host and port.
 
     Raises:
         DatabaseDown: Postgres does not answer.

@@ -32,7 +32,7 @@ class RuleChange(NamedTuple):
 
 
 def list_rows(rules: Rules) -> Mapping[RuleRow, str]:
-    """List the rows of the rules with what each says, in the order of the files."""
+    """List the rows of the rules with their values, in the order of the files."""
     return dict(_list_rows(rules))
 
 

@@ -21,7 +21,7 @@ def back_off() -> Iterator[float]:
 
 
 async def wait_unless(stopping: asyncio.Event, seconds: float) -> None:
-    """Wait, but no longer than until the stop."""
+    """Wait for so many seconds, or until the stop if that comes first."""
     try:
         await asyncio.wait_for(stopping.wait(), seconds)
     except TimeoutError:

@@ -1,7 +1,7 @@
 """The circuit breaker of each dependency: while it is open, only one part of the worker at a time tries the dependency.
 
-It knows nothing about what it guards. A part that was admitted reports the result; one that was not keeps polling, so
-that it does not lose its group.
+A breaker knows nothing about its dependency. A part that was admitted reports the result; one that was not keeps
+polling, so that it stays a member of its group.
 """
 
 from collections.abc import Iterator
@@ -34,13 +34,13 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
-        """Closed: every part uses it. Open: none does. Probing: one tries whether it answers."""
+        """Closed: every part uses the dependency. Open: none does. Probing: one part tries whether it answers."""
         if not self._waiting:
             return "closed"
         return "open" if self._probing is None else "probing"
 
     def admits(self, who: object) -> bool:
-        """Whether a part may use it: every part while it is closed, otherwise the one whose turn it is to try."""
+        """Return whether a part may use the dependency: any part while closed, otherwise the one whose turn it is."""
         if not self._waiting:
             return True
         self._waiting.add(who)
@@ -50,7 +50,12 @@ class Breaker:
         return self._probing is who
 
     def trip(self, who: object, why: object) -> None:
-        """Note that it did not answer a part of the worker."""
+        """Note that the dependency did not answer.
+
+        Args:
+            who: the part of the worker that used it.
+            why: what went wrong, for the log.
+        """
         if not self._waiting:
             self._waits = back_off()
             TRIPS.labels(self._dependency).inc()
@@ -61,19 +66,19 @@ class Breaker:
         self._waiting.add(who)
 
     def close(self, who: object) -> None:
-        """Note that it answered a part; only the answer to the one whose turn it is counts."""
+        """Note that the dependency answered a part; only an answer to the part whose turn it is counts."""
         if self._probing is who:
             self._probing = self._failed = None
             self._waiting.clear()
             self._outage.clear()
 
     def give_back(self, who: object) -> None:
-        """Let another try: this one has found out nothing."""
+        """Let another part try: this one has found out nothing."""
         if self._probing is who:
             self._probing = None
 
     def forget(self, who: object) -> None:
-        """Forget a part that has ended; if no part waits, nothing is known to be unavailable."""
+        """Forget a part that has ended; once no part waits, the dependency is not known to be down."""
         self.give_back(who)
         self._waiting.discard(who)
         if not self._waiting:
@@ -88,7 +93,7 @@ class Breakers:
     database: Breaker
 
     def admits(self, who: object) -> bool:
-        """Whether a part may use both. A turn with one is given back while the part has none with the other."""
+        """Return whether a part may use both. It gives its turn with one back while it has none with the other."""
         if self.kafka.admits(who) and self.database.admits(who):
             return True
         self.give_back(who)

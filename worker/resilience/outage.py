@@ -4,48 +4,48 @@ from collections import Counter
 from typing import Final
 
 from worker.telemetry.logs import Logger
-from worker.telemetry.metrics import AWAY
+from worker.telemetry.metrics import UNAVAILABLE
 
-_away: Final[Counter[str]] = Counter()
+_unavailable: Final[Counter[str]] = Counter()
 
 
-def list_away() -> set[str]:
+def list_unavailable() -> set[str]:
     """List the parts of this worker that wait for something unavailable."""
-    return {what for what, count in _away.items() if count}
+    return {what for what, count in _unavailable.items() if count}
 
 
 class Outage:
     """Whether something is unavailable.
 
     Args:
-        log: where its beginning and its end are logged.
+        log: where beginning and end of an outage are logged.
         what: the first half of both events: ``kafka`` gives ``kafka.lost`` and ``kafka.regained``.
     """
 
     def __init__(self, log: Logger, what: str) -> None:
         self._log = log
         self._what = what
-        self._away = False
+        self._is_unavailable = False
 
     def note(self, why: object) -> None:
         """Note that it is unavailable."""
-        if not self._away:
-            self._away = True
+        if not self._is_unavailable:
+            self._is_unavailable = True
             self._change(1)
             self._log.warning(f"{self._what}.lost", why=str(why), next="waiting, then continuing")
 
     def clear(self) -> None:
         """Note that it is available."""
-        if self._away:
+        if self._is_unavailable:
             self.forget()
             self._log.info(f"{self._what}.regained")
 
     def forget(self) -> None:
         """Stop waiting for it, whether it is available or not."""
-        if self._away:
-            self._away = False
+        if self._is_unavailable:
+            self._is_unavailable = False
             self._change(-1)
 
     def _change(self, by: int) -> None:
-        _away[self._what] += by
-        AWAY.labels(self._what).set(_away[self._what])
+        _unavailable[self._what] += by
+        UNAVAILABLE.labels(self._what).set(_unavailable[self._what])

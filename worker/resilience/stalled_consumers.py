@@ -1,7 +1,7 @@
 """Notices a consumer that receives nothing although there is more to read, and makes it rejoin its group.
 
-aiokafka can stop handing records out, mostly after a broker was restarted, while it stays a member and raises
-nothing. The same check notices within seconds that Kafka is gone while nothing is in flight.
+aiokafka can stop returning records, mostly after a broker was restarted, while it stays a member and raises nothing.
+The same check notices within seconds that Kafka is down while nothing is in flight.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from worker.telemetry.metrics import REJOINS, SILENT
 CHECK_SECONDS: Final = 2.0
 
 SILENT_SECONDS: Final = 15.0
-"""How long a partition with more records may return none: well over the time that a broker's restart takes."""
+"""How long a partition with more records may return none: longer than the restart of a broker takes."""
 
 UNANSWERED_SECONDS: Final = 10.0
 """How long a consumer may get no answer while Kafka answers others: after that its group has removed it anyway."""
 
 
 class StallingConsumer(Protocol):
-    """What is checked: ``worker.kafka.consumer.Consumer``."""
+    """A consumer that can be checked: ``worker.kafka.consumer.Consumer``."""
 
     async def find_stalled(self, seconds: float) -> list[Partition]:
         """Find the partitions that return nothing although there is more; raises ``KafkaDown``."""

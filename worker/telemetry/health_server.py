@@ -1,4 +1,4 @@
-"""Liveness, readiness and metrics of a process over HTTP."""
+"""Serves liveness, readiness and metrics of a process over HTTP."""
 
 import asyncio
 import json
@@ -24,29 +24,29 @@ REQUEST_SECONDS: Final = 5.0
 MAX_REQUESTS: Final = 16
 """Requests that are answered at the same time; more are dropped, so that no prober can use up threads or files."""
 
-LOOK_SECONDS: Final = 0.5
+UPDATE_SECONDS: Final = 0.5
 """How often readiness is updated; what is served is never older."""
 
 _StartResponse = Callable[[str, list[tuple[str, str]]], object]
 
 
 class Readiness(NamedTuple):
-    """Whether a process does its work, and what there is to know about it."""
+    """Whether a process does its work, and the details that ``/health/ready`` reports."""
 
     is_ready: bool
     details: Mapping[str, object]
 
 
 class Health:
-    """How a process is, as of the last time its event loop turned.
+    """The health of a process, as of the last time its event loop turned.
 
     The event loop updates it and another thread serves it, so that a blocked loop can be reported, and no request reads
     what the loop is changing.
     """
 
     def __init__(self) -> None:
-        self.look: Callable[[], Readiness] = lambda: Readiness(is_ready=False, details={})
-        """How ready the process is at this moment; called by the event loop alone."""
+        self.find_readiness: Callable[[], Readiness] = lambda: Readiness(is_ready=False, details={})
+        """Determines the readiness at this moment; called by the event loop alone."""
         self._seen = Readiness(is_ready=False, details={})
         self._turned_at = monotonic()
 
@@ -54,9 +54,9 @@ class Health:
         """Record that the loop turns, and whether the process is ready."""
         while not stopping.is_set():
             self._turned_at = monotonic()
-            self._seen = self.look()
+            self._seen = self.find_readiness()
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), LOOK_SECONDS)
+                await asyncio.wait_for(stopping.wait(), UPDATE_SECONDS)
 
     @property
     def is_alive(self) -> bool:
@@ -64,7 +64,7 @@ class Health:
         return monotonic() - self._turned_at < ALIVE_SECONDS
 
     def answer(self, environ: dict[str, Any], start: _StartResponse) -> Iterable[bytes]:
-        """Answer one request, as WSGI has it."""
+        """Answer one request, as an application of WSGI does."""
         path = environ["PATH_INFO"]
         if environ["REQUEST_METHOD"] not in {"GET", "HEAD"}:
             start("405 Method Not Allowed", [("Content-Type", "text/plain"), ("Allow", "GET, HEAD")])
@@ -116,7 +116,7 @@ class _BoundedServer(ThreadingWSGIServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log nothing: a prober that goes away is no event."""
+        """Log nothing: a probe that closes its connection is no event."""
 
 
 def _drop(request: socket.socket) -> None:

@@ -29,12 +29,12 @@ class _LibraryLog(logging.Handler):
 
 
 def _make_harmless(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Write what could control a terminal or hide text as escapes: ids and reasons are other people's."""
+    """Escape what could control a terminal or hide text: ids and reasons come from other people."""
     return {name: escape_text(value, keep="\n\t") if isinstance(value, str) else value for name, value in event.items()}
 
 
 def configure_log(log_format: Literal["console", "json"]) -> Logger:
-    """Set up logging to the standard output for this process and give its logger."""
+    """Set up logging to the standard output for this process, and return its logger."""
     processors = _choose_processors(log_format)
 
     def describe_lost(lines: int) -> str:

@@ -1,6 +1,6 @@
-"""The metrics of a worker, under names that stay as they are; docs/operations.md lists them.
+"""The metrics of a worker, under names that do not change; docs/operations.md lists them.
 
-Labels are bounded: types, verdicts, statuses, lanes. No budget and no person ever becomes one.
+Labels are bounded: types, verdicts, statuses, lanes. No budget and no person ever becomes a label.
 """
 
 import time
@@ -53,7 +53,7 @@ TASK_FAILURES: Final = Counter(
 )
 LANES_REFUSED: Final = Counter("budget_bridge_lanes_refused", "How often a lane refused to publish.")
 REBALANCES: Final = Counter("budget_bridge_rebalances", "How often lanes were assigned to this worker.")
-AWAY: Final = Gauge("budget_bridge_away", "Parts of the worker that wait for something unavailable.", ["part"])
+UNAVAILABLE: Final = Gauge("budget_bridge_away", "Parts of the worker that wait for something unavailable.", ["part"])
 TRIPS: Final = Counter("budget_bridge_breaker_trips", "How often a dependency stopped answering.", ["dependency"])
 SILENT: Final = Gauge(
     "budget_bridge_silent_consumers", "1 while a consumer receives nothing although there is more to read.", ["reader"]
@@ -98,13 +98,19 @@ def measure_latency(arrivals: Iterable[Arrival]) -> None:
     """Record how long ago records were written to their source topics, now that everything they caused is visible."""
     now = time.time()
     for arrival in arrivals:
-        # A producer may write any time; what is more than a day off says nothing of this worker.
+        # A producer may write any time: one that is more than a day off shows nothing about this worker.
         if 0 <= (seconds := now - arrival.original.timestamp_ms / 1000) <= _DAY_SECONDS:
             LATENCY.observe(seconds)
 
 
 def record_lag(lane: int, waiting: int, last: Arrival | None) -> None:
-    """Record how far behind a lane is."""
+    """Record how far behind a lane is.
+
+    Args:
+        lane: its inbox partition.
+        waiting: records that it has not decided yet.
+        last: the last record that it decided; ``None`` if it has none, or is idle.
+    """
     LAG.labels(str(lane)).set(waiting)
     age = max(time.time() - last.inbox.timestamp_ms / 1000, 0.0) if last and waiting else 0.0
     LAG_SECONDS.labels(str(lane)).set(age)

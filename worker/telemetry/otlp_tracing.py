@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry, sent by OTLP over HTTP; the only file that knows it.
+"""Sends traces by OTLP over HTTP; the only file that uses OpenTelemetry.
 
 Spans and attributes follow OpenTelemetry's conventions for messaging and Kafka.
 """
@@ -25,7 +25,7 @@ from outbox.batch import DecidedBatch
 from worker.telemetry.tracing import Traces
 
 EXPORT_SECONDS: Final = 2.0
-"""A collector that does not answer must not keep a worker from ending in time."""
+"""Short, so that a collector that does not answer cannot keep a worker from ending in time."""
 
 _WRONG: Final = frozenset({Verdict.DEAD_LETTERED, Verdict.HELD})
 
@@ -98,7 +98,12 @@ class OtlpTraces(Traces):
             span.end()
 
     def record_sent(self, records: Sequence[Outgoing], started_ns: int) -> None:
-        """Record that messages have become visible, which were handed over at ``started_ns``."""
+        """Record that messages have become visible.
+
+        Args:
+            records: the messages.
+            started_ns: when they were handed to Kafka, in nanoseconds since 1970.
+        """
         ended_ns = time_ns()
         for record in records:
             if not read_trace(record.headers):

@@ -26,21 +26,30 @@ class Traces:
         """End the spans of messages of a lane that were not stored; the lane decides them again."""
 
     def record_sent(self, records: Sequence[Outgoing], started_ns: int) -> None:
-        """Record that messages have become visible, which were handed over at ``started_ns``."""
+        """Record that messages have become visible.
+
+        Args:
+            records: the messages.
+            started_ns: when they were handed to Kafka, in nanoseconds since 1970.
+        """
 
     def close(self) -> None:
         """Export what is left."""
 
 
 def open_traces(settings: TracesSettings, group_id: str) -> Traces:
-    """Open traces if the environment names an endpoint; raises ``ConfigurationError`` if they cannot be."""
+    """Open traces if the environment names an endpoint.
+
+    Raises:
+        ConfigurationError: it names one, but OpenTelemetry is not installed.
+    """
     if not settings.are_wanted:
         return Traces()
     try:
         from worker.telemetry.otlp_tracing import OtlpTraces  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as missing:
         problem = (
-            "traces are asked for (OTEL_EXPORTER_OTLP_ENDPOINT), but OpenTelemetry is not installed: install "
+            "OTEL_EXPORTER_OTLP_ENDPOINT asks for traces, but OpenTelemetry is not installed: install "
             "budget-bridge with its extra, `budget-bridge[traces]`"
         )
         raise ConfigurationError((problem,)) from missing

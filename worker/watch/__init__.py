@@ -1,1 +1,1 @@
-"""An independent watch over the bridge, on Faust, that reads topics only."""
+"""The watch: an independent process on Faust that reads topics only, and reports what is wrong."""

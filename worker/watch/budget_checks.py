@@ -1,7 +1,7 @@
-"""What the watch concludes from its observations of one budget: pure, and without any of the bridge's own rules.
+"""Finds what is wrong with one budget from the watch's observations of it. Pure, and without the bridge's own rules.
 
 Topics are read side by side, so an effect may be observed before its cause. Everything is therefore judged as of a
-moment before which all topics have been read; the caller knows that moment.
+moment before which all topics have been read; the caller determines that moment.
 """
 
 from collections import defaultdict
@@ -34,12 +34,12 @@ FindingKind = Literal[
 ]
 KINDS: Final[tuple[FindingKind, ...]] = get_args(FindingKind)
 _ENDING: Final = frozenset({"accepted_not_exported", "unacknowledged", "pending_too_long"})
-"""What ends by itself once the missing message arrives."""
+"""The findings that end by themselves once the missing message arrives."""
 
 CLOCK_SKEW_MS: Final = 5_000
 """How far the clocks of those who write to the topics may differ."""
 SHOWN_MS: Final = 7 * 24 * 3600 * 1000
-"""How long a finding is shown that cannot end by itself."""
+"""How long a finding that cannot end by itself is shown."""
 MAX_PER_KIND: Final = 100
 """Observations of one kind that are kept of a budget: the bridge parks 20 messages of a version at most, and a budget
 has a few versions. When there are more, the oldest is dropped, and nothing that old is judged any more."""
@@ -74,9 +74,9 @@ class Changes(NamedTuple):
 
 @dataclass(slots=True)
 class ObservedBudget:
-    """What was observed of one budget, each topic in its order, the topics in any order.
+    """The observations of one budget. Those of one topic arrive in its order, but the topics in any order.
 
-    Observing a record again changes nothing.
+    Adding the same observation again changes nothing.
     """
 
     _observations: dict[type[Any], dict[str, Observation]] = field(default_factory=lambda: defaultdict(dict))
@@ -87,7 +87,7 @@ class ObservedBudget:
         """Add an observation.
 
         Returns:
-            What changed by it, of bounded size; empty where it was known already.
+            What it changed, of limited size; empty if it was known already.
         """
         same_kind = self._observations[type(observation)]
         known = same_kind.get(observation.id)
@@ -114,7 +114,7 @@ class ObservedBudget:
         return cast("Iterable[_T]", self._observations.get(kind, {}).values())
 
     def find(self, kind: type[_T], observation_id: object = "") -> _T | None:
-        """Find the observation of a kind that has this id."""
+        """Find the observation of a kind with this id; those of which only the last one counts have the id ``""``."""
         return cast("_T | None", self._observations.get(kind, {}).get(str(observation_id)))
 
     @property
@@ -131,7 +131,7 @@ class ObservedBudget:
 
 
 def _replaces(observation: Observation, known: Observation) -> bool:
-    """Check whether an observation replaces the known one with its id: of some kinds the latest counts."""
+    """Return whether an observation replaces the known one with the same id: of some kinds the latest counts."""
     if isinstance(observation, ObservedStatus):
         return observation != known
     is_latest = isinstance(observation, ObservedRequest | ObservedReturn) or (
@@ -143,14 +143,14 @@ def _replaces(observation: Observation, known: Observation) -> bool:
 def find_faults(
     budget: str, observed: ObservedBudget, as_of_ms: int, limits: TimeLimits, horizon_ms: int
 ) -> Iterator[Finding]:
-    """Find what is not as it should be.
+    """Find what is wrong with a budget.
 
     Args:
         budget: its key.
-        observed: what was observed of it.
-        as_of_ms: a moment before which all topics have been read.
+        observed: its observations.
+        as_of_ms: a moment before which all topics have been read, in milliseconds since 1970.
         limits: how long things may take.
-        horizon_ms: causes before it may be missing, because no topic has kept them.
+        horizon_ms: causes before this moment may be missing, because the topics no longer hold them.
     """
     exports = sorted(observed.list(ObservedExport), key=lambda export: (export.at_ms, _split(export.place)))
     horizon_ms = max(horizon_ms, observed.forgotten_ms)
@@ -166,9 +166,14 @@ def find_faults(
 
 
 def is_settled(observed: ObservedBudget, as_of_ms: int, horizon_ms: int) -> bool:
-    """Check that nothing more is expected of a budget: time alone will not produce a finding.
+    """Return whether nothing more is expected of a budget, so that time alone will not produce a finding.
 
     An export that failed may be retried at any time, so its acceptance is still needed.
+
+    Args:
+        observed: the observations of the budget.
+        as_of_ms: as for ``find_faults``.
+        horizon_ms: as for ``find_faults``.
     """
     status = observed.find(ObservedStatus)
     if observed.last_ms >= as_of_ms or (status is not None and status.status == "EXPORT_FAILED"):
@@ -232,7 +237,7 @@ def _find_causeless(
 
 
 def _is_accepted(observed: ObservedBudget, export: ObservedExport) -> bool:
-    """Check that there is an acceptance of the version that was neither refused nor used up by a return."""
+    """Return whether the version has an acceptance that was neither refused nor used up by a return."""
     returned = observed.find(ObservedReturn, export.version)
     after_ms = returned.at_ms - CLOCK_SKEW_MS if returned and returned.at_ms < export.at_ms else 0
     return any(one.version == export.version and one.at_ms >= after_ms for one in observed.list_acceptances())

@@ -24,7 +24,7 @@ def watch(
         str, typer.Option(metavar="AGE", help="Longest time that a budget waits for approval.")
     ] = "7d",
 ) -> None:
-    """Watch the topics from outside and report whatever is wrong; one process is enough.
+    """Watch the topics from outside and report what is wrong; one process is enough.
 
     With HTTP_PORT it serves its findings on / and as JSON on /findings.json, /metrics and /health/live.
     """

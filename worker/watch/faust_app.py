@@ -1,7 +1,6 @@
-"""The Faust app around the watch: its topics, its tables, its timer and its pages.
+"""The Faust app that runs the watch: its topics, tables, timer and pages.
 
-It reads topics only, never asks our database or our core, and carries no business message. Nothing imports it but its
-command.
+It reads topics only, never our database or our core, and carries no business message. Only its command imports it.
 """
 
 import asyncio
@@ -25,20 +24,20 @@ from worker.watch.metrics import BEHIND, RATE
 from worker.watch.watcher import Watcher, WatchTables
 
 _MARGIN_MS: Final = 5_000
-"""Agents have handled what was fetched this long ago."""
+"""By then agents have handled what was fetched."""
 _JUDGE_SECONDS: Final = 2.0
 _WINDOW_SECONDS: Final = 60.0
 
-# What comes in and what goes out. A dead letter has no budget, and a record that is one was not decided.
+# Inbound and outbound messages. A dead letter has no budget, and its record was not decided.
 _TOPICS: Final = tuple(name for name in (*SOURCES, *OUTPUTS) if name != DEAD_LETTERS)
 
 
-# No record may end Faust's own reading either: the decoder is in force for whoever imports it.
+# No record may stop Faust's own reading either: importing this module replaces the decoder for the whole process.
 _DECODER: Final = record_decoding.TolerantRecords
 
 
 class _ReadCommittedThread(driver.AIOKafkaConsumerThread):
-    """Faust reads what is not committed, unless it runs its own transactions, which the watch does not need."""
+    """Reads committed records only; Faust does so only where it runs transactions, which the watch does not need."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -56,7 +55,7 @@ class _ReadCommittedTransport(driver.Transport):
 
 
 class _DisklessApp(faust.App):
-    """Tables are in memory and in Kafka, so it needs no folder and runs on a read-only file system."""
+    """Creates no folder: tables are in memory and in Kafka, and the file system may be read-only."""
 
     def _create_directories(self) -> None:
         pass
@@ -64,7 +63,7 @@ class _DisklessApp(faust.App):
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """What the watch reads, and where it serves its pages."""
+    """The deployment that the watch reads, its time limits, and where it serves its pages."""
 
     kafka: KafkaConnection
     group_id: str
@@ -89,7 +88,7 @@ class WatchApp:
         )
         rates = self.faust.Table("rates", default=int, **options)
         self._rates = rates.tumbling(_WINDOW_SECONDS, expires=10 * _WINDOW_SECONDS)
-        # It is read outside of any stream, where Faust has no time to be relative to.
+        # It is read outside any stream, where Faust knows no time that windows could be relative to.
         self._last_minute = self._rates.clone(relative_to=lambda _: time.time() - _WINDOW_SECONDS)
         self._types: set[str] = set()
         self._read_ms: dict[tuple[str, int], int] = {}
@@ -126,11 +125,11 @@ class WatchApp:
             read_until_ms = await self._find_read_until(int(time.time() * 1000))
             if read_until_ms is not None:
                 await self.watcher.judge(read_until_ms - _MARGIN_MS)
-        except Exception:  # noqa: BLE001 - it would end the app; that nothing is judged shows in BEHIND
+        except Exception:  # noqa: BLE001 - it would end the app; BEHIND shows that nothing is judged
             self._log.exception("watch.failed")
 
     async def _find_read_until(self, now_ms: int) -> int | None:
-        """Find the moment up to which every partition has been read; none before each was read at all."""
+        """Find the moment up to which every partition has been read; ``None`` until all of them are assigned."""
         names = {self._topics.full(name) for name in _TOPICS}
         consumer = self.faust.consumer
         partitions = [partition for partition in consumer.assignment() if partition.topic in names]
@@ -141,7 +140,7 @@ class WatchApp:
             end = consumer.highwater(partition)
             if end is None:
                 return None
-            # The position is also moved past transaction markers and aborted records, which no agent ever sees.
+            # The position also moves past transaction markers and aborted records, which no agent receives.
             if await consumer.position(partition) < end:
                 moments.append(self._read_ms.get((partition.topic, partition.partition), 0))
         return min(moments)
@@ -160,7 +159,7 @@ class WatchApp:
             return view.bytes(generate_latest(), content_type="text/plain; version=0.0.4")
 
         async def serve_liveness(view: Any, _: Any) -> Any:
-            # Answering means that the loop turns, and nothing else; how far behind it is, is a metric.
+            # An answer means that the loop turns, and nothing else; a metric shows how far behind it is.
             return view.json({"live": True})
 
         self.faust.page("/", name="findings")(serve_findings)
@@ -217,7 +216,7 @@ def run_watch(settings: WatchSettings, log: Logger) -> None:
     """Watch until SIGTERM or SIGINT.
 
     Raises:
-        KafkaDown: Kafka cannot be reached to begin with.
+        KafkaDown: Kafka does not answer at the start.
     """
     app = WatchApp(settings, asyncio.run(count_brokers(settings.kafka)), log).faust
     loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""The findings of the watch as a page for people and as JSON."""
+"""Writes the findings of the watch as an HTML page and as JSON."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ td.number { font-variant-numeric: tabular-nums; }
 
 
 def write_findings(findings: Iterable[Finding]) -> list[dict[str, str]]:
-    """Write findings as JSON can hold them."""
+    """Write findings as JSON values."""
     return [
         {"kind": one.kind, "budget": one.budget, "since": _write_ms(one.since_ms), "says": one.text} for one in findings
     ]
@@ -46,7 +46,7 @@ def write_page(findings: list[Finding], judged_ms: int | None, rates: Mapping[st
 
     Args:
         findings: what is not as it should be, the latest first; a limited number is shown.
-        judged_ms: the moment as of which everything was judged; none before the first.
+        judged_ms: the moment as of which everything was judged, in milliseconds since 1970; ``None`` before the first.
         rates: messages of each type in the last whole minute.
         unreadable: records that could not be read.
     """
@@ -91,7 +91,7 @@ def _write_rates_table(rates: Mapping[str, int]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Show what others wrote: no markup, and nothing that hides or reorders characters."""
+    """Escape what others wrote: markup, and characters that hide or reorder text."""
     return escape("".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text))
 
 

@@ -1,4 +1,4 @@
-"""What the watch counts, under names that will not change; docs/operations.md lists them."""
+"""The metrics of the watch, under names that do not change; docs/operations.md lists them."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The watch itself: it adds each record to what it knows about a budget, and judges all open budgets every two seconds.
+"""The watch itself: it adds each record to the observations of its budget, and judges all open budgets.
 
 It does not depend on Faust. What has to survive a restart is kept in two mappings, which ``faust_app`` backs by topics.
 """
@@ -13,21 +13,14 @@ from contracts.topics import TopicNames
 from worker.telemetry.logs import Logger
 from worker.watch.budget_checks import Finding, ObservedBudget, TimeLimits, count_kinds, find_faults, is_settled
 from worker.watch.metrics import FINDINGS, RECORDS, UNREADABLE
-from worker.watch.observations import (
-    ObservedRecord,
-    UnreadableError,
-    observe,
-    read_budget,
-    read_value,
-    write_key,
-    write_value,
-)
+from worker.watch.observations import read_budget, read_value, write_key, write_value
+from worker.watch.observe import ObservedRecord, UnreadableError, observe
 
 SETTLED_MS: Final = 30 * 24 * 3600 * 1000
-"""How long a budget is kept of which nothing is expected any more. A repeat of one of its exports is found later too,
-as an export that nobody accepted."""
+"""How long a budget of which nothing more is expected is kept. A repeat of one of its exports is found even later, as
+an export that nobody accepted."""
 MAX_SETTLED: Final = 20_000
-"""Settled budgets that are kept at most, about 5 kB each."""
+"""The most settled budgets that are kept, about 5 kB each."""
 _JUDGED_AT_ONCE: Final = 200
 """Budgets that are judged before records are read again."""
 
@@ -42,7 +35,15 @@ class WatchTables(NamedTuple):
 
 
 class Watcher:
-    """What the watch knows about every budget, and what it finds."""
+    """The observations of every budget, and what is found in them.
+
+    Args:
+        tables: what survives a restart.
+        topics: how the topics of this deployment are named.
+        limits: how long things may take.
+        log: the watch's.
+        count_message: called with the type of each message that is read.
+    """
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Watcher:
         self._found: dict[str, tuple[Finding, ...]] = {}
         self._started = time.time()
         self.judged_ms: int | None = None
-        """The moment as of which everything was judged last."""
+        """The moment as of which everything was last judged, in milliseconds since 1970."""
         self.unreadable = 0
         """Records that could not be read."""
 
@@ -107,12 +108,12 @@ class Watcher:
             FINDINGS.labels(kind).set(count)
 
     def list_findings(self) -> list[Finding]:
-        """List what is not as it should be, the latest first."""
+        """List the findings, latest first."""
         found = (finding for findings in self._found.values() for finding in findings)
         return sorted(found, key=lambda finding: finding.since_ms, reverse=True)
 
     def measure_lag(self) -> float:
-        """Measure how many seconds ago the moment was as of which it judged; before the first, its own start."""
+        """Measure the age of the last judged moment in seconds; before the first, for how long the watch has run."""
         return time.time() - (self.judged_ms / 1000 if self.judged_ms is not None else self._started)
 
     def _store_start(self, record: Record) -> None:

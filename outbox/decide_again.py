@@ -1,6 +1,6 @@
 """Decides a project's history again, message by message, and describes where the result is not what is stored.
 
-Pure. It has a fold of its own: from the batch that first decided it takes nothing but the bytes that were read.
+Pure, and independent of ``batch``, which decided the messages first: all it uses of that are the bytes of the messages.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,37 +25,47 @@ from outbox.identity import Identity
 
 
 class Deviation(NamedTuple):
-    """Where deciding again gives something else than what is stored; the budget, if the message has one."""
+    """A result of deciding again that is not what is stored; the budget, if the message has one."""
 
     budget: BudgetKey | None
     what: str
     is_of_state: bool = False
-    """It is the budget's stored state that differs, which can be rebuilt."""
+    """Whether it is the budget's stored state that differs, which can be rebuilt."""
 
 
-class ProjectFold:
-    """One project's history as far as it was decided again."""
+class ProjectDecidedAgain:
+    """One project's history, as far as it has been decided again.
+
+    Args:
+        rules: every version of the rules, by id.
+        topics: how the topics of this deployment are named.
+    """
 
     def __init__(self, rules: Mapping[int, Rules], topics: TopicNames) -> None:
         self.budgets: dict[BudgetKey, Budget] = {}
-        """Each budget as its messages so far make it."""
-        self.taken = 0
+        """Each budget as its messages so far produce it."""
+        self.decided = 0
         """How many messages were decided."""
         self._rules = rules
         self._topics = topics
         self._verdicts: dict[Identity, tuple[BudgetKey | None, Verdict, Verdict]] = {}
-        """For each message the stored verdict and the decided one."""
+        """For each message its budget, the stored verdict and the decided one."""
         self._held: dict[BudgetKey, list[Message]] = {}
 
-    def take(self, kept: Kept, hold_at: HoldAt | None, effects: Sequence[Effect] | None = None) -> Iterator[Deviation]:
+    def decide(
+        self, kept: Kept, hold_at: HoldAt | None, effects: Sequence[Effect] | None = None
+    ) -> Iterator[Deviation]:
         """Decide the next message.
 
         Args:
-            kept: The message, and what history says of it.
-            hold_at: Why its budget was put on hold at this message, if it was.
-            effects: The outbox rows that it caused; ``None`` where they are not to be compared.
+            kept: the message, with what history holds about it.
+            hold_at: why its budget was put on hold at this message, if it was.
+            effects: the outbox rows that it caused; ``None`` if they are not to be compared.
+
+        Yields:
+            Where the message, or what it sends, is not as it is stored.
         """
-        self.taken += 1
+        self.decided += 1
         original = kept.original
         message = read_message(self._topics.short(original.place.topic), original)
         sends: tuple[Send, ...] = ()
@@ -64,13 +74,17 @@ class ProjectFold:
             outcome = self._decide(kept, message, hold_at)
             sends, key = outcome.step.sends, message.body.key
         elif kept.verdict is not Verdict.DEAD_LETTERED:
-            # Nothing changes such a verdict later, so it is not remembered.
+            # Nothing changes such a verdict later, so it is compared at once.
             yield Deviation(None, f"record {original.place} is unreadable, but stored as {kept.verdict}")
         if effects is not None:
             yield from _compare_effects(kept, message, sends, effects, self._topics, key)
 
-    def finish(self, stored: Mapping[BudgetKey, Budget | None]) -> Iterator[Deviation]:
-        """Compare verdicts and states with what is stored, once every message was taken."""
+    def compare(self, stored: Mapping[BudgetKey, Budget | None]) -> Iterator[Deviation]:
+        """Compare verdicts and states with what is stored, once every message has been decided.
+
+        Args:
+            stored: the stored budgets of the project; ``None`` for one whose state cannot be read.
+        """
         for identity, (key, was, decided) in self._verdicts.items():
             if decided != was:
                 yield Deviation(key, f"message {identity.id} of {identity.source} is stored as {was}, but is {decided}")
@@ -116,7 +130,7 @@ def _compare_effects(
     topics: TopicNames,
     key: BudgetKey | None,
 ) -> Iterator[Deviation]:
-    """Compare what a message sends with the outbox rows at its place."""
+    """Compare what a message sends with the outbox rows that are stored for it."""
     if not isinstance(message, Message) or key is None:
         if [effect.record.topic for effect in effects] != [topics.dead_letters]:
             yield Deviation(None, f"record {kept.original.place} is unreadable, but has no dead letter of its own")

@@ -201,7 +201,8 @@ async def test_a_role_with_the_rights_of_a_worker_lacks_nothing(connection: Conn
     grants = (
         "usage on schema public",
         "select on migrations, deployment, rules, positions, history, budgets, outbox, holds, rule_applications",
-        "update (inbox_partitions) on deployment",
+        "select on accepted_differences",
+        "update (group_id, inbox, inbox_partitions) on deployment",
         "insert (digest, content), update (digest) on rules",
         "insert (rules_id, applied_by, why) on rule_applications",
         "insert, update (owner, next_offset, last_offset, last_timestamp_ms, last_hash) on positions",

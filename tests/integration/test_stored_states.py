@@ -1,7 +1,6 @@
 """Stored states, on a real Postgres: those of older formats, and those that cannot be read."""
 
 import pytest
-from pydantic import TypeAdapter
 
 from contracts.inbound import InboundMessage
 from outbox.audit import Snapshot, open_snapshot
@@ -14,7 +13,8 @@ from outbox.position import Position
 from outbox.store import store_batch
 from tests.integration.records import TOPICS, arrive
 from tests.integration.stored import read_verdicts
-from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, retrieve
+from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock, reject, release, retrieve, retry
+from tests.unit.test_budget_state import read_golden
 from worker.reconcile.decided_again import decide_project_again
 
 
@@ -114,12 +114,11 @@ class TestUnreadableState:
 async def test_an_old_state_is_stored_in_the_current_format_with_its_next_change(
     connection: Connection, position: Position
 ) -> None:
-    position, _ = await store_batch(connection, position, [arrive(0, lock())], TOPICS)
-    budget = read_state(await connection.fetchval("select state from budgets"))
-    old = TypeAdapter(type(budget)).dump_json(budget).decode()
-    assert "format" not in old
+    old = next(state for state in read_golden(0) if '"EXPORT_FAILED"' in state)
+    key = read_state(old).key
+    position, _ = await store_batch(connection, position, [arrive(0, lock(key=key))], TOPICS)
     await connection.execute("update budgets set state = $1", old)
-    position, _ = await store_batch(connection, position, [arrive(1, lock(), "again")], TOPICS)
+    position, _ = await store_batch(connection, position, [arrive(1, release(key=key))], TOPICS)
     assert await connection.fetchval("select state from budgets") == old
-    await store_batch(connection, position, [arrive(2, accept())], TOPICS)
+    await store_batch(connection, position, [arrive(2, retry(1, key=key))], TOPICS)
     assert (await connection.fetchval("select state from budgets")).startswith('{"format":1,')

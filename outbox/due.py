@@ -1,4 +1,4 @@
-"""Finds the budgets that have something due: an acknowledgement, or what is parked."""
+"""Finds the budgets that have something due: an acknowledgement, what is parked, or the next piece of a release."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ class Due(NamedTuple):
     """Something of a budget whose time has come."""
 
     deadline: str
-    """``acknowledgement`` or ``parked``."""
+    """``acknowledgement``, ``parked`` or ``release``."""
     key: BudgetKey
     version: int
     due_at: datetime

@@ -7,20 +7,16 @@ At each step an audit event (``sys.audit``, which costs nothing where nobody lis
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
-from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.topics import TopicNames
-from outbox.batch import DecidedBatch, Suspects, decide_batch
+from outbox.batch import DecidedBatch, decide_batch
 from outbox.database import Connection, transaction, translate_errors
+from outbox.identity import Identity
 from outbox.loading import load_batch
 from outbox.position import Position, describe_record, move_position
-from outbox.queries import QUERIES
 from outbox.rules import read_rules_in_force
 from outbox.writing import write_batch
-
-NOTHING_SUSPECT: Final = Suspects()
 
 
 async def store_batch(
@@ -28,7 +24,7 @@ async def store_batch(
     position: Position,
     arrivals: Sequence[Arrival],
     topics: TopicNames,
-    suspects: Suspects = NOTHING_SUSPECT,
+    failing: frozenset[Identity] = frozenset(),
 ) -> tuple[Position, DecidedBatch]:
     """Decide a batch and store what it comes to, in one transaction.
 
@@ -37,7 +33,7 @@ async def store_batch(
         position: where the lane is.
         arrivals: the next records of its inbox partition, at least one.
         topics: how the topics of this deployment are named.
-        suspects: what is held instead of decided.
+        failing: messages on which deciding failed, which are held instead.
 
     Returns:
         The position after the batch, and what the batch came to.
@@ -51,7 +47,7 @@ async def store_batch(
     async with translate_errors(connection):
         async with transaction(connection):
             sys.audit("budget-bridge.store.transaction-begun", position.inbox_partition)
-            after, decided = await store_within(connection, position, arrivals, topics, suspects)
+            after, decided = await store_within(connection, position, arrivals, topics, failing)
             sys.audit("budget-bridge.store.before-commit", position.inbox_partition)
         sys.audit("budget-bridge.store.after-commit", position.inbox_partition)
     return after, decided
@@ -62,7 +58,7 @@ async def store_within(
     position: Position,
     arrivals: Sequence[Arrival],
     topics: TopicNames,
-    suspects: Suspects,
+    failing: frozenset[Identity],
 ) -> tuple[Position, DecidedBatch]:
     """Do what ``store_batch`` does, within a transaction of the caller's."""
     last = arrivals[-1].inbox
@@ -73,14 +69,7 @@ async def store_within(
     sys.audit("budget-bridge.store.position-moved", position.inbox_partition)
     loaded = await load_batch(connection, arrivals, topics)
     sys.audit("budget-bridge.store.budgets-loaded", position.inbox_partition)
-    decided = decide_batch(arrivals, loaded, rules, topics, suspects)
+    decided = decide_batch(arrivals, loaded, rules, topics, failing)
     sys.audit("budget-bridge.store.decided", position.inbox_partition)
     await write_batch(connection, after.inbox_partition, loaded, decided)
     return after, decided
-
-
-async def find_holds_to_come(connection: Connection, inbox_partition: int) -> dict[BudgetKey, str]:
-    """Find the budgets that are held from their next message on, each with the reason."""
-    async with translate_errors(connection):
-        rows = await connection.fetch(QUERIES["find_holds_to_come"], inbox_partition)
-    return {BudgetKey(*row[:3]): row[3] for row in rows}

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 from handlers.rules import Rules
 from outbox.database import Connection
-from outbox.held_jobs import find_held_jobs
+from outbox.lost_jobs import find_lost_jobs
 from outbox.rules import Application, RulesUnavailable, find_application, lock_rules, put_in_force, read_version
-from worker.rules_files import check_held_jobs, read_rules
+from worker.rules_files import describe_lost_jobs, read_rules
 from worker.settings import ConfigurationError, RulesSettings, read_settings
 
 FIRST_START: Final = "the first version: none was in force"
@@ -86,7 +86,7 @@ async def _put_in_force(connection: Connection, rules: Rules, by: str, why: str)
     current = await find_application(connection)
     if current and await _is_same(connection, current, rules):
         return Applied(current, is_new=False)
-    if problems := check_held_jobs(rules, await find_held_jobs(connection)):
+    if problems := describe_lost_jobs(await find_lost_jobs(connection, rules)):
         raise ConfigurationError(problems)
     return Applied(await put_in_force(connection, rules, by, why), is_new=True)
 

@@ -7,6 +7,14 @@ select id from deployment;
 -- The number is written once; whoever comes later reads what was written.
 update deployment set inbox_partitions = coalesce(inbox_partitions, $1) returning inbox_partitions;
 
--- name: find_held_jobs
--- Where Spectrum may hold something, and of which project.
-select company_id, project_id, budget_id, company_code, job_number from budgets where job_number is not null;
+-- name: find_lost_jobs
+-- Budgets that Spectrum may hold in a job that these rules give to another project, and how many there are.
+select budgets.company_id, budgets.project_id, budgets.budget_id, budgets.company_code, budgets.job_number,
+    given.company_id as company_of_taker, given.project_id as project_of_taker, count(*) over () as total
+from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[])
+    as given (company_id, project_id, company_code, job_number)
+join budgets on (budgets.company_code, budgets.job_number) = (given.company_code, given.job_number)
+where budgets.job_number is not null
+and (given.company_id, given.project_id) <> (budgets.company_id, budgets.project_id)
+order by budgets.company_id, budgets.project_id, budgets.budget_id
+limit $5;

@@ -17,13 +17,13 @@ from contracts.records import Place
 from handlers.rules import Rules
 from outbox.audit import Snapshot, open_snapshot
 from outbox.backlog import read_outbox
-from outbox.batch import DecisionFailedError, Suspects
+from outbox.batch import DecisionFailedError
 from outbox.budget_record import read_budget_record
 from outbox.budget_state import read_state
 from outbox.database import Connection, DatabaseDown, connect, transaction
 from outbox.due import find_due
-from outbox.held_jobs import find_held_jobs
 from outbox.identity import identify
+from outbox.lost_jobs import find_lost_jobs
 from outbox.migrate import SchemaMismatch, check_schema, list_migrations, migrate
 from outbox.position import Position, PositionLost, take_position
 from outbox.refold import Deviation, ProjectFold
@@ -241,8 +241,8 @@ async def test_what_is_due_is_found_by_lane(connection: Connection, position: Po
 
 async def hold_at(connection: Connection, position: Position, batch: list[Arrival], number: int) -> Position:
     """Store a batch on one message of which deciding fails."""
-    suspects = Suspects(frozenset({identify(batch[number])}))
-    after, decided = await store_batch(connection, position, batch, TOPICS, suspects)
+    failing = frozenset({identify(batch[number])})
+    after, decided = await store_batch(connection, position, batch, TOPICS, failing)
     assert decided.holds
     return after
 
@@ -259,9 +259,7 @@ async def test_what_is_held_is_taken_up_again_in_order(
     batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, acknowledge("success")), arrive(3, early)]
     later = [arrive(4, release()), arrive(5, lock(2, other))]
     if at_once:
-        _, decided = await store_batch(
-            connection, position, batch + later, TOPICS, Suspects(frozenset({identify(batch[1])}))
-        )
+        _, decided = await store_batch(connection, position, batch + later, TOPICS, frozenset({identify(batch[1])}))
     else:
         position = await hold_at(connection, position, batch, 1)
         assert await verdicts(connection) == ["applied", "held", "held", "held"]
@@ -305,10 +303,12 @@ async def test_a_release_that_fails_leaves_all_as_it_was(
 async def test_where_spectrum_may_hold_something(connection: Connection, position: Position) -> None:
     told: list[InboundMessage] = [lock(), accept(), acknowledge("failed")]
     position, _ = await store_batch(connection, position, [arrive(n, body) for n, body in enumerate(told)], TOPICS)
-    [held] = await find_held_jobs(connection)
-    assert (held.key, held.job_number) == (KEY, "26-1001")
+    taken = replace(RULES, jobs={(1, 2): RULES.jobs[KEY.project]})
+    [lost], total = await find_lost_jobs(connection, taken)
+    assert (lost.key, lost.job_number, lost.taker, total) == (KEY, "26-1001", (1, 2), 1)
+    assert await find_lost_jobs(connection, RULES) == ((), 0)
     await store_batch(connection, position, [arrive(3, reset())], TOPICS)
-    assert await find_held_jobs(connection) == []
+    assert await find_lost_jobs(connection, taken) == ((), 0)
 
 
 def fail(*_: object) -> bool:
@@ -326,7 +326,7 @@ async def test_a_bug_holds_its_budget_and_nothing_else(
     assert stumbled.value.arrival is batch[1]
     assert await count(connection, "history") == 0
     other = arrive(3, lock(1, key=KEY._replace(project_id=5)))
-    await store_batch(connection, position, [*batch, other], TOPICS, Suspects(frozenset({identify(batch[1])})))
+    await store_batch(connection, position, [*batch, other], TOPICS, frozenset({identify(batch[1])}))
     assert await verdicts(connection) == ["applied", "held", "held", "applied"]
     story = await read_budget_record(connection, KEY)
     assert story
@@ -641,7 +641,7 @@ async def test_each_step_of_the_transaction_is_announced(connection: Connection,
     assert seen == [*begun, "budgets-added", *ended]
     seen.clear()
     batch = [arrive(2, retrieve()), arrive(3, lock(2))]
-    await store_batch(connection, position, batch, TOPICS, Suspects(frozenset({identify(arrive(4, lock(3)))})))
+    await store_batch(connection, position, batch, TOPICS, frozenset({identify(arrive(4, lock(3)))}))
     assert seen == [*begun, "verdicts-changed", "budgets-changed", *ended]
     listening = False
 

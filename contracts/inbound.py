@@ -177,11 +177,12 @@ class BudgetRelease(Requested):
 
 
 class DeadlinePassed(Inbound):
-    """A timer of the bridge reports that every deadline of this version up to ``due_at`` has passed."""
+    """A timer of the bridge reports passed deadlines of a version, or asks for the next piece of a release."""
 
     type = "deadline.passed.v1"
 
-    deadline: Literal["acknowledgement", "parked"]
+    deadline: Literal["acknowledgement", "parked", "release"]
+    """`release`: held messages of a release are left, and the next of them are to be decided."""
     due_at: Time
     """Every deadline of this version up to this time has passed."""
 

@@ -167,6 +167,15 @@ class Budget(NamedTuple):
     on_hold: bool = False
     version_forgotten: bool = False
     """The version was reset: it is still shown, but any version, even the same one, may be locked next."""
+    releasing: bool = False
+    """A release was begun, and held messages are left: they are decided before any other message."""
+    release_due_at: datetime | None = None
+    """When the next piece of a release was or is due. It is kept afterwards: no two pieces have the same time."""
+
+    @property
+    def holds_messages(self) -> bool:
+        """Whether messages are held instead of decided: the budget is on hold, or a release is not at its end."""
+        return self.on_hold or self.releasing
 
     @property
     def newest(self) -> int:

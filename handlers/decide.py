@@ -17,7 +17,7 @@ from contracts.inbound import (
 from handlers.approval_decision import decide_approval
 from handlers.budget import Budget
 from handlers.budget_locked import lock_budget
-from handlers.budget_release import release_budget
+from handlers.budget_release import decides_held, release_held
 from handlers.budget_reset import reset_budget
 from handlers.budget_retrieved import retrieve_budget
 from handlers.deadline_passed import pass_deadline
@@ -29,8 +29,8 @@ from handlers.export_retry import retry_export
 def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  # noqa: PLR0911 - one for each kind
     """Decide what a message means for its budget; a repeat of its identity never gets here."""
     step = Step(budget)
-    if budget.on_hold and not isinstance(message.body, BudgetRelease):
-        return Outcome(step, Verdict.HELD, "the budget is on hold")
+    if budget.holds_messages and not decides_held(message.body):
+        return Outcome(step, Verdict.HELD, "the budget is on hold" if budget.on_hold else "a release is under way")
     match message.body:
         case BudgetLocked() as body:
             return lock_budget(step, message, body, situation)
@@ -44,20 +44,23 @@ def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  
             return retry_export(step, message, body, situation)
         case BudgetReset() as body:
             return reset_budget(step, message, body, situation)
-        case BudgetRelease() as body:
-            return release_budget(step, body, situation, decide)
+        case BudgetRelease() | DeadlinePassed(deadline="release") as body:
+            return release_held(step, body, situation, decide)
         case DeadlinePassed() as body:
             return pass_deadline(step, message, body, situation)
 
 
-def hold(budget: Budget, situation: Situation, detail: str) -> Outcome:
+def hold(budget: Budget, message: Message, situation: Situation, detail: str) -> Outcome:
     """Put a budget on hold, because deciding on a message of it failed: that message is kept as held.
 
-    Where it was on hold already, it was a release that failed: the budget stays as it is.
+    A release that failed, or a later piece of it, is not kept: what is held stays held, and the budget on hold.
     """
     if budget.on_hold:
         return Outcome(Step(budget), Verdict.IGNORED, f"the budget stays on hold: {detail}", warning=True)
-    return Outcome(Step(budget).change(budget._replace(on_hold=True), situation.at), Verdict.HELD, detail)
+    step = Step(budget).change(budget._replace(on_hold=True, releasing=False), situation.at)
+    if budget.releasing and decides_held(message.body):
+        return Outcome(step, Verdict.IGNORED, f"the budget is on hold again: {detail}", warning=True)
+    return Outcome(step, Verdict.HELD, detail)
 
 
 def lift_planned_hold(budget: Budget, release: BudgetRelease) -> Outcome:

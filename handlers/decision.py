@@ -33,14 +33,26 @@ class Situation(NamedTuple):
     job_taken_by: int | None = None
     """Another budget of the project that is under way, synced or in Spectrum, if there is one."""
     held: tuple[Message, ...] = ()
-    """The messages of this budget that are held, in the order in which they came."""
+    """The messages of this budget that are held and that one release, or one piece of it, decides, in their order."""
+    more_held: bool = False
+    """Whether others are held behind these."""
+
+
+class MessageId(NamedTuple):
+    """What names a message among those of its project."""
+
+    type: str
+    source: str
+    id: str
 
 
 class DeadLetter(NamedTuple):
-    """The message goes to the dead letters untouched, with a reason."""
+    """A message goes to the dead letters untouched, with a reason."""
 
     reason: Literal["unreadable", "unknown_type", "conflicting_content", "unknown_export"]
     detail: str
+    held: MessageId | None = None
+    """The held message that it is; ``None`` for the message that is decided."""
 
 
 Send = Outbound | DeadLetter

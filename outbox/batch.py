@@ -3,7 +3,7 @@
 Pure: it receives what the database holds and returns the rows to write. ``store`` runs it within a transaction.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -14,9 +14,11 @@ from contracts.inbound import BudgetRelease
 from contracts.inbox import Arrival
 from contracts.topics import TopicNames
 from handlers.budget import Budget
+from handlers.budget_release import decides_held
 from handlers.decide import decide, hold, lift_planned_hold
 from handlers.decision import DeadLetter, Outcome, Situation, Verdict
 from handlers.ids import name_effect
+from outbox.held_messages import HeldMessage, cut_piece, drop_resolved
 from outbox.identity import Identity, identify
 from outbox.outbox_rows import OutboxRow, inbox_time, write_dead_letter, write_rows
 from outbox.rules import RulesVersion
@@ -41,21 +43,15 @@ class Loaded:
     budgets: Mapping[BudgetKey, tuple[Budget, int]]
     """Each budget with the revision that was loaded."""
     claims: Mapping[tuple[int, int], int]
-    """Each project's budget that claims the job: it is being exported, is synced, or Spectrum may hold it."""
-    held: Mapping[BudgetKey, tuple[Message, ...]] = field(default_factory=dict)
-    """The held messages of budgets that are to be released, in order."""
+    """The budget of each project that is under way, synced or in Spectrum."""
+    held: Mapping[BudgetKey, tuple[HeldMessage, ...]] = field(default_factory=dict)
+    """Of budgets that are to be released, the held messages that come next, in order: those that are decided at once,
+    and at least one more where there are more."""
     unreadable: Mapping[BudgetKey, UnreadableBudget] = field(default_factory=dict)
+    to_hold: Mapping[BudgetKey, str] = field(default_factory=dict)
+    """The budgets that a recovery put on hold from their next message on, each with the reason."""
     conflicts: Mapping[int, Identity] = field(default_factory=dict)
     """By inbox offset: the records that repeat an identity with other fields, each with the identity of its origin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Suspects:
-    """What is held instead of decided: messages on which deciding failed, and budgets that a recovery put on hold."""
-
-    messages: frozenset[Identity] = frozenset()
-    budgets: Mapping[BudgetKey, str] = field(default_factory=dict)
-    """Each with the reason. The hold begins with the budget's next message."""
 
 
 class Hold(NamedTuple):
@@ -105,17 +101,27 @@ class DecisionFailedError(Exception):
         self.arrival = arrival
 
 
+def split_at_releases(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]]:
+    """Split a batch so that at most its last record decides held messages: as many as a transaction has time for."""
+    start = 0
+    for end, arrival in enumerate(arrivals, 1):
+        message = arrival.message
+        if end == len(arrivals) or (isinstance(message, Message) and decides_held(message.body)):
+            yield arrivals[start:end]
+            start = end
+
+
 def decide_batch(
-    arrivals: Iterable[Arrival], loaded: Loaded, rules: RulesVersion, topics: TopicNames, suspects: Suspects
+    arrivals: Iterable[Arrival], loaded: Loaded, rules: RulesVersion, topics: TopicNames, failing: frozenset[Identity]
 ) -> DecidedBatch:
     """Decide a batch in the order of the log.
 
     Args:
-        arrivals: the batch.
+        arrivals: the batch, split at releases.
         loaded: what the database holds of it.
         rules: what to decide by.
         topics: how the topics of this deployment are named.
-        suspects: what is put on hold instead of decided.
+        failing: messages on which deciding failed, which are held instead.
 
     Returns:
         Everything that is to be stored.
@@ -123,7 +129,7 @@ def decide_batch(
     Raises:
         DecisionFailedError: deciding on one message failed; the error has its arrival.
     """
-    batch = _Batch(loaded, rules, topics, suspects)
+    batch = _Batch(loaded, rules, topics, failing)
     for arrival in arrivals:
         conflict = loaded.conflicts.get(arrival.inbox.place.offset)
         identity = conflict or identify(arrival)
@@ -146,13 +152,13 @@ def decide_batch(
 class _Batch:
     """A batch while it is being decided: what the database holds, with the changes of the messages so far."""
 
-    def __init__(self, loaded: Loaded, rules: RulesVersion, topics: TopicNames, suspects: Suspects) -> None:
+    def __init__(self, loaded: Loaded, rules: RulesVersion, topics: TopicNames, failing: frozenset[Identity]) -> None:
         self.done = DecidedBatch(rules)
         self.seen = set(loaded.known)
         self._rules = rules.rules
         self._topics = topics
-        self._failing = suspects.messages
-        self._to_hold = dict(suspects.budgets)
+        self._failing = failing
+        self._to_hold = dict(loaded.to_hold)
         self._stored = loaded.budgets
         self._claims = dict(loaded.claims)
         self._held = {key: list(messages) for key, messages in loaded.held.items()}
@@ -162,25 +168,28 @@ class _Batch:
         key = message.body.key
         before = self.done.budgets.get(key) or (self._stored[key][0] if key in self._stored else Budget(key))
         claimant = self._claims.get(key.project)
+        held = self._held.get(key, []) if decides_held(message.body) else []
+        piece = cut_piece(held)
         situation = Situation(
             inbox_time(arrival.inbox),
             self._rules,
             claimant if claimant != key.budget_id else None,
-            tuple(self._held.get(key, ())) if isinstance(message.body, BudgetRelease) else (),
+            tuple(one.message for one in piece if isinstance(one.message, Message)),
+            more_held=len(held) > len(piece),
         )
         try:
-            if reason := self._find_reason_to_hold(identity, before):
+            if reason := self._find_reason_to_hold(identity, before, piece):
                 if isinstance(message.body, BudgetRelease) and reason != DECISION_FAILED:
                     outcome = lift_planned_hold(before, message.body)
                 else:
-                    outcome = hold(before, situation, reason)
+                    outcome = hold(before, message, situation, reason)
                 self.done.holds.append(Hold(key, reason, arrival.inbox.place.offset))
             else:
                 outcome = decide(before, message, situation)
-            _record_outcome(self.done, arrival, message, outcome, self._topics)
+            _record_outcome(self.done, arrival, message, outcome, piece, self._topics)
         except Exception as error:
             raise DecisionFailedError(arrival, error) from error
-        self._remember(message, before, outcome)
+        self._remember(arrival, message, before, outcome)
 
     def hold_unread(self, arrival: Arrival, identity: Identity, budget: UnreadableBudget) -> None:
         """Hold a message of a budget whose state cannot be read; a release is ignored."""
@@ -201,19 +210,24 @@ class _Batch:
             HistoryEntry(arrival, identity, inbox_time(arrival.inbox), verdict, detail, warning=True)
         )
 
-    def _find_reason_to_hold(self, identity: Identity, budget: Budget) -> str | None:
+    def _find_reason_to_hold(self, identity: Identity, budget: Budget, held: Iterable[HeldMessage]) -> str | None:
         if identity in self._failing:
+            return DECISION_FAILED
+        if budget.holds_messages and any(isinstance(one.message, Unreadable) for one in held):
+            # To pass over it would change the order; the version that held it can decide it.
             return DECISION_FAILED
         return None if budget.on_hold else self._to_hold.pop(budget.key, None)
 
-    def _remember(self, message: Message, before: Budget, outcome: Outcome) -> None:
+    def _remember(self, arrival: Arrival, message: Message, before: Budget, outcome: Outcome) -> None:
         """Let the following messages see what this one has changed."""
         budget = outcome.step.budget
         key = budget.key
         if outcome.verdict is Verdict.HELD:
-            self._held.setdefault(key, []).append(message)
-        elif not budget.on_hold:
-            self._held.pop(key, None)
+            place = arrival.inbox.place
+            held = HeldMessage(message, arrival.original, (place.partition, place.offset))
+            self._held.setdefault(key, []).append(held)
+        elif key in self._held:
+            self._held[key] = drop_resolved(self._held[key], outcome.step.resolved)
         if budget.claims_job:
             self._claims[key.project] = key.budget_id
         elif self._claims.get(key.project) == key.budget_id:
@@ -223,11 +237,16 @@ class _Batch:
 
 
 def _record_outcome(
-    done: DecidedBatch, arrival: Arrival, message: Message, outcome: Outcome, topics: TopicNames
+    done: DecidedBatch,
+    arrival: Arrival,
+    message: Message,
+    outcome: Outcome,
+    held: Sequence[HeldMessage],
+    topics: TopicNames,
 ) -> None:
     """Record the outcome of one message: what it sends, its verdict, and new verdicts of earlier messages."""
     identity, at = identify(arrival), inbox_time(arrival.inbox)
-    rows = list(write_rows(arrival, identity, outcome, message.trace, topics))
+    rows = list(write_rows(arrival, identity, outcome, message.trace, held, topics))
     done.rows.extend(rows)
     done.entries.append(HistoryEntry(arrival, identity, at, outcome.verdict, outcome.detail, outcome.warning))
     done.resolved.extend(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
@@ -19,6 +19,11 @@ from outbox.database import Connection, translate_errors
 from outbox.loading import read_budget
 from outbox.queries import QUERIES
 from outbox.stored_headers import unpack_headers
+
+ON_HOLD: Final = "ON_HOLD"
+"""Beside the statuses: a budget of any status may be on hold."""
+
+_MOST_HOLDS: Final = 20
 
 
 class HistoryRow(NamedTuple):
@@ -72,7 +77,10 @@ class BudgetRecord:
     erp_reference: str | None = None
     """Spectrum's own reference, from its latest acknowledgement."""
     holds: tuple[HoldReason, ...] = ()
-    """Latest first."""
+    """The latest, and first of all one that is to come."""
+    holds_total: int = 0
+    held_total: int = 0
+    """How many messages are held."""
     pruned_before: datetime | None = None
     """What was sent before this time may have been pruned; ``None`` where nothing is missing."""
     unreadable: str | None = None
@@ -97,8 +105,8 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
         state = await connection.fetchrow(QUERIES["show_budget"], *key)
         history = await connection.fetch(QUERIES["show_history"], *key, at_most)
         sent = await connection.fetch(QUERIES["show_sent"], *key, at_most)
-        [(messages, sent_in_all)] = await connection.fetch(QUERIES["count_shown"], *key)
-        holds = await connection.fetch(QUERIES["show_holds"], *key)
+        [totals] = await connection.fetch(QUERIES["count_shown"], *key)
+        holds = await connection.fetch(QUERIES["show_holds"], *key, _MOST_HOLDS)
         answer = await connection.fetchval(QUERIES["show_acknowledgement"], *key, ErpAcknowledgement.type)
         pruned_before = await connection.fetchval(QUERIES["read_pruned_before"])
     if state is None and not history:
@@ -115,10 +123,12 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
         describe_status(budget) if budget else None,
         tuple(HistoryRow(*row) for row in history),
         tuple(SentMessage(**{**dict(row), "headers": unpack_headers(row["headers"])}) for row in sent),
-        messages,
-        sent_in_all,
+        totals["messages"],
+        totals["sent"],
         _read_reference(answer),
         tuple(HoldReason(*row) for row in holds),
+        totals["holds"],
+        totals["held"],
         pruned_before if pruned_before and any(row["at"] < pruned_before for row in history) else None,
         unreadable,
     )
@@ -162,7 +172,10 @@ async def list_budgets(connection: Connection, status: str, after: BudgetKey, at
         The budgets; one whose state cannot be read has nothing but its key and whether it is on hold.
     """
     async with translate_errors(connection):
-        rows = await connection.fetch(QUERIES["list_budgets"], status, *after, at_most)
+        if status == ON_HOLD:
+            rows = await connection.fetch(QUERIES["list_held_budgets"], *after, at_most)
+        else:
+            rows = await connection.fetch(QUERIES["list_budgets"], status, *after, at_most)
     return [_read_listed(row) for row in rows]
 
 
@@ -178,5 +191,9 @@ def _read_listed(row: Any) -> Budget:
 async def count_budgets(connection: Connection, status: str) -> int:
     """Count the budgets of a status; ``ON_HOLD`` counts those that are on hold or will be with their next message."""
     async with translate_errors(connection):
-        found: int = await connection.fetchval(QUERIES["count_budgets"], status)
+        found: int = await (
+            connection.fetchval(QUERIES["count_held_budgets"])
+            if status == ON_HOLD
+            else connection.fetchval(QUERIES["count_budgets"], status)
+        )
     return found

@@ -14,6 +14,7 @@ from contracts.cloudevents.writing import write_headers
 from contracts.inbound import BudgetRelease
 from contracts.topics import TopicNames
 from handlers.budget import Budget
+from handlers.budget_release import decides_held
 from handlers.decide import decide, hold, lift_planned_hold
 from handlers.decision import DeadLetter, Outcome, Send, Situation, Step, Verdict
 from handlers.ids import name_effect
@@ -21,6 +22,7 @@ from handlers.rules import Rules
 from outbox.audit import Effect, HoldAt, Kept
 from outbox.batch import DECISION_FAILED
 from outbox.budget_differences import describe_differences
+from outbox.held_messages import HeldMessage, cut_piece, drop_resolved
 from outbox.identity import Identity
 
 
@@ -50,7 +52,7 @@ class ProjectDecidedAgain:
         self._topics = topics
         self._verdicts: dict[Identity, tuple[BudgetKey | None, Verdict, Verdict]] = {}
         """For each message its budget, the stored verdict and the decided one."""
-        self._held: dict[BudgetKey, list[Message]] = {}
+        self._held: dict[BudgetKey, list[HeldMessage]] = {}
 
     def decide(
         self, kept: Kept, hold_at: HoldAt | None, effects: Sequence[Effect] | None = None
@@ -99,7 +101,15 @@ class ProjectDecidedAgain:
         key = body.key
         before = self.budgets.get(key, Budget(key))
         others = (other.budget_id for other, budget in self.budgets.items() if budget.claims_job and other != key)
-        situation = Situation(kept.at, self._rules[kept.rules_id], next(others, None), tuple(self._held.get(key, ())))
+        held = self._held.get(key, []) if decides_held(body) else []
+        piece = cut_piece(held)
+        situation = Situation(
+            kept.at,
+            self._rules[kept.rules_id],
+            next(others, None),
+            tuple(one.message for one in piece if isinstance(one.message, Message)),
+            more_held=len(held) > len(piece),
+        )
         if hold_at is None:
             outcome = decide(before, message, situation)
         elif hold_at.silent and not before.on_hold:
@@ -107,14 +117,15 @@ class ProjectDecidedAgain:
         elif isinstance(body, BudgetRelease) and hold_at.reason != DECISION_FAILED and not hold_at.silent:
             outcome = lift_planned_hold(before, body)
         else:
-            outcome = hold(before, situation, hold_at.reason)
+            outcome = hold(before, message, situation, hold_at.reason)
         if outcome.step.budget is not before:
             self.budgets[key] = outcome.step.budget
         self._verdicts[kept.identity] = (key, kept.verdict, outcome.verdict)
         if outcome.verdict is Verdict.HELD:
-            self._held.setdefault(key, []).append(message)
-        elif not outcome.step.budget.on_hold:
-            self._held.pop(key, None)
+            place = (kept.inbox_partition, kept.inbox_offset)
+            self._held.setdefault(key, []).append(HeldMessage(message, kept.original, place))
+        elif key in self._held:
+            self._held[key] = drop_resolved(self._held[key], outcome.step.resolved)
         for resolved in outcome.step.resolved:
             identity = Identity(body.company_id, body.project_id, resolved.source, resolved.id, resolved.type)
             _, was, _ = self._verdicts.get(identity, (key, resolved.verdict, resolved.verdict))

@@ -1,4 +1,4 @@
-"""Finds deadlines that have passed: of acknowledgements, and of parked messages."""
+"""Finds the budgets that have something due: an acknowledgement, what is parked, or the next piece of a release."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ class Due(NamedTuple):
     """One deadline that has passed."""
 
     deadline: str
-    """``acknowledgement`` or ``parked``."""
+    """``acknowledgement``, ``parked`` or ``release``."""
     key: BudgetKey
     version: int
     due_at: datetime

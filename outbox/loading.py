@@ -5,17 +5,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.message import Message
 from contracts.cloudevents.reading import read_message
-from contracts.inbound import BudgetRelease, InboundMessage
+from contracts.inbound import InboundMessage
 from contracts.inbox import Arrival
 from contracts.records import Place, Record
 from contracts.topics import TopicNames
 from handlers.budget import Budget
+from handlers.budget_release import decides_held
 from outbox.batch import Loaded, UnreadableBudget
 from outbox.budget_state import UnreadableStateError, read_state
 from outbox.columns import transpose
 from outbox.database import Connection
+from outbox.held_messages import RELEASE_BYTES, RELEASE_MESSAGES, HeldMessage
 from outbox.identity import Identity, identify, identify_origin
 from outbox.queries import QUERIES
 from outbox.stored_headers import unpack_headers
@@ -35,6 +37,9 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
         connection: a session inside the transaction that will store the batch.
         arrivals: the batch.
         topics: how the topics of this deployment are named.
+
+    Raises:
+        ValueError: the batch releases one budget more than once; it was not split.
     """
     known = await _find_known(connection, {identify(arrival) for arrival in arrivals})
     conflicts = await _find_conflicts(connection, arrivals, known, topics)
@@ -45,6 +50,7 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
         return Loaded(frozenset(known), {}, {}, conflicts=conflicts)
     stored = await connection.fetch(QUERIES["load_budgets"], *transpose(keys, 3))
     claims = await connection.fetch(QUERIES["load_claims"], *transpose({key.project for key in keys}, 2))
+    to_come = await connection.fetch(QUERIES["load_holds_to_come"], *transpose(keys, 3))
     budgets: dict[BudgetKey, tuple[Budget, int]] = {}
     unreadable: dict[BudgetKey, UnreadableBudget] = {}
     for row in stored:
@@ -59,6 +65,7 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
         {(row[0], row[1]): row[2] for row in claims},
         await _load_held_messages(connection, arrivals, topics),
         unreadable,
+        {BudgetKey(*row[:3]): row[3] for row in to_come},
         conflicts,
     )
 
@@ -113,30 +120,37 @@ async def _find_conflicts(
 
 async def _load_body(connection: Connection, identity: Identity, topics: TopicNames) -> InboundMessage | None:
     row = await connection.fetchrow(QUERIES["load_known_message"], *identity)
-    message = _read_message(row, topics) if row else None
+    record = _read_record(row) if row else None
+    message = read_message(topics.short(record.place.topic), record) if record else None
     # A message that an older version of this program could read and this one cannot is not compared.
     return message.body if isinstance(message, Message) else None
 
 
 async def _load_held_messages(
     connection: Connection, arrivals: Iterable[Arrival], topics: TopicNames
-) -> dict[BudgetKey, tuple[Message, ...]]:
-    """Load the held messages of those budgets that a message of the batch releases."""
-    released = {
-        body.key
+) -> dict[BudgetKey, tuple[HeldMessage, ...]]:
+    """Load what is held of the budgets that these messages release: as much as is decided at once, and one more."""
+    released = [
+        arrival.message.body.key
         for arrival in arrivals
-        if isinstance(arrival.message, Message) and isinstance(body := arrival.message.body, BudgetRelease)
-    }
-    found: dict[BudgetKey, tuple[Message, ...]] = {}
+        if isinstance(arrival.message, Message) and decides_held(arrival.message.body)
+    ]
+    if len(set(released)) < len(released):
+        message = "a batch releases a budget twice, and only what the first release decides is loaded"
+        raise ValueError(message)
+    found: dict[BudgetKey, tuple[HeldMessage, ...]] = {}
     for key in released:
-        rows = await connection.fetch(QUERIES["load_held_messages"], *key)
-        opened = (_read_message(row, topics) for row in rows)
-        found[key] = tuple(message for message in opened if isinstance(message, Message))
+        rows = await connection.fetch(QUERIES["load_held_messages"], *key, RELEASE_MESSAGES + 1, RELEASE_BYTES)
+        found[key] = tuple(_read_held(row, topics) for row in rows)
     return found
 
 
-def _read_message(row: Any, topics: TopicNames) -> Message | Unreadable:
+def _read_held(row: Any, topics: TopicNames) -> HeldMessage:
+    record = _read_record(row)
+    message = read_message(topics.short(record.place.topic), record)
+    return HeldMessage(message, record, (row["inbox_partition"], row["inbox_offset"]))
+
+
+def _read_record(row: Any) -> Record:
     place = Place(row["origin_topic"], row["origin_partition"], row["origin_offset"])
-    headers = unpack_headers(row["headers"])
-    record = Record(place, row["origin_timestamp_ms"], row["key"], row["body"], headers)
-    return read_message(topics.short(place.topic), record)
+    return Record(place, row["origin_timestamp_ms"], row["key"], row["body"], unpack_headers(row["headers"]))

@@ -1,6 +1,6 @@
 """Writes the rows of the outbox: every message that a decision sends, as the final bytes of a record."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -15,6 +15,7 @@ from contracts.records import Headers, Outgoing, Record, measure_headers, measur
 from contracts.topics import TopicNames
 from handlers.decision import DeadLetter, Outcome
 from handlers.ids import name_effect
+from outbox.held_messages import HeldMessage, name_held
 from outbox.identity import Identity
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -46,6 +47,8 @@ class OutboxRow:
     """``None`` for a dead letter, which is no message of ours."""
     budget: BudgetKey | None
     record: Outgoing
+    dead_letter_of: tuple[int, int] | None = None
+    """Partition and offset of the inbox record that is set aside, where a later one, which released it, causes that."""
 
 
 def inbox_time(record: Record) -> datetime:
@@ -58,7 +61,12 @@ def inbox_time(record: Record) -> datetime:
 
 
 def write_rows(
-    arrival: Arrival, identity: Identity, outcome: Outcome, trace: Headers, topics: TopicNames
+    arrival: Arrival,
+    identity: Identity,
+    outcome: Outcome,
+    trace: Headers,
+    held: Sequence[HeldMessage],
+    topics: TopicNames,
 ) -> Iterator[OutboxRow]:
     """Write the rows of everything that one message sends.
 
@@ -69,6 +77,14 @@ def write_rows(
         trace: headers of the trace context that the message arrived with.
         topics: how the topics of this deployment are named.
 
+    Args:
+        arrival: the message.
+        identity: of the message.
+        outcome: what it came to.
+        trace: the trace context of what is sent.
+        held: the held messages that were decided with it.
+        topics: how the topics of this deployment are named.
+
     Raises:
         ValueError: what is to be sent is larger than the contract allows.
     """
@@ -76,7 +92,7 @@ def write_rows(
     for ordinal, send in enumerate(outcome.step.sends):
         row_id = name_effect(identity, ordinal)
         if isinstance(send, DeadLetter):
-            yield write_dead_letter(arrival, row_id, ordinal, send, topics)
+            yield _write_dead_letter_of(arrival, row_id, ordinal, send, held, topics)
             continue
         value = send.model_dump_json().encode()
         headers = write_headers(send, row_id, at, trace)
@@ -88,6 +104,17 @@ def write_rows(
             )
             raise ValueError(message)
         yield OutboxRow(arrival.inbox.place.offset, ordinal, row_id, at, send.type, send.key, record)
+
+
+def _write_dead_letter_of(
+    arrival: Arrival, row_id: UUID, ordinal: int, letter: DeadLetter, held: Sequence[HeldMessage], topics: TopicNames
+) -> OutboxRow:
+    """Write the dead letter of a message, or of a held message that it released."""
+    if letter.held is None:
+        return write_dead_letter(arrival, row_id, ordinal, letter, topics)
+    [own] = [one for one in held if name_held(one) == letter.held]
+    set_aside = replace(arrival, original=own.record, message=own.message)
+    return replace(write_dead_letter(set_aside, row_id, ordinal, letter, topics), dead_letter_of=own.inbox)
 
 
 def write_dead_letter(

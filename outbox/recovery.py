@@ -9,13 +9,13 @@ from contracts.inbox import Arrival
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from outbox.audit import Snapshot
-from outbox.batch import DecisionFailedError, Suspects
+from outbox.batch import DecisionFailedError, split_at_releases
 from outbox.columns import transpose
 from outbox.database import Connection, DatabaseBusy, open_session, translate_errors
 from outbox.identity import Identity, identify
 from outbox.position import Position, read_positions
 from outbox.queries import QUERIES
-from outbox.store import find_holds_to_come, store_within
+from outbox.store import store_within
 from outbox.writing import write_budgets
 
 
@@ -49,14 +49,17 @@ class Recovery:
         Returns:
             The position after them.
         """
-        to_hold = await find_holds_to_come(self.connection, position.inbox_partition)
+        for part in split_at_releases(arrivals):
+            position = await self._store_again(position, part, topics)
+        return position
+
+    async def _store_again(self, position: Position, arrivals: Sequence[Arrival], topics: TopicNames) -> Position:
         failing: frozenset[Identity] = frozenset()
         async with translate_errors(self.connection):
             while True:
                 await self.connection.execute("savepoint batch")
                 try:
-                    suspects = Suspects(failing, to_hold)
-                    after, _ = await store_within(self.connection, position, arrivals, topics, suspects)
+                    after, _ = await store_within(self.connection, position, arrivals, topics, failing)
                 except DecisionFailedError as failed:
                     await self.connection.execute("rollback to savepoint batch")
                     failing |= {identify(failed.arrival)}

@@ -7,23 +7,20 @@ Each step raises an audit event, ``budget-bridge.store.`` and what was done, at 
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
-from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.topics import TopicNames
-from outbox.batch import DecidedBatch, Suspects, decide_batch
+from outbox.batch import DecidedBatch, decide_batch
 from outbox.database import Connection, transaction, translate_errors
+from outbox.identity import Identity
 from outbox.loading import load_batch
 from outbox.position import Position, describe_record, move_position
-from outbox.queries import QUERIES
 from outbox.rules import read_rules_in_force
 from outbox.writing import write_batch
 
-NOTHING_SUSPECT: Final = Suspects()
-
 OnDecided: TypeAlias = Callable[[Position, DecidedBatch], None]
-"""Is given the position after a batch, and what the batch came to, while nothing of it is written yet."""
+"""Is given the position after a batch, and the decided batch, while nothing of it is written yet."""
 
 
 def _do_nothing(_after: Position, _decided: DecidedBatch) -> None:
@@ -35,7 +32,7 @@ async def store_batch(
     position: Position,
     arrivals: Sequence[Arrival],
     topics: TopicNames,
-    suspects: Suspects = NOTHING_SUSPECT,
+    failing: frozenset[Identity] = frozenset(),
     on_decided: OnDecided = _do_nothing,
 ) -> tuple[Position, DecidedBatch]:
     """Decide a batch and store the result, in one transaction.
@@ -45,7 +42,7 @@ async def store_batch(
         position: where the lane is.
         arrivals: the next records of its inbox partition, at least one.
         topics: how the topics of this deployment are named.
-        suspects: what is held instead of decided.
+        failing: messages on which deciding failed, which are held instead.
         on_decided: called once the batch is decided, so that what it sends can be prepared while it is stored.
             Whether it will be stored is not known then.
 
@@ -61,7 +58,7 @@ async def store_batch(
     async with translate_errors(connection):
         async with transaction(connection):
             sys.audit("budget-bridge.store.transaction-begun", position.inbox_partition)
-            after, decided = await store_within(connection, position, arrivals, topics, suspects, on_decided)
+            after, decided = await store_within(connection, position, arrivals, topics, failing, on_decided)
             sys.audit("budget-bridge.store.before-commit", position.inbox_partition)
         sys.audit("budget-bridge.store.after-commit", position.inbox_partition)
     return after, decided
@@ -72,7 +69,7 @@ async def store_within(
     position: Position,
     arrivals: Sequence[Arrival],
     topics: TopicNames,
-    suspects: Suspects,
+    failing: frozenset[Identity],
     on_decided: OnDecided = _do_nothing,
 ) -> tuple[Position, DecidedBatch]:
     """Do what ``store_batch`` does, within the caller's transaction."""
@@ -84,15 +81,8 @@ async def store_within(
     sys.audit("budget-bridge.store.position-moved", position.inbox_partition)
     loaded = await load_batch(connection, arrivals, topics)
     sys.audit("budget-bridge.store.budgets-loaded", position.inbox_partition)
-    decided = decide_batch(arrivals, loaded, rules, topics, suspects)
+    decided = decide_batch(arrivals, loaded, rules, topics, failing)
     sys.audit("budget-bridge.store.decided", position.inbox_partition)
     on_decided(after, decided)
     await write_batch(connection, after.inbox_partition, loaded, decided)
     return after, decided
-
-
-async def find_holds_to_come(connection: Connection, inbox_partition: int) -> dict[BudgetKey, str]:
-    """Find the budgets of a lane that are put on hold with their next message, each with the reason."""
-    async with translate_errors(connection):
-        rows = await connection.fetch(QUERIES["find_holds_to_come"], inbox_partition)
-    return {BudgetKey(*row[:3]): row[3] for row in rows}

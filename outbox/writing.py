@@ -151,6 +151,7 @@ def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[
         budget.claims_job,
         budget.sequence,
         write_state(budget),
+        budget.release_due_at if budget.releasing else None,
     )
 
 
@@ -168,4 +169,5 @@ def _write_row(inbox_partition: int, row: OutboxRow) -> tuple[Any, ...]:
         record.key,
         pack_headers(record.headers),
         record.value,
+        *(row.dead_letter_of or (None, None)),
     )

@@ -7,7 +7,7 @@ can still correct them: Spectrum cuts a key that is too long without an error.
 import csv
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from contracts.fields import MAX_INT64, PriceMethod
 from handlers.rules import SECTION, CostType, Job, Phase, Rules, fold_user
-from outbox.held_jobs import HeldJob
+from outbox.lost_jobs import LostJobs
 from worker.durations import parse_duration
 from worker.settings import ConfigurationError
 
@@ -103,24 +103,16 @@ def read_rules_and_notes(folder: Path) -> tuple[Rules, tuple[str, ...]]:
     return rules, tuple(reading.notes)
 
 
-def check_held_jobs(rules: Rules, held: Iterable[HeldJob]) -> tuple[str, ...]:
-    """Check that no job in which Spectrum may hold a budget has gone to another project.
-
-    Args:
-        rules: the rules to check.
-        held: the jobs in which Spectrum may hold something.
-
-    Returns:
-        A problem for each job that has.
-    """
-    projects = {job: project for project, job in rules.jobs.items()}
-    return tuple(
-        f"jobs.csv: job {found.job_number} of company {found.company_code} is given to project "
-        f"{'/'.join(map(str, taker))}, but Spectrum may hold budget {found.key} there; give the job back, or check "
-        f"Spectrum and then use `budget-bridge reset {found.key}`"
-        for found in held
-        if (taker := projects.get(Job(found.company_code, found.job_number), found.key[:2])) != found.key[:2]
+def describe_lost_jobs(lost: LostJobs) -> tuple[str, ...]:
+    """Describe the jobs that rules take away from budgets that Spectrum may hold there, and how many more there are."""
+    described = tuple(
+        f"jobs.csv: job {one.job_number} of company {one.company_code} is given to project "
+        f"{'/'.join(map(str, one.taker))}, but Spectrum may hold budget {one.key} there; give the job back, or check "
+        f"Spectrum and then use `budget-bridge reset {one.key}`"
+        for one in lost.first
     )
+    more = lost.total - len(described)
+    return (*described, f"jobs.csv: … and {more} more budgets like these") if more else described
 
 
 def _read_policies(reading: _Reading) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 from handlers.rules import Rules
 from outbox.database import Connection
-from outbox.held_jobs import find_held_jobs
+from outbox.lost_jobs import find_lost_jobs
 from outbox.rules import Application, RulesUnavailable, find_application, lock_rules, put_in_force, read_version
-from worker.rules_files import check_held_jobs, read_rules
+from worker.rules_files import describe_lost_jobs, read_rules
 from worker.settings import ConfigurationError, RulesSettings, read_settings
 
 FIRST_START: Final = "the first version: none was in force"
@@ -109,7 +109,7 @@ def _get_rules(folder: RulesFolder) -> Rules:
 
 
 async def _check_jobs(connection: Connection, rules: Rules) -> None:
-    if problems := check_held_jobs(rules, await find_held_jobs(connection)):
+    if problems := describe_lost_jobs(await find_lost_jobs(connection, rules)):
         raise ConfigurationError(problems)
 
 

@@ -42,11 +42,25 @@ join unnest($1::bigint[], $2::bigint[]) as asked (company_id, project_id) using 
 where claims_job;
 
 -- name: load_held_messages
--- The held messages of a budget, in order, also those from before the inbox was recreated.
-select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body
-from history
-where (company_id, project_id, budget_id) = ($1, $2, $3) and verdict = 'held'
-order by inbox_offset;
+-- What is held of a budget and comes next, in order; also from before the inbox was created again. Messages until there
+-- are too many bytes, but one behind the first in any case, because that there is more is to be known.
+select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body, inbox_partition,
+    inbox_offset
+from (
+    select *, row_number() over in_order as number,
+        sum(coalesce(octet_length(body), 0)) over in_order - coalesce(octet_length(body), 0) as bytes_before
+    from (
+        select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body, inbox_partition,
+            inbox_offset
+        from history
+        where (company_id, project_id, budget_id) = ($1, $2, $3) and verdict = 'held'
+        order by inbox_offset
+        limit $4
+    ) as next
+    window in_order as (order by inbox_offset, inbox_partition)
+) as measured
+where bytes_before <= $5 or number <= 2
+order by number;
 
 -- name: add_history
 insert into history (
@@ -72,20 +86,20 @@ and history.verdict in ('parked', 'waiting', 'held');
 insert into budgets (
     company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
     attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
-    parked_due_version, company_code, job_number, claims_job, sequence, state
+    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at
 )
 select company_id, project_id, budget_id, revision + 1, inbox_partition, status, version, since, content_hash,
     export_id, attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked,
-    parked_due_at, parked_due_version, company_code, job_number, claims_job, sequence, state
+    parked_due_at, parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at
 from unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::integer[],
     $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::integer[], $13::integer[], $14::timestamptz[],
     $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::integer[], $20::text[], $21::text[],
-    $22::boolean[], $23::bigint[], $24::json[]
+    $22::boolean[], $23::bigint[], $24::json[], $25::timestamptz[]
 ) as given (
     company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
     attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
-    parked_due_version, company_code, job_number, claims_job, sequence, state
+    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at
 );
 
 -- name: change_budgets
@@ -97,16 +111,16 @@ update budgets set
     acknowledgement_due_at = given.acknowledgement_due_at, overdue = given.overdue, on_hold = given.on_hold,
     parked = given.parked, parked_due_at = given.parked_due_at, parked_due_version = given.parked_due_version,
     company_code = given.company_code, job_number = given.job_number, claims_job = given.claims_job,
-    sequence = given.sequence, state = given.state
+    sequence = given.sequence, state = given.state, release_due_at = given.release_due_at
 from unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::integer[],
     $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::integer[], $13::integer[], $14::timestamptz[],
     $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::integer[], $20::text[], $21::text[],
-    $22::boolean[], $23::bigint[], $24::json[]
+    $22::boolean[], $23::bigint[], $24::json[], $25::timestamptz[]
 ) as given (
     company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
     attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
-    parked_due_version, company_code, job_number, claims_job, sequence, state
+    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at
 )
 where (budgets.company_id, budgets.project_id, budgets.budget_id)
     = (given.company_id, given.project_id, given.budget_id)
@@ -123,11 +137,12 @@ and budgets.revision = given.revision;
 
 -- name: add_outbox
 insert into outbox (
-    inbox_partition, inbox_offset, ordinal, id, at, topic, type, company_id, project_id, budget_id, key, headers, value
+    inbox_partition, inbox_offset, ordinal, id, at, topic, type, company_id, project_id, budget_id, key, headers, value,
+    dead_letter_of_partition, dead_letter_of_offset
 )
 select * from unnest(
     $1::integer[], $2::bigint[], $3::integer[], $4::uuid[], $5::timestamptz[], $6::text[], $7::text[], $8::bigint[],
-    $9::bigint[], $10::bigint[], $11::bytea[], $12::json[], $13::bytea[]
+    $9::bigint[], $10::bigint[], $11::bytea[], $12::json[], $13::bytea[], $14::integer[], $15::bigint[]
 );
 
 -- name: add_holds
@@ -146,8 +161,13 @@ select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::i
     as given (company_id, project_id, budget_id, reason, inbox_partition, inbox_offset, silent)
 where (company_id, project_id, budget_id) not in (select * from come);
 
--- name: find_holds_to_come
-select company_id, project_id, budget_id, reason from holds where inbox_partition = $1 and inbox_offset is null;
+-- name: load_holds_to_come
+-- Which budgets a recovery holds from their next message on.
+select company_id, project_id, budget_id, reason
+from holds
+join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
+    using (company_id, project_id, budget_id)
+where inbox_offset is null;
 
 -- name: read_outbox
 -- The messages of one lane because of a range of records, in order, up to a number of rows and of bytes; at least one.

@@ -22,7 +22,13 @@ set next_offset = excluded.next_offset, owner = excluded.owner,
 update history set inbox_offset = inbox_offset - 1125899906842624 where inbox_partition = $1;
 
 -- name: shift_outbox
-update outbox set inbox_offset = inbox_offset - 1125899906842624 where inbox_partition = $1;
+update outbox set
+    inbox_offset = case when inbox_partition = $1 then inbox_offset - 1125899906842624 else inbox_offset end,
+    dead_letter_of_offset = case
+        when dead_letter_of_partition = $1 then dead_letter_of_offset - 1125899906842624
+        else dead_letter_of_offset
+    end
+where inbox_partition = $1 or dead_letter_of_partition = $1;
 
 -- name: shift_holds
 update holds set inbox_offset = inbox_offset - 1125899906842624 where inbox_partition = $1;

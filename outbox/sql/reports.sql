@@ -1,13 +1,24 @@
 -- Statements of reports on budgets and dead letters.
 
 -- name: count_statuses
--- The number of budgets of each status, since when the oldest has had it, and how many of them wait for somebody.
-select coalesce(status, 'none yet') as status, count(*) as budgets, min(since) as oldest,
-    count(*) filter (where overdue) as overdue, count(*) filter (where on_hold) as on_hold,
-    sum(parked) as parked, count(waiting_version) as waiting, min(since) filter (where overdue) as oldest_overdue
-from budgets
-group by status
-order by status;
+-- How many budgets stand where, since when the longest does, and how many of them wait for somebody. The first part is
+-- read from an index alone, the second from those few budgets.
+with counted as (
+    select status, count(*) as budgets, min(since) as oldest
+    from budgets
+    group by status
+), noticed as (
+    select status, count(*) filter (where overdue) as overdue, count(*) filter (where on_hold) as on_hold,
+        sum(parked) as parked, count(waiting_version) as waiting, min(since) filter (where overdue) as oldest_overdue
+    from budgets
+    where overdue or on_hold or parked_due_at is not null or waiting_version is not null
+    group by status
+)
+select coalesce(counted.status, 'none yet') as status, budgets, oldest, coalesce(overdue, 0) as overdue,
+    coalesce(on_hold, 0) as on_hold, coalesce(parked, 0) as parked, coalesce(waiting, 0) as waiting, oldest_overdue
+from counted
+left join noticed on counted.status is not distinct from noticed.status
+order by counted.status;
 
 -- name: list_waiting
 -- The budgets that have waited longest for a person: held, overdue, failed, pending, in this order.
@@ -20,22 +31,24 @@ order by on_hold desc, overdue desc, status, since
 limit $1;
 
 -- name: list_budgets
--- The budgets of one status, or those on hold, after a key and in the order of their keys.
+-- The budgets of one status by key from one on.
 select company_id, project_id, budget_id, state, on_hold from budgets
-where (($1 = 'ON_HOLD' and (on_hold or exists (
-        select from holds where inbox_offset is null
-        and (holds.company_id, holds.project_id, holds.budget_id)
-            = (budgets.company_id, budgets.project_id, budgets.budget_id)))) or status = $1)
-and (company_id, project_id, budget_id) > ($2, $3, $4)
+where status = $1 and (company_id, project_id, budget_id) > ($2, $3, $4)
 order by company_id, project_id, budget_id
 limit $5;
 
+-- name: list_held_budgets
+-- The budgets on hold by key from one on; a hold that is still to come counts.
+select company_id, project_id, budget_id, state, on_hold from budgets
+where on_hold and (company_id, project_id, budget_id) > ($1, $2, $3)
+order by company_id, project_id, budget_id
+limit $4;
+
 -- name: count_budgets
-select count(*) from budgets
-where ($1 = 'ON_HOLD' and (on_hold or exists (
-        select from holds where inbox_offset is null
-        and (holds.company_id, holds.project_id, holds.budget_id)
-            = (budgets.company_id, budgets.project_id, budgets.budget_id)))) or status = $1;
+select count(*) from budgets where status = $1;
+
+-- name: count_held_budgets
+select count(*) from budgets where on_hold;
 
 -- name: show_budget
 select state, on_hold from budgets where (company_id, project_id, budget_id) = ($1, $2, $3);
@@ -46,15 +59,17 @@ select at, source, id, type, budget_version, verdict, detail, rules_id
 from (
     select * from history
     where (company_id, project_id, budget_id) = ($1, $2, $3)
-    order by inbox_partition desc, inbox_offset desc
+    order by inbox_offset desc, inbox_partition desc
     limit $4
 ) as latest
-order by inbox_partition, inbox_offset;
+order by inbox_offset, inbox_partition;
 
 -- name: count_shown
 -- The total numbers of messages received and sent for a budget.
 select (select count(*) from history where (company_id, project_id, budget_id) = ($1, $2, $3)) as messages,
-    (select count(*) from outbox where (company_id, project_id, budget_id) = ($1, $2, $3)) as sent;
+    (select count(*) from outbox where (company_id, project_id, budget_id) = ($1, $2, $3)) as sent,
+    (select count(*) from history where (company_id, project_id, budget_id) = ($1, $2, $3) and verdict = 'held') as held,
+    (select count(*) from holds where (company_id, project_id, budget_id) = ($1, $2, $3)) as holds;
 
 -- name: show_verdict
 -- The verdict on one message.
@@ -64,15 +79,16 @@ select verdict, detail from history where (company_id, project_id, source, id) =
 -- The body of the last acknowledgement that counted for a budget.
 select body from history
 where (company_id, project_id, budget_id) = ($1, $2, $3) and type = $4 and verdict = 'applied'
-order by inbox_partition desc, inbox_offset desc
+order by inbox_offset desc, inbox_partition desc
 limit 1;
 
 -- name: show_holds
--- Why a budget is on hold, or will be with its next message: latest first.
+-- Why a budget is on hold, or will be with its next message: one that is to come first, then the latest.
 select reason, inbox_offset is null as to_come
 from holds
 where (company_id, project_id, budget_id) = ($1, $2, $3)
-order by id desc;
+order by inbox_offset is null desc, id desc
+limit $4;
 
 -- name: show_sent
 -- The latest messages sent for a budget, in the order in which they were sent.
@@ -80,10 +96,10 @@ select at, id, type, topic, inbox_partition, inbox_offset, key, headers
 from (
     select * from outbox
     where (company_id, project_id, budget_id) = ($1, $2, $3)
-    order by inbox_partition desc, inbox_offset desc, ordinal desc
+    order by inbox_offset desc, ordinal desc, inbox_partition desc
     limit $4
 ) as latest
-order by inbox_partition, inbox_offset, ordinal;
+order by inbox_offset, inbox_partition, ordinal;
 
 -- name: read_pruned_before
 -- Bytes of history and outbox rows of messages that arrived before this time may be deleted; null if none are.
@@ -112,7 +128,10 @@ select inbox_partition, inbox_offset from outbox where type is null and topic = 
 -- One dead letter: the record with its bytes as they were received, and the headers with the reason.
 select outbox.id, outbox.at, outbox.headers as letter_headers, history.company_id, history.project_id, history.budget_id,
     history.id as message_id, history.origin_topic, history.origin_partition, history.origin_offset,
-    history.inbox_partition, history.inbox_offset, history.key, history.headers, history.body
+    outbox.inbox_partition, outbox.inbox_offset, history.key, history.headers, history.body
 from outbox
-join history using (inbox_partition, inbox_offset)
+join history on (history.inbox_partition, history.inbox_offset) = (
+    coalesce(outbox.dead_letter_of_partition, outbox.inbox_partition),
+    coalesce(outbox.dead_letter_of_offset, outbox.inbox_offset)
+)
 where outbox.topic = $1 and outbox.id = $2 and (outbox.inbox_partition, outbox.inbox_offset) = ($3, $4);

@@ -296,11 +296,11 @@ def pass_over_a_record() -> None:
     original = STORE.store_batch
     done = False
 
-    async def store_batch(self: Any, position: Any, arrivals: Any, suspects: Any) -> Any:
+    async def store_batch(self: Any, position: Any, arrivals: Any, failing: Any) -> Any:
         nonlocal done
         if len(arrivals) > 1 and not done:
             done, arrivals = True, arrivals[1:]
-        return await original(self, position, arrivals, suspects)
+        return await original(self, position, arrivals, failing)
 
     STORE.store_batch = store_batch
 

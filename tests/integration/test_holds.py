@@ -4,7 +4,7 @@ import pytest
 
 from contracts.inbox import Arrival
 from handlers.rules import Rules
-from outbox.batch import DecisionFailedError, Suspects
+from outbox.batch import DecisionFailedError
 from outbox.budget_record import read_budget_record
 from outbox.database import Connection
 from outbox.due import find_due
@@ -18,8 +18,8 @@ from tests.unit.builders import KEY, STEEL, accept, acknowledge, hash_of, lock, 
 
 async def hold_at(connection: Connection, position: Position, batch: list[Arrival], number: int) -> Position:
     """Store a batch with one message on which deciding fails."""
-    suspects = Suspects(frozenset({identify(batch[number])}))
-    after, decided = await store_batch(connection, position, batch, TOPICS, suspects)
+    failing = frozenset({identify(batch[number])})
+    after, decided = await store_batch(connection, position, batch, TOPICS, failing)
     assert decided.holds
     return after
 
@@ -36,9 +36,7 @@ async def test_what_is_held_is_taken_up_again_in_order(
     batch = [arrive(0, lock()), arrive(1, accept()), arrive(2, acknowledge("success")), arrive(3, early)]
     later = [arrive(4, release()), arrive(5, lock(2, other))]
     if at_once:
-        _, decided = await store_batch(
-            connection, position, batch + later, TOPICS, Suspects(frozenset({identify(batch[1])}))
-        )
+        _, decided = await store_batch(connection, position, batch + later, TOPICS, frozenset({identify(batch[1])}))
     else:
         position = await hold_at(connection, position, batch, 1)
         assert await read_verdicts(connection) == ["applied", "held", "held", "held"]
@@ -94,7 +92,7 @@ async def test_a_bug_holds_its_budget_and_nothing_else(
     assert stumbled.value.arrival is batch[1]
     assert await count_rows(connection, "history") == 0
     other = arrive(3, lock(1, key=KEY._replace(project_id=5)))
-    await store_batch(connection, position, [*batch, other], TOPICS, Suspects(frozenset({identify(batch[1])})))
+    await store_batch(connection, position, [*batch, other], TOPICS, frozenset({identify(batch[1])}))
     assert await read_verdicts(connection) == ["applied", "held", "held", "applied"]
     story = await read_budget_record(connection, KEY)
     assert story

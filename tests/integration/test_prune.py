@@ -14,7 +14,6 @@ from contracts.inbox import Arrival
 from handlers.rules import Job, Rules
 from outbox import prune as pruning
 from outbox.audit import open_snapshot
-from outbox.batch import Suspects
 from outbox.budget_record import read_budget_record
 from outbox.database import Connection, DatabaseBusy, connect
 from outbox.identity import identify
@@ -156,8 +155,8 @@ async def test_a_budget_on_hold_keeps_everything_until_it_is_released(
     batch = arrive_all([lock(key=held), lock(key=to_come), lock(key=free)])
     position, _ = await store_batch(connection, position, batch, TOPICS)
     stumbling = [arrive(3, accept(key=held)), arrive(4, lock(2, key=held))]
-    suspects = Suspects(frozenset({identify(stumbling[0])}))
-    position, _ = await store_batch(connection, position, stumbling, TOPICS, suspects)
+    failing = frozenset({identify(stumbling[0])})
+    position, _ = await store_batch(connection, position, stumbling, TOPICS, failing)
     await connection.execute(
         "insert into holds (company_id, project_id, budget_id, reason, inbox_partition) values ($1, $2, $3, 'a', 0)",
         *to_come,

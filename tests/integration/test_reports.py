@@ -24,6 +24,7 @@ from outbox.dead_letters import (
     read_dead_letter,
 )
 from outbox.position import Position
+from outbox.recovery import open_recovery
 from outbox.rules import put_in_force
 from outbox.server import list_missing_rights
 from outbox.store import store_batch
@@ -82,13 +83,12 @@ async def test_invalid_budgets_are_listed_with_what_is_wrong(connection: Connect
 
 
 async def test_budgets_on_hold_are_listed_also_before_their_next_message(
-    connection: Connection, position: Position
+    connection: Connection, database_url: str, position: Position
 ) -> None:
     await store_batch(connection, position, [arrive(0, lock(key=KEYS[0])), arrive(1, lock(key=KEYS[1]))], TOPICS)
-    await connection.execute(
-        "insert into holds (company_id, project_id, budget_id, reason, inbox_partition) values ($1, $2, $3, 'odd', 0)",
-        *KEYS[1],
-    )
+    async with open_recovery(database_url) as recovery:
+        await recovery.hold({KEYS[1]: "odd"}, {KEYS[1]: 0})
+        await recovery.keep()
     page = await read_budget_page(connection, "ON_HOLD", BEFORE_ALL, 10)
     assert ([budget.key for budget in page.budgets], page.total) == ([KEYS[1]], 1)
     record = await read_record(connection, KEYS[1])

@@ -10,12 +10,11 @@ import pytest
 
 from contracts.inbound import BudgetLocked, InboundMessage
 from outbox.backlog import read_outbox
-from outbox.batch import Suspects
 from outbox.budget_record import read_budget_record
 from outbox.database import Connection, DatabaseDown, connect, transaction
 from outbox.due import find_due
-from outbox.held_jobs import find_held_jobs
 from outbox.identity import identify
+from outbox.lost_jobs import find_lost_jobs
 from outbox.position import Position, PositionLost, take_position
 from outbox.rules import put_in_force
 from outbox.store import store_batch
@@ -192,10 +191,12 @@ async def test_what_is_due_is_found_by_lane(connection: Connection, position: Po
 async def test_where_spectrum_may_hold_something(connection: Connection, position: Position) -> None:
     told: list[InboundMessage] = [lock(), accept(), acknowledge("failed")]
     position, _ = await store_batch(connection, position, [arrive(n, body) for n, body in enumerate(told)], TOPICS)
-    [held] = await find_held_jobs(connection)
-    assert (held.key, held.job_number) == (KEY, "26-1001")
+    taken = replace(RULES, jobs={(1, 2): RULES.jobs[KEY.project]})
+    [lost], total = await find_lost_jobs(connection, taken)
+    assert (lost.key, lost.job_number, lost.taker, total) == (KEY, "26-1001", (1, 2), 1)
+    assert await find_lost_jobs(connection, RULES) == ((), 0)
     await store_batch(connection, position, [arrive(3, reset())], TOPICS)
-    assert await find_held_jobs(connection) == []
+    assert await find_lost_jobs(connection, taken) == ((), 0)
 
 
 @pytest.mark.parametrize(
@@ -299,6 +300,6 @@ async def test_each_step_of_the_transaction_is_announced(connection: Connection,
     assert seen == [*begun, "budgets-added", *ended]
     seen.clear()
     batch = [arrive(2, retrieve()), arrive(3, lock(2))]
-    await store_batch(connection, position, batch, TOPICS, Suspects(frozenset({identify(arrive(4, lock(3)))})))
+    await store_batch(connection, position, batch, TOPICS, frozenset({identify(arrive(4, lock(3)))}))
     assert seen == [*begun, "verdicts-changed", "budgets-changed", *ended]
     listening = False

@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival, copy_to_inbox
 from contracts.records import Outgoing, Place, Record
 from contracts.topics import TopicNames
 from handlers.rules import Rules
 from outbox.backlog import StoredRow
-from outbox.batch import DecidedBatch, Suspects
+from outbox.batch import DecidedBatch
 from outbox.due import Due
+from outbox.identity import Identity
 from outbox.position import Position
 from outbox.rules import RulesVersion
 from outbox.store import OnDecided
@@ -224,20 +224,17 @@ class FakeStore:
         found: RulesVersion = self._ports.rules.answer()
         return found
 
-    async def find_holds_to_come(self) -> dict[BudgetKey, str]:
-        return {}
-
     async def read_backlog(self, start: int, stop: int) -> AsyncIterator[tuple[int, list[StoredRow]]]:
         if start < stop:
             yield stop, self._ports.backlog
 
     async def store_batch(
-        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects, on_decided: OnDecided
+        self, position: Position, arrivals: Sequence[Arrival], failing: frozenset[Identity], on_decided: OnDecided
     ) -> tuple[Position, DecidedBatch]:
         await asyncio.sleep(0)
         self._ports.batches.append([arrival.inbox.place.offset for arrival in arrivals])
-        self._ports.suspects.append(suspects)
-        decided: DecidedBatch = self._ports.store(arrivals, suspects)
+        self._ports.failing.append(failing)
+        decided: DecidedBatch = self._ports.store(arrivals, failing)
         after = Position(position.inbox_partition, arrivals[-1].inbox.place.offset + 1, position.owner)
         on_decided(after, decided)
         await self._ports.write(after)
@@ -262,8 +259,10 @@ class FakePorts:
         self.positions = Script(Position(0, 0, UUID(int=1)))
         self.backlog: list[StoredRow] = []
         self.batches: list[list[int]] = []
-        self.suspects: list[Suspects] = []
-        self.store: Callable[[Sequence[Arrival], Suspects], DecidedBatch] = lambda *_: DecidedBatch(RULES_VERSION)
+        self.failing: list[frozenset[Identity]] = []
+        self.store: Callable[[Sequence[Arrival], frozenset[Identity]], DecidedBatch] = lambda *_: DecidedBatch(
+            RULES_VERSION
+        )
         self.publishers: list[FakePublisher] = []
         self.write: Callable[[Position], Awaitable[None]] = _write_at_once
         """What happens between deciding a batch and having stored it."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from contracts.cloudevents.message import Message
 from contracts.inbound import InboundMessage
 from handlers.budget import Status
 from handlers.decide import hold
@@ -345,7 +346,7 @@ class TestCommands:
 
 def test_a_budget_on_hold_keeps_everything() -> None:
     scenario = bring_to(Status.PENDING_APPROVAL)
-    held = hold(scenario.budget, Situation(scenario.now, RULES), "a bug")
+    held = hold(scenario.budget, Message("s", "i", accept(), ()), Situation(scenario.now, RULES), "a bug")
     assert [send.type for send in held.step.sends] == ["budget.status.v1"]  # type: ignore[union-attr]
     scenario.budget = held.step.budget
     check_outcome(scenario.send(accept()), "held")
@@ -353,5 +354,5 @@ def test_a_budget_on_hold_keeps_everything() -> None:
 
 
 def test_a_budget_on_hold_before_its_first_version_says_nothing() -> None:
-    held = hold(Scenario().budget, Situation(NOON, RULES), "a bug")
+    held = hold(Scenario().budget, Message("s", "i", lock(), ()), Situation(NOON, RULES), "a bug")
     assert (held.step.sends, held.step.budget.sequence, held.step.budget.on_hold) == ((), 0, True)

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from contracts.cloudevents.message import Message
 from contracts.named_json import NamedJson
 from handlers.budget import Budget, Status
 from handlers.decide import hold
 from handlers.decision import Situation, describe_status
 from outbox.budget_state import FORMAT, UnreadableStateError, read_state, write_state
-from tests.unit.builders import KEY, NOON, RULES, STEEL, Scenario, accept, lock
+from tests.unit.builders import KEY, NOON, RULES, STEEL, Scenario, accept, lock, release
 
 STATES = Path(__file__).parent / "stored_states"
 
@@ -122,7 +123,8 @@ def test_what_follows_from_an_upgraded_state_is_the_same() -> None:
         one, other = read_state(old), read_state(current)
         assert describe_status(one) == describe_status(other)
         situation = Situation(NOON, RULES)
-        assert hold(one, situation, "x") == hold(other, situation, "x")
+        message = Message("s", "i", release(), ())
+        assert hold(one, message, situation, "x") == hold(other, message, situation, "x")
 
 
 def test_a_tuple_type_without_rows_is_named_too() -> None:

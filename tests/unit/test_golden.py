@@ -15,7 +15,7 @@ from contracts.inbound import DeadlinePassed, InboundMessage
 from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record
 from contracts.topics import SOURCES, TopicNames
-from outbox.batch import Loaded, Suspects, decide_batch
+from outbox.batch import Loaded, decide_batch
 from outbox.outbox_rows import OutboxRow
 from outbox.rules import RulesVersion
 from tests.unit.builders import (
@@ -112,7 +112,7 @@ def describe(row: OutboxRow) -> Iterator[str]:
 def play(history: str) -> str:
     """Play a history and describe every verdict and every record that it causes."""
     loaded = Loaded(frozenset(), {}, {})
-    batch = decide_batch(list(carry(HISTORIES[history])), loaded, RulesVersion(1, "", RULES), TOPICS, Suspects())
+    batch = decide_batch(list(carry(HISTORIES[history])), loaded, RulesVersion(1, "", RULES), TOPICS, frozenset())
     lines: list[str] = []
     for entry in batch.entries:
         offset = entry.arrival.inbox.place.offset

@@ -20,7 +20,7 @@ from contracts.records import Place, Record
 from contracts.topics import SOURCES, TopicNames
 from handlers.ids import name_export
 from handlers.rules import CostType, Phase
-from outbox.batch import Loaded, Suspects, decide_batch
+from outbox.batch import Loaded, decide_batch
 from outbox.budget_state import read_state, write_state
 from outbox.outbox_rows import OutboxRow
 from outbox.rules import RulesVersion
@@ -342,7 +342,7 @@ def play(inputs: Iterable[Input], **rules: Any) -> str:
     loaded = Loaded(frozenset(), {}, {})
     text: list[str] = []
     for arrival in carry(inputs):
-        batch = decide_batch([arrival], loaded, version, TOPICS, Suspects())
+        batch = decide_batch([arrival], loaded, version, TOPICS, frozenset())
         [entry] = batch.entries
         text.append(f"# {arrival.inbox.place.offset}: {arrival.inbox.key!r}: {entry.verdict}: {shorten(entry.detail)}")
         text.extend(describe(row) for row in batch.rows)

@@ -11,11 +11,13 @@ import pytest
 from contracts.inbox import Arrival
 from contracts.records import Outgoing
 from outbox.backlog import StoredRow
-from outbox.batch import DecidedBatch, DecisionFailedError, Suspects
-from outbox.database import DatabaseDown
-from outbox.identity import identify
+from outbox.batch import DecidedBatch, DecisionFailedError
+from outbox.database import DatabaseDown, DatabaseMisusedError, DataRefusedError
+from outbox.identity import Identity, identify
 from outbox.position import LastRecord, Position, PositionLost, describe_record
 from outbox.rules import RulesUnavailable
+from tests.integration.records import arrive
+from tests.unit.builders import release
 from tests.unit.fakes import (
     DEPLOYMENT,
     RULES_VERSION,
@@ -192,7 +194,7 @@ async def test_what_kafka_does_not_take_is_stored_and_the_lane_restarts() -> Non
 
 
 async def test_a_batch_that_is_refused_while_it_is_written_is_taken_back_before_its_halves_are_sent() -> None:
-    ports, refused = FakePorts(), [ValueError("a bug")]
+    ports, refused = FakePorts(), [DataRefusedError("not UTF-8")]
 
     async def write(_after: Position) -> None:
         await asyncio.sleep(0.01)
@@ -338,26 +340,28 @@ async def test_rules_that_cannot_be_read_are_no_bug_of_a_message(
     refusals = [fields["why"] for _, name, fields in running.log.events if name == "lane.refused"]
     assert len(refusals) == 1
     assert "`budget-bridge rules apply`" in refusals[0]
-    assert all(not suspects.messages for suspects in ports.suspects)
+    assert all(not failing for failing in ports.failing)
     assert (ports.published, "batch.failed" in running.log.list_names()) == ([(2, OURS, 0)], False)
     await running.stop()
 
 
 class Bug:
-    """Storing that fails on one record, in deciding or later."""
+    """Storing that fails on one record: because it cannot be decided, or what it comes to cannot be stored."""
 
     def __init__(self, offset: int, *, in_deciding: bool, always: bool = False) -> None:
         self._offset, self._in_deciding, self._always = offset, in_deciding, always
         self.held: list[int] = []
 
-    def __call__(self, arrivals: Sequence[Arrival], suspects: Suspects) -> DecidedBatch:
+    def __call__(self, arrivals: Sequence[Arrival], failing: frozenset[Identity]) -> DecidedBatch:
         for arrival in arrivals:
             offset = arrival.inbox.place.offset
-            if identify(arrival) in suspects.messages and not self._always:
+            if identify(arrival) in failing and not self._always:
                 self.held.append(offset)
             elif offset == self._offset:
-                bug = ValueError("a bug")
-                raise DecisionFailedError(arrival, bug) if self._in_deciding else bug
+                if self._in_deciding:
+                    raise DecisionFailedError(arrival, ValueError("a bug"))
+                message = "Postgres refuses the data"
+                raise DataRefusedError(message)
         return DecidedBatch(RULES_VERSION)
 
 
@@ -371,6 +375,48 @@ async def test_a_bug_holds_the_message_it_is_about_and_no_other(in_deciding: boo
     assert bug.held == [4]
     assert running.count_starts() == 1
     await running.stop()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [ValueError("a bug"), MemoryError(), DatabaseMisusedError("a wrong call"), OSError("no space left")],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_what_says_nothing_about_a_message_holds_none_and_restarts_the_lane(failure: Exception) -> None:
+    ports, reader = FakePorts(), FakeInbox(*range(4))
+    failures = [failure, failure]
+
+    def store(*_: object) -> DecidedBatch:
+        if failures:
+            raise failures.pop()
+        return DecidedBatch(RULES_VERSION)
+
+    ports.store = store
+    running = RunningLane(ports, reader)
+    for _ in range(2):
+        with pytest.raises(type(failure)):
+            await asyncio.wait_for(running.task, 5)
+        # What the supervisor does, after a back-off.
+        running.task = asyncio.create_task(running.lane.run(running.stopping))
+    await running.until(lambda: ports.published)
+    assert ports.failing == [frozenset()] * 3
+    assert (ports.batches, ports.published) == ([[0, 1, 2, 3]] * 3, [(4, OURS, 0)])
+    await running.stop()
+
+
+async def test_a_batch_ends_at_a_release_and_stops_between_the_parts() -> None:
+    ports, reader = FakePorts(), FakeInbox(0)
+    reader.records |= {offset: arrive(offset, release()).inbox for offset in (1, 2, 4)} | {3: make_inbox_record(3)}
+    running = RunningLane(ports, reader)
+
+    def store(*_: object) -> DecidedBatch:
+        if len(ports.batches) == 2:
+            running.stopping.set()
+        return DecidedBatch(RULES_VERSION)
+
+    ports.store = store
+    await asyncio.wait_for(running.task, 5)
+    assert (ports.batches, ports.published[-1]) == ([[0, 1], [2]], (3, OURS, 0))
 
 
 async def test_a_bug_that_holding_does_not_end_leaves_the_lane_to_the_supervisor() -> None:

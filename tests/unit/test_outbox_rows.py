@@ -11,7 +11,7 @@ from handlers.budget import Budget
 from handlers.decide import decide
 from handlers.decision import DeadLetter, Situation
 from handlers.ids import name_effect
-from outbox.batch import Loaded, Suspects, decide_batch
+from outbox.batch import Loaded, decide_batch
 from outbox.identity import identify, identify_origin
 from outbox.outbox_rows import inbox_time, measure_in_kafka, write_dead_letter, write_rows
 from outbox.rules import RulesVersion
@@ -89,7 +89,7 @@ def test_a_record_is_measured_with_its_headers_and_the_message_names_its_size() 
     with pytest.raises(
         ValueError, match=r"approval.requested.v1 would be a record of 16,77\d,\d{3} bytes .*16,777,216"
     ):
-        list(write_rows(arrival, identify(arrival), outcome, trace, TOPICS))
+        list(write_rows(arrival, identify(arrival), outcome, trace, (), TOPICS))
 
 
 @pytest.mark.parametrize("timestamp_ms", [-(2**63), -1, 2**62, 2**63 - 1])
@@ -123,7 +123,7 @@ def test_a_conflict_is_set_aside_and_named_by_its_origin() -> None:
     arrival = Arrival(arrive().inbox, arrive().original, Message("s", "i", lock(), ()))
     origin = identify_origin(arrival)
     loaded = Loaded(frozenset({identify(arrival)}), {}, {}, conflicts={9: origin})
-    decided = decide_batch([arrival, arrival], loaded, RulesVersion(1, "", RULES), TOPICS, Suspects())
+    decided = decide_batch([arrival, arrival], loaded, RulesVersion(1, "", RULES), TOPICS, frozenset())
     [entry], [row] = decided.entries, decided.rows
     assert entry.identity == origin
     assert entry.detail.startswith("conflicting_content: a budget.locked.v1 of source s with id i came before")

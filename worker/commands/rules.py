@@ -9,8 +9,8 @@ import typer
 
 from handlers.rules import Rules
 from outbox.database import Connection
-from outbox.held_jobs import find_held_jobs
 from outbox.invalid_budgets import check_invalid_budgets
+from outbox.lost_jobs import find_lost_jobs
 from outbox.rules import (
     NO_RULES,
     Application,
@@ -36,7 +36,7 @@ from worker.reports.rules_report import (
     write_changes,
     write_rows,
 )
-from worker.rules_files import check_held_jobs, read_rules_and_notes
+from worker.rules_files import describe_lost_jobs, read_rules_and_notes
 from worker.rules_in_force import Applied, apply_rules
 from worker.settings import ConfigurationError, RulesSettings, read_settings
 
@@ -69,7 +69,7 @@ def check_rules() -> None:
 
     async def read_held() -> tuple[str, ...]:
         async with open_database() as connection:
-            return check_held_jobs(rules, await find_held_jobs(connection))
+            return describe_lost_jobs(await find_lost_jobs(connection, rules))
 
     with report_problems():
         rules = _read_folder()

@@ -7,10 +7,10 @@ from ipaddress import ip_address
 from handlers.rules import Rules
 from outbox.database import Connection
 from outbox.database_url import ANY_SERVER, DatabaseUrl, parse_database_url
-from outbox.held_jobs import find_held_jobs
+from outbox.lost_jobs import find_lost_jobs
 from outbox.rules import find_application
 from worker.doctor.check import Check, Checks
-from worker.rules_files import check_held_jobs, read_rules
+from worker.rules_files import describe_lost_jobs, read_rules
 from worker.rules_in_force import is_in_force
 from worker.settings import (
     ConfigurationError,
@@ -120,7 +120,7 @@ async def check_rules_in_force(connection: Connection, rules: Rules | None) -> C
 
 async def check_jobs_in_use(connection: Connection, rules: Rules) -> Checks:
     """Check that the rules keep every job in which Spectrum may hold something."""
-    problems = check_held_jobs(rules, await find_held_jobs(connection))
+    problems = describe_lost_jobs(await find_lost_jobs(connection, rules))
     for problem in problems:
         yield Check("rules", "error", problem, "restore the job of the project in jobs.csv")
     if not problems:

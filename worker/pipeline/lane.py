@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID, uuid4
 
-from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Record
 from contracts.topics import TopicNames
 from handlers.decision import Verdict
-from outbox.batch import DecidedBatch, DecisionFailedError, Suspects
-from outbox.database import DatabaseDown, DatabaseMisusedError
+from outbox.batch import DecidedBatch, DecisionFailedError, split_at_releases
+from outbox.database import DatabaseDown, DataRefusedError
 from outbox.identity import Identity, identify
 from outbox.position import Position, PositionLost
 from outbox.rules import RulesUnavailable, RulesVersion
@@ -98,7 +97,6 @@ class Lane:
         self._stopping = asyncio.Event()
         self._breakers = context.breakers
         self._waits = back_off()
-        self._holds_to_come: dict[BudgetKey, str] = {}
         self._has_sought = False
         self._rules: RulesVersion | None = None
         self.refusal = ""
@@ -202,7 +200,6 @@ class Lane:
         await self._seek_position(position, start)
         self._has_sought = True
         sys.audit("budget-bridge.lane.position-found")
-        self._holds_to_come = await store.find_holds_to_come()
         async for following, rows in store.read_backlog(committed, position.next_offset):
             await publication.publish(following, [row.record for row in rows])
         sys.audit("budget-bridge.lane.backlog-published")
@@ -238,8 +235,10 @@ class Lane:
                     with measure("decode"):
                         arrivals = [open_arrival(record, self._context.topics) for record in records]
                     sys.audit("budget-bridge.lane.decoded", arrivals)
-                    arrivals = self._context.traces.begin(arrivals)
-                    position = await self._store(store, publication, position, arrivals)
+                    for part in split_at_releases(self._context.traces.begin(arrivals)):
+                        if self._stopping.is_set():
+                            break
+                        position = await self._store(store, publication, position, part)
                     continue
                 record_lag(self._number, self._reader.count_waiting(self._place, position.next_offset), None)
                 await publication.check()
@@ -266,31 +265,28 @@ class Lane:
         arrivals: Sequence[Arrival],
         failing: frozenset[Identity] = frozenset(),
     ) -> Position:
-        """Store a batch and start publishing it; a message on which that fails is isolated and held."""
+        """Store a batch and start publishing it; a message that cannot be decided or stored is isolated and held.
+
+        Any other error is of the world or of this program, and says nothing about a message: it restarts the lane.
+        """
 
         def send(after: Position, decided: DecidedBatch) -> None:
             publication.send(after.next_offset, [row.record for row in decided.rows])
 
         try:
             with measure("store"):
-                after, decided = await store.store_batch(
-                    position, arrivals, Suspects(failing, self._holds_to_come), send
-                )
-        except (DatabaseDown, DatabaseMisusedError, PositionLost, RulesUnavailable):
-            raise
-        except Exception as bug:
+                after, decided = await store.store_batch(position, arrivals, failing, send)
+        except (DecisionFailedError, DataRefusedError) as wrong:
             self._log.exception("batch.failed", messages=len(arrivals))
             await publication.abort()
-            if isinstance(bug, DecisionFailedError) or len(arrivals) == 1:
-                found = identify(bug.arrival if isinstance(bug, DecisionFailedError) else arrivals[0])
+            if isinstance(wrong, DecisionFailedError) or len(arrivals) == 1:
+                found = identify(wrong.arrival if isinstance(wrong, DecisionFailedError) else arrivals[0])
                 if found in failing:
                     raise
                 return await self._store(store, publication, position, arrivals, failing | {found})
             middle = len(arrivals) // 2
             position = await self._store(store, publication, position, arrivals[:middle], failing)
             return await self._store(store, publication, position, arrivals[middle:], failing)
-        for held in decided.holds:
-            self._holds_to_come.pop(held.budget, None)
         self._note_rules(decided.rules)
         await publication.commit(arrivals)
         self._log_verdicts(decided)

@@ -5,11 +5,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from uuid import UUID
 
-from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.records import Outgoing, Record
 from outbox.backlog import StoredRow
-from outbox.batch import DecidedBatch, Suspects
+from outbox.batch import DecidedBatch
+from outbox.identity import Identity
 from outbox.position import Position
 from outbox.rules import RulesVersion
 from outbox.store import OnDecided
@@ -77,16 +77,16 @@ class LaneStore(Protocol):
     async def read_rules(self) -> RulesVersion:
         """Read which version of the rules is in force; raises ``RulesUnavailable``, as storing a batch does."""
 
-    async def find_holds_to_come(self) -> dict[BudgetKey, str]:
-        """Find the budgets that are to be put on hold with their next message, with the reasons."""
-
     def read_backlog(self, start: int, stop: int) -> AsyncIterator[tuple[int, list[StoredRow]]]:
         """Read in pieces what the records from ``start`` to below ``stop`` caused, for publishing."""
 
     async def store_batch(
-        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects, on_decided: OnDecided
+        self, position: Position, arrivals: Sequence[Arrival], failing: frozenset[Identity], on_decided: OnDecided
     ) -> tuple[Position, DecidedBatch]:
-        """Decide a batch and store the result, in one transaction; ``on_decided`` is called before it is written."""
+        """Decide a batch and store the result, in one transaction; messages on which that failed are held instead.
+
+        ``on_decided`` is called before anything is written.
+        """
 
 
 class LanePorts(Protocol):

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from contracts.budget_key import BudgetKey
 from contracts.inbox import Arrival
 from contracts.topics import TopicNames
 from outbox.backlog import StoredRow, read_backlog
-from outbox.batch import DecidedBatch, Suspects
+from outbox.batch import DecidedBatch
 from outbox.database import Connection, close, connect
+from outbox.identity import Identity
 from outbox.position import Position, start_position, take_position
 from outbox.rules import RulesVersion, read_rules_in_force
-from outbox.store import OnDecided, find_holds_to_come, store_batch
+from outbox.store import OnDecided, store_batch
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
 from worker.kafka.producer import Publisher
@@ -78,16 +78,12 @@ class PostgresLaneStore:
         """Read which version of the rules is in force."""
         return await read_rules_in_force(self.connection)
 
-    async def find_holds_to_come(self) -> dict[BudgetKey, str]:
-        """Find the budgets that are to be put on hold with their next message, with the reasons."""
-        return await find_holds_to_come(self.connection, self.inbox_partition)
-
     def read_backlog(self, start: int, stop: int) -> AsyncIterator[tuple[int, list[StoredRow]]]:
         """Read in pieces what the records from ``start`` to below ``stop`` caused, for publishing."""
         return read_backlog(self.connection, self.inbox_partition, start, stop)
 
     async def store_batch(
-        self, position: Position, arrivals: Sequence[Arrival], suspects: Suspects, on_decided: OnDecided
+        self, position: Position, arrivals: Sequence[Arrival], failing: frozenset[Identity], on_decided: OnDecided
     ) -> tuple[Position, DecidedBatch]:
         """Decide a batch and store the result, in one transaction; ``on_decided`` is called before it is written."""
-        return await store_batch(self.connection, position, arrivals, self.topics, suspects, on_decided)
+        return await store_batch(self.connection, position, arrivals, self.topics, failing, on_decided)

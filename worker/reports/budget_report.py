@@ -31,6 +31,8 @@ def write_budget(record: BudgetRecord, locations: Mapping[UUID, Location]) -> di
         "budget": record.key._asdict(),
         "status": record.status.model_dump(mode="json") if record.status else None,
         "on_hold": is_on_hold(record),
+        "held_total": record.held_total,
+        "releasing": bool(record.budget and record.budget.releasing),
         "errors": [error.model_dump(mode="json") for error in version.errors] if version else [],
         "spectrum": _write_spectrum(record),
         "history_total": record.history_total,
@@ -202,6 +204,12 @@ def _print_hold(record: BudgetRecord, console: Console) -> None:
             console.print_line(f"  on hold from its next message on: {hold.reason}")
         elif is_on_hold(record):
             console.print_line(f"  on hold: {hold.reason}; `budget-bridge release {record.key}` releases it")
+    if record.holds_total > len(record.holds):
+        console.print_line(f"  it was put on hold {record.holds_total} times")
+    if record.held_total:
+        under_way = ", which a release that is under way decides in pieces"
+        is_releasing = record.budget and record.budget.releasing and not is_on_hold(record)
+        console.print_line(f"  {record.held_total} messages are held" + (under_way if is_releasing else ""))
 
 
 def _print_status(status: BudgetStatus, console: Console) -> None:

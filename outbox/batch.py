@@ -43,7 +43,7 @@ class Loaded:
     budgets: Mapping[BudgetKey, tuple[Budget, int]]
     """Each budget with the revision that was loaded."""
     claims: Mapping[tuple[int, int], int]
-    """The budget of each project that is under way, synced or in Spectrum."""
+    """Each project's budget that claims the job: it is being exported, is synced, or Spectrum may hold it."""
     held: Mapping[BudgetKey, tuple[HeldMessage, ...]] = field(default_factory=dict)
     """Of budgets that are to be released, the held messages that come next, in order: those that are decided at once,
     and at least one more where there are more."""

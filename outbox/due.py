@@ -1,4 +1,4 @@
-"""Finds the budgets that have something due: an acknowledgement, what is parked, or the next piece of a release."""
+"""Finds what is due: deadlines of acknowledgements and of parked messages, and the next pieces of releases."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -35,7 +35,7 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
 
     Args:
         connection: a session inside the transaction that will store the batch.
-        arrivals: the batch.
+        arrivals: the batch, split at releases.
         topics: how the topics of this deployment are named.
 
     Raises:
@@ -129,7 +129,7 @@ async def _load_body(connection: Connection, identity: Identity, topics: TopicNa
 async def _load_held_messages(
     connection: Connection, arrivals: Iterable[Arrival], topics: TopicNames
 ) -> dict[BudgetKey, tuple[HeldMessage, ...]]:
-    """Load what is held of the budgets that these messages release: as much as is decided at once, and one more."""
+    """Load what is held of the budgets that the batch releases: as much as is decided at once, and one more."""
     released = [
         arrival.message.body.key
         for arrival in arrivals

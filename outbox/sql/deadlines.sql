@@ -1,8 +1,8 @@
 -- Statements of the timer.
 
 -- name: find_due
--- Which budgets of these lanes have something due, what has been due longest first. None on hold or behind a release:
--- deciding on it would only be one more message that is held. Once a budget is released it is due again.
+-- What is due of the budgets of these lanes, the longest due first. Budgets on hold, or with a release under way, are left
+-- out, because the deadline would only be one more message that is held. Once a budget is released, it is due again.
 (
     select 'acknowledgement' as deadline, company_id, project_id, budget_id, version, acknowledgement_due_at as due_at
     from budgets

@@ -42,8 +42,8 @@ join unnest($1::bigint[], $2::bigint[]) as asked (company_id, project_id) using 
 where claims_job;
 
 -- name: load_held_messages
--- What is held of a budget and comes next, in order; also from before the inbox was created again. Messages until there
--- are too many bytes, but one behind the first in any case, because that there is more is to be known.
+-- The held messages of a budget that come next, in order, also from before the inbox was recreated: until there
+-- are too many bytes, but always one after the first, to know whether there are more.
 select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body, inbox_partition,
     inbox_offset
 from (

@@ -1,8 +1,8 @@
 -- Statements of reports on budgets and dead letters.
 
 -- name: count_statuses
--- How many budgets stand where, since when the longest does, and how many of them wait for somebody. The first part is
--- read from an index alone, the second from those few budgets.
+-- The number of budgets of each status, since when the oldest has had it, and how many of them wait for somebody. The
+-- first part reads an index only, the second those few budgets.
 with counted as (
     select status, count(*) as budgets, min(since) as oldest
     from budgets
@@ -31,7 +31,7 @@ order by on_hold desc, overdue desc, status, since
 limit $1;
 
 -- name: list_budgets
--- The budgets of one status by key from one on.
+-- The budgets of one status after a key and in the order of their keys.
 select company_id, project_id, budget_id, state, on_hold from budgets
 where status = $1 and (company_id, project_id, budget_id) > ($2, $3, $4)
 order by company_id, project_id, budget_id

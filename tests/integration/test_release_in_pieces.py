@@ -103,7 +103,8 @@ async def test_what_is_held_is_decided_piece_by_piece_in_order(lane: Lane, datab
     assert await lane.list_verdicts() == ["applied"] * 11 + ["held"] * 4
     assert await lane.ask()
     assert await lane.list_verdicts() == ["applied"] * 15
-    assert not await lane.ask()
+    # Of the export, as the records of the tests are old: it was not due before the end of the release.
+    assert [due.deadline for due in await find_due(lane.connection, [0])] == ["acknowledgement"]
     sent = await lane.connection.fetch("select value from outbox where type = 'approval.requested.v1' order by 1")
     assert len(sent) == 15
     # The acceptance waited behind the locks, and so found its version.

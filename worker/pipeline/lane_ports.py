@@ -83,9 +83,9 @@ class LaneStore(Protocol):
     async def store_batch(
         self, position: Position, arrivals: Sequence[Arrival], failing: frozenset[Identity], on_decided: OnDecided
     ) -> tuple[Position, DecidedBatch]:
-        """Decide a batch and store the result, in one transaction; messages on which that failed are held instead.
+        """Decide a batch and store the result, in one transaction; ``on_decided`` is called before it is written.
 
-        ``on_decided`` is called before anything is written.
+        Messages in ``failing``, on which deciding failed, are held instead.
         """
 
 

@@ -40,7 +40,14 @@ def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Sit
 
 
 def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situation) -> Step:
-    """Make a newer version the current one (rows 1 to 3), then decide what was parked for it."""
+    """Make a newer version the current one (rows 1 to 3), then decide what was parked for it.
+
+    Args:
+        step: the budget so far.
+        lock: the version.
+        digest: of its content (``digest_content``).
+        situation: what else deciding sees.
+    """
     budget = step.budget
     found = check_budget(lock, budget, situation)
     version = _make_version(lock, digest, found)

@@ -18,6 +18,11 @@ def name_export(key: BudgetKey, version: int, export_number: int) -> UUID:
     """Compute the id of an export, the same for every attempt.
 
     The number is part of it because a version may come twice: a reset forgets the versions, not the exports.
+
+    Args:
+        key: of the budget.
+        version: that is exported.
+        export_number: from 1, over all exports of the budget.
     """
     return _name(_EXPORTS, f"{key}/{version}/{export_number}")
 

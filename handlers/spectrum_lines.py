@@ -52,7 +52,15 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
 
 
 def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> tuple[ExportRow, ...]:
-    """Write each line as it goes out, with its difference from the base."""
+    """Write each line as it goes out, with its difference from the base.
+
+    Args:
+        lines: in the order in which they are sent; all with a quantity or none.
+        base: the last export that Spectrum acknowledged with success.
+
+    Returns:
+        Rows of ``MeasuredExportLine`` where there are quantities, otherwise of ``ExportLine``.
+    """
     held = index_base_lines(base)
     rows = tuple(_write_line(line, held.get(line[:2])) for line in lines)
     if all(line.quantity is None for line in lines):
@@ -71,7 +79,16 @@ def find_sent_lines(budget: Budget, target: Target) -> tuple[SentLine, ...]:
 
 
 def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple[SentLines, ...]:
-    """Record the lines of an export as sent; once it is applied in full, the removed ones are known to be zero."""
+    """Record the lines of an export as sent; once it is applied in full, the removed ones are known to be zero.
+
+    Args:
+        budget: which knows what was sent before.
+        export: the one that is sent now, or has been.
+        taken: whether Spectrum has applied it in full.
+
+    Returns:
+        Everything that was ever sent, by job.
+    """
     target = export.target
     # The description belongs to the phase: what is sent with one cost type holds for the others.
     descriptions = {line.phase_code: line.description for line in export.lines}

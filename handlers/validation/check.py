@@ -51,7 +51,16 @@ def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Va
 
 
 def check_acceptance(budget: Budget, proposal: Proposal, rules: Rules) -> tuple[BudgetError, ...]:
-    """Check what may have changed since the version became current: the job, and the base."""
+    """Check what may have changed since the version became current: the job, and the base.
+
+    Args:
+        budget: with the base.
+        proposal: what is accepted.
+        rules: in force now.
+
+    Returns:
+        What is wrong; nothing if it can be exported.
+    """
     return (
         *(problem.of_budget() for problem in check_same_job(budget, proposal, rules)),
         *find_removed_lines([line.key for line in proposal.lines], budget.base, rules),

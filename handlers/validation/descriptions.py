@@ -36,7 +36,13 @@ def collect_descriptions(phases: Sequence[Phase | None], descriptions: Sequence[
 
 
 def choose_description(phase: Phase | None, description: str, candidates: Candidates) -> str:
-    """Choose a line's description: its own or its map row's if it counts, else the first of the phase's."""
+    """Choose a line's description: its own or its map row's if it counts, else the first of the phase's.
+
+    Args:
+        phase: of the line; ``None`` if it is not mapped.
+        description: its own.
+        candidates: of all phases.
+    """
     if phase is None:
         return description
     counting = candidates[phase.phase_code]

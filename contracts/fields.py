@@ -111,6 +111,7 @@ def read_time(value: object) -> datetime:
     raise ValueError(message)
 
 
+@lru_cache(maxsize=1024)
 def write_time(value: datetime) -> str:
     """Write a time as UTC with ``Z``."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

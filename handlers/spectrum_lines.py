@@ -70,7 +70,7 @@ def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> tup
 
 def index_base_lines(base: Export | None) -> Mapping[tuple[str, str], SpectrumLine]:
     """Index the lines that the base left in Spectrum, without those that it sent as zero."""
-    return {line.key: line for line in base.lines if not line.gone} if base else {}
+    return {line[:2]: line for line in base.lines if not line.gone} if base else {}
 
 
 def find_sent_lines(budget: Budget, target: Target) -> tuple[SentLine, ...]:
@@ -97,8 +97,9 @@ def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple
         for sent in find_sent_lines(budget, target)
     }
     for line in export.lines:
-        before = noted.get(line.key)
-        noted[line.key] = SentLine(
+        key = line[:2]
+        before = noted.get(key)
+        noted[key] = SentLine(
             line.phase_code,
             line.cost_type,
             line.item_id,
@@ -106,7 +107,7 @@ def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple
             line.price_method_code,
             # While quantities are off no unit is sent, so the one sent before still holds.
             line.unit if line.quantity is not None or before is None else before.unit,
-            at_zero=taken and line.gone,
+            taken and line.gone,
         )
     others = tuple(sent for sent in budget.sent if sent[:2] != target[:2])
     return (*others, SentLines(target.company_code, target.job_number, tuple(noted.values())))

@@ -58,7 +58,17 @@ def describe_value(value: object) -> str:
 
 
 def read_decimal(value: object) -> str:
-    """Read an amount or quantity as its text: an optional minus, digits, and perhaps a point and digits."""
+    """Read an amount or quantity as its text: an optional minus, digits, and perhaps a point and digits.
+
+    Args:
+        value: what ``parse_json`` made of the field.
+
+    Returns:
+        The text, as it was written.
+
+    Raises:
+        ValueError: it is none, or longer than ``MAX_AMOUNT_CHARACTERS``; the message says what one looks like.
+    """
     if type(value) is int:
         return str(value)
     text = value.text if type(value) is JsonNumber else value
@@ -70,7 +80,11 @@ def read_decimal(value: object) -> str:
 
 
 def read_integer(value: object) -> int:
-    """Read an integer, also from a numeric string."""
+    """Read an integer, also from a numeric string.
+
+    Raises:
+        ValueError: it is none; the message says so.
+    """
     if type(value) is int:
         return value
     if isinstance(value, str) and _INTEGER.fullmatch(value):
@@ -80,7 +94,11 @@ def read_integer(value: object) -> int:
 
 
 def read_time(value: object) -> datetime:
-    """Read an RFC 3339 time with its offset, as UTC; digits beyond microseconds are dropped."""
+    """Read an RFC 3339 time with its offset, as UTC; digits beyond microseconds are dropped.
+
+    Raises:
+        ValueError: it is none, or one that no calendar has; the message says what one looks like.
+    """
     if isinstance(value, datetime):
         return value
     if isinstance(value, str) and len(value) <= _MAX_TIME_CHARACTERS and _TIME.fullmatch(value):
@@ -93,13 +111,18 @@ def read_time(value: object) -> datetime:
     raise ValueError(message)
 
 
+@lru_cache(maxsize=1024)
 def write_time(value: datetime) -> str:
     """Write a time as UTC with ``Z``."""
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def check_user(user: str) -> str:
-    """Refuse a user whom people could mistake for another: blank, or with invisible characters."""
+    """Refuse a user whom people could mistake for another: blank, or with invisible characters.
+
+    Raises:
+        ValueError: it is such a user; the message says why.
+    """
     if has_format_character(user):
         message = f"a user without control or format characters is expected, not {describe_value(user)}"
         raise ValueError(message)
@@ -110,7 +133,11 @@ def check_user(user: str) -> str:
 
 
 def check_currency(value: object) -> str:
-    """Check a currency code's form; which currencies there are is not checked."""
+    """Check a currency code's form; which currencies there are is not checked.
+
+    Raises:
+        ValueError: it is not of the form; the message says what one looks like.
+    """
     if isinstance(value, str) and _CURRENCY.fullmatch(value):
         return value
     message = f'a currency of three capital letters such as "USD" is expected, not {describe_value(value)}'

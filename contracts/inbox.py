@@ -43,6 +43,10 @@ def copy_to_inbox(record: Record, inbox_topic: str) -> Outgoing:
     """Copy a source record for the inbox: value and headers untouched, keyed by its project or else its origin.
 
     A record that the inbox would not take is copied as a stub.
+
+    Args:
+        record: of a source topic.
+        inbox_topic: full name of the inbox.
     """
     record = cut_to_fit(record)
     project = read_project(record)
@@ -62,6 +66,10 @@ def open_arrival(inbox: Record, topics: TopicNames) -> Arrival:
     """Open an inbox record; whatever is wrong with it is in the value, nothing raises.
 
     What is returned can be stored: an origin that no Kafka has counts as none, and the inbox record takes its place.
+
+    Args:
+        inbox: the record of the inbox.
+        topics: how the topics of this deployment are named.
     """
     original = _read_original(inbox)
     if original is None:

@@ -23,7 +23,12 @@ write_json: Final = to_json
 
 
 def name_values(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
-    """Give the values of rows their names, as a JSON object has them; all of it is done in C."""
+    """Give the values of rows their names, as a JSON object has them; all of it is done in C.
+
+    Args:
+        names: in the order of the values.
+        rows: each as long as ``names``.
+    """
     return list(map(dict, map(zip, repeat(names), rows)))
 
 
@@ -64,6 +69,10 @@ def may_have_more_values(text: bytes, limit: int) -> bool:
     """Check cheaply whether a JSON text may have more values than ``limit``, also where it is no valid JSON.
 
     Every value but the first follows a comma or an opening bracket; those in strings are counted as well.
+
+    Args:
+        text: of any size.
+        limit: number of values.
     """
     # A value takes at least two bytes, so most texts need not be counted.
     return len(text) > 2 * limit and text.count(b",") + text.count(b"[") + text.count(b"{") > limit

@@ -55,6 +55,10 @@ class Outbound(Value):
         """The budget that it is about."""
         return BudgetKey(self.company_id, self.project_id, self.budget_id)
 
+    def write(self) -> bytes:
+        """Write the data of the event: compact JSON in UTF-8."""
+        return self.__pydantic_serializer__.to_json(self)
+
 
 class ExportLine(Value):
     """One line as Spectrum must hold it, and how it differs from the base.

@@ -51,10 +51,8 @@ def measure_record(record: Record | Outgoing) -> int:
 
 def measure_headers(headers: Headers) -> int:
     """Measure headers in bytes, by name and value."""
-    return sum(
-        (len(name) if name.isascii() else len(name.encode("utf-8", "surrogatepass"))) + len(value or b"")
-        for name, value in headers
-    )
+    names = "".join([name for name, _ in headers]).encode("utf-8", "surrogatepass")
+    return len(names) + sum([len(value) for _, value in headers if value])
 
 
 def digest_record(record: Record | Outgoing) -> bytes:

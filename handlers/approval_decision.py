@@ -14,7 +14,14 @@ from handlers.validation.check import check_acceptance
 
 
 def decide_approval(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome:
-    """Decide on an approval decision."""
+    """Decide on an approval decision.
+
+    Args:
+        step: the budget so far.
+        message: what the decision came in.
+        decision: for a version that need not be current.
+        situation: what else deciding sees.
+    """
     if is_early(step.budget, decision):
         return _refuse_early(step, message, decision, situation) or park(step, message, decision, situation)
     if is_late(step.budget, decision):
@@ -23,7 +30,14 @@ def decide_approval(step: Step, message: Message, decision: ApprovalDecision, si
 
 
 def judge_decision(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome:
-    """Judge a decision on the current version."""
+    """Judge a decision on the current version.
+
+    Args:
+        step: the budget so far.
+        message: what the decision came in.
+        decision: for the current version, just now or parked before.
+        situation: what else deciding sees.
+    """
     status, version = step.budget.status, step.budget.version
     if version is None:
         return Outcome(step, Verdict.IGNORED, "there is no version to decide on")

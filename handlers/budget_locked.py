@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from contracts.cloudevents.message import Message
 from contracts.fields import write_cents
-from contracts.inbound import ApprovalDecision, BudgetLine, BudgetLocked
+from contracts.inbound import ApprovalDecision, BudgetLocked
 from contracts.outbound import ApprovalRequested, BudgetError
 from handlers.approval_decision import judge_decision
 from handlers.budget import Budget, Status, Version, Waiting
@@ -18,6 +18,7 @@ from handlers.returns import return_invalid
 from handlers.spectrum_lines import compare_with_base, complete_lines
 from handlers.validation.amounts import EXACT
 from handlers.validation.check import Valid, check_budget
+from handlers.validation.columns import read_columns
 
 
 def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Situation) -> Outcome:
@@ -39,7 +40,14 @@ def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Sit
 
 
 def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situation) -> Step:
-    """Make a newer version the current one (rows 1 to 3), then decide what was parked for it."""
+    """Make a newer version the current one (rows 1 to 3), then decide what was parked for it.
+
+    Args:
+        step: the budget so far.
+        lock: the version.
+        digest: of its content (``digest_content``).
+        situation: what else deciding sees.
+    """
     budget = step.budget
     found = check_budget(lock, budget, situation)
     version = _make_version(lock, digest, found)
@@ -78,22 +86,21 @@ def make_waiting_current(step: Step, situation: Situation) -> Step:
 
 def digest_content(lock: BudgetLocked) -> str:
     """Digest the business fields: two locks with the same digest say the same, by value and in any order."""
-    lines = sorted({_list_fields(line) for line in lock.lines})
-    content = [lock.currency, _write_exactly(lock.total_amount), lines]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _list_fields(line: BudgetLine) -> tuple[str, ...]:
-    return (
-        str(line.budget_line_item_id),
-        line.cost_code,
-        line.cost_type,
-        line.description,
-        _write_exactly(line.original_amount),
-        _write_exactly(line.revision_amount),
-        *map(_write_optional, (line.sub_job, line.unit_of_measure)),
-        "" if line.quantity is None else _write_exactly(line.quantity),
+    lines = read_columns(lock.lines)
+    rows = zip(
+        map(str, lines.item_ids),
+        lines.cost_codes,
+        lines.cost_types,
+        lines.descriptions,
+        map(_write_exactly, lines.original_amounts),
+        map(_write_exactly, lines.revision_amounts),
+        map(_write_optional, lines.sub_jobs),
+        map(_write_optional, lines.units),
+        ["" if quantity is None else _write_exactly(quantity) for quantity in lines.quantities],
+        strict=True,
     )
+    content = [lock.currency, _write_exactly(lock.total_amount), sorted(set(rows))]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _write_optional(text: str | None) -> str:

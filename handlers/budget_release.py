@@ -28,6 +28,12 @@ def release_held(step: Step, message: BudgetRelease | DeadlinePassed, situation:
     """Decide on a release, or on the next piece of one.
 
     All messages of a piece are decided, or the piece fails, and they stay held.
+
+    Args:
+        step: the budget so far.
+        message: the release, or the timer's request to continue it.
+        situation: its ``held`` has the messages of this piece.
+        decide: ``handlers.decide.decide``, which imports this module.
     """
     if isinstance(message, DeadlinePassed):
         return _continue_release(step, situation, decide)

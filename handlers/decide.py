@@ -27,7 +27,16 @@ from handlers.export_retry import retry_export
 
 
 def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  # noqa: PLR0911 - one for each kind
-    """Decide what a message means for its budget; a repeat of its identity never gets here."""
+    """Decide what a message means for its budget; a repeat of its identity never gets here.
+
+    Args:
+        budget: what there is of it so far; a new one where nothing is.
+        message: about this budget.
+        situation: what else deciding sees.
+
+    Returns:
+        The budget after it, what is to be sent, and the verdict with its reason.
+    """
     step = Step(budget)
     if budget.holds_messages and not decides_held(message.body):
         return Outcome(step, Verdict.HELD, "the budget is on hold" if budget.on_hold else "a release is under way")
@@ -54,6 +63,12 @@ def hold(budget: Budget, message: Message, situation: Situation, detail: str) ->
     """Put a budget on hold, because deciding on a message of it failed: that message is kept as held.
 
     A release that failed, or a later piece of it, is not kept: what is held stays held, and the budget on hold.
+
+    Args:
+        budget: as it was before the message.
+        message: the one on which deciding failed.
+        situation: what else deciding sees.
+        detail: why, for people.
     """
     if budget.on_hold:
         return Outcome(Step(budget), Verdict.IGNORED, f"the budget stays on hold: {detail}", warning=True)

@@ -88,7 +88,13 @@ class Step(NamedTuple):
         return Step(other.budget, self.sends + other.sends, self.resolved + other.resolved)
 
     def change(self, budget: Budget, at: datetime, *messages: Send) -> "Step":
-        """Make a transition: its messages, and the budget's status where it shows something new."""
+        """Make a transition: its messages, and the budget's status where it shows something new.
+
+        Args:
+            budget: after the transition.
+            at: the time of the message in the log.
+            messages: what the transition sends besides the status.
+        """
         before, after = _read_status_fields(self.budget), _read_status_fields(budget)
         if (after.status, after.budget_version) != (before.status, before.budget_version):
             budget = budget._replace(since=at)

@@ -12,7 +12,15 @@ from handlers.spectrum_lines import compare_with_base, complete_lines, record_se
 def start_export(
     step: Step, decision: ApprovalDecision, version: Version, proposal: Proposal, situation: Situation
 ) -> Step:
-    """Export an accepted version: a first export, or a re-sync where Spectrum took an earlier one (row 4)."""
+    """Export an accepted version: a first export, or a re-sync where Spectrum took an earlier one (row 4).
+
+    Args:
+        step: the budget so far.
+        decision: the acceptance.
+        version: the current one.
+        proposal: what was accepted of it.
+        situation: what else deciding sees.
+    """
     budget = step.budget
     number = len(budget.tries) + 1
     export = Export(
@@ -36,7 +44,13 @@ def start_export(
 
 
 def resend_export(step: Step, export: Export, situation: Situation) -> Step:
-    """Send the last export again with the next attempt (row 11)."""
+    """Send the last export again with the next attempt (row 11).
+
+    Args:
+        step: the budget so far.
+        export: its last one, as it was sent last.
+        situation: what else deciding sees.
+    """
     again = export._replace(attempt=export.attempt + 1)
     tries = (*step.budget.tries[:-1], ExportTry(again.version, again.attempt))
     return _send(step, step.budget._replace(tries=tries), again, situation)

@@ -18,6 +18,11 @@ def name_export(key: BudgetKey, version: int, export_number: int) -> UUID:
     """Compute the id of an export, the same for every attempt.
 
     The number is part of it because a version may come twice: a reset forgets the versions, not the exports.
+
+    Args:
+        key: of the budget.
+        version: that is exported.
+        export_number: from 1, over all exports of the budget.
     """
     return _name(_EXPORTS, f"{key}/{version}/{export_number}")
 
@@ -34,7 +39,13 @@ def name_effect(cause: tuple[int | str, ...], ordinal: int) -> UUID:
         cause: the identity of the message that causes it.
         ordinal: its place among the effects of that cause, from 0.
     """
-    return _name(_EFFECTS, json.dumps([*cause, ordinal]))
+    return _name(_EFFECTS, f"{_write_cause(cause)}, {ordinal}]")
+
+
+@lru_cache(maxsize=64)
+def _write_cause(cause: tuple[int | str, ...]) -> str:
+    """Write the start of a JSON array; a cause has several effects, one after the other."""
+    return json.dumps(cause)[:-1]
 
 
 def _name(namespace: bytes, name: str) -> UUID:

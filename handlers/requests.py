@@ -18,7 +18,15 @@ def name_requester(request: Request) -> str:
 
 
 def refuse(step: Step, message: Message, requested_by: str, code: RefusalCode, sentence: str) -> Outcome:
-    """Refuse a request, and send whoever made it one sentence that a person can act on."""
+    """Refuse a request, and send whoever made it one sentence that a person can act on.
+
+    Args:
+        step: the budget so far.
+        message: what the request came in.
+        requested_by: who made it.
+        code: why, for programs.
+        sentence: why and what to do, for people.
+    """
     refusal = RequestRefused(
         **step.budget.key._asdict(),
         budget_version=message.body.budget_version,
@@ -93,7 +101,13 @@ def answer_superseded(step: Step, message: Message, request: Request) -> Outcome
 
 
 def resolve_parked(step: Step, chosen: Iterable[Parked], answer: Callable[[Step, Message, Request], Outcome]) -> Step:
-    """Decide parked requests in order of arrival, and record the verdict of each."""
+    """Decide parked requests in order of arrival, and record the verdict of each.
+
+    Args:
+        step: the budget so far.
+        chosen: the ones to decide, of those that the budget has.
+        answer: decides one; it finds the budget without that one.
+    """
     for kept in chosen:
         left = tuple(other for other in step.budget.parked if other is not kept)
         message = Message(kept.source, kept.id, kept.request, ())

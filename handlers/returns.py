@@ -18,7 +18,17 @@ def return_budget(  # noqa: PLR0913 - the fields of the message
     reason: str | None = None,
     errors: tuple[BudgetError, ...] = (),
 ) -> BudgetReturned:
-    """Write the message that returns a version; its creator and its sender are notified, once each."""
+    """Write the message that returns a version; its creator and its sender are notified, once each.
+
+    Args:
+        key: of the budget.
+        version: the one that is returned.
+        cause: why, for programs.
+        at: when it was decided.
+        by: who decided it; ``None`` where nobody did.
+        reason: why, for people.
+        errors: what is wrong with the version or its lines.
+    """
     creator, sender = version.created_by, version.sent_by
     notify = (creator,) if fold_user(creator) == fold_user(sender) else (creator, sender)
     return BudgetReturned(

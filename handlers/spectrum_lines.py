@@ -52,7 +52,15 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
 
 
 def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> tuple[ExportRow, ...]:
-    """Write each line as it goes out, with its difference from the base."""
+    """Write each line as it goes out, with its difference from the base.
+
+    Args:
+        lines: in the order in which they are sent; all with a quantity or none.
+        base: the last export that Spectrum acknowledged with success.
+
+    Returns:
+        Rows of ``MeasuredExportLine`` where there are quantities, otherwise of ``ExportLine``.
+    """
     held = index_base_lines(base)
     rows = tuple(_write_line(line, held.get(line[:2])) for line in lines)
     if all(line.quantity is None for line in lines):
@@ -62,7 +70,7 @@ def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> tup
 
 def index_base_lines(base: Export | None) -> Mapping[tuple[str, str], SpectrumLine]:
     """Index the lines that the base left in Spectrum, without those that it sent as zero."""
-    return {line.key: line for line in base.lines if not line.gone} if base else {}
+    return {line[:2]: line for line in base.lines if not line.gone} if base else {}
 
 
 def find_sent_lines(budget: Budget, target: Target) -> tuple[SentLine, ...]:
@@ -71,7 +79,16 @@ def find_sent_lines(budget: Budget, target: Target) -> tuple[SentLine, ...]:
 
 
 def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple[SentLines, ...]:
-    """Record the lines of an export as sent; once it is applied in full, the removed ones are known to be zero."""
+    """Record the lines of an export as sent; once it is applied in full, the removed ones are known to be zero.
+
+    Args:
+        budget: which knows what was sent before.
+        export: the one that is sent now, or has been.
+        taken: whether Spectrum has applied it in full.
+
+    Returns:
+        Everything that was ever sent, by job.
+    """
     target = export.target
     # The description belongs to the phase: what is sent with one cost type holds for the others.
     descriptions = {line.phase_code: line.description for line in export.lines}
@@ -80,8 +97,9 @@ def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple
         for sent in find_sent_lines(budget, target)
     }
     for line in export.lines:
-        before = noted.get(line.key)
-        noted[line.key] = SentLine(
+        key = line[:2]
+        before = noted.get(key)
+        noted[key] = SentLine(
             line.phase_code,
             line.cost_type,
             line.item_id,
@@ -89,7 +107,7 @@ def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple
             line.price_method_code,
             # While quantities are off no unit is sent, so the one sent before still holds.
             line.unit if line.quantity is not None or before is None else before.unit,
-            at_zero=taken and line.gone,
+            taken and line.gone,
         )
     others = tuple(sent for sent in budget.sent if sent[:2] != target[:2])
     return (*others, SentLines(target.company_code, target.job_number, tuple(noted.values())))

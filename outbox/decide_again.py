@@ -167,6 +167,6 @@ def _is_same(send: Send, effect: Effect, ordinal: int, kept: Kept, topics: Topic
     return (
         record.topic == topics.full(send.topic)
         and record.key == str(send.key).encode()
-        and record.value == send.model_dump_json().encode()
+        and record.value == send.write()
         and drop_trace(record.headers) == write_headers(send, row_id, kept.at, ())
     )

@@ -94,7 +94,7 @@ def write_rows(
         if isinstance(send, DeadLetter):
             yield _write_dead_letter_of(arrival, row_id, ordinal, send, held, topics)
             continue
-        value = send.model_dump_json().encode()
+        value = send.write()
         headers = write_headers(send, row_id, at, trace)
         record = Outgoing(topics.full(send.topic), str(send.key).encode(), value, headers)
         if (size := measure_in_kafka(record)) > MAX_MESSAGE_BYTES:

@@ -16,7 +16,17 @@ DEADLINES_SOURCE: Final = f"{SOURCE}/deadlines"
 
 
 def write_headers(message: Outbound, message_id: UUID, at: datetime, trace: Headers) -> Headers:
-    """Write the headers of a message that the bridge sends, with the trace of the message that caused it."""
+    """Write the headers of a message that the bridge sends, with the trace of the message that caused it.
+
+    Args:
+        message: what is sent.
+        message_id: its id; the same cause always gives the same one.
+        at: when its cause was appended to the inbox.
+        trace: of the message that caused it.
+
+    Returns:
+        The headers, in a fixed order, the trace last.
+    """
     attributes = write_attributes(message.type, SOURCE, str(message_id), time=write_time(at), subject=str(message.key))
     return attributes + trace
 

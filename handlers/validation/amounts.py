@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from contracts.inbound import BudgetLine, BudgetLocked
+from handlers.validation.columns import NO_PROBLEMS, Problems
 from handlers.validation.errors import Problem, shorten_value
 from handlers.validation.limits import MAX_LINES
 
@@ -30,26 +31,38 @@ def read_hundredths(amount: str) -> Hundredths:
     return int(whole + decimals[:_DECIMALS].ljust(_DECIMALS, "0"))
 
 
-def check_amount(field: str, amount: str, hundredths: Hundredths, limit: int) -> Sequence[Problem]:
-    """Check an amount's range and decimals.
+def check_amounts(field: str, amounts: Sequence[str], hundredths: Sequence[Hundredths], limit: int) -> Problems:
+    """Check the range and the decimals of amounts.
 
     Args:
-        field: what the amount is.
-        amount: as it came in.
-        hundredths: of it.
-        limit: the most hundredths that it may have, of either sign.
+        field: what they are.
+        amounts: as they came in, one for each line.
+        hundredths: of each.
+        limit: the most hundredths that one may have, of either sign.
+
+    Returns:
+        What is wrong, by line.
     """
-    is_in_range, is_whole = -limit <= hundredths <= limit, isinstance(hundredths, int)
-    if is_in_range and is_whole:
-        return ()
-    problems = []
-    if not is_in_range:
+    if not amounts or (-limit <= min(hundredths) and max(hundredths) <= limit and all_whole(hundredths)):
+        return NO_PROBLEMS
+    return {
+        number: list(_check_amount(field, amount, found, limit))
+        for number, (amount, found) in enumerate(zip(amounts, hundredths, strict=True))
+    }
+
+
+def all_whole(hundredths: Iterable[Hundredths]) -> bool:
+    """Check whether all amounts have at most two decimals."""
+    return set(map(type, hundredths)) <= {int}
+
+
+def _check_amount(field: str, amount: str, hundredths: Hundredths, limit: int) -> Iterator[Problem]:
+    if not -limit <= hundredths <= limit:
         most = EXACT.scaleb(Decimal(limit), -_DECIMALS)
         message = f"{shorten_value(Decimal(amount))} is beyond ±{most:,}, the most that Spectrum takes."
-        problems.append(Problem(field, "amount_out_of_range", message))
-    if not is_whole:
-        problems.append(_report_decimals(field, amount))
-    return problems
+        yield Problem(field, "amount_out_of_range", message)
+    if not all_whole([hundredths]):
+        yield _report_decimals(field, amount)
 
 
 def check_total(lock: BudgetLocked, added: Hundredths) -> Iterator[Problem]:
@@ -60,7 +73,7 @@ def check_total(lock: BudgetLocked, added: Hundredths) -> Iterator[Problem]:
         added: hundredths of the lines' original and revision amounts.
     """
     total = read_hundredths(lock.total_amount)
-    if not isinstance(total, int):
+    if not all_whole([total]):
         yield _report_decimals("total_amount", lock.total_amount)
     if total != added and len(lock.lines) <= MAX_LINES:
         shown, sum_shown = Decimal(lock.total_amount), _add_as_written(lock.lines)
@@ -68,14 +81,13 @@ def check_total(lock: BudgetLocked, added: Hundredths) -> Iterator[Problem]:
         yield Problem("total_amount", "total_mismatch", message)
 
 
-def add_up(amounts: Iterable[Hundredths]) -> Hundredths:
+def add_up(hundredths: Sequence[Hundredths]) -> Hundredths:
     """Add up exactly."""
-    total: Hundredths = 0
-    for amount in amounts:
-        if isinstance(amount, int) and isinstance(total, int):
-            total += amount
-        else:
-            total = EXACT.add(total, amount)
+    if all_whole(hundredths):
+        return sum(hundredths)
+    total = Decimal(0)
+    for amount in hundredths:
+        total = EXACT.add(total, amount)
     return total
 
 

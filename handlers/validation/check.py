@@ -10,6 +10,7 @@ from handlers.decision import Situation
 from handlers.rules import Rules
 from handlers.spectrum_lines import hash_content
 from handlers.validation.amounts import check_total
+from handlers.validation.columns import read_columns
 from handlers.validation.errors import Problem
 from handlers.validation.job import check_job, check_same_job
 from handlers.validation.limits import MAX_LINES
@@ -35,7 +36,7 @@ def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Va
     rules = situation.rules
     job = rules.jobs.get(budget.key.project)
     # Beyond the limit one error is enough: a report on every further line could outgrow a message.
-    mapped = map_lines(lock.lines[:MAX_LINES], rules)
+    mapped = map_lines(read_columns(lock.lines[:MAX_LINES]), rules)
     errors = (
         *(problem.of_budget() for problem in _check_line_count(lock)),
         *(problem.of_budget() for problem in check_total(lock, mapped.added)),
@@ -50,7 +51,16 @@ def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Va
 
 
 def check_acceptance(budget: Budget, proposal: Proposal, rules: Rules) -> tuple[BudgetError, ...]:
-    """Check what may have changed since the version became current: the job, and the base."""
+    """Check what may have changed since the version became current: the job, and the base.
+
+    Args:
+        budget: with the base.
+        proposal: what is accepted.
+        rules: in force now.
+
+    Returns:
+        What is wrong; nothing if it can be exported.
+    """
     return (
         *(problem.of_budget() for problem in check_same_job(budget, proposal, rules)),
         *find_removed_lines([line.key for line in proposal.lines], budget.base, rules),

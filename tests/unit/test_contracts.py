@@ -271,6 +271,20 @@ def test_writing_is_strict(field: str, fits: object, does_not: object) -> None:
         ExportLine.model_validate(line | {field: does_not})
 
 
+@pytest.mark.parametrize("measured", [False, True])
+def test_the_rows_of_a_message_are_lines(measured: bool) -> None:  # noqa: FBT001
+    sample = load_sample("spectrum.export.v1")
+    more = {"original_estimate_quantity": "1.50", "unit_of_measure": None} if measured else {}
+    lines = [line | more for line in sample["lines"]]
+    rows = [tuple(line.values()) for line in lines]
+    message = SpectrumExport.model_validate(sample | {"lines": rows})
+    assert json.loads(message.write()) == sample | {"lines": lines}
+    description = list(ExportLine.model_fields).index("description")
+    for wrong in ((*rows[0], "1.00"), rows[0][:-1], (*rows[0][:description], "x" * 26, *rows[0][description + 1 :])):
+        with pytest.raises(ValidationError):
+            SpectrumExport.model_validate(sample | {"lines": [*rows[1:], wrong]})
+
+
 def test_the_topics_fit_their_messages() -> None:
     settings = {topic.name: topic.settings for topic in list_topics()}
     assert len(settings) == 10

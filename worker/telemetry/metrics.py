@@ -3,6 +3,7 @@
 Labels are bounded: types, verdicts, statuses, lanes. No budget and no person ever becomes a label.
 """
 
+import collections
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -85,13 +86,13 @@ def count_batch(decided: DecidedBatch) -> None:
     """Count the messages of a batch by type and verdict, and the dead letters and holds among them."""
     BATCH.observe(len(decided.entries) + len(decided.repeats))
     HOLDS.inc(len(decided.holds))
-    for entry in decided.entries:
-        MESSAGES.labels(_name_type(entry.arrival), entry.verdict.value).inc()
+    verdicts = collections.Counter((_name_type(entry.arrival), entry.verdict.value) for entry in decided.entries)
+    verdicts.update((_name_type(repeat), Verdict.DUPLICATE.value) for repeat in decided.repeats)
+    for labels, number in verdicts.items():
+        MESSAGES.labels(*labels).inc(number)
     for row in decided.rows:
         if row.record.topic.endswith(topics.DEAD_LETTERS):
             DEAD_LETTERS.labels((dict(row.record.headers)["dead_letter_reason"] or b"").decode()).inc()
-    for repeat in decided.repeats:
-        MESSAGES.labels(_name_type(repeat), Verdict.DUPLICATE.value).inc()
 
 
 def measure_latency(arrivals: Iterable[Arrival]) -> None:

@@ -196,8 +196,9 @@ class Bridge:
             await asyncio.sleep(0.2)
 
     def read_log(self) -> list[dict[str, Any]]:
-        found = []
-        for line in (self.folder / "worker.log").read_text().splitlines():
+        found, log = [], self.folder / "worker.log"
+        # A worker that has only just been started has not created it yet.
+        for line in log.read_text().splitlines() if log.exists() else ():
             # A worker that was killed may have left half a line.
             with suppress(json.JSONDecodeError):
                 found.append(json.loads(line))

@@ -23,7 +23,7 @@ from tests.unit.builders import KEY, accept, lock
 from tests.worker_process import WorkerProcess
 
 STOP_SECONDS = 10.0
-MOVED_SECONDS = 45.0
+MOVED_SECONDS = 60.0
 """How soon records must be carried again after all brokers have moved."""
 
 

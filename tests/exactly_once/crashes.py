@@ -73,7 +73,7 @@ async def die_under_load(deployment: RunningDeployment, says: str) -> float:
 async def die_with_a_backlog(deployment: RunningDeployment, says: str) -> float:
     """The one before has stored what it has not published."""
     await deployment.load()
-    await deployment.wait_for_death(deployment.start_planted(CRASH_AT="publish: about to"))
+    await deployment.wait_for_death(deployment.start_planted(CRASH_AT="publish: before the commit"))
     return await deployment.wait_for_death(deployment.start_planted(CRASH_AT=says))
 
 

@@ -142,7 +142,7 @@ POINTS = [
     Point("publish: offset sent", "publisher.offset-sent", at_call=4),
     Point("publish: first row handed over", "producer.record-handed-over", at_call=9, counts=is_transactional),
     Point("publish: rows sent", "publisher.records-sent", at_call=2, counts=is_any),
-    Point("publish: before the commit", "publisher.records-sent", at_call=5),
+    Point("publish: before the commit", "publisher.about-to-commit", at_call=3, counts=is_any),
     Point("publish: commit sent, not answered", "planted.transaction-ending", at_call=5),
     Point("publish: after the commit", "publisher.published", at_call=5),
     Point("revoke: requested", "lanes.about-to-revoke", needs="second worker"),

@@ -224,6 +224,7 @@ class Publisher:
         Raises:
             LaneLost: the outcome is not known, or the producer is fenced.
         """
+        sys.audit("budget-bridge.publisher.about-to-commit", self._sent)
         async with _lose_lane(within):
             await self._get_producer().commit_transaction()
         sys.audit("budget-bridge.publisher.published", self._sent)

@@ -222,7 +222,7 @@ async def test_a_stop_while_kafka_is_down_does_not_log_that_it_is_back(monkeypat
     monkeypatch.setattr(breaker_module, "back_off", wait_no_time)
     monkeypatch.setattr(breaker_module, "OTHERS_FIRST_SECONDS", 0.0)
     # What is unavailable at the stop stays noted: no other test may see it.
-    monkeypatch.setattr(outage, "_away", Counter())
+    monkeypatch.setattr(outage, "_unavailable", Counter())
     nothing: Any = None
     assert await _prepare_when_there(nothing, nothing, stopping, make_breakers(log), Traces(), log) is None
     assert log.list_names() == ["kafka.lost"]

@@ -24,6 +24,7 @@ from tests.unit.builders import lock
 from tests.unit.fakes import Log, Script
 from worker import app
 from worker.app import _listen_for_signals
+from worker.doctor import brokers
 from worker.doctor.brokers import _check_server
 from worker.kafka import connection, group_offsets
 from worker.kafka.admin import count_partitions
@@ -32,12 +33,12 @@ from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
 from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
 from worker.kafka.producer import Publisher
-from worker.kafka.server_errors import ServerDown
+from worker.kafka.server_errors import ServerDown, ServerProblem
 from worker.resilience import stalled_consumers
 from worker.resilience.backoff import run_unless
 from worker.resilience.breaker import Breaker
 from worker.resilience.stalled_consumers import StalledConsumers
-from worker.settings import ConfigurationError, TracesSettings, read_settings
+from worker.settings import ConfigurationError, KafkaSettings, TracesSettings, read_settings
 from worker.shutdown import Shutdown
 from worker.telemetry.otlp_tracing import EXPORT_SECONDS
 from worker.telemetry.tracing import open_traces
@@ -295,6 +296,29 @@ async def test_a_broker_without_transactions_is_named(monkeypatch: pytest.Monkey
     check = await _check_server(KafkaConnection("old:9092"), "old:9092")
     assert (check.state, "does not support InitProducerId, AddPartitionsToTxn" in check.found) == ("error", True)
     assert "Apache Kafka 2.5 or later" in check.to_do
+
+
+async def test_a_broker_whose_advertised_address_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bootstrap server answers and names a broker at an address that does not."""
+
+    async def list_missing(_: KafkaConnection, server: str) -> list[str]:
+        if server == "inside:9092":
+            raise ServerDown([ServerProblem(f"{server} does not answer", "check the network")])
+        return []
+
+    monkeypatch.setattr(brokers, "list_missing_requests", list_missing)
+    monkeypatch.setattr(brokers, "list_brokers", AsyncMock(return_value=["inside:9092"]))
+    monkeypatch.setattr(brokers, "describe_topics", AsyncMock(side_effect=KafkaDown("no broker answers")))
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", "outside:9092")
+    found = []
+    with pytest.raises(KafkaDown):
+        async for check in brokers.check_kafka(read_settings(KafkaSettings), None):
+            found.append(check)  # noqa: PERF401 - an error ends the checks
+    assert [check.state for check in found] == ["ok", "ok", "error"]
+    assert (found[-1].found, found[-1].to_do) == (
+        "inside:9092 does not answer",
+        "start that broker, or fix its advertised.listeners",
+    )
 
 
 async def test_sighup_is_ignored_and_logged() -> None:

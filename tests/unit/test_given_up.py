@@ -49,6 +49,17 @@ async def test_a_publication_that_was_given_up_loses_the_lane() -> None:
         await publisher.publish(GroupOffset(1, ""), (), within=1.0)
 
 
+async def test_a_publication_that_takes_too_long_loses_the_lane() -> None:
+    class Slow:
+        async def begin_transaction(self) -> None:
+            await asyncio.Event().wait()
+
+    publisher: Any = Publisher(KafkaConnection(""), "lane", "group", ("inbox", 0))
+    publisher._producer = Slow()
+    with pytest.raises(LaneLost, match="TimeoutError"):
+        await publisher.publish(GroupOffset(1, ""), (), within=0.01)
+
+
 async def test_a_stop_is_no_failure_of_kafka() -> None:
     async def wait() -> None:
         async with translate_errors(5.0):

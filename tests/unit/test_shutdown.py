@@ -208,6 +208,23 @@ async def test_a_worker_whose_parts_do_that_ends_in_time(
     assert signalled == [True]
 
 
+async def test_a_start_waits_as_long_as_kafka_is_down_and_reports_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    log, context = Log(), object()
+    tries = Script(*[KafkaDown("gone")] * 20, context)
+
+    async def connect(*_: Any) -> Any:
+        return tries.answer()
+
+    monkeypatch.setattr(app, "prepare", connect)
+    monkeypatch.setattr(app, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(breaker_module, "back_off", wait_no_time)
+    monkeypatch.setattr(breaker_module, "OTHERS_FIRST_SECONDS", 0.0)
+    nothing: Any = None
+    made = make_breakers(log)  # type: ignore[arg-type]
+    assert await _prepare_when_there(nothing, nothing, asyncio.Event(), made, Traces(), nothing) is context
+    assert (tries.calls, log.list_names()) == (21, ["kafka.lost", "kafka.regained"])
+
+
 async def test_a_stop_while_kafka_is_down_does_not_log_that_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
     log: Any = Log()
     stopping, tries = asyncio.Event(), Script(KafkaDown("gone"), KafkaDown("gone"), None)

@@ -34,14 +34,14 @@ from worker.telemetry.tracing import Traces, open_traces
 
 POLL_SECONDS: Final = 0.1
 
-TASK_SECONDS: Final = 5.0
-"""Longest that tasks may take to end after the stop: a second more than ``worker.pipeline.lanes.STOP_SECONDS``."""
+FINISH_SECONDS: Final = 5.0
+"""How long tasks may take to end by themselves: a second more than ``worker.pipeline.lanes.STOP_SECONDS``."""
 
-TASKS_SECONDS: Final = 5.5
-"""Longest that lanes and tasks may take to end, those included that had to be cancelled."""
+END_SECONDS: Final = 5.5
+"""How long lanes and tasks may take to end, including those that are cancelled after ``FINISH_SECONDS``."""
 
 CLOSE_SECONDS: Final = 1.0
-"""Longest that the clients of Kafka may take to close."""
+"""How long the clients of Kafka may take to close."""
 
 _START: Final = "the start of the worker"
 
@@ -176,7 +176,7 @@ async def _process(
         await stopping.wait()
     finally:
         # At the same time: a lane that is stopped only after everything else has ended has no time left.
-        await shutdown.run(TASKS_SECONDS, lanes=lanes.close(), tasks=supervisor.end(TASK_SECONDS))
+        await shutdown.run(END_SECONDS, lanes=lanes.close(), tasks=supervisor.end(FINISH_SECONDS))
         await shutdown.run(CLOSE_SECONDS, sources=sources.close(CLOSE_SECONDS), appender=appender.close(CLOSE_SECONDS))
 
 

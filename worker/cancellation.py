@@ -1,9 +1,9 @@
-"""Tells a stop of a task from a library that cancels a call of its own."""
+"""Distinguishes a task that is being stopped from a library that cancels a call of its own."""
 
 import asyncio
 
 
 def is_ending() -> bool:
-    """Whether a ``CancelledError`` is meant for this task: a library may cancel a call of its own."""
+    """Return whether this task is being stopped; otherwise a library has cancelled a call of its own."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

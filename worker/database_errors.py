@@ -1,13 +1,13 @@
 """Describes why a database cannot be used: host, reason and what to do."""
 
-import errno
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from outbox.database import DatabaseDown
+from worker.error_causes import is_connection_refused, list_causes
 
 
 class DatabaseProblem(NamedTuple):
@@ -19,9 +19,6 @@ class DatabaseProblem(NamedTuple):
     def __str__(self) -> str:
         return f"{self.found}: {self.to_do}"
 
-
-_REFUSED: Final = f"[Errno {errno.ECONNREFUSED}]"
-"""Part of asyncio's error text where a host has several addresses and all of them refuse."""
 
 _BY_SQLSTATE: Final[Mapping[str, tuple[str, str]]] = {
     "28P01": ("refuses the password of role {role}", "check the user and the password in DATABASE_URL"),
@@ -51,7 +48,7 @@ def describe_database_error(url: str, down: DatabaseDown) -> DatabaseProblem:
     """
     parts = urlsplit(url)
     server = f"the database at {parts.netloc.rpartition('@')[2] or 'the default address'}"
-    for cause in _list_causes(down):
+    for cause in list_causes(down):
         if known := _BY_SQLSTATE.get(getattr(cause, "sqlstate", None) or ""):
             role, name = unquote(parts.username or "(default)"), parts.path.strip("/") or "(default)"
             found, to_do = (text.format(role=role, name=name, reason=str(cause)) for text in known)
@@ -59,13 +56,6 @@ def describe_database_error(url: str, down: DatabaseDown) -> DatabaseProblem:
         if problem := _describe_network(server, cause):
             return problem
     return DatabaseProblem(f"{server} failed: {down}", "check its log")
-
-
-def _list_causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
 
 
 def _describe_network(server: str, cause: BaseException) -> DatabaseProblem | None:
@@ -76,7 +66,7 @@ def _describe_network(server: str, cause: BaseException) -> DatabaseProblem | No
         return DatabaseProblem(f"TLS with {server} failed ({cause.reason})", "check sslmode and the certificates")
     if isinstance(cause, socket.gaierror):
         return DatabaseProblem(f"the host name of {server} cannot be resolved", "check DATABASE_URL and DNS")
-    if isinstance(cause, ConnectionRefusedError) or _REFUSED in str(cause):
+    if is_connection_refused(cause):
         return DatabaseProblem(f"{server} refuses the connection", "start it, or fix DATABASE_URL")
     if isinstance(cause, TimeoutError):
         to_do = "check that it runs, that DATABASE_URL is right, and that no firewall is in between"

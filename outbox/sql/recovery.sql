@@ -7,9 +7,6 @@ select pg_try_advisory_xact_lock_shared(421190073);
 -- name: read_positions
 select inbox_partition, next_offset, owner, last_offset, last_timestamp_ms, last_hash from positions;
 
--- name: read_inbox_partitions
-select inbox_partitions from deployment;
-
 -- name: put_position
 -- Sets a lane's position, whatever it was before.
 insert into positions (inbox_partition, next_offset, owner) values ($1, $2, $3)

@@ -10,8 +10,8 @@ select current_setting('server_version'), current_setting('server_version_num'):
     current_setting('fsync')::boolean and current_setting('full_page_writes')::boolean;
 
 -- name: list_missing_rights
--- What a worker does, and what reports read, and no more: pruning, recovery and migrating need further rights. Where it changes columns, the
--- right to change those is enough.
+-- What a worker does, and what reports read, and no more: pruning, recovery and migrating need further rights. Where it
+-- changes columns, the right to change those is enough.
 with needed (relation, permission, columns) as (
     values
         ('migrations', 'select', null), ('deployment', 'select', null), ('rules', 'select', null),

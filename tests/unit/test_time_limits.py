@@ -15,9 +15,9 @@ def test_a_worker_is_gone_within_ten_seconds_of_sigterm() -> None:
     # The stop itself ends in STOP_SECONDS, whatever its steps do (test_shutdown); the log is written out after it.
     assert shutdown.STOP_SECONDS + logs.CLOSE_SECONDS < shutdown.EXIT_SECONDS < SIGTERM_SECONDS
     # Nothing is cut short where every step takes the time that it gives itself.
-    assert lanes.STOP_SECONDS < app.TASK_SECONDS < app.TASKS_SECONDS
-    assert lanes.STOP_SECONDS + consumer.CLOSE_SECONDS <= app.TASK_SECONDS
-    assert app.TASKS_SECONDS + app.CLOSE_SECONDS + 1.0 <= shutdown.STOP_SECONDS
+    assert lanes.STOP_SECONDS < app.FINISH_SECONDS < app.END_SECONDS
+    assert lanes.STOP_SECONDS + consumer.CLOSE_SECONDS <= app.FINISH_SECONDS
+    assert app.END_SECONDS + app.CLOSE_SECONDS + 1.0 <= shutdown.STOP_SECONDS
 
 
 def test_a_revoked_lane_has_ended_before_the_rebalance_gives_it_away() -> None:

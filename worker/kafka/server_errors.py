@@ -1,9 +1,8 @@
 """Describes why a Kafka server cannot be used: host, port, reason and what to do."""
 
-import errno
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from aiokafka.errors import (
@@ -13,14 +12,12 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from worker.error_causes import is_connection_refused, list_causes
 from worker.kafka.errors import KafkaDown, describe_error
 
 _EXPIRED: Final = 10
 _OTHER_HOST: Final = frozenset({62, 64})
 """OpenSSL's numbers for an expired certificate, and for one of another host or address."""
-
-_REFUSED: Final = f"[Errno {errno.ECONNREFUSED}]"
-"""Part of asyncio's error text where a host has several addresses and all of them refuse."""
 
 _CHECK_PROTOCOL: Final = "check that KAFKA_SECURITY_PROTOCOL is what the listener at this port expects"
 
@@ -63,19 +60,12 @@ def describe_server_error(server: str, login: Login, error: BaseException) -> Se
     Returns:
         What was found, and what to do.
     """
-    causes = list(_list_causes(error))
+    causes = list(list_causes(error))
     for describe in (_describe_tls, _describe_login, _describe_network):
         for cause in causes:
             if problem := describe(server, login, cause):
                 return problem
     return ServerProblem(f"{server} failed: {describe_error(error)}", "check the log of the broker")
-
-
-def _list_causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
 
 
 def _describe_tls(server: str, login: Login, cause: BaseException) -> ServerProblem | None:
@@ -121,7 +111,7 @@ def _describe_network(server: str, login: Login, cause: BaseException) -> Server
         return ServerProblem(
             f"the host name of {server} cannot be resolved", f"check {host} in KAFKA_BOOTSTRAP and DNS"
         )
-    if isinstance(cause, ConnectionRefusedError) or _REFUSED in str(cause):
+    if is_connection_refused(cause):
         return ServerProblem(f"{server} refuses the connection", "start it, or fix KAFKA_BOOTSTRAP")
     if isinstance(cause, TimeoutError):
         to_do = "check that it runs, that KAFKA_BOOTSTRAP is right, and that no firewall is in between"

@@ -258,7 +258,9 @@ async def test_the_watch_finds_nothing_in_an_honest_run_and_each_planted_fault(
     await check_pages(bridge, watching)
 
     for line in (bridge.folder / "watch.log").read_text().splitlines():
-        assert json.loads(line)["event"].startswith("watch."), line
+        # Faust warns of a slow machine.
+        event = json.loads(line)["event"]
+        assert event.startswith("watch.") or event == "library.logged", line
 
     # Started again it continues with what it has read, and with other limits it finds what waits.
     watching.stop()

@@ -4,6 +4,7 @@ It reads topics only, never our database or our core, and carries no business me
 """
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +18,7 @@ from contracts.topics import DEAD_LETTERS, OUTPUTS, SOURCES, TopicNames
 from worker.kafka import record_decoding
 from worker.kafka.admin import count_brokers
 from worker.kafka.connection import KafkaConnection
-from worker.telemetry.logs import Logger
+from worker.telemetry.logs import Logger, capture_libraries
 from worker.watch.budget_checks import TimeLimits
 from worker.watch.findings_page import write_findings, write_page
 from worker.watch.metrics import BEHIND, RATE
@@ -224,5 +225,12 @@ def run_watch(settings: WatchSettings, log: Logger) -> None:
     worker = faust.Worker(app, loglevel="WARNING", loop=loop, redirect_stdouts=False, quiet=True)
     # It writes control characters between the lines of the log.
     worker.spinner = None
+
+    def log_warnings(root: logging.Logger, _level: int) -> None:
+        # Its own handler would write lines of another format between those of the log.
+        root.handlers.clear()
+        capture_libraries(log)
+
+    worker.on_setup_root_logger = log_warnings
     log.info("watch.started", group=app.conf.id, topics=len(_TOPICS))
     worker.execute_from_commandline()

@@ -12,11 +12,11 @@ from worker.kafka.admin import count_brokers
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
 from worker.kafka.producer import Appender
+from worker.pipeline.blocked_sources import measure_blocked_sources
 from worker.pipeline.deadlines import Deadlines, open_postgres_deadlines
 from worker.pipeline.intake import Intake
 from worker.pipeline.lane import LaneContext
 from worker.pipeline.lanes import Lanes
-from worker.pipeline.open_transactions import measure_open_transactions
 from worker.pipeline.source_topics import compare_sources, name_intake_group
 from worker.preparation import prepare
 from worker.resilience.backoff import run_unless, wait_unless
@@ -171,7 +171,7 @@ async def _process(
         supervisor.start("intake", intake.run)
         supervisor.start("deadlines", timer.run)
         supervisor.start("stalled-consumers", stalled.run)
-        supervisor.start("open-transactions", partial(measure_open_transactions, sources.list_ends))
+        supervisor.start("blocked-sources", partial(measure_blocked_sources, sources.list_ends))
         supervisor.start("census", partial(take_census, context.database_url))
         await stopping.wait()
     finally:

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from worker.kafka.group_offsets import Partition
-from worker.pipeline import open_transactions
-from worker.pipeline.open_transactions import measure_open_transactions
+from worker.pipeline import blocked_sources
+from worker.pipeline.blocked_sources import measure_blocked_sources
 from worker.telemetry.metrics import SOURCE_BLOCKED
 
 BLOCKED: Partition = ("procore.budgets", 0)
@@ -36,9 +36,9 @@ async def test_only_a_partition_that_stays_below_its_end_counts_as_blocked(monke
         found = metric.samples
         seen.append({(one.labels["topic"], one.labels["partition"]): one.value for one in found})
 
-    monkeypatch.setattr(open_transactions, "monotonic", lambda: float(next(seconds)))
-    monkeypatch.setattr(open_transactions, "wait_unless", wait)
-    await measure_open_transactions(list_ends, stopping)
+    monkeypatch.setattr(blocked_sources, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(blocked_sources, "wait_unless", wait)
+    await measure_blocked_sources(list_ends, stopping)
     blocked, free, moving = ("procore.budgets", "0"), ("procore.budgets", "1"), ("procore.approvals", "0")
     assert [one[blocked] for one in seen] == [0.0, 10.0, 20.0, 30.0, 0.0, 0.0]
     assert {one[moving] for one in seen} == {0.0}

@@ -16,7 +16,7 @@ from worker.telemetry.metrics import record_blocked_sources
 CHECK_SECONDS: Final = 5.0
 
 
-async def measure_open_transactions(
+async def measure_blocked_sources(
     list_ends: Callable[[], Mapping[Partition, tuple[int, int]]], stopping: asyncio.Event
 ) -> None:
     """Measure every few seconds until the stop.

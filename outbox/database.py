@@ -243,7 +243,7 @@ async def _roll_back(connection: Connection) -> None:
         async with asyncio.timeout(ROLLBACK_SECONDS):
             await connection.execute("rollback")
     except _ERRORS:
-        # What went wrong before it says more.
+        # The error that led here says more.
         connection.terminate()
     except BaseException:
         connection.terminate()

@@ -82,9 +82,9 @@ class Supervisor:
             except asyncio.CancelledError as given_up:
                 if is_ending():
                     raise
-                # A library gave up a call of its own; it would end this task without a word.
+                # A library gave up a call of its own, which would silently end this task.
                 failure: BaseException = given_up
-            except Exception as error:  # noqa: BLE001 - this is where everything unforeseen ends up
+            except Exception as error:  # noqa: BLE001 - everything unforeseen ends up here
                 failure = error
             else:
                 return

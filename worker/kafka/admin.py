@@ -8,10 +8,7 @@ from typing import Any, Final
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import (
-    TopicAuthorizationFailedError,
-    for_code,
-)
+from aiokafka.errors import TopicAuthorizationFailedError, for_code
 from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.kafka.client import ask_any_broker, open_client
@@ -193,6 +190,6 @@ async def describe_group(connection: KafkaConnection, group_id: str) -> GroupSta
 
 
 async def list_missing_requests(connection: KafkaConnection, server: str) -> list[str]:
-    """Ask one server which requests it supports, and list those of ours that it does not; raises ``KafkaDown``."""
+    """Ask one server which requests it supports, and list those that we need and it lacks; raises ``KafkaDown``."""
     taken = await connection.ask_server(server)
     return [name for key, name in _REQUESTS.items() if key not in taken]

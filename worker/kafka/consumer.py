@@ -36,7 +36,7 @@ _OnPlaces = Callable[[set[TopicPartition]], Awaitable[None]]
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    """Is called when partitions are assigned to or revoked from one client, and ignores it once the client has left."""
+    """Passes on which partitions are assigned to one client and revoked from it, until the client has left."""
 
     def __init__(self, on_assigned: _OnPlaces, on_revoked: _OnPlaces) -> None:
         self._on_assigned = on_assigned
@@ -145,7 +145,7 @@ class Consumer:
 
         What is processed here is stopped and started by the callbacks, as in any rebalance.
         """
-        # First: what a rebalance still assigned to the leaving member would be processed twice, or for ever.
+        # First: what a rebalance still assigned to the leaving member would be processed twice, or forever.
         self._stop_listening()
         try:
             await self._call(self._on_revoked, self._assignment)
@@ -356,7 +356,7 @@ class Consumer:
             self._stalls.note(places or self._assignment, (), full=False)
             return []
         if task.cancelled():
-            # By a rejoin in the meantime.
+            # By ``close``, during a rejoin.
             return []
         async with translate_errors():
             found = task.result()

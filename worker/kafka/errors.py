@@ -14,7 +14,7 @@ from worker.cancellation import is_ending
 FAULTS: Final = (KafkaError, OSError, TimeoutError, AssertionError)
 
 GIVEN_UP: Final = "the client gave up a call of its own"
-"""aiokafka does so by a ``CancelledError``, which as it is would end the task that waits, without a word."""
+"""aiokafka does so with a ``CancelledError``, which would silently end the task that waits for the call."""
 
 # It logs every attempt while a broker is down; the worker itself reports that once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

@@ -49,7 +49,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BrokerClock:
-    """The brokers' clock, as far as the answers to appends have shown it: topics of ours have the broker's time."""
+    """The brokers' clock, as far as the answers to appends have shown it: our topics have the broker's time."""
 
     def __init__(self) -> None:
         self._seen: tuple[int, float] | None = None

@@ -22,7 +22,7 @@ UNPACKED_BYTES: Final = 64 * 1024 * 1024
 """Largest batch after decompression: four messages of the contract's 16 MiB. A larger one becomes stubs."""
 
 TRUSTED_BYTES: Final = 1024 * 1024
-"""Batches up to here are decoded by aiokafka's C code, whatever is in them: it makes at most half a million headers."""
+"""Batches up to here are decoded by aiokafka's C code, whatever is in them: at most half a million headers."""
 
 MAX_HEADERS: Final = 1000
 """Most headers of a record in a larger batch; with more, the record becomes a stub."""
@@ -116,7 +116,7 @@ class TolerantBatch:
         return getattr(self._batch, name)
 
     def validate_crc(self) -> bool:
-        """Check the checksum; one that stays wrong turns the batch into stubs instead of being refused for ever."""
+        """Check the checksum; one that stays wrong turns the batch into stubs instead of being refused forever."""
         if self._batch.validate_crc():
             return True
         batch = (self._batch.base_offset, self._batch.crc)

@@ -48,7 +48,7 @@ class TopicLog:
     ) -> Mapping[TopicPartition, Sequence[Any]]:
         """Fetch until a position moves: also past what the reader does not see, markers and what was aborted.
 
-        A broker that no longer answers makes aiokafka return nothing, for ever.
+        A broker that no longer answers makes aiokafka return nothing, forever.
         """
         while True:
             found: Mapping[TopicPartition, Sequence[Any]]

@@ -98,7 +98,7 @@ class Publication:
     async def close(self) -> None:
         """Wait for the commit, and give up what is only sent."""
         if self._committing and is_ending():
-            # This lane was given up: it must not wait once more. Its successor finds out what became of it.
+            # This lane was cancelled and must not wait again. Its successor finds out what became of the commit.
             self._committing.cancel()
         if self._sent:
             self._sent.task.cancel()

@@ -104,7 +104,7 @@ class _BoundedServer(ThreadingWSGIServer):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, then give the place to the next.
 
-        A socket's own time-out begins again with every byte, so one byte now and then would keep a place for ever.
+        A socket's own time-out begins again with every byte, so one byte now and then would keep a place forever.
         """
         limit = threading.Timer(REQUEST_SECONDS, _drop, (request,))
         limit.daemon = True

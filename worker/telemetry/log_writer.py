@@ -1,6 +1,6 @@
 """Writes the log to the standard output in a thread of its own, so that nothing that happens to it stops the worker.
 
-A pipe that nobody reads blocks whoever writes to it for ever. So the event loop only hands lines over; those that do
+A pipe that nobody reads blocks whoever writes to it forever. So the event loop only hands lines over; those that do
 not fit, or cannot be written, are dropped and counted.
 """
 

@@ -45,7 +45,7 @@ test: $(READY) ## run every test, on real Kafka and Postgres (PYTHON=/path/to/py
 	@$(BIN)/python -m pytest -n 4 --dist worksteal --share-servers $(TESTS)
 
 .PHONY: test-unit
-test-unit: $(READY) ## run the tests that need no server: about half a minute
+test-unit: $(READY) ## run the tests that need no server: about a minute
 	@$(BIN)/python -m pytest -n 2 tests/unit tests/packaging/test_wheel.py
 
 .PHONY: wheel

@@ -18,7 +18,7 @@ from outbox.database import Connection, open_session, translate_errors
 from outbox.identity import Identity
 from outbox.loading import read_budget
 from outbox.queries import QUERIES
-from outbox.stored_headers import unpack_headers
+from outbox.stored_records import read_outgoing, read_received, unpack_headers
 
 _ROWS_AT_ONCE: Final = 2000
 _WHOLE_ROWS_AT_ONCE: Final = 50
@@ -169,7 +169,7 @@ class Snapshot:
         offsets, ordinals = [place.inbox_offset for place in places], [place.ordinal for place in places]
         async with translate_errors(self._connection):
             rows = await self._connection.fetch(QUERIES["audit_rows_at"], places[0].inbox_partition, offsets, ordinals)
-        return [Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"])) for row in rows]
+        return [read_outgoing(row) for row in rows]
 
     async def read_projects(self) -> AsyncIterator[tuple[int, int]]:
         """Read the company and project ids of all projects; (0, 0) is the project of unreadable records."""
@@ -202,8 +202,7 @@ class Snapshot:
         """Read what was sent because of the messages of a project, in the same order."""
         async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_effects"], *project, prefetch=_WHOLE_ROWS_AT_ONCE):
-                record = Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"]))
-                yield Effect(row[0], row[1], row[2], str(row["id"]), record)
+                yield Effect(row[0], row[1], row[2], str(row["id"]), read_outgoing(row))
 
     async def read_project_budgets(self, project: tuple[int, int]) -> dict[BudgetKey, Budget | None]:
         """Read the stored budgets of a project; ``None`` for one whose state cannot be read."""
@@ -258,13 +257,12 @@ async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
 
 
 def _read_kept(row: Any) -> Kept:
-    place = Place(row["origin_topic"], row["origin_partition"], row["origin_offset"])
     return Kept(
         Identity(row["company_id"], row["project_id"], row["source"], row["id"], row["type"]),
         row["inbox_partition"],
         row["inbox_offset"],
         row["at"],
-        Record(place, row["origin_timestamp_ms"], row["key"], row["body"], unpack_headers(row["headers"])),
+        read_received(row),
         Verdict(row["verdict"]),
         row["detail"],
         row["rules_id"],

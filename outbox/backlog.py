@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from contracts.records import Outgoing
 from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
-from outbox.stored_headers import unpack_headers
+from outbox.stored_records import read_outgoing
 
 _ROWS_AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 32 * 1024 * 1024
@@ -35,10 +35,7 @@ async def read_outbox(
     """
     async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["read_outbox"], inbox_partition, start, stop, at_most, bytes_at_most)
-    return [
-        StoredRow(row["inbox_offset"], Outgoing(row["topic"], row["key"], row["value"], unpack_headers(row["headers"])))
-        for row in rows
-    ]
+    return [StoredRow(row["inbox_offset"], read_outgoing(row)) for row in rows]
 
 
 async def read_backlog(

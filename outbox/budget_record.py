@@ -18,7 +18,7 @@ from outbox.budget_state import UnreadableStateError
 from outbox.database import Connection, translate_errors
 from outbox.loading import read_budget
 from outbox.queries import QUERIES
-from outbox.stored_headers import unpack_headers
+from outbox.stored_records import unpack_headers
 
 ON_HOLD: Final = "ON_HOLD"
 """Beside the statuses: a budget of any status may be on hold."""

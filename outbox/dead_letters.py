@@ -10,7 +10,7 @@ from contracts.records import Headers, Place
 from handlers.decision import DeadLetter
 from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
-from outbox.stored_headers import unpack_headers
+from outbox.stored_records import unpack_headers
 
 REASONS: Final[tuple[str, ...]] = get_args(DeadLetter.__annotations__["reason"])
 

@@ -8,7 +8,6 @@ from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
 from contracts.cloudevents.reading import read_message
 from contracts.inbound import BudgetLocked
-from contracts.records import Place, Record
 from contracts.topics import SOURCES
 from handlers.budget import Budget
 from handlers.decision import Situation
@@ -17,7 +16,7 @@ from handlers.validation.check import Valid, check_budget
 from outbox.budget_state import UnreadableStateError, read_state
 from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
-from outbox.stored_headers import unpack_headers
+from outbox.stored_records import read_received
 
 _BUDGETS_AT_ONCE: Final = 50
 """The lock of a large budget has about a megabyte, and a page of them must fit into memory."""
@@ -54,10 +53,7 @@ async def check_invalid_budgets(connection: Connection, rules: Rules) -> AsyncIt
 def _check(row: Any, budget: Budget, rules: Rules) -> bool | None:
     if row["origin_topic"] is None or row["pruned"] or budget.since is None:
         return None
-    place = Place(row["origin_topic"], row["origin_partition"], row["origin_offset"])
-    headers = unpack_headers(row["headers"])
-    record = Record(place, row["origin_timestamp_ms"], row["key"], row["body"], headers)
-    message = read_message(_TOPIC, record)
+    message = read_message(_TOPIC, read_received(row))
     if not isinstance(message, Message) or not isinstance(message.body, BudgetLocked):
         return None
     return isinstance(check_budget(message.body, budget, Situation(budget.since, rules, row["job_taken_by"])), Valid)

@@ -9,7 +9,6 @@ from contracts.cloudevents.message import Message
 from contracts.cloudevents.reading import read_message
 from contracts.inbound import InboundMessage
 from contracts.inbox import Arrival
-from contracts.records import Place, Record
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from handlers.budget_release import decides_held
@@ -20,7 +19,7 @@ from outbox.database import Connection
 from outbox.held_messages import RELEASE_BYTES, RELEASE_MESSAGES, HeldMessage
 from outbox.identity import Identity, identify, identify_origin
 from outbox.queries import QUERIES
-from outbox.stored_headers import unpack_headers
+from outbox.stored_records import read_received
 
 
 class _Known(NamedTuple):
@@ -120,7 +119,7 @@ async def _find_conflicts(
 
 async def _load_body(connection: Connection, identity: Identity, topics: TopicNames) -> InboundMessage | None:
     row = await connection.fetchrow(QUERIES["load_known_message"], *identity)
-    record = _read_record(row) if row else None
+    record = read_received(row) if row else None
     message = read_message(topics.short(record.place.topic), record) if record else None
     # A message that an older version of this program could read and this one cannot is not compared.
     return message.body if isinstance(message, Message) else None
@@ -146,11 +145,6 @@ async def _load_held_messages(
 
 
 def _read_held(row: Any, topics: TopicNames) -> HeldMessage:
-    record = _read_record(row)
+    record = read_received(row)
     message = read_message(topics.short(record.place.topic), record)
     return HeldMessage(message, record, (row["inbox_partition"], row["inbox_offset"]))
-
-
-def _read_record(row: Any) -> Record:
-    place = Place(row["origin_topic"], row["origin_partition"], row["origin_offset"])
-    return Record(place, row["origin_timestamp_ms"], row["key"], row["body"], unpack_headers(row["headers"]))

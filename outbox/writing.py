@@ -14,7 +14,7 @@ from outbox.database import Connection
 from outbox.outbox_rows import OutboxRow
 from outbox.position import PositionLost
 from outbox.queries import QUERIES
-from outbox.stored_headers import pack_headers
+from outbox.stored_records import pack_headers
 
 
 async def write_batch(connection: Connection, inbox_partition: int, loaded: Loaded, decided: DecidedBatch) -> None:

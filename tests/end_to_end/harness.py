@@ -30,7 +30,7 @@ from outbox.database import DatabaseDown, open_session
 from outbox.migrate import migrate
 from tests.worker_process import ForkedProcess, WorkerProcess, run_forked
 from worker.deployment import Deployment
-from worker.kafka.admin import NewTopicSpec, create_topics
+from worker.kafka.admin import NewTopicSpec, count_partitions, create_topics
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
@@ -68,6 +68,7 @@ async def insist(do: Callable[[], Awaitable[T]], *errors: type[Exception]) -> T:
         except passing:
             if time.monotonic() > until:
                 raise
+            await asyncio.sleep(0.1)
 
 
 @dataclass
@@ -159,7 +160,15 @@ class Bridge:
                 await migrate(connection)
 
         await insist(migrate_database, DatabaseDown)
+
+        async def wait_for_topics() -> None:
+            # A broker that has created them may not know them yet.
+            if len(await count_partitions(kafka, [topic.name for topic in topics])) < len(topics):
+                message = "not every topic is known yet"
+                raise KafkaDown(message)
+
         await insist(lambda: create_topics(kafka, topics, None), KafkaDown)
+        await insist(wait_for_topics, KafkaDown)
         await insist(self.reader.start, KafkaDown)
 
     def start(self) -> WorkerProcess:

@@ -231,6 +231,6 @@ def run_watch(settings: WatchSettings, log: Logger) -> None:
         root.handlers.clear()
         capture_libraries(log)
 
-    worker.on_setup_root_logger = log_warnings
+    worker.on_setup_root_logger = log_warnings  # type: ignore[method-assign,assignment]  # it is made for this
     log.info("watch.started", group=app.conf.id, topics=len(_TOPICS))
     worker.execute_from_commandline()

@@ -173,3 +173,33 @@ def test_the_last_lines_are_written_before_the_process_ends() -> None:
             worker.kill()
     events = [json.loads(line)["event"] for line in found.splitlines()]
     assert events[-1] == "worker.stopped"
+
+
+STARTING = """
+import os, sys
+import worker.__main__ as command
+from worker.telemetry.logs import configure_log
+
+def start():
+    log = configure_log("console")
+    log.info("worker.started")
+    os.write(int(sys.argv.pop()), b"%d %d" % (sys.stdin.fileno(), sys.stdout.fileno()))
+
+command.app = start
+command.main()
+"""
+
+
+@pytest.mark.parametrize("closed", ["", ">&-", "<&- >&- 2>&-"])
+def test_a_worker_whose_standard_streams_are_closed_runs_and_leaves_their_descriptors_to_them(closed: str) -> None:
+    reading, writing = os.pipe()
+    started = subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", STARTING, str(writing)],
+        pass_fds=[writing],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        assert (started.returncode, started.stderr, file.read()) == (0, b"", b"0 1")

@@ -244,7 +244,7 @@ async def test_the_verdicts_of_a_stored_batch_are_logged_also_if_the_commit_befo
     ports.publishes._answers.insert(0, LaneLost("fenced"))
     decided: list[Arrival] = []
 
-    def store(arrivals: Sequence[Arrival], _suspects: Suspects) -> DecidedBatch:
+    def store(arrivals: Sequence[Arrival], *_: object) -> DecidedBatch:
         decided.extend(arrivals)
         return DecidedBatch(RULES_VERSION, repeats=list(arrivals))
 

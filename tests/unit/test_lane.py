@@ -219,7 +219,7 @@ async def test_what_neither_kafka_nor_the_database_takes_is_reported_by_the_lane
 
 @pytest.mark.parametrize("failure", [LaneLost("fenced"), KafkaDown("gone")], ids=["lost", "down"])
 async def test_a_batch_that_cannot_be_taken_back_restarts_the_lane(failure: Exception) -> None:
-    ports, refused = FakePorts(), [ValueError("a bug")]
+    ports, refused = FakePorts(), [DataRefusedError("not UTF-8")]
     ports.aborts._answers.insert(0, failure)
 
     async def write(_after: Position) -> None:

@@ -18,6 +18,8 @@ ANY_SERVER: Final = "the default host"
 
 _SERVER: Final = re.compile(r"([^:\[\]@,]*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
 
+_MAX_PORT: Final = 65_535
+
 _TAKEN_BY_ASYNCPG: Final = frozenset(
     {
         "host",
@@ -119,6 +121,10 @@ def parse_database_url(url: str) -> DatabaseUrl:
         elif name not in _NOT_NEEDED:
             message = f"its parameter {name!r} is not known: leave it out"
             raise DatabaseUrlError(message)
+    if parts.fragment:
+        # The beginning of a password would be read as host and port, and shown.
+        message = "it has a '#': write special characters of a password as %23 and the like"
+        raise DatabaseUrlError(message)
     servers = _list_servers(parts, kept)
     login, at, _ = parts.netloc.rpartition("@")
     query = {name: value for name, value in kept.items() if name not in {"host", "port"}}
@@ -193,8 +199,12 @@ def _list_servers(parts: SplitResult, given: Mapping[str, str]) -> list[str]:
         if not host.startswith("/") and not _SERVER.fullmatch(host):
             message = "its host and port cannot be read: write special characters of a password as %40 and the like"
             raise DatabaseUrlError(message)
-        port = ports[number % len(ports)]
-        servers.append(host if ":" in host.rpartition("]")[2] else f"{host or 'localhost'}:{port}")
+        own = host.rpartition("]")[2].partition(":")[2] if not host.startswith("/") else ""
+        port = own or ports[number % len(ports)]
+        if not 1 <= int(port) <= _MAX_PORT:
+            message = f"port {port} is none from 1 to {_MAX_PORT}"
+            raise DatabaseUrlError(message)
+        servers.append(host if own else f"{host or 'localhost'}:{port}")
     return servers
 
 

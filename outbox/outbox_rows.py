@@ -75,13 +75,6 @@ def write_rows(
         identity: the message's identity, from which the ids of the rows are derived.
         outcome: what was decided.
         trace: headers of the trace context that the message arrived with.
-        topics: how the topics of this deployment are named.
-
-    Args:
-        arrival: the message.
-        identity: of the message.
-        outcome: what it came to.
-        trace: the trace context of what is sent.
         held: the held messages that were decided with it.
         topics: how the topics of this deployment are named.
 

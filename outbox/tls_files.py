@@ -47,8 +47,10 @@ def _read(file: Path) -> None:
     except FileNotFoundError as error:
         message = f"there is no file {file}: correct the path, or mount the file"
         raise TlsFileError(message) from error
-    except OSError as error:
-        message = f"{file} cannot be read ({error.strerror}): make it a file that this user may read"
+    except (OSError, ValueError) as error:
+        # ValueError: a path with NUL.
+        reason = error.strerror if isinstance(error, OSError) else error
+        message = f"{file} cannot be read ({reason}): make it a file that this user may read"
         raise TlsFileError(message) from error
 
 

@@ -1,5 +1,6 @@
 """Processes of the worker and its commands that are forked from one that has imported everything: a second faster."""
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -84,11 +85,15 @@ def run_command(
     sys.argv = ["budget-bridge", *command]
     # Imported already where this is forked.
     from tests.exactly_once.planted import prepare  # noqa: PLC0415
-    from worker.__main__ import app  # noqa: PLC0415
+    from worker.__main__ import main  # noqa: PLC0415
 
     if planted:
         prepare()
-    app()
+    try:
+        main()
+    finally:
+        # As at the end of any other process: multiprocessing leaves them out, and the log would lose its last lines.
+        atexit._run_exitfuncs()
 
 
 def run_forked(

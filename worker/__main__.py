@@ -22,7 +22,7 @@ from worker.commands.run import run
 from worker.commands.status import print_status
 from worker.commands.topics import create_missing_topics
 from worker.commands.version import print_version
-from worker.console import never_fail_to_encode
+from worker.console import never_fail_to_encode, open_closed_streams
 from worker.watch.command import watch
 
 app: Final = typer.Typer(
@@ -64,6 +64,7 @@ app.command("watch")(watch)
 
 def main() -> None:
     """Run the command named by the arguments."""
+    open_closed_streams()
     never_fail_to_encode()
     app()
 

@@ -79,15 +79,15 @@ async def run_worker(settings: WorkerSettings, folder: RulesFolder, log: Logger)
 def _listen_for_signals(shutdown: Shutdown, log: Logger) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop_by_signal, shutdown)
+        loop.add_signal_handler(number, _stop_by_signal, shutdown, log)
     # Its default would end the process, for example when the terminal that started it closes.
     why = "a worker has nothing to reload: `budget-bridge rules apply` changes the rules of all workers at once"
     loop.add_signal_handler(signal.SIGHUP, partial(log.info, "signal.ignored", signal="SIGHUP", why=why))
 
 
-def _stop_by_signal(shutdown: Shutdown) -> None:
+def _stop_by_signal(shutdown: Shutdown, log: Logger) -> None:
     if not shutdown.requested.is_set():
-        end_process_later()
+        end_process_later(log)
     shutdown.request()
 
 

@@ -4,6 +4,7 @@ Ids, names and reasons come from other people's messages. No markup, emoji code 
 change what an operator sees, so every command prints through this console.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -72,6 +73,16 @@ class Console(RichConsole):
         for number, line in enumerate(lines):
             cells = (cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=False))
             self.print((indent + _COLUMN_GAP.join(cells)).rstrip(), style="bold" if header and number == 0 else "")
+
+
+def open_closed_streams() -> None:
+    """Open the null device for each standard stream that is closed, as ``>&-`` and some supervisors leave it.
+
+    Python has ``None`` in its place, and the next connection would get its descriptor, and whatever is printed.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - stays open
 
 
 def never_fail_to_encode() -> None:

@@ -22,6 +22,7 @@ _SECRETS: Final = frozenset({"database_url", "kafka_sasl_password"})
 """The settings that can be given as a file, by a variable with ``_FILE`` at its end."""
 
 _TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
+_MAX_PORT: Final = 65_535
 _SERVER: Final = re.compile(r"[^\s:,]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
 
 _EXPECTED: Final[Mapping[str, str]] = {
@@ -116,7 +117,7 @@ class KafkaSettings(_EnvironmentSettings):
     @classmethod
     def _check_servers(cls, value: str) -> str:
         servers = [server.strip() for server in value.split(",")]
-        if not all(_SERVER.fullmatch(server) for server in servers):
+        if not all(_SERVER.fullmatch(server) and _has_usable_name(server) for server in servers):
             message = 'a list of servers such as "kafka-1:9092,kafka-2:9092" is expected'
             raise ValueError(message)
         return ",".join(servers)
@@ -161,6 +162,16 @@ class KafkaSettings(_EnvironmentSettings):
         return self
 
 
+def _has_usable_name(server: str) -> bool:
+    """Check whether DNS can be asked for the host, and a socket can have the port; a client raises neither in words."""
+    host, _, port = server.rpartition(":")
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return 1 <= int(port) <= _MAX_PORT
+
+
 class DatabaseSettings(_EnvironmentSettings):
     """How to reach Postgres."""
 
@@ -194,7 +205,7 @@ class ServerSettings(KafkaSettings, DatabaseSettings):
 class HttpSettings(_EnvironmentSettings):
     """Where a process serves its health and its metrics."""
 
-    http_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    http_port: Annotated[int, Field(ge=1, le=_MAX_PORT)] | None = None
     http_bind: str = "0.0.0.0"  # noqa: S104 - see below
     """Where it listens: by default on every IPv4 interface, because probes, Prometheus and published ports reach a
     container from another address. Without HTTP_PORT it listens nowhere."""

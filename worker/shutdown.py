@@ -3,6 +3,7 @@
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Awaitable
 from typing import Final
 
@@ -13,6 +14,9 @@ STOP_SECONDS: Final = 8.0
 
 EXIT_SECONDS: Final = 9.5
 """The process is ended by force this long after a signal: it may have a thread that nothing can cancel."""
+
+LAST_LINE_SECONDS: Final = 0.2
+"""How long the last line of the log has until the process is ended by force."""
 
 CANCEL_SECONDS: Final = 0.1
 """How long a step that is cancelled may take to end; after that it is left behind."""
@@ -63,8 +67,16 @@ async def _await(step: Awaitable[object]) -> None:
     await step
 
 
-def end_process_later() -> None:
+def end_process_later(log: Logger) -> None:
     """End the process after ``EXIT_SECONDS`` if it still runs then; nothing is lost, as with any crash."""
-    limit = threading.Timer(EXIT_SECONDS, os._exit, (1,))
+    limit = threading.Timer(EXIT_SECONDS, _end_process, (log,))
     limit.daemon = True
     limit.start()
+
+
+def _end_process(log: Logger) -> None:
+    why = "something that nothing can cancel has not ended, such as a thread that waits for DNS"
+    log.error("process.ended_by_force", why=why, next="nothing: what is stored is published after the next start")
+    # For the thread that writes the log.
+    time.sleep(LAST_LINE_SECONDS)
+    os._exit(1)

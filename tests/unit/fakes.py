@@ -181,6 +181,7 @@ class FakePublisher:
 
     async def send(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
         assert within > 0
+        assert not self.closed
         assert self._sent is None, "one transaction at a time"
         self._ports.happened.append(f"send {offset.offset}")
         await asyncio.sleep(0)
@@ -191,6 +192,7 @@ class FakePublisher:
         assert within > 0
         assert self._sent is not None, "nothing was sent"
         await asyncio.sleep(0)
+        assert not self.closed
         self._ports.publishes.answer()
         self._ports.published.append(self._sent)
         self._ports.happened.append(f"commit {self._sent[0]}")
@@ -199,6 +201,7 @@ class FakePublisher:
     async def abort(self, *, within: float) -> None:
         assert within > 0
         assert self._sent is not None, "nothing was sent"
+        self._ports.aborts.answer()
         self._ports.happened.append(f"abort {self._sent[0]}")
         self._sent = None
 
@@ -253,6 +256,7 @@ class FakePorts:
         self.starts = Script(None)
         self.sends = Script(None)
         self.publishes = Script(None)
+        self.aborts = Script(None)
         self.opens = Script(None)
         self.offsets = Script(GroupOffset(0, str(DEPLOYMENT)))
         self.rules = Script(RULES_VERSION)

@@ -242,7 +242,7 @@ async def test_the_stop_does_not_wait_for_a_silent_server(silent: str) -> None:
 
 async def test_a_second_sigterm_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ends = Script(None)
-    monkeypatch.setattr(app, "end_process_later", ends.answer)
+    monkeypatch.setattr(app, "end_process_later", lambda _: ends.answer())
     log: Any = Log()
     shutdown, loop = Shutdown(log), asyncio.get_running_loop()
     _listen_for_signals(shutdown, log)

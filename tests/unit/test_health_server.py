@@ -3,12 +3,38 @@
 import asyncio
 import socket
 import urllib.request
+from contextlib import suppress
 
 import pytest
+from prometheus_client.exposition import ThreadingWSGIServer
 
 from demo.server_process import choose_ports
 from worker.telemetry import health_server
 from worker.telemetry.health_server import MAX_REQUESTS, serve_health
+
+
+async def test_a_machine_without_threads_for_a_moment_does_not_cost_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = choose_ports(1)
+    refusals: list[bool] = []
+
+    def refuse(*_: object) -> None:
+        refusals.append(True)
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    def ask() -> bytes:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as client:
+            client.sendall(b"GET /health/live HTTP/1.0\r\n\r\n")
+            return client.recv(100)
+
+    async with serve_health(port, "127.0.0.1"):
+        with monkeypatch.context() as patched:
+            patched.setattr(ThreadingWSGIServer, "process_request", refuse)
+            for _ in range(MAX_REQUESTS):
+                with suppress(ConnectionError):
+                    await asyncio.to_thread(ask)
+        assert len(refusals) == MAX_REQUESTS
+        assert b" 200 OK" in await asyncio.to_thread(ask)
 
 
 async def test_a_byte_now_and_then_does_not_keep_a_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """A lane's error branches, outcome by outcome, on fakes: what restarts it, what holds a budget, what it refuses."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,7 @@ from tests.unit.fakes import (
     FakePublisher,
     Log,
     RunningPart,
+    Script,
     make_inbox_record,
     wait_for,
     wait_no_time,
@@ -191,6 +193,68 @@ async def test_what_kafka_does_not_take_is_stored_and_the_lane_restarts() -> Non
     assert ports.happened[:2] == ["send 1", "store 1"]
     assert ports.publishers[0].closed
     await running.stop()
+
+
+@pytest.mark.parametrize("failure", [DatabaseDown, PositionLost])
+async def test_what_neither_kafka_nor_the_database_takes_is_reported_by_the_lane_alone(
+    failure: type[Exception],
+) -> None:
+    ports, failures = FakePorts(), [failure]
+    forgotten: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: forgotten.append(context))
+    ports.sends = Script(LaneLost("fenced"), None)
+
+    async def write(_after: Position) -> None:
+        await asyncio.sleep(0.01)
+        if failures:
+            raise failures.pop()("gone")
+
+    ports.write = write
+    running = RunningLane(ports, FakeInbox(0))
+    await running.until(lambda: ports.published)
+    await running.stop()
+    gc.collect()
+    assert not forgotten
+
+
+@pytest.mark.parametrize("failure", [LaneLost("fenced"), KafkaDown("gone")], ids=["lost", "down"])
+async def test_a_batch_that_cannot_be_taken_back_restarts_the_lane(failure: Exception) -> None:
+    ports, refused = FakePorts(), [DataRefusedError("not UTF-8")]
+    ports.aborts._answers.insert(0, failure)
+
+    async def write(_after: Position) -> None:
+        await asyncio.sleep(0.01)
+        if refused:
+            raise refused.pop()
+
+    ports.write = write
+    running = RunningLane(ports, FakeInbox(0, 1))
+    await running.until(lambda: ports.published)
+    assert ports.happened == ["send 2", "send 2", "store 2", "commit 2"]
+    assert running.count_starts() == 2
+    await running.stop()
+
+
+async def test_the_verdicts_of_a_stored_batch_are_logged_also_if_the_commit_before_it_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lane_module, "BATCH_RECORDS", 1)
+    ports = FakePorts()
+    ports.positions._answers = [Position(0, 0, UUID(int=1)), Position(0, 2, UUID(int=1))]
+    ports.publishes._answers.insert(0, LaneLost("fenced"))
+    decided: list[Arrival] = []
+
+    def store(arrivals: Sequence[Arrival], *_: object) -> DecidedBatch:
+        decided.extend(arrivals)
+        return DecidedBatch(RULES_VERSION, repeats=list(arrivals))
+
+    ports.store = store
+    running = RunningLane(ports, FakeInbox(0, 1))
+    await running.until(lambda: running.count_starts() == 2)
+    await running.stop()
+    logged = [fields["id"] for _, name, fields in running.log.events if name == "message.duplicate"]
+    assert logged == [identify(arrival).id for arrival in decided]
+    assert len(decided) == 2
 
 
 async def test_a_batch_that_is_refused_while_it_is_written_is_taken_back_before_its_halves_are_sent() -> None:

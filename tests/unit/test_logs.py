@@ -1,13 +1,16 @@
 """The log of a worker: it controls no terminal, and whatever happens to the output stops nothing."""
 
 import atexit
+import errno
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,6 +90,45 @@ def test_an_output_that_is_gone_loses_lines_and_raises_nothing() -> None:
     writer.write("another\n")
     writer.close(5.0)
     assert LOST_LINES._value.get() - before == 2
+    os.close(writing)
+
+
+def test_half_a_line_is_ended_before_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, full = [11, 0, 0, 100, 100], threading.Event()
+    found = b""
+
+    def write(_: int, text: memoryview) -> int:
+        nonlocal found
+        size = min(taken.pop(0), len(text))
+        if not size:
+            if taken[0]:
+                full.set()
+            raise OSError(errno.ENOSPC, "no space left")
+        found += text[:size]
+        return size
+
+    monkeypatch.setattr(log_writer, "os", SimpleNamespace(write=write))
+    writer = LogWriter(1, "utf-8", describe_lost)
+    writer.write("a line\na second\n")
+    assert full.wait(5.0)
+    writer.write("a third\n")
+    writer.close(5.0)
+    assert found == b"a line\na se\na third\n1 lost\n"
+
+
+def test_an_output_that_refuses_instead_of_waiting_loses_nothing() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = LOST_LINES._value.get()
+    writer = LogWriter(writing, "utf-8", describe_lost)
+    for number in range(10_000):
+        writer.write(f"{number:049}\n")
+    found = b""
+    while sum(count_lines(found)) < 10_000:
+        found += os.read(reading, 1 << 16)
+    writer.close(5.0)
+    assert (count_lines(found), LOST_LINES._value.get()) == ((10_000, 0), before)
+    os.close(reading)
     os.close(writing)
 
 
@@ -173,3 +215,33 @@ def test_the_last_lines_are_written_before_the_process_ends() -> None:
             worker.kill()
     events = [json.loads(line)["event"] for line in found.splitlines()]
     assert events[-1] == "worker.stopped"
+
+
+STARTING = """
+import os, sys
+import worker.__main__ as command
+from worker.telemetry.logs import configure_log
+
+def start():
+    log = configure_log("console")
+    log.info("worker.started")
+    os.write(int(sys.argv.pop()), b"%d %d" % (sys.stdin.fileno(), sys.stdout.fileno()))
+
+command.app = start
+command.main()
+"""
+
+
+@pytest.mark.parametrize("closed", ["", ">&-", "<&- >&- 2>&-"])
+def test_a_worker_whose_standard_streams_are_closed_runs_and_leaves_their_descriptors_to_them(closed: str) -> None:
+    reading, writing = os.pipe()
+    started = subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", STARTING, str(writing)],
+        pass_fds=[writing],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        assert (started.returncode, started.stderr, file.read()) == (0, b"", b"0 1")

@@ -106,6 +106,10 @@ def test_a_secret_file_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch:
         (f"{URL}?connect_timeout=soon", "its parameter 'connect_timeout' is not a number of seconds"),
         ("postgresql://user:secret@a,b/name?port=5432,x", "its parameter 'port' is not a port"),
         ("postgresql://user:se:c@ret@localhost:port/name", "its host and port cannot be read"),
+        ("postgresql://user:secret@a:1,b:99999/name", "port 99999 is none from 1 to 65535"),
+        ("postgresql://user:secret@a,b/name?port=5432,0", "port 0 is none from 1 to 65535"),
+        ("postgresql://user:12#secret@localhost/name", "it has a '#'"),
+        (f"{URL}?sslrootcert=%00", "sslrootcert: \x00 cannot be read (embedded null byte)"),
         (f"{URL}?sslmode=verify-full", "sslmode=verify-full needs the certificate of a CA: add sslrootcert=FILE"),
         (f"{URL}?sslrootcert=/none", "sslrootcert: there is no file /none: correct the path"),
         (f"{URL}?sslcert=/none", "sslcert and sslkey: there is no file /none"),
@@ -173,6 +177,13 @@ def test_a_key_that_is_encrypted_or_of_another_certificate_is_named(
 def test_where_the_http_port_listens(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_BIND", address)
     assert read_settings(HttpSettings).http_bind == address
+
+
+@pytest.mark.parametrize("server", ["127.0.0.1:99999", "kafka:0", "a..b:9092", f"{'a' * 64}:9092", "kafka", "kafka:１"])
+def test_a_server_of_kafka_has_a_host_and_a_port(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP", f"kafka-1:9092,{server}")
+    [problem] = list_problems(KafkaSettings)
+    assert problem.startswith("KAFKA_BOOTSTRAP: a list of servers such as")
 
 
 def test_a_bind_address_is_an_address(monkeypatch: pytest.MonkeyPatch) -> None:

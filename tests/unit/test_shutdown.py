@@ -1,6 +1,7 @@
 """The stop of a worker ends within its one time limit, whatever each step does."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -186,7 +187,7 @@ async def test_a_worker_whose_parts_do_that_ends_in_time(
     monkeypatch.setattr(app, "take_census", census)
     monkeypatch.setattr(app, "open_traces", lambda *_: Traces())
     monkeypatch.setattr(app, "collect_less_often", lambda: None)
-    monkeypatch.setattr(app, "end_process_later", lambda: signalled.append(True))
+    monkeypatch.setattr(app, "end_process_later", lambda _: signalled.append(True))
 
     class Settings:
         kafka_group_id = "group"
@@ -255,18 +256,20 @@ async def test_a_stop_while_kafka_is_down_does_not_log_that_it_is_back(monkeypat
 STUCK_THREAD = """
 import asyncio, threading
 from worker import shutdown
+from worker.telemetry.logs import configure_log
 
 async def resolve_for_ever():
     asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
     await asyncio.sleep(0)
 
 shutdown.EXIT_SECONDS = 0.2
-shutdown.end_process_later()
+shutdown.end_process_later(configure_log("json"))
 asyncio.run(resolve_for_ever())
 """
 
 
-def test_a_thread_that_nothing_can_cancel_does_not_keep_the_process() -> None:
+def test_a_thread_that_nothing_can_cancel_does_not_keep_the_process_and_the_log_says_so() -> None:
     # asyncio waits five minutes for such a thread when its loop ends, and Python for ever when the process does.
     ended = subprocess.run([sys.executable, "-c", STUCK_THREAD], timeout=30, check=False, capture_output=True)
     assert (ended.returncode, ended.stderr) == (1, b"")
+    assert json.loads(ended.stdout)["event"] == "process.ended_by_force"

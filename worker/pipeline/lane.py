@@ -288,10 +288,13 @@ class Lane:
             position = await self._store(store, publication, position, arrivals[:middle], failing)
             return await self._store(store, publication, position, arrivals[middle:], failing)
         self._note_rules(decided.rules)
-        await publication.commit(arrivals)
-        self._log_verdicts(decided)
-        self._context.traces.end(decided)
-        count_batch(decided)
+        try:
+            await publication.commit(arrivals)
+        finally:
+            # This batch is stored, and not decided again, also where the one before it could not be committed.
+            self._log_verdicts(decided)
+            self._context.traces.end(decided)
+            count_batch(decided)
         record_lag(self._number, self._reader.count_waiting(self._place, after.next_offset), arrivals[-1])
         return after
 

@@ -5,6 +5,7 @@ not fit, or cannot be written, are dropped and counted.
 """
 
 import os
+import select
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -19,6 +20,8 @@ WAITING_CHARACTERS: Final = 16 * 1024 * 1024
 
 _WRITE_CHARACTERS: Final = 64 * 1024
 """Lines are written together up to here, which costs less than one by one."""
+
+_LINE_END: Final = ord("\n")
 
 
 class LogWriter:
@@ -35,6 +38,7 @@ class LogWriter:
         self._encoding = encoding
         self._describe_lost = describe_lost
         self._lines: SimpleQueue[str | None] = SimpleQueue()
+        self._is_torn = False
         # Each is changed by one thread alone: those who log, one at a time, and the thread that writes.
         self._accepted = self._taken = self._refused = self._failed = self._reported = 0
         self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
@@ -80,10 +84,22 @@ class LogWriter:
             self._reported = lost
 
     def _write(self, text: str) -> bool:
+        # What follows half a line, such as how many are lost, must still be a line of its own.
+        whole = left = memoryview(("\n" * self._is_torn + text).encode(self._encoding, "backslashreplace"))
         try:
-            left = memoryview(text.encode(self._encoding, "backslashreplace"))
             while left:
-                left = left[os.write(self._descriptor, left) :]
+                left = left[self._write_some(left) :]
         except (OSError, ValueError):
+            written = len(whole) - len(left)
+            self._is_torn = whole[written - 1] != _LINE_END if written else self._is_torn
             return False
+        self._is_torn = False
         return True
+
+    def _write_some(self, text: memoryview) -> int:
+        while True:
+            try:
+                return os.write(self._descriptor, text)
+            except BlockingIOError:
+                # Another process that shares the output has made it so that it refuses instead of waiting.
+                select.select([], [self._descriptor], [])

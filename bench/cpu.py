@@ -1,4 +1,4 @@
-"""CPU time and memory of processes, each with its children."""
+"""CPU time and memory of processes; Postgres has one for each session."""
 
 import os
 import platform
@@ -11,20 +11,34 @@ import psutil
 
 MEGABYTE: Final = 1024 * 1024
 
+LOOK_EVERY: Final = 5
+"""How many readings use one list of children: listing them costs several milliseconds."""
+
 
 class Processes:
     """The processes of one run, by what they are; the program under test may be several.
 
     Args:
         pids: for each name the processes that count.
+        parents: the names whose children count as well.
     """
 
-    def __init__(self, pids: Mapping[str, list[int]]) -> None:
+    def __init__(self, pids: Mapping[str, list[int]], parents: frozenset[str] = frozenset()) -> None:
         self._processes = {name: [psutil.Process(pid) for pid in some] for name, some in pids.items()}
+        self._parents = parents
+        self._children: dict[str, list[psutil.Process]] = {}
+        self._readings = 0
 
     def read_cpu(self) -> dict[str, float]:
-        """Read the CPU seconds that each has used since it started, ended children included."""
-        return {name: sum(map(_read_cpu, some)) for name, some in self._processes.items()}
+        """Read the CPU seconds that each has used since it started; children that have ended are in their parent's."""
+        if self._readings % LOOK_EVERY == 0:
+            for name in self._parents:
+                self._children[name] = [child for one in self._processes[name] for child in one.children()]
+        self._readings += 1
+        return {
+            name: sum(map(_read_with_ended, some)) + sum(map(_read_own, self._children.get(name, ())))
+            for name, some in self._processes.items()
+        }
 
     def read_megabytes(self, name: str) -> float:
         """Read how much memory the largest process of one name has resident."""
@@ -35,30 +49,28 @@ class Processes:
         return max(sizes)
 
 
-def _read_cpu(process: psutil.Process) -> float:
-    """Read the CPU of a process, of the children that it waited for, and of those that run."""
-    seconds = 0.0
+def _read_own(process: psutil.Process) -> float:
     with suppress(psutil.NoSuchProcess):
-        own = process.cpu_times()
-        seconds += own.user + own.system + getattr(own, "children_user", 0.0) + getattr(own, "children_system", 0.0)
-        for child in process.children():
-            with suppress(psutil.NoSuchProcess):
-                times = child.cpu_times()
-                seconds += times.user + times.system
-    return seconds
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
+
+
+def _read_with_ended(process: psutil.Process) -> float:
+    with suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        # macOS does not have the last two.
+        ended = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+        return float(times.user + times.system + ended)
+    return 0.0
 
 
 def describe_machine() -> dict[str, str]:
     """Describe what matters for the figures, and nothing that names the machine."""
-    memory = psutil.virtual_memory().total / MEGABYTE / 1024
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return {
         "cores": str(os.cpu_count()),
-        "memory": f"{memory:.0f} GB",
+        "memory": f"{psutil.virtual_memory().total / MEGABYTE / 1024:.0f} GB",
         "python": platform.python_version(),
-        "commit": _find_commit(),
+        "commit": done.stdout.strip() or "unknown",
     }
-
-
-def _find_commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"

@@ -19,6 +19,7 @@ from demo.kafka_server import Kafka, run_kafka
 from demo.postgres_server import Postgres, run_postgres
 from worker.kafka.admin import describe_group
 from worker.kafka.connection import KafkaConnection
+from worker.kafka.errors import KafkaDown
 
 JOIN_SECONDS = 30.0
 
@@ -78,7 +79,8 @@ class Bench:
         servers = {"kafka": self.kafka.pid, "postgres": self.postgres.pid}
         return Processes(
             {"program": [program.pid for program in programs]}
-            | {name: [pid] for name, pid in servers.items() if pid is not None}
+            | {name: [pid] for name, pid in servers.items() if pid is not None},
+            parents=frozenset({"postgres"}),
         )
 
     async def carry(self, name: str, program: Program, budgets: int) -> Run:
@@ -144,11 +146,16 @@ class Bench:
         connection = KafkaConnection(self.kafka.bootstrap)
         async with asyncio.timeout(JOIN_SECONDS):
             for group in (deployment.group, f"{deployment.group}.intake"):
-                while True:
-                    found = await describe_group(connection, group)
-                    if (found.state, found.members) == ("Stable", count):
-                        break
+                while not await _is_joined(connection, group, count):  # noqa: ASYNC110 - only Kafka knows
                     await asyncio.sleep(0.1)
+
+
+async def _is_joined(connection: KafkaConnection, group: str, count: int) -> bool:
+    try:
+        found = await describe_group(connection, group)
+    except KafkaDown:
+        return False
+    return (found.state, found.members) == ("Stable", count)
 
 
 @contextmanager

@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -159,8 +160,8 @@ class BenchDeployment:
             The number of messages.
         """
         projects = range(1, self.budgets + 1)
-        await self._append([self.make_lock(project) for project in projects])
-        await self._append([self.make_acceptance(project) for project in projects])
+        await self._append(self.make_lock(project) for project in projects)
+        await self._append(self.make_acceptance(project) for project in projects)
         return 2 * self.budgets
 
     async def send_versions(self, count: int) -> int:
@@ -169,10 +170,9 @@ class BenchDeployment:
         Returns:
             The number of messages.
         """
-        versions = range(1, count // self.budgets + 1)
-        for version in versions:
-            await self._append([self.make_lock(project, version) for project in range(1, self.budgets + 1)])
-        return self.budgets * len(versions)
+        versions, projects = range(1, count // self.budgets + 1), range(1, self.budgets + 1)
+        await self._append(self.make_lock(project, version) for version in versions for project in projects)
+        return len(versions) * len(projects)
 
     def make_lock(self, project: int, version: int = 1) -> Outgoing:
         value = write_lock(project, version, self.lines)
@@ -205,11 +205,11 @@ class BenchDeployment:
         headers = write_attributes(kind, "bench", f"{kind}/{project}/{version}")
         return Outgoing(self.prefix + topic, f"{COMPANY}/{project}/1".encode(), value, headers)
 
-    async def _append(self, records: Sequence[Outgoing]) -> None:
-        appender = Appender(KafkaConnection(self.kafka))
+    async def _append(self, records: Iterable[Outgoing]) -> None:
+        appender, following = Appender(KafkaConnection(self.kafka)), iter(records)
         try:
-            for start in range(0, len(records), 500):
-                await appender.append(records[start : start + 500])
+            while some := list(islice(following, 500)):
+                await appender.append(some)
         finally:
             await appender.close(2.0)
 

@@ -73,10 +73,16 @@ class Outputs:
         for place, offset in self._before.items():
             self.consumer.seek(place, offset)
         found: Counter[bytes] = Counter()
+        self.consumer.resume(*self._places)
         while any([await self.consumer.position(place) < ends[place] for place in self._places]):
             for raw in await read_some(self.consumer, 0.2):
                 found[find_id(raw)] += 1
+        self.pause()
         return found
+
+    def pause(self) -> None:
+        """Fetch nothing, while others are measured."""
+        self.consumer.pause(*self._places)
 
 
 def find_id(raw: Any) -> bytes:
@@ -129,6 +135,7 @@ async def follow(
         ProgramStuckError: nothing new for ``STUCK_SECONDS``.
     """
     samples: list[Sample] = []
+    outputs.pause()
     changed = checked = time.monotonic()
     while True:
         visible = await outputs.count()
@@ -161,13 +168,15 @@ def evaluate(name: str, samples: Sequence[Sample], ids: Counter[bytes], expected
         each: how many of them a message causes.
     """
     last = samples[-1].visible
+    # Without ids it was ended early, and by then more may have been visible.
+    carried = expected if ids else last
     warm = next(sample for sample in samples if sample.visible >= last * WARM_UP)
     end = next(sample for sample in samples if sample.visible == last)
     if end.moment <= warm.moment:
         raise ProgramStuckError("everything became visible at once: the load is too small to measure")
     return Run(
         name,
-        messages=round(expected / each * (end.visible - warm.visible) / last),
+        messages=round(carried / each * (end.visible - warm.visible) / last),
         seconds=end.moment - warm.moment,
         cpu_seconds={process: end.cpu[process] - used for process, used in warm.cpu.items()},
         peak_megabytes=max(sample.megabytes for sample in samples),

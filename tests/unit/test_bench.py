@@ -1,5 +1,8 @@
 """What the benchmark computes and writes, on figures that are made up; measuring itself needs servers."""
 
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
@@ -128,15 +131,17 @@ def test_a_load_that_is_over_at_once_is_no_measurement() -> None:
         evaluate("x", [Sample(0.0, 1, {}, 0.0)], Counter(), expected=1, each=1)
 
 
-def test_a_run_cannot_take_less_cpu_than_is_there() -> None:
-    import os  # noqa: PLC0415 - for this test alone
-
-    processes = Processes({"program": [os.getpid()]})
-    before = processes.read_cpu()["program"]
-    for _ in range(50):
-        work()
-    assert processes.read_cpu()["program"] > before
-    assert processes.read_megabytes("program") > 1
+def test_cpu_of_a_parent_includes_its_children_also_those_that_ended() -> None:
+    burn = "import time\nwhile time.process_time() < 0.2: pass\n"
+    child = subprocess.Popen([sys.executable, "-c", burn + "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    alone = Processes({"program": [os.getpid()]})
+    parent = Processes({"program": [os.getpid()]}, parents=frozenset({"program"}))
+    before = alone.read_cpu()["program"]
+    while parent.read_cpu()["program"] - alone.read_cpu()["program"] < 0.1:
+        pass
+    child.communicate(b"\n")
+    assert alone.read_cpu()["program"] > before + 0.1
+    assert alone.read_megabytes("program") > 1
 
 
 def test_the_yardstick_never_changes() -> None:

@@ -1,6 +1,7 @@
 """Writes docs/benchmarks.md, docs/capacity.md, their plots and the figures in the README from the results."""
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from operator import methodcaller
 from pathlib import Path
@@ -70,7 +71,7 @@ def write_origin(part: Part) -> str:
     """Write where and how a part was measured."""
     machine = part.machine
     return (
-        f"Made by `{part.command}` in {part.seconds / 60:.0f} minutes on {machine['cores']} cores with "
+        f"Made by `{part.command}` in {part.seconds:,.0f} s on {machine['cores']} cores with "
         f"{machine['memory']}, Python {machine['python']}, commit {machine['commit']}.\n"
     )
 
@@ -115,15 +116,22 @@ def join(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
+def wrap(text: str) -> str:
+    """Wrap a paragraph as the other pages are."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False) + "\n"
+
+
 def write_path(part: Part, folder: Path) -> str:
     """Write the section about the whole path."""
     names = [name for name in (NAME, FLOOR, NAIVE.name) if name in part.names()]
     others = [name for name in part.names() if name not in names]
     return join(
         "## The whole path\n",
-        "The worker between two yardsticks: the *floor* ([bench/floor.py](../bench/floor.py)) has the same intake, "
-        "batches, decoding and I/O, with one upsert for each key, and decides nothing. The *naive* worker "
-        "([bench/peers/naive.py](../bench/peers/naive.py)) is what one would write first.\n",
+        wrap(
+            "The worker between two yardsticks: the *floor* ([bench/floor.py](../bench/floor.py)) has the same intake, "
+            "batches, decoding and I/O, with one upsert for each key, and decides nothing. The *naive* worker "
+            "([bench/peers/naive.py](../bench/peers/naive.py)) is what one would write first."
+        ),
         write_runs(part, names + others),
         draw(part, names + others, folder, "path", "The whole path"),
         write_faults(part),
@@ -144,8 +152,10 @@ def write_latency(part: Part, folder: Path) -> str:
     )
     return join(
         "## Latency\n",
-        "From the moment a lock is sent until a `read_committed` reader has its approval request. A *lone* lock meets "
-        f"an idle worker; at *half load* locks arrive evenly ({part.notes.get(latency.HALF_LOAD, '')}).\n",
+        wrap(
+            "From the moment a lock is sent until a `read_committed` reader has its approval request. A *lone* lock "
+            f"meets an idle worker; at *half load* locks arrive evenly, {part.notes.get(latency.HALF_LOAD, '')}."
+        ),
         write_table(["", "p50, ms", "p95, ms", "p99, ms"], rows),
         "![Median latency](benchmarks/latency.svg)\n",
         write_origin(part),
@@ -160,8 +170,10 @@ def write_peers(part: Part, folder: Path) -> str:
     }
     return join(
         "## Programs that do the same job\n",
-        "Each decides by the same core, writes the same tables in one transaction for each message, and sends the same "
-        "records ([bench/peers](../bench/peers)). Those that can handle partitions side by side do.\n",
+        wrap(
+            "Each decides by the same core, writes the same tables in one transaction for each message, and sends the "
+            "same records ([bench/peers](../bench/peers)). Those that can handle partitions side by side do."
+        ),
         write_runs(part, names),
         draw(part, names, folder, "peers", "Programs that do the same job"),
         "What a crash does to the outputs:\n",
@@ -181,11 +193,13 @@ def write_relay(part: Part, folder: Path) -> str:
             rows.append([name, *(f"{found.quantile(share):.1f}" for share in (0.5, 0.95, 0.99))])
     return join(
         "## The relay alone\n",
-        "From rows of the outbox to Kafka. Ours reads them from the database, as a lane does after a crash; in the "
-        "normal way it has them in memory. The polling relay "
-        "([bench/peers/polling_relay.py](../bench/peers/polling_relay.py)) deletes with `FOR UPDATE SKIP LOCKED` and "
-        "has an idempotent producer. [Debezium Server](../bench/peers/debezium.py) reads the log of Postgres. A *held "
-        "snapshot* is a transaction that stays open: what is deleted or changed cannot be vacuumed.\n",
+        wrap(
+            "From rows of the outbox to Kafka. Ours reads them from the database, as a lane does after a crash; in the "
+            "normal way it has them in memory. The polling relay "
+            "([bench/peers/polling_relay.py](../bench/peers/polling_relay.py)) deletes with `FOR UPDATE SKIP LOCKED` "
+            "and has an idempotent producer. [Debezium Server](../bench/peers/debezium.py) reads the log of Postgres. "
+            "A *held snapshot* is a transaction that stays open: what is deleted or changed cannot be vacuumed."
+        ),
         write_runs(part, part.names(), "rows/s"),
         draw(part, part.names(), folder, "relay", "The relay alone"),
         write_table(["", "guarantee"], [[name, guarantee] for name, guarantee in relay.GUARANTEES.items()]),
@@ -198,12 +212,16 @@ def write_relay(part: Part, folder: Path) -> str:
 
 def write_scale(part: Part, folder: Path) -> str:
     """Write the section about scale."""
+    by_lines = [name for name in part.names() if name.endswith(" lines")]
     return join(
         "## Scale\n",
-        "The whole path with one thing changed. *History* is rows of earlier messages in history and outbox. A *hot "
-        "budget* is locked again and again. With messages *waiting*, the worker decides the first of them.\n",
+        wrap(
+            "The whole path with one thing changed. *History* is rows of earlier messages in history and outbox. A "
+            "*hot budget* is locked again and again. With messages *waiting*, the worker decides the first of them."
+        ),
         write_runs(part, part.names()),
-        draw(part, part.names(), folder, "scale", "Scale"),
+        draw(part, by_lines, folder, "lines", "Lines of a budget"),
+        draw(part, [name for name in part.names() if name not in by_lines], folder, "scale", "Everything else"),
         write_faults(part),
         write_origin(part),
     )

@@ -5,6 +5,7 @@ Everything of a part is measured in one run on one machine: the ratios count, no
 
 import argparse
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -54,6 +55,8 @@ def read_arguments() -> argparse.Namespace:
 def main() -> int:
     """Run what was asked for."""
     options = read_arguments()
+    # Its default would leave the programs and the servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description:60}"), BarColumn(), TimeElapsedColumn())
     results = read_results(options.docs)

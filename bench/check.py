@@ -1,4 +1,4 @@
-"""Checks that a message costs the worker no more CPU than it did, in less than a minute.
+"""Checks that a message costs the worker no more CPU than it did; most often in half a minute.
 
 The figure is the CPU of a message in units of a fixed piece of work (``bench.yardstick``). That is done ten times a
 second while the worker runs, so that a slow machine, a busy neighbour or another Python affect both alike.
@@ -6,6 +6,7 @@ second while the worker runs, so that a slow machine, a busy neighbour or anothe
 
 import asyncio
 import json
+import math
 import statistics
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from bench.yardstick import measure_yardstick
 
 BASELINE: Final = Path(__file__).with_name("baseline.json")
 BUDGETS: Final = 1000
-TURNS: Final = 3
+TURNS: Final = 4
 PAUSE_SECONDS: Final = 0.1
 
 WORSE: Final = 1.25
@@ -28,22 +29,28 @@ BETTER: Final = 0.8
 async def check_cost(bench: Bench, *, record: bool) -> int:
     """Measure the cost of a message, and compare or record it.
 
+    Whatever else happens on the machine can only add to the cost. So the lowest of some turns counts, and the first that
+    is within the limit ends the check.
+
     Returns:
         The exit code: 1 if a message costs a quarter more than recorded.
     """
-    costs = [await measure_cost(bench) for _ in range(TURNS)]
-    # The lowest: whatever else happens on the machine can only add to it.
+    recorded = math.inf if record else float(json.loads(BASELINE.read_text())["yardsticks_per_message"])
+    costs: list[float] = []
+    while len(costs) < TURNS:
+        costs.append(await measure_cost(bench))
+        print(f"a message costs {costs[-1]:.2f} yardsticks of CPU")
+        if not record and costs[-1] <= recorded * WORSE:
+            break
     cost = min(costs)
     if record:
         BASELINE.write_text(json.dumps({"yardsticks_per_message": round(cost, 2)}) + "\n")
-    recorded = json.loads(BASELINE.read_text())["yardsticks_per_message"]
-    spread = ", ".join(f"{one:.2f}" for one in costs)
-    print(f"CPU of a message: {cost:.2f} yardsticks (of {spread}); recorded: {recorded:.2f}")
+        return 0
     if cost > recorded * WORSE:
-        print(f"A message costs {cost / recorded:.2f} times what is recorded in {BASELINE.name}; {WORSE} is allowed.")
+        print(f"That is {cost / recorded:.2f} times what {BASELINE.name} has, {recorded:.2f}; {WORSE} is allowed.")
         return 1
     if cost < recorded * BETTER:
-        print("That is a good deal less: record it with `python -m bench --quick --record`.")
+        print(f"{BASELINE.name} has {recorded:.2f}: record this with `python -m bench --quick --record`.")
     return 0
 
 

@@ -11,7 +11,7 @@ import psutil
 
 MEGABYTE: Final = 1024 * 1024
 
-LOOK_EVERY: Final = 5
+LOOK_EVERY: Final = 10
 """How many readings use one list of children: listing them costs several milliseconds."""
 
 

@@ -183,18 +183,18 @@ class BenchDeployment:
         return self._make_record("procore.approvals", "approval.decision.v1", project, value)
 
     def start(self, module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start a module as a program on this deployment; its errors are in ``read_log``."""
+        """Start a module as a program on this deployment; what it prints goes to a file, as it would elsewhere."""
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 env=self.environment | environment,
                 cwd=self.checkout,
-                stdout=subprocess.DEVNULL,
+                stdout=log,
                 stderr=log,
             )
 
     def read_log(self) -> str:
-        """Read the last of what programs printed to standard error."""
+        """Read the last of what programs printed."""
         return self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
 
     @property

@@ -25,11 +25,11 @@ from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import GroupOffset, commit_group_offsets
 from worker.pipeline.lane_check import sign_offset
 
-BUDGETS: Final = 2500
+BUDGETS: Final = 5000
 LONE_ROWS: Final = 60
 WARM_UP: Final = 5
 LOST_SECONDS: Final = 20.0
-COPIES: Final = 4
+COPIES: Final = 3
 """How often the rows are in the table that the polling relay empties while a snapshot is held."""
 
 OURS: Final = "worker"

@@ -29,8 +29,8 @@ BETTER: Final = 0.8
 async def check_cost(bench: Bench, *, record: bool) -> int:
     """Measure the cost of a message, and compare or record it.
 
-    Whatever else happens on the machine can only add to the cost. So the lowest of some turns counts, and the first that
-    is within the limit ends the check.
+    Whatever else happens on the machine can only add to the cost. So the lowest of some turns counts, and the first
+    that is within the limit ends the check.
 
     Returns:
         The exit code: 1 if a message costs a quarter more than recorded.

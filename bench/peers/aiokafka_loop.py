@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.peers.carrier import BOOTSTRAP, PRODUCER, SOURCES, TOPICS, PartitionCarrier, open_carriers
-from worker.kafka.consumer import read_raw
+from worker.kafka.fetching import read_raw
 
 
 async def carry(carrier: PartitionCarrier, raws: Sequence[Any], producer: AIOKafkaProducer) -> None:

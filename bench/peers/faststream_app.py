@@ -16,7 +16,7 @@ from faststream.kafka import KafkaBroker
 
 from bench.peers.carrier import BOOTSTRAP, PARTITIONS, PRODUCER, SOURCES, TOPICS, PartitionCarrier, open_carriers
 from contracts.records import Outgoing
-from worker.kafka.consumer import read_raw
+from worker.kafka.fetching import read_raw
 
 GROUP = f"{TOPICS.prefix}faststream"
 

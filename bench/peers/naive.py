@@ -6,7 +6,7 @@ import signal
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench.peers.carrier import BOOTSTRAP, PRODUCER, SOURCES, TOPICS, open_carriers
-from worker.kafka.consumer import read_raw
+from worker.kafka.fetching import read_raw
 
 
 async def main() -> None:

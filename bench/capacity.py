@@ -83,8 +83,8 @@ def write_capacity(results: Results) -> str:
     cost = Each(*(path.cpu_ms(NAME, process) for process in ("program", "kafka", "postgres")))
     carried = Each(*(1000 / one * BUSY for one in cost))
     written = next(run.bytes_written for run in path.runs if run.bytes_written)
-    lane = scaled.rate(f"{scale.PARTITIONS[0]} partitions") * BUSY
-    one, two = (scaled.rate(f"{count} workers") for count in scale.WORKERS)
+    lane = scaled.rate(scale.count(scale.PARTITIONS[0], "partitions")) * BUSY
+    one, two = (scaled.rate(scale.count(number, "workers")) for number in scale.WORKERS)
     return PAGE.format(
         cores=path.machine["cores"],
         commit=path.machine["commit"],

@@ -26,10 +26,11 @@ INTRODUCTION: Final = """\
 measures parts of it. On another machine all figures differ, and the ratios remain.
 
 The load is budgets of 20 lines, each of its own project, locked and accepted: two messages in and four out for each
-budget. There are 4 partitions per topic and one worker process. Kafka runs with full JVM compilation and Postgres with
-`fsync`, on the same machine. Everything waits in the source topics when a program starts. The first fifth is warm-up
-and does not count; at the end everything that was sent is read, and none may be missing or there twice. Figures are
-medians, with the lowest and the highest in brackets. CPU is that of a process for one message.
+budget. There are 4 partitions per topic and one worker process. Kafka runs with full JVM compilation, and Postgres with
+`fsync` and `wal_level = logical`, which one of the relays needs; both on the same machine. Everything waits in the
+source topics when a program starts. The first fifth is warm-up and does not count; at the end everything that was sent
+is read, and none may be missing or there twice. Figures are medians, with the lowest and the highest in brackets. CPU
+is that of a process for one message.
 """
 
 
@@ -212,7 +213,7 @@ def write_relay(part: Part, folder: Path) -> str:
 
 def write_scale(part: Part, folder: Path) -> str:
     """Write the section about scale."""
-    by_lines = [name for name in part.names() if name.endswith(" lines")]
+    by_lines = [scale.count(lines, "lines") for lines in scale.LINES]
     return join(
         "## Scale\n",
         wrap(
@@ -282,9 +283,10 @@ def _list_relay_aims(results: Results) -> list[Aim]:
 def _list_scale_aims(part: Part) -> list[Aim]:
     names = part.names()
     histories = [name for name in names if name.endswith("rows of history")]
-    longest, long = (f"{lines:,} lines" for lines in sorted(scale.LINES, reverse=True)[:2])
-    per_line = [part.cpu_ms(name, "program") / int(name.split()[0].replace(",", "")) for name in (longest, long)]
-    one, two = (part.rate(f"{count} workers") for count in scale.WORKERS)
+    lines = sorted(scale.LINES, reverse=True)[:2]
+    longest, long = (scale.count(number, "lines") for number in lines)
+    per_line = [part.cpu_ms(scale.count(number, "lines"), "program") / number for number in lines]
+    one, two = (part.rate(scale.count(number, "workers")) for number in scale.WORKERS)
     waiting = next(name for name in names if name.endswith("messages waiting"))
     cost = [part.cpu_ms(name, "program") + part.cpu_ms(name, "postgres") for name in histories]
     return [

@@ -130,8 +130,8 @@ async def relay_debezium(bench: Bench, deployment: BenchDeployment, jars: Path, 
             await filling
         part.runs.append(run)
         part.latencies.append(await add_lone_rows(bench, deployment, DEBEZIUM))
+    await debezium.drop_slot(deployment)
     async with open_session(deployment.database_url) as session:
-        await session.execute("select pg_drop_replication_slot($1)", deployment.prefix.rstrip("."))
         await session.execute("truncate relay_outbox")
 
 

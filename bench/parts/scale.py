@@ -40,6 +40,11 @@ FILL: Final = (
 )
 
 
+def count(number: int, things: str) -> str:
+    """Name a run by the number of something."""
+    return f"{number:,} {things}" if number != 1 else f"1 {things.removesuffix('s')}"
+
+
 async def measure_scale(bench: Bench) -> Part:
     """Measure each, with everything else as in the whole path."""
     part = Part()
@@ -48,7 +53,7 @@ async def measure_scale(bench: Bench) -> Part:
         part.runs.append(await carry_lines(bench, lines, bench.size(budgets)))
     for partitions in PARTITIONS:
         deployment = await bench.prepare(bench.size(BUDGETS), partitions=partitions)
-        load = Load(f"{partitions} partitions", await deployment.send())
+        load = Load(count(partitions, "partitions"), await deployment.send())
         part.runs.append(await bench.carry_on(deployment, load, WORKER))
     part.runs += [await carry_with_workers(bench, workers) for workers in WORKERS]
     part.runs += [await carry_with_history(bench, rows) for rows in (0, bench.history)]
@@ -60,18 +65,18 @@ async def measure_scale(bench: Bench) -> Part:
 async def carry_lines(bench: Bench, lines: int, budgets: int) -> Run:
     """Carry budgets of so many lines."""
     deployment = await bench.prepare(budgets, lines=lines)
-    return await bench.carry_on(deployment, Load(f"{lines:,} lines", await deployment.send()), WORKER)
+    return await bench.carry_on(deployment, Load(count(lines, "lines"), await deployment.send()), WORKER)
 
 
-async def carry_with_workers(bench: Bench, count: int) -> Run:
+async def carry_with_workers(bench: Bench, number: int) -> Run:
     """Carry with workers that have shared the partitions before the load arrives."""
     deployment = await bench.prepare(bench.size(2 * BUDGETS))
     with ExitStack() as stack:
-        processes = [stack.enter_context(bench.run(deployment, WORKER)) for _ in range(count)]
-        await bench.await_members(deployment, count)
+        processes = [stack.enter_context(bench.run(deployment, WORKER)) for _ in range(number)]
+        await bench.await_members(deployment, number)
         async with open_outputs(bench.kafka.bootstrap, deployment.outputs) as outputs:
             return await bench.measure(
-                deployment, outputs, Load(f"{count} workers", await deployment.send()), processes
+                deployment, outputs, Load(count(number, "workers"), await deployment.send()), processes
             )
 
 

@@ -22,6 +22,8 @@ from demo.kafka_jars import find_cache
 VERSION: Final = "3.6.1.Final"
 SHA256: Final = "f95567c7107e5ae0a778dce850c36e86487b2c49e131dfc9bbb72c7ac2feb944"
 START_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 0.2
+ACTIVE: Final = "select active from pg_replication_slots where slot_name = $1"
 
 
 class DebeziumUnavailableError(Exception):
@@ -88,7 +90,7 @@ debezium.source.database.port={server.port}
 debezium.source.database.user={server.username}
 debezium.source.database.password={server.password}
 debezium.source.database.dbname={server.path[1:]}
-debezium.source.slot.name={deployment.prefix.rstrip(".")}
+debezium.source.slot.name={name_slot(deployment)}
 debezium.source.topic.prefix=debezium
 debezium.source.table.include.list=public.relay_outbox
 debezium.source.publication.autocreate.mode=filtered
@@ -146,11 +148,23 @@ async def await_slot(deployment: BenchDeployment, process: subprocess.Popen[byte
     Raises:
         DebeziumUnavailableError: it ends, or does not read in time; with what it printed last.
     """
-    slot = deployment.prefix.rstrip(".")
     loop = asyncio.get_running_loop()
     until = loop.time() + START_SECONDS
     async with open_session(deployment.database_url) as session:
-        while not await session.fetchval("select active from pg_replication_slots where slot_name = $1", slot):
+        while not await session.fetchval(ACTIVE, name_slot(deployment)):
             if process.poll() is not None or loop.time() > until:
                 raise DebeziumUnavailableError(f"it does not read the log: {read_log(deployment)[-2000:]}")
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def drop_slot(deployment: BenchDeployment) -> None:
+    """Drop its replication slot, which would keep the log for ever, once Postgres has noticed that it ended."""
+    async with open_session(deployment.database_url) as session:
+        while await session.fetchval(ACTIVE, name_slot(deployment)):  # noqa: ASYNC110 - only Postgres knows
+            await asyncio.sleep(POLL_SECONDS)
+        await session.execute("select pg_drop_replication_slot($1)", name_slot(deployment))
+
+
+def name_slot(deployment: BenchDeployment) -> str:
+    """Name its replication slot."""
+    return deployment.prefix.rstrip(".")

@@ -15,10 +15,9 @@ from bench.cpu import Processes
 from bench.load import hash_content, write_acceptance, write_lock
 from bench.measuring import ProgramStuckError, Sample, evaluate
 from bench.page import list_aims, write_pages
-from bench.parts import latency, relay
+from bench.parts import latency, relay, scale
 from bench.parts.path import FLOOR, NAIVE, NAME
 from bench.parts.relay import DEBEZIUM, OURS, POLLING
-from bench.parts.scale import LINES
 from bench.plots import Row, draw_bars
 from bench.results import Latency, Part, Results, Run, read_results, write_results
 from bench.yardstick import measure_yardstick, work
@@ -38,9 +37,9 @@ def part(*runs: Run, latencies: tuple[Latency, ...] = ()) -> Part:
 
 @pytest.fixture
 def results() -> Results:
-    scaled = [run(f"{lines:,} lines", cpu_ms=lines * 0.01) for lines in LINES]
-    scaled += [run(f"{count} partitions") for count in (1, 4, 16)]
-    scaled += [run("1 workers"), run("2 workers", 1600.0), run("0 rows of history"), run("1,000 rows of history")]
+    scaled = [run(scale.count(lines, "lines"), cpu_ms=lines * 0.01) for lines in scale.LINES]
+    scaled += [run(scale.count(number, "partitions")) for number in scale.PARTITIONS]
+    scaled += [run("1 worker"), run("2 workers", 1600.0), run("0 rows of history"), run("1,000 rows of history")]
     scaled += [run("one hot budget"), run("one hot budget, snapshot held"), run("100,000 messages waiting")]
     relays = [run(OURS, 9000.0), run(OURS + relay.HELD, 8900.0), run(POLLING, 4000.0), run(DEBEZIUM, 2500.0)]
     return {

@@ -159,10 +159,17 @@ class BenchDeployment:
         Returns:
             The number of messages.
         """
-        projects = range(1, self.budgets + 1)
-        await self._append(self.make_lock(project) for project in projects)
-        await self._append(self.make_acceptance(project) for project in projects)
-        return 2 * self.budgets
+        return await self.send_locks() + await self.send_acceptances()
+
+    async def send_locks(self) -> int:
+        """Lock every budget; returns the number of messages."""
+        await self._append(self.make_lock(project) for project in range(1, self.budgets + 1))
+        return self.budgets
+
+    async def send_acceptances(self) -> int:
+        """Accept every budget; returns the number of messages."""
+        await self._append(self.make_acceptance(project) for project in range(1, self.budgets + 1))
+        return self.budgets
 
     async def send_versions(self, count: int) -> int:
         """Lock version after version of every budget, until ``count`` messages wait.

@@ -12,6 +12,7 @@ import pytest
 from bench import check
 from bench.capacity import Each, compute_needs
 from bench.cpu import Processes
+from bench.harness import Load, Program
 from bench.load import hash_content, write_acceptance, write_lock
 from bench.measuring import ProgramStuckError, Sample, evaluate
 from bench.page import list_aims, write_pages
@@ -158,8 +159,17 @@ class FakeBench:
     def size(self, budgets: int) -> int:
         return budgets
 
-    async def carry(self, name: str, *_: object) -> Run:
-        return Run(name, 1000, 1.0, {"program": self._cost_ms}, 90.0)
+    async def prepare(self, budgets: int) -> "FakeBench":
+        return self
+
+    async def send_locks(self) -> int:
+        return 1000
+
+    async def send_acceptances(self) -> int:
+        return 1000
+
+    async def carry_on(self, deployment: "FakeBench", load: Load, program: Program) -> Run:
+        return Run(load.name, load.messages, 1.0, {"program": self._cost_ms}, 90.0)
 
 
 @pytest.mark.parametrize(("cost_ms", "code"), [(1.0, 0), (1.24, 0), (1.26, 1), (0.5, 0)])

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from bench.harness import WORKER, Bench, Load, Program, hold_snapshot, open_session
 from bench.load import PARTITIONS, BenchDeployment, stop
-from bench.measuring import find_id, open_outputs, read_some
+from bench.measuring import ProgramStuckError, find_id, open_outputs, read_some
 from bench.peers import debezium
 from bench.peers.debezium import DebeziumUnavailableError
 from bench.results import Latency, Part, Run
@@ -77,8 +77,8 @@ async def measure_relay(bench: Bench) -> Part:
         if jars and DEBEZIUM not in part.notes:
             try:
                 await relay_debezium(bench, deployment, jars, rows, part)
-            except DebeziumUnavailableError as error:
-                part.notes[DEBEZIUM] = str(error)
+            except (DebeziumUnavailableError, ProgramStuckError, TimeoutError) as error:
+                part.notes[DEBEZIUM] = f"{type(error).__name__}: {error}\n{debezium.read_log(deployment)[-2000:]}"
     part.runs.append(await relay_polling(bench, deployment, f"{POLLING}, {COPIES} times the rows", rows, COPIES))
     async with hold_snapshot(deployment.database_url):
         part.runs.append(await relay_ours(bench, deployment, OURS + HELD, rows))

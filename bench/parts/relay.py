@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from bench.harness import WORKER, Bench, Load, Program, hold_snapshot, open_session
 from bench.load import PARTITIONS, BenchDeployment, stop
-from bench.measuring import ProgramStuckError, find_id, open_outputs, read_some
+from bench.measuring import ProgramStuckError, open_outputs, read_some
 from bench.peers import debezium
 from bench.peers.debezium import DebeziumUnavailableError
 from bench.results import Latency, Part, Run
@@ -163,10 +163,11 @@ async def add_lone_rows(bench: Bench, deployment: BenchDeployment, name: str) ->
         for number in range(LONE_ROWS):
             bench.report(f"{name}: lone rows", number / LONE_ROWS)
             added = uuid4()
-            await session.execute(ADD, added, topic, b"x" * 480)
+            payload = added.bytes.ljust(480)
+            await session.execute(ADD, added, topic, payload)
             began = time.monotonic()
             async with asyncio.timeout(LOST_SECONDS):
-                while str(added).encode() not in map(find_id, await read_some(outputs.consumer, 0.2)):
+                while payload not in [raw.value for raw in await read_some(outputs.consumer, 0.2)]:
                     pass
             latency.milliseconds.append((time.monotonic() - began) * 1000)
             await asyncio.sleep(0.03)

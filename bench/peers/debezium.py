@@ -83,6 +83,7 @@ debezium.sink.kafka.producer.max.request.size=18874368
 debezium.sink.kafka.producer.buffer.memory=134217728
 debezium.format.key=binary
 debezium.format.value=binary
+debezium.format.header.schemas.enable=false
 debezium.source.connector.class=io.debezium.connector.postgresql.PostgresConnector
 debezium.source.plugin.name=pgoutput
 debezium.source.database.hostname={server.hostname}
@@ -112,7 +113,6 @@ debezium.transforms.outbox.table.fields.additional.placement=event_type:header:t
 debezium.transforms.outbox.route.by.field=topic
 debezium.transforms.outbox.route.topic.replacement=\\\\${{routedByValue}}
 quarkus.http.port=0
-quarkus.log.console.json=false
 quarkus.log.level=WARN
 """
 
@@ -135,7 +135,10 @@ def start(deployment: BenchDeployment, jars: Path) -> subprocess.Popen[bytes]:
     (folder / "config" / "application.properties").write_text(configure(deployment))
     with (folder / "log").open("wb") as output:
         return subprocess.Popen(
-            [JAVA, "-Xmx1g", "-cp", f"{jars}/*:{jars}/lib/*", "io.debezium.server.Main"],
+            [
+                *(JAVA, "-Xmx1g", "--add-opens", "java.base/java.lang=ALL-UNNAMED"),
+                *("-cp", f"{jars}/*:{jars}/lib/*", "io.debezium.server.Main"),
+            ],
             cwd=folder,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -30,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "Python 3.11 or later is needed; $(PYTHON) is older. Try: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "setting up $(VENV) (once; a minute or two) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev,traces,watch]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,demo,dev,traces,watch]'
 	@touch $@
 
 .PHONY: setup
@@ -84,8 +84,12 @@ laws: $(READY) ## play random histories against the five laws: HISTORIES=100000 
 	@$(BIN)/python -m tests.laws --histories $(HISTORIES) --seed $(SEED)
 
 .PHONY: bench
-bench: $(READY) ## measure the whole path against its two yardsticks (BENCH=--quick for a short run)
+bench: $(READY) ## measure speed against other programs, and write docs/benchmarks.md (BENCH="path --turns 1")
 	@$(BIN)/python -m bench $(BENCH)
+
+.PHONY: bench-quick
+bench-quick: $(READY) ## check that a message costs no more CPU than is recorded: below a minute
+	@$(BIN)/python -m bench --quick
 
 .PHONY: check
 check: $(READY) ## run what CI runs besides the tests: format, lint, types, import rules, docs
@@ -107,7 +111,7 @@ docs: $(READY) ## write docs/messages.md from the message models
 .PHONY: constraints
 constraints: ## pin the latest version of every package that pyproject.toml allows
 	@rm -rf .constraints && $(PYTHON) -m venv .constraints
-	@.constraints/bin/python -m pip install --quiet --disable-pip-version-check -e '.[demo,dev,traces,watch]'
+	@.constraints/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench,demo,dev,traces,watch]'
 	@{ echo "# Written by 'make constraints'."; .constraints/bin/python -m pip freeze --exclude-editable; } > constraints.txt
 	@rm -rf .constraints
 

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,22 +22,16 @@ from worker.kafka.producer import Appender
 LINES = 20
 PARTITIONS = 4
 COMPANY = 4211
+OUTPUTS = ("spectrum.exports", "bridge.approval-requests", "procore.returns", "bridge.status", "bridge.dead-letters")
+OUTPUTS_OF_A_MESSAGE = 2
+"""A lock causes an approval request and a status, an acceptance an export and a status."""
 
 
-def write_lock(project: int, version: int = 1) -> bytes:
-    """Write a lock of twenty lines."""
-    lines = [
-        {
-            "budget_line_item_id": project * 100 + number,
-            "cost_code": f"03-3{number:02d}",
-            "cost_type": "L",
-            "description": f"Concrete work {number}",
-            "original_amount": f"{project * 7 + number}.25",
-            "revision_amount": "0.00",
-        }
-        for number in range(LINES)
-    ]
-    cents = sum((project * 7 + number) * 100 + 25 for number in range(LINES))
+def write_lock(project: int, version: int = 1, lines: int = LINES) -> bytes:
+    """Write a lock."""
+    # Another amount in each version, so that no two have the same content.
+    amounts = [(project * 7 + version + number) * 100 + 25 for number in range(lines)]
+    cents = sum(amounts)
     return json.dumps(
         {
             **_key(project, version),
@@ -45,29 +41,39 @@ def write_lock(project: int, version: int = 1) -> bytes:
             "locked_by": "lou@example.org",
             "sent_by": "sam@example.org",
             "locked_at": "2026-11-24T08:00:00Z",
-            "lines": lines,
+            "lines": [
+                {
+                    "budget_line_item_id": project * 10_000 + number,
+                    "cost_code": f"03-3{number:02d}",
+                    "cost_type": "L",
+                    "description": f"Concrete work {number}",
+                    "original_amount": f"{amount // 100}.25",
+                    "revision_amount": "0.00",
+                }
+                for number, amount in enumerate(amounts)
+            ],
         }
     ).encode()
 
 
-def write_acceptance(project: int) -> bytes:
+def write_acceptance(project: int, lines: int = LINES) -> bytes:
     """Write an acceptance of version 1; it may overtake its lock, so it names the content that it is for."""
     decision = {
         "decision": "accept",
         "decided_by": "ann@example.org",
         "decided_at": "2026-11-24T09:00:00Z",
-        "content_hash": hash_content(project),
+        "content_hash": hash_content(project, lines),
     }
     return json.dumps({**_key(project), **decision}).encode()
 
 
-def hash_content(project: int) -> str:
+def hash_content(project: int, lines: int = LINES) -> str:
     """Hash what version 1 would leave in Spectrum, as docs/messages.md describes ``content_hash``."""
-    lines = [
-        (f"033{number:02d}", "L", f"Concrete work {number}", (project * 7 + number) * 100 + 25, 0, "T", None, None)
-        for number in range(LINES)
-    ]
-    content = ["001", f"J{project}", "USD", lines]
+    exported = sorted(
+        (f"033{number:02d}", "L", f"Concrete work {number}", (project * 7 + 1 + number) * 100 + 25, 0, "T", None, None)
+        for number in range(lines)
+    )
+    content = ["001", f"J{project}", "USD", exported]
     return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -83,6 +89,10 @@ class BenchDeployment:
     kafka: str
     admin_url: str
     budgets: int
+    lines: int = LINES
+    partitions: int = PARTITIONS
+    checkout: Path | None = None
+    """Where another commit of the worker is, which is to be compared with this one."""
     prefix: str = field(default_factory=lambda: f"b{uuid4().hex[:8]}.")
 
     @property
@@ -90,19 +100,34 @@ class BenchDeployment:
         return f"{self.admin_url.rpartition('/')[0]}/{self.prefix.rstrip('.')}"
 
     @property
+    def group(self) -> str:
+        return f"{self.prefix}bridge"
+
+    @property
+    def outputs(self) -> list[str]:
+        return [self.prefix + name for name in OUTPUTS]
+
+    @property
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
             "KAFKA_BOOTSTRAP": self.kafka,
-            "KAFKA_GROUP_ID": f"{self.prefix}bridge",
+            "KAFKA_GROUP_ID": self.group,
             "TOPIC_PREFIX": self.prefix,
             "DATABASE_URL": self.database_url,
             "RULES_DIR": str(self.folder / self.prefix),
             "LOG_FORMAT": "json",
+            "BENCH_PARTITIONS": str(self.partitions),
+            **({"PYTHONPATH": str(self.checkout)} if self.checkout else {}),
         }
 
+    @property
+    def worker(self) -> str:
+        """The module of the worker; older commits have it in a package, below ``src``."""
+        return "budget_bridge" if self.checkout and self.checkout.name == "src" else "worker"
+
     async def prepare(self) -> None:
-        """Create the database, the topics and the rules."""
+        """Create the database, the topics and the rules, and put those in force."""
         connection = await asyncpg.connect(self.admin_url)
         await connection.execute(f"create database {self.prefix.rstrip('.')}")
         await connection.close()
@@ -111,65 +136,96 @@ class BenchDeployment:
         (rules / "rules.toml").write_text("[approval]\nrequire_content_hash = false\n")
         jobs = "".join(f"{COMPANY},{project},001,J{project}\n" for project in range(1, self.budgets + 1))
         (rules / "jobs.csv").write_text("company_id,project_id,company_code,job_number\n" + jobs)
-        phases = "".join(f"03-3{number:02d},033{number:02d},\n" for number in range(LINES))
+        phases = "".join(f"03-3{number:02d},033{number:02d},\n" for number in range(self.lines))
         (rules / "phases.csv").write_text("cost_code,phase_code,description\n" + phases)
         (rules / "cost_types.csv").write_text("cost_type,spectrum_cost_type,price_method_code\nL,L,T\n")
         (rules / "approvers.csv").write_text(f"company_id,project_id,user\n{COMPANY},,ann@example.org\n")
-        for command in (["migrate"], ["topics", "--partitions", str(PARTITIONS)]):
+        commands = [["migrate"], ["topics", "--partitions", str(self.partitions)]]
+        if self.worker == "worker":
+            commands.append(["rules", "apply", "--by", "bench", "--why", "a benchmark"])
+        for command in commands:
             await asyncio.to_thread(
                 subprocess.run,
-                [sys.executable, "-m", "worker", *command],
+                [sys.executable, "-m", self.worker, *command],
+                cwd=self.checkout,
                 env=self.environment,
                 check=True,
                 stdout=subprocess.DEVNULL,
             )
 
-    async def send(self, projects: range) -> None:
-        """Lock every budget, then accept every one."""
-        appender = Appender(KafkaConnection(self.kafka))
-        try:
-            for topic, kind, write in (
-                ("procore.budgets", "budget.locked.v1", write_lock),
-                ("procore.approvals", "approval.decision.v1", write_acceptance),
-            ):
-                for start in range(projects.start, projects.stop, 500):
-                    some = range(start, min(start + 500, projects.stop))
-                    await appender.append([self.make_record(topic, kind, project, write(project)) for project in some])
-        finally:
-            await appender.close(2.0)
+    async def send(self) -> int:
+        """Lock every budget, then accept every one.
 
-    async def send_versions(self, count: int) -> None:
-        """Lock version after version of every budget, until ``count`` messages wait."""
-        appender = Appender(KafkaConnection(self.kafka))
-        try:
-            for version in range(1, count // self.budgets + 1):
-                for start in range(1, self.budgets + 1, 500):
-                    some = range(start, min(start + 500, self.budgets + 1))
-                    await appender.append(
-                        [
-                            self.make_record(
-                                "procore.budgets", "budget.locked.v1", project, write_lock(project, version), version
-                            )
-                            for project in some
-                        ]
-                    )
-        finally:
-            await appender.close(2.0)
+        Returns:
+            The number of messages.
+        """
+        return await self.send_locks() + await self.send_acceptances()
 
-    def make_record(self, topic: str, kind: str, project: int, value: bytes, version: int = 1) -> Outgoing:
+    async def send_locks(self) -> int:
+        """Lock every budget; returns the number of messages."""
+        await self._append(self.make_lock(project) for project in range(1, self.budgets + 1))
+        return self.budgets
+
+    async def send_acceptances(self) -> int:
+        """Accept every budget; returns the number of messages."""
+        await self._append(self.make_acceptance(project) for project in range(1, self.budgets + 1))
+        return self.budgets
+
+    async def send_versions(self, count: int) -> int:
+        """Lock version after version of every budget, until ``count`` messages wait.
+
+        Returns:
+            The number of messages.
+        """
+        versions, projects = range(1, count // self.budgets + 1), range(1, self.budgets + 1)
+        await self._append(self.make_lock(project, version) for version in versions for project in projects)
+        return len(versions) * len(projects)
+
+    def make_lock(self, project: int, version: int = 1) -> Outgoing:
+        value = write_lock(project, version, self.lines)
+        return self._make_record("procore.budgets", "budget.locked.v1", project, value, version)
+
+    def make_acceptance(self, project: int) -> Outgoing:
+        value = write_acceptance(project, self.lines)
+        return self._make_record("procore.approvals", "approval.decision.v1", project, value)
+
+    def start(self, module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a module as a program on this deployment; what it prints goes to a file, as it would elsewhere."""
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                env=self.environment | environment,
+                cwd=self.checkout,
+                stdout=log,
+                stderr=log,
+            )
+
+    def read_log(self) -> str:
+        """Read the last of what programs printed."""
+        return self._log.read_text(errors="replace")[-4000:] if self._log.exists() else ""
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / f"{self.prefix}log"
+
+    def _make_record(self, topic: str, kind: str, project: int, value: bytes, version: int = 1) -> Outgoing:
         headers = write_attributes(kind, "bench", f"{kind}/{project}/{version}")
         return Outgoing(self.prefix + topic, f"{COMPANY}/{project}/1".encode(), value, headers)
 
-    def start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a module as a program on this deployment."""
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            env=self.environment,
-            stdout=subprocess.DEVNULL,
-        )
+    async def _append(self, records: Iterable[Outgoing]) -> None:
+        appender, following = Appender(KafkaConnection(self.kafka)), iter(records)
+        try:
+            while some := list(islice(following, 500)):
+                await appender.append(some)
+        finally:
+            await appender.close(2.0)
 
 
-async def stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop a program and wait for its end."""
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a program and wait for its end; one that does not end within 15 s is killed."""
     process.terminate()
-    await asyncio.to_thread(process.wait)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,147 @@
+"""How long single messages take: alone, and while the worker is half busy."""
+
+import asyncio
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+
+from bench.harness import WORKER, Bench
+from bench.measuring import Outputs, open_outputs, read_some
+from bench.results import Latency, Part
+from contracts.records import Outgoing
+from demo.server_process import choose_ports
+
+LONE: Final = 100
+WARM_UP: Final = 10
+PAUSE_SECONDS: Final = 0.03
+HALF_LOAD_SECONDS: Final = 15
+TICK_SECONDS: Final = 0.005
+FALLBACK_RATE: Final = 600.0
+"""Messages per second that half a load is half of, where the path was not measured."""
+
+LONE_LOCK: Final = "lone lock"
+APPENDED: Final = "of which: appended to its source topic"
+COPIED: Final = "of which: copied to the inbox"
+DECIDED: Final = "of which: decided, stored, published"
+PUBLISHED: Final = "publishing a stored batch of one, mean"
+HALF_LOAD: Final = "half load"
+
+
+async def measure_latency(bench: Bench) -> Part:
+    """Measure both."""
+    part = Part()
+    for _ in range(bench.turns):
+        part.latencies += await measure_lone(bench)
+    path = bench.results.get("path")
+    rate = (path.rate("worker") if path else FALLBACK_RATE) / 2
+    part.latencies.append(await measure_half_load(bench, rate))
+    part.notes[HALF_LOAD] = f"{rate:,.0f} locks per second"
+    return part
+
+
+async def measure_lone(bench: Bench) -> list[Latency]:
+    """Measure how long a lone lock takes until its approval request is visible, and the parts of that."""
+    count = max(bench.size(LONE), WARM_UP * 2)
+    deployment = await bench.prepare(count)
+    (port,) = choose_ports(1)
+    process = deployment.start(WORKER.module, *WORKER.arguments, HTTP_PORT=str(port))
+    names = (LONE_LOCK, APPENDED, COPIED, DECIDED)
+    found = {name: Latency(name, []) for name in names}
+    producer = AIOKafkaProducer(bootstrap_servers=bench.kafka.bootstrap)
+    topics = [f"{deployment.prefix}bridge.inbox", f"{deployment.prefix}bridge.approval-requests"]
+    try:
+        await bench.await_members(deployment, 1)
+        async with producer, open_outputs(bench.kafka.bootstrap, topics) as outputs:
+            for project in range(1, count + 1):
+                bench.report(LONE_LOCK, project / count)
+                await asyncio.sleep(PAUSE_SECONDS)
+                began = time.monotonic()
+                await send(producer, deployment.make_lock(project))
+                appended = time.monotonic()
+                copied, ended = await see_each(outputs, topics)
+                if project > WARM_UP:
+                    for name, seconds in zip(
+                        names,
+                        (ended - began, appended - began, max(copied - appended, 0.0), ended - copied),
+                        strict=True,
+                    ):
+                        found[name].milliseconds.append(seconds * 1000)
+            published = await asyncio.to_thread(read_publish_ms, port)
+    finally:
+        process.terminate()
+        process.wait()
+    return [*found.values(), Latency(PUBLISHED, [published])]
+
+
+async def send(producer: AIOKafkaProducer, record: Outgoing) -> None:
+    """Append a record and wait for it."""
+    await producer.send_and_wait(record.topic, record.value, record.key, headers=list(record.headers))
+
+
+async def see_each(outputs: Outputs, topics: list[str]) -> list[float]:
+    """Wait for a record of each topic; returns when each was seen."""
+    seen: dict[str, float] = {}
+    while len(seen) < len(topics):
+        for raw in await read_some(outputs.consumer, 0.2):
+            seen.setdefault(raw.topic, time.monotonic())
+    return [seen[topic] for topic in topics]
+
+
+def read_publish_ms(port: int) -> float:
+    """Read from the worker's own metrics how long publishing a batch took on average."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    figures = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+    step = 'budget_bridge_step_seconds_{}{{step="publish"}}'
+    return figures[step.format("sum")] / figures[step.format("count")] * 1000
+
+
+async def measure_half_load(bench: Bench, rate: float) -> Latency:
+    """Measure how long locks take that arrive evenly, at half of what the worker can carry."""
+    count = max(int(rate * HALF_LOAD_SECONDS * min(bench.scale, 1.0)), 100)
+    deployment = await bench.prepare(count)
+    locks = [deployment.make_lock(project) for project in range(1, count + 1)]
+    latency = Latency(HALF_LOAD, [])
+    sent: dict[bytes, float] = {}
+
+    def note(key: bytes, moment: float) -> None:
+        if len(sent) > count // 5:
+            latency.milliseconds.append((moment - sent[key]) * 1000)
+
+    topics = [f"{deployment.prefix}bridge.approval-requests"]
+    with bench.run(deployment, WORKER):
+        await bench.await_members(deployment, 1)
+        async with open_outputs(bench.kafka.bootstrap, topics) as outputs:
+            reading = asyncio.create_task(note_all(outputs, count, note, lambda share: bench.report(HALF_LOAD, share)))
+            await send_evenly(bench.kafka.bootstrap, locks, rate, sent)
+            await asyncio.wait_for(reading, 60)
+    return latency
+
+
+async def send_evenly(kafka: str, locks: list[Outgoing], rate: float, sent: dict[bytes, float]) -> None:
+    """Send locks at a rate, and note by key when each was sent."""
+    async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
+        began = time.monotonic()
+        while len(sent) < len(locks):
+            due = min(int((time.monotonic() - began) * rate) + 1, len(locks))
+            for lock in locks[len(sent) : due]:
+                sent[lock.key or b""] = time.monotonic()
+                await producer.send(lock.topic, lock.value, lock.key, headers=list(lock.headers))
+            await asyncio.sleep(TICK_SECONDS)
+
+
+async def note_all(
+    outputs: Outputs, count: int, note: Callable[[bytes, float], None], progress: Callable[[float], None]
+) -> None:
+    """Note by key when each record was seen."""
+    seen = 0
+    while seen < count:
+        raws = await read_some(outputs.consumer, 0.2)
+        moment = time.monotonic()
+        for raw in raws:
+            note(raw.key, moment)
+        seen += len(raws)
+        progress(seen / count)

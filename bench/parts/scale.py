@@ -1,0 +1,117 @@
+"""How the cost of a message grows: with lines, history, partitions, workers, a hot budget, a held snapshot."""
+
+from contextlib import AsyncExitStack, ExitStack
+from typing import Final
+
+from bench.harness import WORKER, Bench, Load, hold_snapshot, open_session
+from bench.load import BenchDeployment
+from bench.measuring import open_outputs
+from bench.results import Part, Run
+
+BUDGETS: Final = 2000
+LINES: Final = {1: 4000, 20: 2000, 200: 300, 2000: 40}
+"""How many lines, and how many budgets of so many are sent."""
+
+PARTITIONS: Final = (1, 4, 16)
+WORKERS: Final = (1, 2)
+VERSIONS: Final = 2000
+WAITING: Final = 100_000
+DECIDED: Final = 20_000
+
+FILL: Final = (
+    """
+    insert into history (
+        company_id, project_id, source, id, type, inbox_partition, inbox_offset, at, origin_topic, origin_partition,
+        origin_offset, origin_timestamp_ms, budget_id, budget_version, key, headers, body, verdict, detail, rules_id
+    )
+    select 4211, 1000000 + n / 4, 'bench', 'old/' || n, 'budget.locked.v1', 1000, n, now(), 'procore.budgets', 0,
+        n, 0, 1, 1 + n % 4, null, '[]', null, 'applied', '', 1
+    from generate_series($1::bigint, $2::bigint - 1) as n
+    """,
+    """
+    insert into outbox (
+        inbox_partition, inbox_offset, ordinal, id, at, topic, type, company_id, project_id, budget_id, key, headers,
+        value
+    )
+    select 1000, n, 0, gen_random_uuid(), now(), 'spectrum.exports', 'spectrum.export.v1', 4211, 1000000 + n / 4, 1,
+        null, '[]', null
+    from generate_series($1::bigint, $2::bigint - 1) as n
+    """,
+)
+
+
+def count(number: int, things: str) -> str:
+    """Name a run by the number of something."""
+    return f"{number:,} {things}" if number != 1 else f"1 {things.removesuffix('s')}"
+
+
+async def measure_scale(bench: Bench) -> Part:
+    """Measure each, with everything else as in the whole path."""
+    part = Part()
+    await bench.carry("warm-up", WORKER, bench.size(BUDGETS // 2))
+    for lines, budgets in LINES.items():
+        part.runs.append(await carry_lines(bench, lines, bench.size(budgets)))
+    for partitions in PARTITIONS:
+        deployment = await bench.prepare(bench.size(BUDGETS), partitions=partitions)
+        load = Load(count(partitions, "partitions"), await deployment.send())
+        part.runs.append(await bench.carry_on(deployment, load, WORKER))
+    part.runs += [await carry_with_workers(bench, workers) for workers in WORKERS]
+    part.runs += [await carry_with_history(bench, rows) for rows in (0, bench.history)]
+    part.runs += [await carry_hot_budget(bench, held=held) for held in (False, True)]
+    part.runs.append(await carry_backlog(bench))
+    return part
+
+
+async def carry_lines(bench: Bench, lines: int, budgets: int) -> Run:
+    """Carry budgets of so many lines."""
+    deployment = await bench.prepare(budgets, lines=lines)
+    return await bench.carry_on(deployment, Load(count(lines, "lines"), await deployment.send()), WORKER)
+
+
+async def carry_with_workers(bench: Bench, number: int) -> Run:
+    """Carry with workers that have shared the partitions before the load arrives."""
+    deployment = await bench.prepare(bench.size(2 * BUDGETS))
+    with ExitStack() as stack:
+        processes = [stack.enter_context(bench.run(deployment, WORKER)) for _ in range(number)]
+        await bench.await_members(deployment, number)
+        async with open_outputs(bench.kafka.bootstrap, deployment.outputs) as outputs:
+            return await bench.measure(
+                deployment, outputs, Load(count(number, "workers"), await deployment.send()), processes
+            )
+
+
+async def carry_with_history(bench: Bench, rows: int) -> Run:
+    """Carry in a database that has carried many messages before."""
+    deployment = await bench.prepare(bench.size(BUDGETS))
+    await fill_history(bench, deployment, rows)
+    return await bench.carry_on(deployment, Load(f"{rows:,} rows of history", await deployment.send()), WORKER)
+
+
+async def fill_history(bench: Bench, deployment: BenchDeployment, rows: int) -> None:
+    """Add rows of history and as many of the outbox, without bodies: what grows is the indexes."""
+    step = 100_000
+    async with open_session(deployment.database_url) as session:
+        for start in range(0, rows, step):
+            bench.report(f"filling history with {rows:,} rows", start / rows)
+            for statement in FILL:
+                await session.execute(statement, start, min(start + step, rows))
+        await session.execute("vacuum analyze")
+
+
+async def carry_hot_budget(bench: Bench, *, held: bool) -> Run:
+    """Carry version after version of one budget, each of which changes the same rows."""
+    deployment = await bench.prepare(1)
+    messages = await deployment.send_versions(bench.size(VERSIONS))
+    async with AsyncExitStack() as stack:
+        if held:
+            await stack.enter_async_context(hold_snapshot(deployment.database_url))
+        name = "one hot budget, snapshot held" if held else "one hot budget"
+        return await bench.carry_on(deployment, Load(name, messages), WORKER)
+
+
+async def carry_backlog(bench: Bench) -> Run:
+    """Carry the first of many waiting messages, for the memory that it takes."""
+    deployment = await bench.prepare(1000)
+    waiting = await deployment.send_versions(max(int(WAITING * bench.scale), 2000))
+    decided = min(waiting, max(int(DECIDED * bench.scale), 1000))
+    return await bench.carry_on(deployment, Load(f"{waiting:,} messages waiting", waiting, stop_early=decided), WORKER)

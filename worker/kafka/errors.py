@@ -33,11 +33,14 @@ class MessageTooLarge(Exception):  # noqa: N818 - a property of the message
 
 
 @asynccontextmanager
-async def translate_errors(within: float | None = None) -> AsyncIterator[None]:
+async def translate_errors(
+    within: float | None = None, into: type[KafkaDown | LaneLost] = KafkaDown
+) -> AsyncIterator[None]:
     """Raise ``KafkaDown`` for whatever aiokafka raises when Kafka does not answer as it should.
 
     Args:
         within: longest that all of it may take, in seconds; ``None`` if something inside has a limit of its own.
+        into: what is raised instead, where a lane's producer cannot be used afterwards.
 
     Raises:
         KafkaDown: Kafka does not answer as it should, or the time is over.
@@ -46,11 +49,11 @@ async def translate_errors(within: float | None = None) -> AsyncIterator[None]:
         async with asyncio.timeout(within):
             yield
     except FAULTS as error:
-        raise KafkaDown(describe_error(error)) from error
+        raise into(describe_error(error)) from error
     except asyncio.CancelledError as given_up:
         if is_ending():
             raise
-        raise KafkaDown(GIVEN_UP) from given_up
+        raise into(GIVEN_UP) from given_up
 
 
 def describe_error(error: BaseException) -> str:

@@ -2,8 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Final
@@ -14,17 +13,8 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 
 from contracts.records import Outgoing, measure_record
-from worker.cancellation import is_ending
 from worker.kafka.connection import KafkaConnection
-from worker.kafka.errors import (
-    FAULTS,
-    GIVEN_UP,
-    LaneLost,
-    MessageTooLarge,
-    describe_error,
-    stop_within,
-    translate_errors,
-)
+from worker.kafka.errors import GIVEN_UP, LaneLost, MessageTooLarge, stop_within, translate_errors
 from worker.kafka.group_offsets import GroupOffset, Partition
 
 APPEND_SECONDS: Final = 20.0
@@ -199,7 +189,7 @@ class Publisher:
         """
         producer = self._get_producer()
         sys.audit("budget-bridge.publisher.about-to-publish", records)
-        async with _lose_lane(within):
+        async with translate_errors(within, LaneLost):
             await producer.begin_transaction()
             sys.audit("budget-bridge.publisher.transaction-begun", records)
             # First, and waited for: what comes first in a transaction waits for the end of the one before,
@@ -225,7 +215,7 @@ class Publisher:
             LaneLost: the outcome is not known, or the producer is fenced.
         """
         sys.audit("budget-bridge.publisher.about-to-commit", self._sent)
-        async with _lose_lane(within):
+        async with translate_errors(within, LaneLost):
             await self._get_producer().commit_transaction()
         sys.audit("budget-bridge.publisher.published", self._sent)
 
@@ -238,7 +228,7 @@ class Publisher:
         Raises:
             LaneLost: Kafka does not take it, or the producer is fenced.
         """
-        async with _lose_lane(within):
+        async with translate_errors(within, LaneLost):
             await self._get_producer().abort_transaction()
         sys.audit("budget-bridge.publisher.aborted", self._sent)
 
@@ -253,20 +243,6 @@ class Publisher:
         producer, self._producer = self._producer, None
         if producer:
             await _close_producer(producer, within)
-
-
-@asynccontextmanager
-async def _lose_lane(within: float) -> AsyncIterator[None]:
-    """Turn whatever Kafka refuses, or does not answer in ``within`` seconds, into ``LaneLost``."""
-    try:
-        async with asyncio.timeout(within):
-            yield
-    except FAULTS as error:
-        raise LaneLost(describe_error(error)) from error
-    except asyncio.CancelledError as given_up:
-        if is_ending():
-            raise
-        raise LaneLost(GIVEN_UP) from given_up
 
 
 async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[RecordMetadata]:

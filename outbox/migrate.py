@@ -60,16 +60,19 @@ async def check_schema(connection: Connection) -> None:
         SchemaMismatch: it is older or newer.
     """
     async with translate_errors(connection):
-        if await connection.fetchval("select to_regclass('migrations')") is None:
-            there = 0
-        else:
-            there = await connection.fetchval("select coalesce(max(number), 0) from migrations")
-    known = max(list_migrations())
-    if there < known:
-        message = f"the database has schema {there}, this program needs {known}: run `budget-bridge migrate`"
+        applied: set[int] = set()
+        if await connection.fetchval("select to_regclass('migrations')") is not None:
+            applied = {row["number"] for row in await connection.fetch("select number from migrations")}
+    known = list_migrations().keys()
+    there, newest = max(applied, default=0), max(known)
+    if there > newest:
+        message = f"the database has schema {there}, this program only knows {newest}: use a newer budget-bridge"
         raise SchemaMismatch(message)
-    if there > known:
-        message = f"the database has schema {there}, this program only knows {known}: use a newer budget-bridge"
+    if there < newest:
+        message = f"the database has schema {there}, this program needs {newest}: run `budget-bridge migrate`"
+        raise SchemaMismatch(message)
+    if missing := sorted(known - applied):
+        message = f"the database lacks migration {', '.join(map(str, missing))}: run `budget-bridge migrate`"
         raise SchemaMismatch(message)
 
 

@@ -22,6 +22,10 @@ class TestMigrate:
             await check_schema(session)
         await migrate(session)
         await check_schema(session)
+        await session.execute("delete from migrations where number = 12")
+        with pytest.raises(SchemaMismatch, match="lacks migration 12"):
+            await check_schema(session)
+        await session.execute("insert into migrations (number, name) values (12, 'again')")
         await session.execute("insert into migrations (number, name) values (9999, 'newer')")
         with pytest.raises(SchemaMismatch, match="newer"):
             await migrate(session)

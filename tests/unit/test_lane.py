@@ -160,6 +160,14 @@ async def test_a_batch_is_sent_while_it_is_stored_and_committed_only_then() -> N
 
 async def test_the_next_batch_is_sent_only_after_the_commit_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_module, "BATCH_RECORDS", 1)
+    commit = FakePublisher.commit
+
+    async def commit_slowly(publisher: FakePublisher, *, within: float) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await commit(publisher, within=within)
+
+    monkeypatch.setattr(FakePublisher, "commit", commit_slowly)
     ports = FakePorts()
     running = RunningLane(ports, FakeInbox(0, 1, 2))
     await running.until(lambda: len(ports.published) == 3)
@@ -252,6 +260,7 @@ async def test_the_verdicts_of_a_stored_batch_are_logged_also_if_the_commit_befo
     running = RunningLane(ports, FakeInbox(0, 1))
     await running.until(lambda: running.count_starts() == 2)
     await running.stop()
+    assert ports.happened == ["send 1", "store 1", "store 2", "send 2", "commit 2"]
     logged = [fields["id"] for _, name, fields in running.log.events if name == "message.duplicate"]
     assert logged == [identify(arrival).id for arrival in decided]
     assert len(decided) == 2

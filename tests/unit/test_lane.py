@@ -158,16 +158,21 @@ async def test_a_batch_is_sent_while_it_is_stored_and_committed_only_then() -> N
     await running.stop()
 
 
-async def test_the_next_batch_is_sent_only_after_the_commit_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_module, "BATCH_RECORDS", 1)
-    commit = FakePublisher.commit
+def slow_down(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let a call of the producer take ten turns of the loop more."""
+    call = getattr(FakePublisher, name)
 
-    async def commit_slowly(publisher: FakePublisher, *, within: float) -> None:
+    async def call_slowly(*arguments: Any, **named: Any) -> None:
         for _ in range(10):
             await asyncio.sleep(0)
-        await commit(publisher, within=within)
+        await call(*arguments, **named)
 
-    monkeypatch.setattr(FakePublisher, "commit", commit_slowly)
+    monkeypatch.setattr(FakePublisher, name, call_slowly)
+
+
+async def test_the_next_batch_is_sent_only_after_the_commit_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "BATCH_RECORDS", 1)
+    slow_down(monkeypatch, "commit")
     ports = FakePorts()
     running = RunningLane(ports, FakeInbox(0, 1, 2))
     await running.until(lambda: len(ports.published) == 3)
@@ -223,6 +228,27 @@ async def test_what_neither_kafka_nor_the_database_takes_is_reported_by_the_lane
     await running.stop()
     gc.collect()
     assert not forgotten
+
+
+async def test_a_batch_that_is_refused_while_it_is_sent_is_taken_back_once_all_of_it_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow_down(monkeypatch, "send")
+    ports, refused = FakePorts(), [DataRefusedError("not UTF-8")]
+
+    async def write(_after: Position) -> None:
+        if refused:
+            raise refused.pop()
+
+    ports.write = write
+    running = RunningLane(ports, FakeInbox(0, 1))
+    await running.until(lambda: len(ports.published) == 2)
+    assert [step for step in ports.happened if not step.startswith("store")] == [
+        *("send 2", "abort 2"),
+        *("send 1", "commit 1", "send 2", "commit 2"),
+    ]
+    assert running.count_starts() == 1
+    await running.stop()
 
 
 @pytest.mark.parametrize("failure", [LaneLost("fenced"), KafkaDown("gone")], ids=["lost", "down"])

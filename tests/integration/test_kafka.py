@@ -93,6 +93,26 @@ async def test_a_transaction_carries_records_and_offset_together(kafka: str, top
     await successor.close(2.0)
 
 
+async def test_what_is_sent_is_seen_only_if_it_is_committed(kafka: str, topic: str, reader: Consumer) -> None:
+    connection, place = KafkaConnection(kafka), (topic, 0)
+    publisher, successor = (Publisher(connection, f"{topic}-lane", topic, place) for _ in range(2))
+    await publisher.start()
+    await publisher.send(GroupOffset(1, "dropped"), [outgoing(topic, b"a"), outgoing(topic, b"b")], within=10.0)
+    await publisher.abort(within=10.0)
+    await publisher.send(GroupOffset(2, "dropped"), [], within=10.0)
+    await publisher.abort(within=10.0)
+    await publisher.publish(GroupOffset(3, "ours"), [outgoing(topic, b"c")], within=10.0)
+    # A lane that ends here leaves this open; its successor ends it.
+    await publisher.send(GroupOffset(4, "left open"), [outgoing(topic, b"d")], within=10.0)
+    await publisher.close(2.0)
+    await successor.start()
+    assert await read_group_offsets(connection, topic, [place], 10.0) == {place: GroupOffset(3, "ours")}
+    await successor.publish(GroupOffset(5, "ours"), [outgoing(topic, b"e")], within=10.0)
+    assert [record.value for record in await read(reader, 2)] == [b"c", b"e"]
+    assert await read_group_offsets(connection, topic, [place], 10.0) == {place: GroupOffset(5, "ours")}
+    await successor.close(2.0)
+
+
 async def test_a_zombie_is_fenced(kafka: str, topic: str, reader: Consumer) -> None:
     connection, place = KafkaConnection(kafka), (topic, 0)
     zombie, successor = (Publisher(connection, f"{topic}-lane", topic, place) for _ in range(2))

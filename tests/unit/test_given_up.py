@@ -1,6 +1,7 @@
 """A library that gives up a call of its own must not end the task that waits for it."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -26,6 +27,26 @@ class GivesUp:
 async def test_a_send_that_was_given_up_is_a_failure() -> None:
     with pytest.raises(KafkaError, match="gave up"):
         await _send_all(GivesUp(), [Outgoing("topic", b"key", b"value", ())])
+
+
+async def test_what_becomes_of_records_of_a_batch_that_was_given_up_is_not_logged_one_by_one() -> None:
+    loop, logged = asyncio.get_running_loop(), list[Any]()
+    loop.set_exception_handler(lambda _, context: logged.append(context))
+    sent: list[asyncio.Future[object]] = []
+
+    class Fails:
+        async def send(self, *_: Any, **__: Any) -> asyncio.Future[object]:
+            if sent:
+                raise KafkaError
+            sent.append(loop.create_future())
+            return sent[0]
+
+    with pytest.raises(KafkaError):
+        await _send_all(Fails(), [Outgoing("topic", b"key", b"value", ())] * 2)
+    sent.pop().set_exception(KafkaError())
+    await asyncio.sleep(0)
+    gc.collect()
+    assert not logged
 
 
 async def give_up() -> None:

@@ -158,8 +158,21 @@ async def test_a_batch_is_sent_while_it_is_stored_and_committed_only_then() -> N
     await running.stop()
 
 
+def slow_down(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Let a call of the producer take ten turns of the loop more."""
+    call = getattr(FakePublisher, name)
+
+    async def call_slowly(*arguments: Any, **named: Any) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await call(*arguments, **named)
+
+    monkeypatch.setattr(FakePublisher, name, call_slowly)
+
+
 async def test_the_next_batch_is_sent_only_after_the_commit_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_module, "BATCH_RECORDS", 1)
+    slow_down(monkeypatch, "commit")
     ports = FakePorts()
     running = RunningLane(ports, FakeInbox(0, 1, 2))
     await running.until(lambda: len(ports.published) == 3)
@@ -217,6 +230,27 @@ async def test_what_neither_kafka_nor_the_database_takes_is_reported_by_the_lane
     assert not forgotten
 
 
+async def test_a_batch_that_is_refused_while_it_is_sent_is_taken_back_once_all_of_it_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow_down(monkeypatch, "send")
+    ports, refused = FakePorts(), [DataRefusedError("not UTF-8")]
+
+    async def write(_after: Position) -> None:
+        if refused:
+            raise refused.pop()
+
+    ports.write = write
+    running = RunningLane(ports, FakeInbox(0, 1))
+    await running.until(lambda: len(ports.published) == 2)
+    assert [step for step in ports.happened if not step.startswith("store")] == [
+        *("send 2", "abort 2"),
+        *("send 1", "commit 1", "send 2", "commit 2"),
+    ]
+    assert running.count_starts() == 1
+    await running.stop()
+
+
 @pytest.mark.parametrize("failure", [LaneLost("fenced"), KafkaDown("gone")], ids=["lost", "down"])
 async def test_a_batch_that_cannot_be_taken_back_restarts_the_lane(failure: Exception) -> None:
     ports, refused = FakePorts(), [DataRefusedError("not UTF-8")]
@@ -252,6 +286,7 @@ async def test_the_verdicts_of_a_stored_batch_are_logged_also_if_the_commit_befo
     running = RunningLane(ports, FakeInbox(0, 1))
     await running.until(lambda: running.count_starts() == 2)
     await running.stop()
+    assert ports.happened == ["send 1", "store 1", "store 2", "send 2", "commit 2"]
     logged = [fields["id"] for _, name, fields in running.log.events if name == "message.duplicate"]
     assert logged == [identify(arrival).id for arrival in decided]
     assert len(decided) == 2

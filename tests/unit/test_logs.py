@@ -77,6 +77,15 @@ def test_what_libraries_warn_of_is_logged() -> None:
     )
 
 
+def test_a_library_that_logs_wrongly_is_logged_as_it_is() -> None:
+    log: Any = Log()
+    library = logging.getLogger("another.library")
+    library.propagate = False
+    library.addHandler(logs._LibraryLog(log))
+    library.warning("%d is odd", "it")
+    assert [fields["text"] for _, _, fields in log.events] == ["%d is odd ('it',)"]
+
+
 def describe_lost(lines: int) -> str:
     return f"{lines} lost\n"
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
@@ -246,10 +246,16 @@ class Publisher:
 
 
 async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[RecordMetadata]:
-    sent, appended = [], []
-    for record in records:
-        sent.append(await _send(producer, record))
-        sys.audit("budget-bridge.producer.record-handed-over", producer)
+    sent: list[asyncio.Future[Any]] = []
+    appended = []
+    try:
+        for record in records:
+            sent.append(await _send(producer, record))
+            sys.audit("budget-bridge.producer.record-handed-over", producer)
+    except BaseException:
+        for one in sent:
+            one.add_done_callback(_ignore_result)
+        raise
     # Every one is awaited: otherwise a transaction commits although one of its sends failed.
     for record, result in zip(records, await asyncio.gather(*sent, return_exceptions=True), strict=True):
         if isinstance(result, MessageSizeTooLargeError):
@@ -260,6 +266,12 @@ async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> 
             raise result
         appended.append(result)
     return appended
+
+
+def _ignore_result(sent: asyncio.Future[Any]) -> None:
+    """Keep asyncio from logging the error of each record of a batch that was given up: one is raised already."""
+    if not sent.cancelled():
+        sent.exception()
 
 
 def _describe_size(record: Outgoing) -> str:

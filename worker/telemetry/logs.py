@@ -24,8 +24,12 @@ class _LibraryLog(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log one record of a library."""
-        self._log.warning("library.logged", library=record.name, text=record.getMessage(), exc_info=record.exc_info)
+        """Log one record of a library; a mistake in it is not raised, which could end a task of the library."""
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError, KeyError):
+            text = f"{record.msg} {record.args}"
+        self._log.warning("library.logged", library=record.name, text=text, exc_info=record.exc_info)
 
 
 def _make_harmless(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -59,7 +59,9 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
         for worker in list(deployment.workers):
             assert await deployment.stop(worker) == 0
         findings = await deployment.reconcile()
-        assert not any(claim.waiting for claim in findings.claims.values()), findings
+        # A worker may be stopped before it has read what the intake had to copy again.
+        copied_again = findings.claims["sources"].notes.total()
+        assert sum(claim.waiting for claim in findings.claims.values()) <= copied_again, findings
         return Survived(point.name, findings.count(), deployment.count_repeats(), seconds)
     finally:
         await deployment.close()

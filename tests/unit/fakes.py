@@ -154,6 +154,10 @@ class FakeAppender:
         self.script = Script(*answers, None)
         self.appended: list[Sequence[Outgoing]] = []
         self.broker_time: datetime | None = None
+        self.reconnects = 0
+
+    async def reconnect(self) -> None:
+        self.reconnects += 1
 
     def read_broker_time(self) -> datetime | None:
         return self.broker_time

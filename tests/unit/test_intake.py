@@ -107,6 +107,17 @@ async def test_while_kafka_is_down_it_stays_in_its_group_and_asks_before_it_fetc
     await running.stop()
 
 
+async def test_while_kafka_is_down_its_producer_is_given_up() -> None:
+    appender = FakeAppender()
+    running = RunningIntake(FakeReader(), appender)
+    kafka = running.breakers.kafka
+    kafka.trip("somebody else", "gone")
+    assert kafka.admits("somebody else")
+    await running.until(lambda: appender.reconnects)
+    kafka.close("somebody else")
+    await running.stop()
+
+
 async def test_a_recreated_source_is_read_from_its_start_and_what_was_removed_is_said() -> None:
     other = ("x.procore.approvals", 1)
     reader, appender = FakeReader(), FakeAppender()

@@ -97,6 +97,12 @@ class Appender:
                 raise
         sys.audit("budget-bridge.appender.appended", records)
 
+    async def reconnect(self) -> None:
+        """Let the next append connect through the bootstrap address again: the brokers may have moved."""
+        # What is being appended replaces the producer itself if that fails.
+        if not self._one_at_a_time.locked():
+            await self.close(1.0)
+
     async def close(self, within: float) -> None:
         """Close it, if that can be done in ``within`` seconds."""
         producer, self._producer = self._producer, None

@@ -55,6 +55,9 @@ class InboxAppender(Protocol):
     async def append(self, records: Sequence[Outgoing]) -> None:
         """Append records; raises ``KafkaDown`` or ``MessageTooLarge``."""
 
+    async def reconnect(self) -> None:
+        """Let the next append connect through the bootstrap address again."""
+
 
 class Intake:
     """One worker's share of the source partitions.
@@ -93,6 +96,8 @@ class Intake:
         waits = back_off()
         while not stopping.is_set():
             if not self._breaker.admits(self):
+                # Of brokers that come back at other addresses the producer would know the old ones only.
+                await self._appender.reconnect()
                 await self._poll(stopping)
                 continue
             try:

@@ -269,6 +269,3 @@ class BudgetStatus(Outbound):
     """The lines that Spectrum did not accept; empty unless EXPORT_FAILED."""
     sequence: int
     """1, 2, 3, … over the status messages of this budget."""
-
-
-OutboundMessage = ApprovalRequested | SpectrumExport | BudgetReturned | RequestRefused | BudgetStatus

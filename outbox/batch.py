@@ -94,7 +94,7 @@ class DecidedBatch:
 
 
 class DecisionFailedError(Exception):
-    """Deciding on a message failed: a bug of ours, never the message's fault."""
+    """Deciding on a message failed: a bug of this program, never the message's fault."""
 
     def __init__(self, arrival: Arrival, cause: Exception) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")

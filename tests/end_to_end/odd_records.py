@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -35,7 +36,8 @@ class OddRecord:
     value: bytes | None = b""
     key: bytes | None = b"k"
     headers: tuple[tuple[str, bytes | None], ...] = ()
-    timestamp_ms: int = 1_790_000_000_000
+    # A broker deletes what is older than its retention.
+    timestamp_ms: int = field(default_factory=lambda: int(time.time() * 1000))
     codec: Codec | None = None
     names: Mapping[bytes, bytes] = field(default_factory=dict)
 

@@ -80,7 +80,9 @@ async def test_stopped_in_the_middle_it_finishes_and_continues_later(bridge: Bri
 
 
 async def test_a_worker_frozen_past_its_session_wakes_as_a_zombie(bridge: Bridge) -> None:
-    first, second = bridge.start(), bridge.start()
+    first = bridge.start()
+    await bridge.wait_until(lambda: count_events(bridge, "lane.started") >= 2, "the first worker with both lanes")
+    second = bridge.start()
     # Both have joined, and each has been given one of the two lanes.
     await bridge.wait_until(lambda: count_events(bridge, "lane.started") >= 3, "both workers with a lane")
     first.send_signal(signal.SIGSTOP)

@@ -217,17 +217,17 @@ def spoil_publish(
         change: makes the records that are published from those that should be.
         fits: chooses the batch: the first for which it returns true.
     """
-    original: Publish = PUBLISHER.publish
+    original: Publish = PUBLISHER.send
     done = False
 
-    async def publish(self: Any, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+    async def send(self: Any, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
         nonlocal done
         changed = list(records)
         if fits(changed) and not done:
             done, changed = True, change(changed)
         await original(self, offset, changed, within=within)
 
-    PUBLISHER.publish = publish
+    PUBLISHER.send = send
 
 
 def skip_a_row() -> None:
@@ -254,14 +254,20 @@ def change_a_cent() -> None:
 
 def commit_the_offset_before_sending() -> None:
     """Commit the lane's offset in a transaction of its own, and die before the messages are sent."""
-    original: Publish = PUBLISHER.publish
+    original: Publish = PUBLISHER.send
+    original_commit: Callable[..., Awaitable[None]] = PUBLISHER.commit
+    left_out: list[Outgoing] = []
 
-    async def publish(self: Any, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+    async def send(self: Any, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+        left_out.extend(records)
         await original(self, offset, (), within=within)
-        if records:
+
+    async def commit(self: Any, *, within: float) -> None:
+        await original_commit(self, within=within)
+        if left_out:
             die()
 
-    PUBLISHER.publish = publish
+    PUBLISHER.send, PUBLISHER.commit = send, commit
 
 
 def commit_the_intake_before_appending() -> None:
@@ -296,11 +302,11 @@ def pass_over_a_record() -> None:
     original = STORE.store_batch
     done = False
 
-    async def store_batch(self: Any, position: Any, arrivals: Any, failing: Any) -> Any:
+    async def store_batch(self: Any, position: Any, arrivals: Any, failing: Any, on_decided: Any) -> Any:
         nonlocal done
         if len(arrivals) > 1 and not done:
             done, arrivals = True, arrivals[1:]
-        return await original(self, position, arrivals, failing)
+        return await original(self, position, arrivals, failing, on_decided)
 
     STORE.store_batch = store_batch
 

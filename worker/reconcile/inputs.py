@@ -11,6 +11,7 @@ from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message, Unreadable
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Place, Record, digest_record
+from contracts.stubs import cut_to_fit
 from contracts.topics import SOURCES
 from outbox.identity import identify, identify_origin
 from worker.kafka.group_offsets import Partition, read_group_offsets
@@ -75,7 +76,8 @@ async def _read_sources(reconciliation: Reconciliation, inputs: _Inputs) -> None
             inputs.committed |= {place: offset.offset for place, offset in offsets.items()}
             total, done = sum(end - start for start, end in log.bounds.values()), 0
             async for records in log.read():
-                rows = [(*record.place, record.timestamp_ms, digest_record(record)) for record in records]
+                # As the intake copies it: what is too large for the inbox is cut there.
+                rows = [(*record.place, record.timestamp_ms, digest_record(cut_to_fit(record))) for record in records]
                 inputs.database.executemany("insert or replace into sources values (?, ?, ?, ?, ?, 0)", rows)
                 done += len(records)
                 reconciliation.progress(f"reading {name}", done, total)

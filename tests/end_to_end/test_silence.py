@@ -1,5 +1,6 @@
 """A consumer that stalls although there is more to read: the worker reports it, joins the group again and continues."""
 
+import asyncio
 import json
 
 import pytest
@@ -30,13 +31,15 @@ async def test_a_silent_consumer_is_reported_and_joins_again(
     assert answer["breakers"] == {"kafka": "closed", "database": "closed"}
     await deployment.wait_for("spectrum.export.v1")
     await wait_for_answer(deployment, port, "/health/ready", 200)
-    log = deployment.read_log()
-    silent = [line for line in log if line["event"] == "consumer.silent"]
-    assert {line["reader"] for line in silent} == {"intake", "lanes"}
-    assert len(silent) == 2
+    for reader in ("intake", "lanes"):
+        async with asyncio.timeout(30):
+            while f'budget_bridge_silent_consumers{{reader="{reader}"}} 0.0' not in (await ask(port, "/metrics"))[1]:  # noqa: ASYNC110 - a process of its own
+                await asyncio.sleep(0.2)
+    silent = [line["reader"] for line in deployment.read_log() if line["event"] == "consumer.silent"]
     _, metrics = await ask(port, "/metrics")
     for reader in ("intake", "lanes"):
-        assert f'budget_bridge_rejoins_total{{reader="{reader}"}} 1.0' in metrics
-        assert f'budget_bridge_silent_consumers{{reader="{reader}"}} 0.0' in metrics
+        # On a machine with too much to do, one that has just joined again may be taken for silent once more.
+        assert silent.count(reader) in {1, 2}
+        assert f'budget_bridge_rejoins_total{{reader="{reader}"}} {silent.count(reader)}.0' in metrics
     findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first

@@ -256,15 +256,15 @@ def commit_the_offset_before_sending() -> None:
     """Commit the lane's offset in a transaction of its own, and die before the messages are sent."""
     original: Publish = PUBLISHER.send
     original_commit: Callable[..., Awaitable[None]] = PUBLISHER.commit
-    left_out: list[Outgoing] = []
+    left_out: dict[Any, Sequence[Outgoing]] = {}
 
     async def send(self: Any, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
-        left_out.extend(records)
+        left_out[self] = records
         await original(self, offset, (), within=within)
 
     async def commit(self: Any, *, within: float) -> None:
         await original_commit(self, within=within)
-        if left_out:
+        if left_out[self]:
             die()
 
     PUBLISHER.send, PUBLISHER.commit = send, commit

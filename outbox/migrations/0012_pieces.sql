@@ -24,7 +24,9 @@ create index outbox_dead_letters on outbox (topic, at desc, inbox_partition, inb
     where type is null;
 create index outbox_dead_letters_by_id on outbox (id) where type is null;
 
-create or replace function find_dead_letters(
+-- The records that were set aside on one topic, since a time and of one budget where these are given. Reports list and
+-- count them.
+create function find_dead_letters(
     of_topic text, since timestamptz, of_company bigint, of_project bigint, of_budget bigint
 ) returns table (
     id uuid, at timestamptz, inbox_partition integer, inbox_offset bigint, ordinal integer, reason text, detail text,

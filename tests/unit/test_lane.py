@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -77,6 +77,18 @@ class RunningLane(RunningPart):
 
     def count_starts(self) -> int:
         return self.log.list_names().count("lane.started")
+
+
+def fail_once(failure: Exception) -> Callable[[Position], Awaitable[None]]:
+    """Write nothing of the first batch, a moment after it was decided."""
+    failures = [failure]
+
+    async def write(_after: Position) -> None:
+        await asyncio.sleep(0.01)
+        if failures:
+            raise failures.pop()
+
+    return write
 
 
 async def test_a_batch_is_stored_then_published_with_the_offset_after_it() -> None:
@@ -183,14 +195,8 @@ async def test_the_next_batch_is_sent_only_after_the_commit_of_the_one_before(mo
 
 @pytest.mark.parametrize("failure", [DatabaseDown("gone"), PositionLost("taken")], ids=["unknown", "not stored"])
 async def test_what_was_sent_of_a_batch_that_may_not_be_stored_is_never_committed(failure: Exception) -> None:
-    ports, failures = FakePorts(), [failure]
-
-    async def write(_after: Position) -> None:
-        await asyncio.sleep(0.01)
-        if failures:
-            raise failures.pop()
-
-    ports.write = write
+    ports = FakePorts()
+    ports.write = fail_once(failure)
     running = RunningLane(ports, FakeInbox(0))
     await running.until(lambda: ports.published)
     assert ports.happened == ["send 1", "send 1", "store 1", "commit 1"]
@@ -253,15 +259,9 @@ async def test_a_batch_that_is_refused_while_it_is_sent_is_taken_back_once_all_o
 
 @pytest.mark.parametrize("failure", [LaneLost("fenced"), KafkaDown("gone")], ids=["lost", "down"])
 async def test_a_batch_that_cannot_be_taken_back_restarts_the_lane(failure: Exception) -> None:
-    ports, refused = FakePorts(), [DataRefusedError("not UTF-8")]
+    ports = FakePorts()
     ports.aborts._answers.insert(0, failure)
-
-    async def write(_after: Position) -> None:
-        await asyncio.sleep(0.01)
-        if refused:
-            raise refused.pop()
-
-    ports.write = write
+    ports.write = fail_once(DataRefusedError("not UTF-8"))
     running = RunningLane(ports, FakeInbox(0, 1))
     await running.until(lambda: ports.published)
     assert ports.happened == ["send 2", "send 2", "store 2", "commit 2"]
@@ -293,14 +293,8 @@ async def test_the_verdicts_of_a_stored_batch_are_logged_also_if_the_commit_befo
 
 
 async def test_a_batch_that_is_refused_while_it_is_written_is_taken_back_before_its_halves_are_sent() -> None:
-    ports, refused = FakePorts(), [DataRefusedError("not UTF-8")]
-
-    async def write(_after: Position) -> None:
-        await asyncio.sleep(0.01)
-        if refused:
-            raise refused.pop()
-
-    ports.write = write
+    ports = FakePorts()
+    ports.write = fail_once(DataRefusedError("not UTF-8"))
     running = RunningLane(ports, FakeInbox(0, 1))
     await running.until(lambda: len(ports.published) == 2)
     halves = [f"{step} {offset}" for offset in (1, 2) for step in ("send", "store", "commit")]

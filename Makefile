@@ -42,7 +42,7 @@ demo: $(READY) ## play real budgets through real Kafka, Postgres and the worker,
 
 .PHONY: test
 test: $(READY) ## run every test, on real Kafka and Postgres (PYTHON=/path/to/python3.13: on another Python)
-	@$(BIN)/python -m pytest -n 4 --dist worksteal --share-servers $(TESTS)
+	@$(BIN)/python -m pytest -n 6 --dist load --maxschedchunk 1 --share-servers $(TESTS)
 
 .PHONY: test-unit
 test-unit: $(READY) ## run the tests that need no server: about a minute

@@ -1,5 +1,6 @@
 """Hostile records: bytes, headers, sizes, codecs, encodings, depths, digits and times that no reader expects."""
 
+import asyncio
 import gzip
 import json
 import struct
@@ -11,6 +12,7 @@ from typing import Any, Final
 import cramjam
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import LeaderNotAvailableError, NotLeaderForPartitionError, UnknownTopicOrPartitionError
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
@@ -20,6 +22,10 @@ from contracts.inbound import BudgetLocked
 _HEADER_BYTES: Final = 61
 _CODEC_AT: Final = 22
 MIB: Final = 1024 * 1024
+# What a busy broker answers while a topic is new.
+NOT_YET: Final = {
+    error.errno for error in (UnknownTopicOrPartitionError, NotLeaderForPartitionError, LeaderNotAvailableError)
+}
 
 Codec = tuple[int, Callable[[bytes], Any]]
 GZIP: Final[Codec] = 1, gzip.compress
@@ -219,9 +225,12 @@ def _list_codecs(whole: bytes) -> Iterator[OddRecord]:
 
 
 async def produce(client: AIOKafkaClient, topic: str, batch: bytes) -> int:
-    """Append a batch as it is, as no client would; return its offset, or -1 if the broker refuses it."""
+    """Append a batch as it is, as no client would; return its offset, or the broker's error as a negative number."""
     request = ProduceRequest(transactional_id=None, required_acks=-1, timeout=20_000, topics=[(topic, [(0, batch)])])
     await client.set_topics([topic])
-    answer = await client.send(client.cluster.leader_for_partition(TopicPartition(topic, 0)), request)
-    [(_, [(_, error, offset, *_)])] = answer.topics
-    return -1 if error else int(offset)
+    while True:
+        answer = await client.send(client.cluster.leader_for_partition(TopicPartition(topic, 0)), request)
+        [(_, [(_, error, offset, *_)])] = answer.topics
+        if error not in NOT_YET:
+            return -abs(error) if error else int(offset)
+        await asyncio.sleep(0.1)

@@ -162,6 +162,8 @@ async def test_kafka_gone_while_nothing_is_in_flight_is_noticed_and_said_once(ow
     bridge.settings["HTTP_PORT"] = str(port)
     bridge.start()
     await wait_for_answer(bridge, port, "/health/ready", 200)
+    # A worker has joined before its lanes have committed their first offsets.
+    await wait_for_event(bridge, "lane.started", 2)
     await asyncio.to_thread(kafka.stop)
     began = time.monotonic()
     while (await ask(port, "/health/ready"))[0] != 503:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
@@ -12,6 +12,12 @@ from contracts.records import Record
 from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
 from worker.kafka.errors import stop_within, translate_errors
 from worker.kafka.fetching import read_raw
+
+WAIT_MS: Final = 20
+"""Longest that one fetch waits. All there is to read is there: only markers, which no reader sees, come after it.
+
+While a broker keeps a fetch waiting, it also keeps every other request of that client waiting.
+"""
 
 
 class TopicLog:
@@ -52,7 +58,7 @@ class TopicLog:
         """
         while True:
             found: Mapping[TopicPartition, Sequence[Any]]
-            found = await self._consumer.getmany(*reading, timeout_ms=200, max_records=1000)
+            found = await self._consumer.getmany(*reading, timeout_ms=WAIT_MS, max_records=1000)
             now = {place: await self._consumer.position(place) for place in reading}
             if now != {place: positions.get(place) for place in reading}:
                 positions.update(now)
@@ -74,7 +80,7 @@ class TopicLog:
         self._consumer.seek(place, offset)
         async with translate_errors(REQUEST_SECONDS):
             while True:
-                found = await self._consumer.getmany(place, timeout_ms=200, max_records=1)
+                found = await self._consumer.getmany(place, timeout_ms=WAIT_MS, max_records=1)
                 for raw in found.get(place, ()):
                     return read_raw(raw) if raw.offset == offset else None
                 if await self._consumer.position(place) > offset:
@@ -98,6 +104,7 @@ async def open_topic_log(connection: KafkaConnection, topic: str) -> AsyncIterat
         isolation_level="read_committed",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
+        fetch_max_wait_ms=WAIT_MS,
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )
     try:

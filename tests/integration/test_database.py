@@ -22,9 +22,9 @@ async def test_a_server_as_it_should_be_is_taken(connection: Connection) -> None
     await check_server(connection)
 
 
-async def test_a_database_of_another_encoding_is_refused_before_anything_is_written(
-    connection: Connection, database_url: str
-) -> None:
+async def test_a_database_of_another_encoding_is_refused_before_anything_is_written(database_url: str) -> None:
+    # On a busy machine, creating and dropping a database takes longer than a transaction may.
+    connection = await connect(database_url, transaction_seconds=None)
     name = f"{urlsplit(database_url).path[1:]}_ascii"
     await connection.execute(f"create database {name} encoding 'SQL_ASCII' locale 'C' template template0")
     other = await connect(rename(database_url, name))
@@ -33,6 +33,7 @@ async def test_a_database_of_another_encoding_is_refused_before_anything_is_writ
     assert await other.fetchval("select to_regclass('migrations')") is None
     await other.close()
     await connection.execute(f"drop database {name}")
+    await connection.close()
 
 
 async def test_a_session_without_our_settings_is_refused(connection: Connection) -> None:

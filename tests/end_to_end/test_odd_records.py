@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -17,9 +18,17 @@ from tests.end_to_end.test_health import ask
 from tests.unit.builders import KEY, lock
 from tests.worker_process import WorkerProcess
 
+# Of the worker's CPU: other tests keep it waiting.
 WITHIN_SECONDS = 5.0
 WITHIN_KB = 300 * 1024
 SPOILT = json.loads(json.dumps(lock(1, key=KEY._replace(budget_id=9)).model_dump(mode="json")))
+
+
+def measure_cpu(worker: WorkerProcess) -> float:
+    """Measure the CPU that the worker has used so far, in seconds."""
+    # The second field, a name in brackets, may hold spaces; of those after it, 12 and 13 are user's and system's ticks.
+    fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure_memory(worker: WorkerProcess) -> int:
@@ -39,7 +48,7 @@ async def test_whatever_one_record_is_the_next_is_decided(bridge: Bridge) -> Non
     client = AIOKafkaClient(bootstrap_servers=bridge.kafka, request_timeout_ms=30_000)
     await client.bootstrap()
     topic = f"{bridge.prefix}procore.budgets"
-    slow: dict[str, float] = {}
+    spent, slow = measure_cpu(worker), dict[str, float]()
     taken: dict[int, OddRecord] = {}
     refused: dict[str, int] = {}
     try:
@@ -52,9 +61,9 @@ async def test_whatever_one_record_is_the_next_is_decided(bridge: Bridge) -> Non
             taken[offset] = odd
             key = KEY._replace(project_id=number)
             await bridge.send(lock(1, key=key))
-            began = time.monotonic()
             await bridge.wait_for("approval.requested.v1", 1, **key._asdict())
-            slow[odd.name] = time.monotonic() - began
+            before, spent = spent, measure_cpu(worker)
+            slow[odd.name] = spent - before
             memory = measure_memory(worker)
             assert memory < WITHIN_KB, f"{memory // 1024} MB after {odd.name}"
     finally:

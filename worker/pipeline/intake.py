@@ -121,6 +121,8 @@ class Intake:
         for place in assigned:
             self._reader.pause(place)
         self._unchecked = assigned
+        # A member that joins again may have found the brokers elsewhere; the producer knows the old addresses only.
+        await self._appender.reconnect()
 
     async def _attempt(self) -> None:
         """Copy what is available now."""

@@ -43,7 +43,6 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--record", action="store_true", help="with --quick: record the figure that it checks against")
     parser.add_argument("--turns", type=int, default=3, help="how often each program is measured")
     parser.add_argument("--scale", type=float, default=1.0, help="size of the loads; below 1 only to try it out")
-    parser.add_argument("--history", type=int, default=1_000_000, help="rows of history that are compared with none")
     parser.add_argument("--against", metavar="COMMIT", default="", help="with path: measure its worker as well")
     parser.add_argument("--docs", type=Path, default=DOCS, help="where results and pages are kept")
     options = parser.parse_args()
@@ -69,7 +68,7 @@ def main() -> int:
             def report(what: str, share: float) -> None:
                 progress.update(task, description=f"{part_name}{what}", completed=share)
 
-            sizes = {"scale": options.scale, "turns": options.turns, "history": options.history}
+            sizes = {"scale": options.scale, "turns": options.turns}
             with start_bench(results, report, **sizes, against=options.against) as bench:
                 if options.quick:
                     return asyncio.run(check.check_cost(bench, record=options.record))

@@ -84,7 +84,7 @@ def write_capacity(results: Results) -> str:
     carried = Each(*(1000 / one * BUSY for one in cost))
     written = next(run.bytes_written for run in path.runs if run.bytes_written)
     lane = scaled.rate(scale.count(scale.PARTITIONS[0], "partitions")) * BUSY
-    one, two = (scaled.rate(scale.count(number, "workers")) for number in scale.WORKERS)
+    one, two, *_ = (scaled.rate(scale.count(number, "workers")) for number in scale.WORKERS)
     return PAGE.format(
         cores=path.machine["cores"],
         commit=path.machine["commit"],

@@ -57,8 +57,6 @@ class Bench:
     """Is called with what is being done, and how much of it, from 0 to 1."""
     scale: float = 1.0
     turns: int = 3
-    history: int = 1_000_000
-    """Rows of history in the larger of the two databases that are compared."""
     against: str = ""
     """Another commit whose worker is measured as well."""
 
@@ -191,7 +189,7 @@ async def hold_snapshot(url: str) -> AsyncIterator[None]:
 
 @contextmanager
 def start_bench(
-    results: Results, report: Callable[[str, float], None], *, scale: float, turns: int, history: int, against: str = ""
+    results: Results, report: Callable[[str, float], None], *, scale: float, turns: int, against: str = ""
 ) -> Iterator[Bench]:
     """Start Kafka and Postgres, which writes the log that a change-data-capture peer needs."""
     with tempfile.TemporaryDirectory(prefix="budget-bridge-bench-") as name:
@@ -203,7 +201,7 @@ def start_bench(
             asyncio.run(_log_logically(postgres.url))
             postgres.stop()
             postgres.start()
-            yield Bench(kafka, postgres, folder, results, report, scale, turns, history, against)
+            yield Bench(kafka, postgres, folder, results, report, scale, turns, against)
 
 
 async def _log_logically(url: str) -> None:

@@ -303,8 +303,8 @@ def _list_scale_aims(part: Part) -> list[Aim]:
     lines = sorted(scale.LINES, reverse=True)[:2]
     longest, long = (scale.count(number, "lines") for number in lines)
     per_line = [part.cpu_ms(scale.count(number, "lines"), "program") / number for number in lines]
-    one, two = (part.rate(scale.count(number, "workers")) for number in scale.WORKERS)
-    waiting = next(name for name in names if name.endswith("messages waiting"))
+    one, two, *_ = (part.rate(scale.count(number, "workers")) for number in scale.WORKERS)
+    backlogs = [name for name in names if name.endswith("waiting")]
     cost = [part.cpu_ms(name, "program") + part.cpu_ms(name, "postgres") for name in histories]
     return [
         (f"cost with {histories[-1]} / with none", cost[-1] / cost[0], False, 1.1, ""),
@@ -317,7 +317,16 @@ def _list_scale_aims(part: Part) -> list[Aim]:
             0.9,
             "",
         ),
-        (f"peak memory, {waiting}", part.summarize(waiting, lambda run: run.peak_megabytes).highest, False, 150, " MB"),
+        *(
+            (
+                f"peak memory, {waiting}",
+                part.summarize(waiting, lambda run: run.peak_megabytes).highest,
+                False,
+                150,
+                " MB",
+            )
+            for waiting in backlogs
+        ),
     ]
 
 
@@ -333,7 +342,7 @@ def write_speed(results: Results) -> str:
     """Write the README's paragraph."""
     path, memory = results["path"], ""
     if scaled := results.get("scale"):
-        waiting = next(name for name in scaled.names() if name.endswith("messages waiting"))
+        waiting = next(name for name in scaled.names() if name.endswith("waiting"))
         peak = scaled.summarize(waiting, lambda run: run.peak_megabytes).highest
         memory = f" Memory peaked at {peak:.0f} MB with {waiting}."
     return SPEED.format(

@@ -13,9 +13,12 @@ LINES: Final = {1: 4000, 20: 2000, 200: 300, 2000: 40}
 """How many lines, and how many budgets of so many are sent."""
 
 PARTITIONS: Final = (1, 4, 16)
-WORKERS: Final = (1, 2)
+WORKERS: Final = (1, 2, 4)
+HISTORIES: Final = (0, 1_000_000, 10_000_000)
 VERSIONS: Final = 2000
-WAITING: Final = 100_000
+BACKLOGS: Final = {100_000: 20, 1_000_000: 1}
+"""How many messages wait, and how many lines each has."""
+
 DECIDED: Final = 20_000
 
 FILL: Final = (
@@ -56,9 +59,9 @@ async def measure_scale(bench: Bench) -> Part:
         load = Load(count(partitions, "partitions"), await deployment.send())
         part.runs.append(await bench.carry_on(deployment, load, WORKER))
     part.runs += [await carry_with_workers(bench, workers) for workers in WORKERS]
-    part.runs += [await carry_with_history(bench, rows) for rows in (0, bench.history)]
+    part.runs += [await carry_with_history(bench, rows) for rows in HISTORIES]
     part.runs += [await carry_hot_budget(bench, held=held) for held in (False, True)]
-    part.runs.append(await carry_backlog(bench))
+    part.runs += [await carry_backlog(bench, waiting, lines) for waiting, lines in BACKLOGS.items()]
     return part
 
 
@@ -83,7 +86,7 @@ async def carry_with_workers(bench: Bench, number: int) -> Run:
 async def carry_with_history(bench: Bench, rows: int) -> Run:
     """Carry in a database that has carried many messages before."""
     deployment = await bench.prepare(bench.size(BUDGETS))
-    await fill_history(bench, deployment, rows)
+    await fill_history(bench, deployment, rows := int(rows * bench.scale))
     return await bench.carry_on(deployment, Load(f"{rows:,} rows of history", await deployment.send()), WORKER)
 
 
@@ -109,9 +112,10 @@ async def carry_hot_budget(bench: Bench, *, held: bool) -> Run:
         return await bench.carry_on(deployment, Load(name, messages), WORKER)
 
 
-async def carry_backlog(bench: Bench) -> Run:
+async def carry_backlog(bench: Bench, number: int, lines: int) -> Run:
     """Carry the first of many waiting messages, for the memory that it takes."""
-    deployment = await bench.prepare(1000)
-    waiting = await deployment.send_versions(max(int(WAITING * bench.scale), 2000))
+    deployment = await bench.prepare(1000, lines=lines)
+    waiting = await deployment.send_versions(max(int(number * bench.scale), 2000))
     decided = min(waiting, max(int(DECIDED * bench.scale), 1000))
-    return await bench.carry_on(deployment, Load(f"{waiting:,} messages waiting", waiting, stop_early=decided), WORKER)
+    name = f"{waiting:,} messages of {count(lines, 'lines')} waiting"
+    return await bench.carry_on(deployment, Load(name, waiting, stop_early=decided), WORKER)

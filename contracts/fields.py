@@ -27,7 +27,6 @@ from contracts.json_text import JsonNumber
 from contracts.text import has_format_character, is_blank
 
 MAX_INT64: Final = 2**63 - 1
-MAX_VERSION: Final = 9_999_999
 MAX_AMOUNT_CHARACTERS: Final = 40
 """Characters of an amount or quantity; ours, far above any that Spectrum takes, so that adding up stays cheap."""
 
@@ -198,9 +197,6 @@ ItemId = Annotated[
     Field(ge=-MAX_INT64 - 1, le=MAX_INT64),
     JsonForm(core_schema.int_schema(strict=True, ge=-MAX_INT64 - 1, le=MAX_INT64)),
     Words("64-bit integer"),
-]
-VersionNumber = Annotated[
-    int, BeforeValidator(read_integer), Field(ge=1, le=MAX_VERSION), Words("integer 1 to 9,999,999")
 ]
 Count = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64), Words("integer from 1")]
 Time = Annotated[datetime, BeforeValidator(read_time), PlainSerializer(write_time), Words("time")]

@@ -22,7 +22,6 @@ from contracts.fields import (
     Time,
     User,
     Value,
-    VersionNumber,
     Words,
     cut_at,
 )
@@ -39,7 +38,7 @@ class Inbound(Value):
     company_id: Identifier
     project_id: Identifier
     budget_id: Identifier
-    budget_version: VersionNumber
+    budget_version: Identifier
 
     @property
     def key(self) -> BudgetKey:

@@ -170,7 +170,8 @@ class SpectrumExport(Outbound):
     """The last export that Spectrum acknowledged with success: what the differences are against."""
     base_version: int | None
     change_reference: Annotated[str, StringConstraints(pattern=r"^B[0-9]{7}\z")]
-    """`B` and `export_number` in seven digits, such as `B0000002`; the same for every attempt."""
+    """`B` and seven digits, such as `B0000002`: it rises with each export of the project, and no two exports of a
+    project have the same, also not after a reset. The same for every attempt."""
     content_hash: str
     company_code: Annotated[str, StringConstraints(min_length=1, max_length=3)]
     job_number: Annotated[str, StringConstraints(min_length=1, max_length=10)]

@@ -7,7 +7,6 @@ can be interrupted anywhere and simply be applied again. docs/messages.md has th
 import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 BRIDGE_REFERENCE: Final = re.compile(r"B[0-9]{7}")
@@ -65,8 +64,6 @@ class ReceivedExport:
 
     budget: tuple[int, int, int]
     version: int
-    at: datetime
-    """The event's time: of two budgets of one job, it decides which export is the older one."""
     export_id: str
     base_export_id: str | None
     number: int
@@ -97,7 +94,6 @@ class StartedExport(NamedTuple):
     """The last export started for a budget, and whether it was applied whole."""
 
     export_id: str
-    place: tuple[int, int]
     whole: bool
 
 
@@ -109,7 +105,8 @@ class Spectrum:
     refusals: dict[LineKey, LineRefusal] = field(default_factory=dict)
     """Lines that Spectrum refuses at the moment."""
     _started: dict[tuple[int, int, int], StartedExport] = field(default_factory=dict)
-    _started_in_job: dict[SpectrumJob, tuple[datetime, tuple[int, int, int]]] = field(default_factory=dict)
+    _started_in_job: dict[SpectrumJob, tuple[str, int]] = field(default_factory=dict)
+    """The reference and attempt of the newest export started in each job, whichever budget it was of."""
     _applied_whole: set[str] = field(default_factory=set)
 
     def apply(self, export: ReceivedExport) -> Generator[LineKey, None, ApplyResult]:
@@ -144,7 +141,7 @@ class Spectrum:
         if refused:
             return ApplyResult("partial", refused)
         # Rule 4: `success` means that Spectrum holds every line as the message has it.
-        self._started[export.budget] = StartedExport(export.export_id, (export.number, export.attempt), whole=True)
+        self._started[export.budget] = StartedExport(export.export_id, whole=True)
         self._applied_whole.add(export.export_id)
         return ApplyResult("success")
 
@@ -155,20 +152,17 @@ class Spectrum:
     def _is_older(self, export: ReceivedExport) -> bool:
         """Check whether a newer attempt has started.
 
-        Rule 1: once an attempt has started, nothing of an older one is written any more: neither of this budget (by
-        `export_number`, then by `attempt`) nor of another budget in the same job.
+        Rule 1: once an attempt has started, nothing of an older one is written any more in this job, whichever budget
+        it is of. The older one has the lower `change_reference`, then the lower `attempt`.
         """
-        started = self._started.get(export.budget)
-        if started and (export.number, export.attempt) < started.place:
-            return True
-        in_job = self._started_in_job.get(export.job)
-        return in_job is not None and in_job[1] != export.budget and export.at < in_job[0]
+        started = self._started_in_job.get(export.job)
+        return started is not None and (export.reference, export.attempt) < started
 
     def _start(self, export: ReceivedExport) -> StartedExport | None:
         """Record that an attempt starts, before its first line is written; returns what was started before it."""
         before = self._started.get(export.budget)
-        self._started[export.budget] = StartedExport(export.export_id, (export.number, export.attempt), whole=False)
-        self._started_in_job[export.job] = export.at, export.budget
+        self._started[export.budget] = StartedExport(export.export_id, whole=False)
+        self._started_in_job[export.job] = export.reference, export.attempt
         return before
 
     def _write(self, export: ReceivedExport, line: ReceivedLine) -> None:
@@ -195,12 +189,11 @@ class Spectrum:
             held.revisions[export.reference] = held.revisions.get(export.reference, 0) + missing
 
 
-def read_export(data: Mapping[str, Any], at: datetime) -> ReceivedExport:
-    """Read the data of an export message; ``at`` is its ``ce_time``."""
+def read_export(data: Mapping[str, Any]) -> ReceivedExport:
+    """Read the data of an export message."""
     return ReceivedExport(
         budget=(data["company_id"], data["project_id"], data["budget_id"]),
         version=data["budget_version"],
-        at=at,
         export_id=data["export_id"],
         base_export_id=data["base_export_id"],
         number=data["export_number"],

@@ -10,7 +10,7 @@ from typing import Final
 from uuid import uuid4
 
 from contracts.cloudevents.writing import write_attributes
-from contracts.fields import read_time, write_time
+from contracts.fields import write_time
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
 from contracts.topics import TopicNames
@@ -63,8 +63,7 @@ class SpectrumConnector:
                 await self._appender.append([self._apply(record)])
 
     def _apply(self, record: Record) -> Outgoing:
-        headers = {name: value for name, value in record.headers if value is not None}
-        export = read_export(json.loads(record.value or b""), read_time(headers["ce_time"].decode()))
+        export = read_export(json.loads(record.value or b""))
         steps = self._spectrum.apply(export)
         while True:
             try:

@@ -119,7 +119,7 @@ def _accept(step: Step, decision: ApprovalDecision, version: Version, situation:
     budget, proposal = step.budget, version.proposal
     if proposal is None:
         return Outcome(step, Verdict.IGNORED, "there is nothing to accept")
-    if errors := check_acceptance(budget, proposal, situation.rules):
+    if errors := check_acceptance(budget, proposal, situation):
         invalid = version._replace(proposal=None, content_hash=None, errors=errors)
         returned = return_invalid(budget.key, invalid, errors, situation.at)
         step = step.change(budget._replace(status=Status.INVALID, version=invalid), situation.at, returned)

@@ -115,6 +115,8 @@ class Export(NamedTuple):
 
     id: UUID
     number: int
+    reference: int
+    """The number in its change reference: it rises with each export of the project."""
     version: int
     attempt: int
     target: Target
@@ -163,6 +165,8 @@ class Budget(NamedTuple):
     tries: tuple[ExportTry, ...] = ()
     tries_before_reset: int = 0
     """How many of ``tries`` no longer count; their ids and numbers are not used again."""
+    last_reference: int = 0
+    """The number in the change reference of its last export; 0 if there was none. A reset does not change it."""
     synced_version: int | None = None
     on_hold: bool = False
     version_forgotten: bool = False

@@ -36,6 +36,8 @@ class Situation(NamedTuple):
     """The messages of this budget that are held and that one release, or one piece of it, decides, in their order."""
     more_held: bool = False
     """Whether others are held behind these."""
+    last_reference: int = 0
+    """The number in the last change reference of the project, whichever of its budgets had it; 0 if none had one."""
 
 
 class MessageId(NamedTuple):

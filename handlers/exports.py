@@ -5,7 +5,8 @@ from contracts.inbound import ApprovalDecision
 from contracts.outbound import SpectrumExport, SpectrumResync
 from handlers.budget import Budget, Export, ExportTry, Proposal, Status, Version
 from handlers.decision import Situation, Step
-from handlers.ids import name_change, name_export
+from handlers.ids import name_export, write_reference
+from handlers.references import choose_reference
 from handlers.spectrum_lines import compare_with_base, complete_lines, record_sent
 
 
@@ -26,6 +27,7 @@ def start_export(
     export = Export(
         id=name_export(budget.key, version.number, number),
         number=number,
+        reference=choose_reference(budget, situation),
         version=version.number,
         attempt=1,
         target=proposal.target,
@@ -38,6 +40,7 @@ def start_export(
     budget = budget._replace(
         version=version._replace(proposal=None),
         tries=(*budget.tries, ExportTry(version.number, 1)),
+        last_reference=export.reference,
         sent=record_sent(budget, export),
     )
     return _send(step, budget, export, situation)
@@ -79,7 +82,7 @@ def _write_export(budget: Budget, export: Export) -> SpectrumExport:
         export_number=export.number,
         base_export_id=base.id if base else None,
         base_version=base.version if base else None,
-        change_reference=name_change(export.number),
+        change_reference=write_reference(export.reference),
         content_hash=export.content_hash,
         company_code=export.target.company_code,
         job_number=export.target.job_number,

@@ -27,9 +27,9 @@ def name_export(key: BudgetKey, version: int, export_number: int) -> UUID:
     return _name(_EXPORTS, f"{key}/{version}/{export_number}")
 
 
-def name_change(export_number: int) -> str:
+def write_reference(number: int) -> str:
     """Write the change reference under which Spectrum has an export: B and seven digits."""
-    return f"B{export_number:07d}"
+    return f"B{number:07d}"
 
 
 def name_effect(cause: tuple[int | str, ...], ordinal: int) -> UUID:

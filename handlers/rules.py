@@ -26,6 +26,8 @@ class Job(NamedTuple):
 
     company_code: str
     job_number: str
+    first_reference: int = 1
+    """The number in the first change reference, for a job that another project has used."""
 
 
 class Phase(NamedTuple):

@@ -52,6 +52,8 @@ class Loaded:
     """The budgets that a recovery put on hold from their next message on, each with the reason."""
     conflicts: Mapping[int, Identity] = field(default_factory=dict)
     """By inbox offset: the records that repeat an identity with other fields, each with the identity of its origin."""
+    references: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    """The number in each project's last change reference."""
 
 
 class Hold(NamedTuple):
@@ -161,6 +163,7 @@ class _Batch:
         self._to_hold = dict(loaded.to_hold)
         self._stored = loaded.budgets
         self._claims = dict(loaded.claims)
+        self._references = dict(loaded.references)
         self._held = {key: list(messages) for key, messages in loaded.held.items()}
 
     def take(self, arrival: Arrival, identity: Identity, message: Message) -> None:
@@ -176,6 +179,7 @@ class _Batch:
             claimant if claimant != key.budget_id else None,
             tuple(one.message for one in piece if isinstance(one.message, Message)),
             more_held=len(held) > len(piece),
+            last_reference=self._references.get(key.project, 0),
         )
         try:
             if reason := self._find_reason_to_hold(identity, before, piece):
@@ -234,6 +238,7 @@ class _Batch:
             del self._claims[key.project]
         if budget is not before:
             self.done.budgets[key] = budget
+            self._references[key.project] = max(self._references.get(key.project, 0), budget.last_reference)
 
 
 def _record_outcome(

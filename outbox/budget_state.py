@@ -13,7 +13,7 @@ from typing import Any, Final
 from contracts.named_json import NamedJson
 from handlers.budget import Budget
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The format that this program writes."""
 
 _START: Final = f'{{"format":{FORMAT},'
@@ -107,5 +107,12 @@ def _name(names: tuple[str, ...], values: Iterable[Any]) -> Json:
     return dict(zip(names, values, strict=True))
 
 
-_UPGRADES: Final[Mapping[int, Callable[[Json], Json]]] = {0: _name_values}
+def _add_references(state: Json) -> Json:
+    """Upgrade from format 1, in which the number of an export was also the number in its change reference."""
+    exports = {name: state.get(name) for name in ("unanswered", "base")}
+    numbered = {name: export and export | {"reference": export["number"]} for name, export in exports.items()}
+    return state | numbered | {"last_reference": len(state.get("tries", ()))}
+
+
+_UPGRADES: Final[Mapping[int, Callable[[Json], Json]]] = {0: _name_values, 1: _add_references}
 """By the format that each of them upgrades from."""

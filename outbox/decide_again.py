@@ -53,6 +53,7 @@ class ProjectDecidedAgain:
         self._verdicts: dict[Identity, tuple[BudgetKey | None, Verdict, Verdict]] = {}
         """For each message its budget, the stored verdict and the decided one."""
         self._held: dict[BudgetKey, list[HeldMessage]] = {}
+        self._last_reference = 0
 
     def decide(
         self, kept: Kept, hold_at: HoldAt | None, effects: Sequence[Effect] | None = None
@@ -109,6 +110,7 @@ class ProjectDecidedAgain:
             next(others, None),
             tuple(one.message for one in piece if isinstance(one.message, Message)),
             more_held=len(held) > len(piece),
+            last_reference=self._last_reference,
         )
         if hold_at is None:
             outcome = decide(before, message, situation)
@@ -120,6 +122,7 @@ class ProjectDecidedAgain:
             outcome = hold(before, message, situation, hold_at.reason)
         if outcome.step.budget is not before:
             self.budgets[key] = outcome.step.budget
+            self._last_reference = max(self._last_reference, outcome.step.budget.last_reference)
         self._verdicts[kept.identity] = (key, kept.verdict, outcome.verdict)
         if outcome.verdict is Verdict.HELD:
             place = (kept.inbox_partition, kept.inbox_offset)

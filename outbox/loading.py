@@ -1,4 +1,4 @@
-"""Loads what deciding a batch needs: known identities, budgets, claims and held messages. Runs in the transaction."""
+"""Loads what deciding a batch needs: known identities, budgets, projects, held messages. Runs in the transaction."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
     if not keys:
         return Loaded(frozenset(known), {}, {}, conflicts=conflicts)
     stored = await connection.fetch(QUERIES["load_budgets"], *transpose(keys, 3))
-    claims = await connection.fetch(QUERIES["load_claims"], *transpose({key.project for key in keys}, 2))
+    projects = await connection.fetch(QUERIES["load_projects"], *transpose({key.project for key in keys}, 2))
     to_come = await connection.fetch(QUERIES["load_holds_to_come"], *transpose(keys, 3))
     budgets: dict[BudgetKey, tuple[Budget, int]] = {}
     unreadable: dict[BudgetKey, UnreadableBudget] = {}
@@ -61,11 +61,12 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
     return Loaded(
         frozenset(known),
         budgets,
-        {(row[0], row[1]): row[2] for row in claims},
+        {(row[0], row[1]): row[2] for row in projects if row[2] is not None},
         await _load_held_messages(connection, arrivals, topics),
         unreadable,
         {BudgetKey(*row[:3]): row[3] for row in to_come},
         conflicts,
+        {(row[0], row[1]): row[3] for row in projects},
     )
 
 

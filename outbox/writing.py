@@ -152,6 +152,7 @@ def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[
         budget.sequence,
         write_state(budget),
         budget.release_due_at if budget.releasing else None,
+        budget.last_reference,
     )
 
 

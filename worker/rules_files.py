@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, cast, get_type_hints
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from contracts.fields import MAX_INT64, PriceMethod
+from handlers.references import MAX_REFERENCE
 from handlers.rules import SECTION, CostType, Job, Phase, Rules, fold_user
 from outbox.lost_jobs import LostJobs
 from worker.durations import parse_duration
@@ -149,20 +150,20 @@ def _read_policy(reading: _Reading, policies: dict[str, Any], section: str, key:
 def _read_jobs(reading: _Reading) -> Mapping[tuple[int, int], Job]:
     file = "jobs.csv"
     jobs: dict[tuple[int, int], Job] = {}
-    rows: dict[Job, int] = {}
-    for row, (company, project, code, number) in _read_rows(
-        reading, file, ("company_id", "project_id", "company_code", "job_number")
+    rows: dict[tuple[str, str], int] = {}
+    for row, (company, project, code, number, reference) in _read_rows(
+        reading, file, ("company_id", "project_id", "company_code", "job_number", "first_reference"), optional=1
     ):
         key = (_read_id(reading, file, row, "company_id", company), _read_id(reading, file, row, "project_id", project))
         _check_key(reading, file, row, "company_code", code, MAX_COMPANY)
         _check_key(reading, file, row, "job_number", number, MAX_JOB)
-        job = Job(code, number)
+        first = _read_reference(reading, file, row, reference) if reference else 1
         if key in jobs:
             reading.complain(file, row, f"project {company}/{project} has a job already")
-        if job in rows:
-            reading.complain(file, row, f"job {number} of company {code} is in row {rows[job]} already")
-        jobs[key] = job
-        rows.setdefault(job, row)
+        if (code, number) in rows:
+            reading.complain(file, row, f"job {number} of company {code} is in row {rows[code, number]} already")
+        jobs[key] = Job(code, number, first)
+        rows.setdefault((code, number), row)
     return jobs
 
 
@@ -211,8 +212,17 @@ def _read_approvers(reading: _Reading) -> Mapping[tuple[int, int | None], frozen
     return approvers
 
 
-def _read_rows(reading: _Reading, file: str, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """Read the rows of a table with the line number of each; blank ones are skipped."""
+def _read_rows(
+    reading: _Reading, file: str, columns: tuple[str, ...], optional: int = 0
+) -> Iterator[tuple[int, list[str]]]:
+    """Read the rows of a table with the line number of each; blank ones are skipped.
+
+    Args:
+        reading: the folder.
+        file: the table's name.
+        columns: of the table, in this order.
+        optional: how many of the last columns may be left out; their cells are then empty.
+    """
     try:
         table = csv.reader(_read_text(reading.folder / file).splitlines(keepends=True), strict=True)
         rows = [(table.line_num, [cell.strip() for cell in row]) for row in table]
@@ -220,14 +230,17 @@ def _read_rows(reading: _Reading, file: str, columns: tuple[str, ...]) -> Iterat
         reading.complain(file, None, _describe_error(error))
         return
     filled = [(number, row) for number, row in rows if any(row)]
-    if not filled or tuple(filled[0][1]) != columns:
-        reading.complain(file, 1, f"the columns {','.join(columns)} are expected")
+    found = tuple(filled[0][1]) if filled else ()
+    required = len(columns) - optional
+    if found != columns[: max(len(found), required)]:
+        also = f"; {','.join(columns[required:])} may be left out" if optional else ""
+        reading.complain(file, 1, f"the columns {','.join(columns)} are expected{also}")
         return
     for number, row in filled[1:]:
-        if len(row) == len(columns):
-            yield number, row
+        if len(row) == len(found):
+            yield number, [*row, *[""] * (len(columns) - len(row))]
         else:
-            reading.complain(file, number, f"{len(columns)} cells are expected, not {len(row)}")
+            reading.complain(file, number, f"{len(found)} cells are expected, not {len(row)}")
 
 
 def _read_id(reading: _Reading, file: str, row: int, column: str, cell: str) -> int:
@@ -235,6 +248,13 @@ def _read_id(reading: _Reading, file: str, row: int, column: str, cell: str) -> 
         return int(cell)
     reading.complain(file, row, f"{column}: a positive whole number is expected, not {cell!r}")
     return 0
+
+
+def _read_reference(reading: _Reading, file: str, row: int, cell: str) -> int:
+    if re.fullmatch(r"[0-9]{1,7}", cell, re.ASCII) and int(cell):
+        return int(cell)
+    reading.complain(file, row, f"first_reference: a whole number from 1 to {MAX_REFERENCE} is expected, not {cell!r}")
+    return 1
 
 
 def _check_present(reading: _Reading, file: str, row: int, column: str, cell: str, seen: Mapping[str, object]) -> None:

@@ -7,12 +7,11 @@ from contracts.inbound import BudgetLocked
 from contracts.outbound import BudgetError, Notice
 from handlers.budget import Budget, Proposal, Target
 from handlers.decision import Situation
-from handlers.rules import Rules
 from handlers.spectrum_lines import hash_content
 from handlers.validation.amounts import check_total
 from handlers.validation.columns import read_columns
 from handlers.validation.errors import Problem
-from handlers.validation.job import check_job, check_same_job
+from handlers.validation.job import check_job, check_references, check_same_job
 from handlers.validation.limits import MAX_LINES
 from handlers.validation.lines import map_lines
 from handlers.validation.removed_lines import find_removed_lines
@@ -41,28 +40,31 @@ def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Va
         *(problem.of_budget() for problem in _check_line_count(lock)),
         *(problem.of_budget() for problem in check_total(lock, mapped.added)),
         *(problem.of_budget() for problem in check_job(job, lock, budget, situation.job_taken_by)),
+        *(problem.of_budget() for problem in check_references(budget, situation)),
         *mapped.errors,
         *find_removed_lines(mapped.targets, budget.base, rules),
     )
     if errors or job is None:
         return errors
-    target = Target(*job, lock.currency)
+    target = Target(job.company_code, job.job_number, lock.currency)
     return Valid(Proposal(target, int(mapped.added), mapped.lines), hash_content(target, mapped.lines), mapped.notices)
 
 
-def check_acceptance(budget: Budget, proposal: Proposal, rules: Rules) -> tuple[BudgetError, ...]:
-    """Check what may have changed since the version became current: the job, and the base.
+def check_acceptance(budget: Budget, proposal: Proposal, situation: Situation) -> tuple[BudgetError, ...]:
+    """Check what may have changed since the version became current: the job, the references left, and the base.
 
     Args:
         budget: with the base.
         proposal: what is accepted.
-        rules: in force now.
+        situation: what else deciding sees.
 
     Returns:
         What is wrong; nothing if it can be exported.
     """
+    rules = situation.rules
     return (
         *(problem.of_budget() for problem in check_same_job(budget, proposal, rules)),
+        *(problem.of_budget() for problem in check_references(budget, situation)),
         *find_removed_lines([line.key for line in proposal.lines], budget.base, rules),
     )
 

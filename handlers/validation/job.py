@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from contracts.inbound import BudgetLocked
 from handlers.budget import Budget, Proposal
+from handlers.decision import Situation
+from handlers.references import MAX_REFERENCE, choose_reference
 from handlers.rules import Job, Rules
 from handlers.validation.errors import Problem
 
@@ -21,7 +23,7 @@ def check_job(job: Job | None, lock: BudgetLocked, budget: Budget, taken_by: int
     if job is None:
         message = f"Project {lock.company_id}/{lock.project_id} has no row in jobs.csv; accounting must add one."
         yield Problem("project_id", "unmapped_project", message)
-    elif held and job != held[:2]:
+    elif held and job[:2] != held[:2]:
         message = (
             f"Spectrum may hold this budget under job {held.job_number} of company {held.company_code}, but jobs.csv "
             f"now says job {job.job_number} of company {job.company_code}; check Spectrum, then use "
@@ -46,7 +48,7 @@ def check_job(job: Job | None, lock: BudgetLocked, budget: Budget, taken_by: int
 def check_same_job(budget: Budget, proposal: Proposal, rules: Rules) -> Iterator[Problem]:
     """Check at acceptance that the project still has the job for which its budget was sent."""
     job = rules.jobs.get(budget.key.project)
-    if job != proposal.target[:2]:
+    if job is None or job[:2] != proposal.target[:2]:
         now = f"job {job.job_number} of company {job.company_code}" if job else "no job"
         was = f"job {proposal.target.job_number} of company {proposal.target.company_code}"
         message = (
@@ -54,3 +56,13 @@ def check_same_job(budget: Budget, proposal: Proposal, rules: Rules) -> Iterator
             f"there, first use `budget-bridge reset {budget.key}`."
         )
         yield Problem("job_number", "job_changed", message)
+
+
+def check_references(budget: Budget, situation: Situation) -> Iterator[Problem]:
+    """Check that a change reference is left for an export."""
+    if choose_reference(budget, situation) > MAX_REFERENCE:
+        message = (
+            f"The change references of this project are used up: B{MAX_REFERENCE} is the last one. Correct its "
+            f"first_reference in jobs.csv, or export the budget in another project."
+        )
+        yield Problem("job_number", "no_reference_left", message)

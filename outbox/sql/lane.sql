@@ -34,12 +34,13 @@ from budgets
 join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
     using (company_id, project_id, budget_id);
 
--- name: load_claims
--- The budget of each project that claims the job: it is being exported, synced, or may be in Spectrum. At most one.
-select company_id, project_id, budget_id
+-- name: load_projects
+-- Of each project the budget that claims the job, which is being exported, is synced, or may be in Spectrum (at most
+-- one); and the number in the last change reference of all its budgets. A project has few budgets.
+select company_id, project_id, max(budget_id) filter (where claims_job) as claimant, max(last_reference)
 from budgets
 join unnest($1::bigint[], $2::bigint[]) as asked (company_id, project_id) using (company_id, project_id)
-where claims_job;
+group by company_id, project_id;
 
 -- name: load_held_messages
 -- The held messages of a budget that come next, in order, also from before the inbox was recreated: until there
@@ -69,7 +70,7 @@ insert into history (
 )
 select * from unnest(
     $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[], $8::timestamptz[],
-    $9::text[], $10::integer[], $11::bigint[], $12::bigint[], $13::bigint[], $14::integer[], $15::bytea[],
+    $9::text[], $10::integer[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bytea[],
     $16::json[], $17::bytea[], $18::text[], $19::text[], $20::bigint[]
 );
 
@@ -86,20 +87,23 @@ and history.verdict in ('parked', 'waiting', 'held');
 insert into budgets (
     company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
     attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
-    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at
+    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at,
+    last_reference
 )
 select company_id, project_id, budget_id, revision + 1, inbox_partition, status, version, since, content_hash,
     export_id, attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked,
-    parked_due_at, parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at
+    parked_due_at, parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at,
+    last_reference
 from unnest(
-    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::integer[],
-    $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::integer[], $13::integer[], $14::timestamptz[],
-    $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::integer[], $20::text[], $21::text[],
-    $22::boolean[], $23::bigint[], $24::json[], $25::timestamptz[]
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::bigint[],
+    $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::bigint[], $13::bigint[], $14::timestamptz[],
+    $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::bigint[], $20::text[], $21::text[],
+    $22::boolean[], $23::bigint[], $24::json[], $25::timestamptz[], $26::integer[]
 ) as given (
     company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
     attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
-    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at
+    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at,
+    last_reference
 );
 
 -- name: change_budgets
@@ -111,16 +115,18 @@ update budgets set
     acknowledgement_due_at = given.acknowledgement_due_at, overdue = given.overdue, on_hold = given.on_hold,
     parked = given.parked, parked_due_at = given.parked_due_at, parked_due_version = given.parked_due_version,
     company_code = given.company_code, job_number = given.job_number, claims_job = given.claims_job,
-    sequence = given.sequence, state = given.state, release_due_at = given.release_due_at
+    sequence = given.sequence, state = given.state, release_due_at = given.release_due_at,
+    last_reference = given.last_reference
 from unnest(
-    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::integer[],
-    $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::integer[], $13::integer[], $14::timestamptz[],
-    $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::integer[], $20::text[], $21::text[],
-    $22::boolean[], $23::bigint[], $24::json[], $25::timestamptz[]
+    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::bigint[],
+    $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::bigint[], $13::bigint[], $14::timestamptz[],
+    $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::bigint[], $20::text[], $21::text[],
+    $22::boolean[], $23::bigint[], $24::json[], $25::timestamptz[], $26::integer[]
 ) as given (
     company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
     attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
-    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at
+    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at,
+    last_reference
 )
 where (budgets.company_id, budgets.project_id, budgets.budget_id)
     = (given.company_id, given.project_id, given.budget_id)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
 from contracts.budget_key import BudgetKey
-from contracts.fields import read_time, write_time
+from contracts.fields import write_time
 from contracts.inbound import ErpAcknowledgement, Inbound
 from contracts.records import Outgoing, Record
 from demo.spectrum import Spectrum, SpectrumJob, read_export, write_acknowledgement
@@ -93,7 +93,7 @@ class People:
                 accepted = accept(version, key=key, content_hash=data["content_hash"])
                 return self._write(reject(version, key=key) if refuses else accepted, cause)
             case b"spectrum.export.v1" | b"spectrum.resync.v1":
-                return self._answer(record, data, cause)
+                return self._answer(data, cause)
             case b"budget.status.v1":
                 self._latest[key] = data
                 return self._follow_up(key, data, cause)
@@ -108,9 +108,8 @@ class People:
             return self._lock(key, cause) if self.locked[key] == version else None
         return None
 
-    def _answer(self, record: Record, export: dict[str, Any], cause: str) -> Outgoing:
-        at = read_time((dict(record.headers)["ce_time"] or b"").decode())
-        order = read_export(export, at)
+    def _answer(self, export: dict[str, Any], cause: str) -> Outgoing:
+        order = read_export(export)
         body = {
             **{name: export[name] for name in ("company_id", "project_id", "budget_id", "budget_version")},
             **{name: export[name] for name in ("export_id", "attempt")},

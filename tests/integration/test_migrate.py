@@ -1,6 +1,7 @@
 """Migrations, on a real Postgres: run by many at once, and on a database with data of an older version."""
 
 import asyncio
+import json
 from importlib.resources import files
 
 import pytest
@@ -47,7 +48,16 @@ async def test_a_database_of_the_fourth_schema_is_upgraded_with_what_is_in_it(da
         " (0, 0, 't/0', '1@2', 0, 1, now(), 't', 0, 1, 2, null, null, null, '[]', 'dead_lettered', '', 1),"
         " (1, 2, 's', 'i', 0, 2, now(), 't', 0, 2, 2, 'budget.locked.v1', 3, 1, '[]', 'applied', '', 1)"
     )
+    await session.execute(
+        "insert into budgets (company_id, project_id, budget_id, revision, inbox_partition, overdue, on_hold, parked,"
+        " claims_job, sequence, state) select 1, n, 3, 1, 0, false, false, 0, true, 0, state"
+        " from unnest($1::json[]) with ordinality as given (state, n)",
+        [json.dumps({"tries": [[1, 1], [2, 3]]}), json.dumps({"format": 1, "tries": [{"version": 1}]}), "[]", "{}"],
+    )
     applied = await migrate(session)
+    # Until then each budget counted its change references by its exports.
+    rows = await session.fetch("select last_reference from budgets order by project_id")
+    assert [row[0] for row in rows] == [2, 1, 0, 0]
     assert [name[:4] for name in applied[:2]] == ["0005", "0006"]
     rows = await session.fetch("select id, type from history order by inbox_offset")
     assert [tuple(row) for row in rows] == [("1@2", ""), ("i", "budget.locked.v1")]

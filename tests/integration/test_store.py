@@ -303,3 +303,20 @@ async def test_each_step_of_the_transaction_is_announced(connection: Connection,
     await store_batch(connection, position, batch, TOPICS, frozenset({identify(arrive(4, lock(3)))}))
     assert seen == [*begun, "verdicts-changed", "budgets-changed", *ended]
     listening = False
+
+
+async def test_budgets_of_a_project_share_their_change_references(connection: Connection, position: Position) -> None:
+    other = KEY._replace(budget_id=2)
+    told: list[InboundMessage] = [
+        lock(),
+        accept(),
+        acknowledge("success"),
+        reset(),
+        lock(1, key=other),
+        accept(1, key=other),
+    ]
+    for offset, body in enumerate(told):
+        position, decided = await store_batch(connection, position, [arrive(offset, body)], TOPICS)
+    [export] = [row for row in decided.rows if row.record.topic == "x.spectrum.exports"]
+    assert b'"change_reference":"B0000002"' in (export.record.value or b"")
+    assert {row[0] for row in await connection.fetch("select last_reference from budgets")} == {1, 2}

@@ -1,4 +1,4 @@
-"""The five laws over random histories, and planted faults that must break them."""
+"""The six laws over random histories, and planted faults that must break them."""
 
 import random
 from collections import Counter
@@ -89,8 +89,21 @@ def accept_without_a_hash(budget: Budget, message: Message, situation: Situation
     return decide(budget, message, situation)
 
 
+def count_references_by_budget(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: each budget of a project counts its change references for itself."""
+    return decide(budget, message, situation._replace(last_reference=0))
+
+
 @pytest.mark.parametrize(
-    "fault", [drop_zeros, believe_failures, export_twice, let_anybody_accept_their_own, accept_without_a_hash]
+    "fault",
+    [
+        drop_zeros,
+        believe_failures,
+        export_twice,
+        let_anybody_accept_their_own,
+        accept_without_a_hash,
+        count_references_by_budget,
+    ],
 )
 def test_a_planted_fault_breaks_a_law(
     fault: Callable[[Budget, Message, Situation], Outcome], monkeypatch: pytest.MonkeyPatch

@@ -57,7 +57,7 @@ Expected = dict[LineKey, tuple[int, int, str]]
 
 
 class LawBrokenError(AssertionError):
-    """One of the five laws does not hold."""
+    """One of the six laws does not hold."""
 
 
 def require(what: str, *, holds: bool) -> None:
@@ -101,6 +101,8 @@ class World:
     _resets: Counter[BudgetKey] = field(default_factory=Counter)
     _inflight: dict[BudgetKey, Inflight] = field(default_factory=dict)
     _exports: dict[tuple[BudgetKey, int, int], str] = field(default_factory=dict)
+    _references: dict[str, str] = field(default_factory=dict)
+    """The export that has each change reference."""
     _sequence: dict[BudgetKey, int] = field(default_factory=dict)
     _ever_sent: dict[tuple[BudgetKey, SpectrumJob], set[LineKey]] = field(default_factory=dict)
     _ids: int = 0
@@ -261,7 +263,7 @@ class World:
         self.rules = replace(
             self.rules,
             removed_lines=self.chance.choice(["zero", "block"]),
-            jobs={PROJECT: RulesJob("001", self.chance.choice(["J1", "J1", "J2"]))},
+            jobs={PROJECT: RulesJob("001", self.chance.choice(["J1", "J1", "J2"]), self.chance.choice([1, 1, 1, 50]))},
             quantities=self.chance.random() < 0.3,
         )
 
@@ -291,7 +293,9 @@ class World:
         require("one budget of a project claims its job", holds=len(others) <= 1)
         taken_by = others[0].budget_id if others else None
         before = self.budgets[key]
-        outcome = decide(before, Message("law", message_id, body, ()), Situation(self.now, self.rules, taken_by))
+        last = max(budget.last_reference for budget in self.budgets.values())
+        situation = Situation(self.now, self.rules, taken_by, last_reference=last)
+        outcome = decide(before, Message("law", message_id, body, ()), situation)
         self.budgets[key] = outcome.step.budget
         self.counts[f"verdict {outcome.verdict.value}"] += 1
         self.log.append(f"{message_id} {body.type} {body.budget_id} v{body.budget_version} -> {outcome.verdict.value}")
@@ -335,7 +339,9 @@ class World:
         content = export.model_copy(update={"attempt": 0}).model_dump_json()
         same = self._exports.setdefault((key, export.budget_version, self._resets[key]), content) == content
         require("law 1: never two different exports for one version", holds=same)
-        order = read_export(export.model_dump(mode="json"), self.now)
+        owner = self._references.setdefault(export.change_reference, str(export.export_id))
+        require("law 6: no change reference of a project for two exports", holds=owner == str(export.export_id))
+        order = read_export(export.model_dump(mode="json"))
         self._orders.setdefault(key, []).append(order)
         self._ever_sent.setdefault((key, order.job), set()).update(line.key for line in order.lines)
 
@@ -509,7 +515,7 @@ class World:
         self._finish_export(key)
         budget = self.budgets[key]
         held = budget.spectrum_target
-        if held and held[:2] != self.rules.jobs[PROJECT]:
+        if held and held[:2] != self.rules.jobs[PROJECT][:2]:
             self._release_job(key)
         version = (
             max((number for owner, number in self._locks if owner == key), default=0) + 50

@@ -191,7 +191,7 @@ HISTORIES: Final[dict[str, tuple[Input, ...]]] = {
         retype(lock_amount(5, "5"), '"budget_version": 5', '"budget_version": "5"'),
         retype(lock_amount(6, "5"), '"budget_line_item_id": 1', '"budget_line_item_id": "-9223372036854775808"'),
         retype(lock_amount(7, "5"), '"budget_line_item_id": 1', '"budget_line_item_id": -9223372036854775809'),
-        retype(lock_amount(7, "5"), '"budget_version": 7', '"budget_version": 10000000'),
+        retype(lock_amount(7, "5"), '"budget_version": 7', '"budget_version": 9223372036854775808'),
         retype(lock_amount(7, "5"), '"currency": "USD"', '"currency": "USD", "currency": "EUR", "x": [NaN, 1e999]'),
         retype(lock_amount(8, "5"), '"lines"', '"deep": ' + "[" * 300 + "]" * 300 + ', "lines"'),
     ),

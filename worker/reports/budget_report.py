@@ -9,7 +9,7 @@ from contracts.fields import write_time
 from contracts.outbound import BudgetError, BudgetStatus, StatusName
 from contracts.records import Place
 from handlers.budget import Budget, Target
-from handlers.ids import name_change
+from handlers.ids import write_reference
 from outbox.budget_record import BudgetRecord, SentMessage
 from worker.console import Console
 from worker.reports.message_locations import Location
@@ -63,7 +63,7 @@ def _write_spectrum(record: BudgetRecord) -> dict[str, object] | None:
         "job_number": target.job_number,
         "currency": target.currency,
         "export_id": str(export.id) if export else None,
-        "change_reference": name_change(export.number) if export else None,
+        "change_reference": write_reference(export.reference) if export else None,
         "version": export.version if export else None,
         "attempt": export.attempt if export else None,
         "erp_reference": record.erp_reference,

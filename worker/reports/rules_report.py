@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal, NamedTuple
 
 from contracts.fields import write_time
+from handlers.ids import write_reference
 from handlers.rules import SECTION, Rules
 from outbox.rules import Application
 from worker.console import Console
@@ -109,7 +110,8 @@ def _list_rows(rules: Rules) -> Iterator[tuple[RuleRow, str]]:
             key = f"{policy.metadata[SECTION]}.{policy.name}"
             yield RuleRow("rules.toml", key), _format_policy(getattr(rules, policy.name))
     for (company, project), job in sorted(rules.jobs.items()):
-        yield RuleRow("jobs.csv", f"{company}/{project}"), f"company {job.company_code}, job {job.job_number}"
+        first = f", references from {write_reference(job.first_reference)}" if job.first_reference > 1 else ""
+        yield RuleRow("jobs.csv", f"{company}/{project}"), f"company {job.company_code}, job {job.job_number}{first}"
     for code, phase in sorted(rules.phases.items()):
         description = f", {phase.description}" if phase.description else ""
         yield RuleRow("phases.csv", code), f"phase {phase.phase_code}{description}"

@@ -7,7 +7,7 @@ read by pydantic's own parser where it has its usual form (``JsonForm``).
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -39,6 +39,7 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _MAX_TIME_CHARACTERS: Final = 64
 _SHOWN: Final = 40
 
@@ -107,6 +108,24 @@ def read_time(value: object) -> datetime:
             message = f"{describe_value(value)} is no time: {error}"
             raise ValueError(message) from error
     message = f'an RFC 3339 time with offset such as "2026-11-24T08:00:00Z" is expected, not {describe_value(value)}'
+    raise ValueError(message)
+
+
+def read_date(value: object) -> date:
+    """Read a date without a time.
+
+    Raises:
+        ValueError: it is none, or one that no calendar has; the message says what one looks like.
+    """
+    if type(value) is date:
+        return value
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        try:
+            return date.fromisoformat(value)
+        except ValueError as error:
+            message = f"{describe_value(value)} is no date: {error}"
+            raise ValueError(message) from error
+    message = f'a date such as "2026-12-01" is expected, not {describe_value(value)}'
     raise ValueError(message)
 
 
@@ -200,7 +219,10 @@ ItemId = Annotated[
 ]
 Count = Annotated[int, BeforeValidator(read_integer), Field(ge=1, le=MAX_INT64), Words("integer from 1")]
 Time = Annotated[datetime, BeforeValidator(read_time), PlainSerializer(write_time), Words("time")]
+Date = Annotated[date, BeforeValidator(read_date), Words("date")]
 Text = Annotated[str, StringConstraints(strict=True)]
+TrimmedText = Annotated[str, StringConstraints(strict=True, strip_whitespace=True)]
+"""A key as other systems have it: Spectrum pads its own with spaces."""
 Hash = Annotated[str, StringConstraints(strict=True, max_length=255)]
 User = Annotated[
     str,

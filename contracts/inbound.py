@@ -14,12 +14,14 @@ from contracts.fields import (
     Amount,
     Count,
     Currency,
+    Date,
     Hash,
     Identifier,
     ItemId,
     PeopleText,
     Text,
     Time,
+    TrimmedText,
     User,
     Value,
     Words,
@@ -81,9 +83,10 @@ class BudgetLocked(Inbound):
     currency: Currency
     total_amount: Amount
     """The sum of original and revision over the lines."""
-    created_by: User
-    locked_by: User
-    sent_by: User
+    created_by: User | None = None
+    locked_by: User | None = None
+    """Null where the project side does not know it; four eyes need it and `sent_by`, unless the rules say otherwise."""
+    sent_by: User | None = None
     locked_at: Time
     lines: Annotated[tuple[BudgetLine, ...], Field(max_length=MAX_READ_LINES), FailFast()]
     """1 to 2,000 are valid; more than 50,000 are unreadable."""
@@ -116,13 +119,15 @@ class ApprovalDecision(Inbound):
     content_hash: Hash | None = None
     """The one from `approval.requested`. It must match if given; an acceptance before the lock always needs it, any
     other unless the rules say otherwise."""
+    effective_date: Date | None = None
+    """For an acceptance: the date under which Spectrum books the export, such as one in an open period."""
 
 
 class AcknowledgedLine(Value):
     """Spectrum's answer for one line, in its own words."""
 
-    phase_code: Text
-    cost_type: Text
+    phase_code: TrimmedText
+    cost_type: TrimmedText
     status: Literal["success", "failed"]
     error_code: Annotated[str, StringConstraints(strict=True), cut_at(1), Words("text, cut at 1")] | None = None
     error_description: Annotated[str, StringConstraints(strict=True), cut_at(250), Words("text, cut at 250")] | None = (
@@ -143,9 +148,11 @@ class ErpAcknowledgement(Inbound):
     """`success`: Spectrum holds every line; `partial`: some of them; `failed`: nothing was applied."""
     acknowledged_at: Time
     erp_reference: PeopleText | None = None
+    """Spectrum's own name of what it made of the export; the last one stays in `budget.status`."""
     message: PeopleText | None = None
     lines: Annotated[tuple[AcknowledgedLine, ...], Field(max_length=MAX_READ_LINES), FailFast()] = ()
-    """A line that the export does not have is skipped; if a line appears twice, the last one counts."""
+    """Keys are trimmed. A line that the export does not have is skipped, unless no other has failed; if a line appears
+    twice, the last one counts."""
 
 
 class Requested(Inbound):
@@ -159,6 +166,9 @@ class ExportRetry(Requested):
     """Send the last export again; its attempt goes up by one."""
 
     type = "export.retry.v1"
+
+    effective_date: Date | None = None
+    """The date under which Spectrum books it; without one, the date given before stays."""
 
 
 class BudgetReset(Requested):

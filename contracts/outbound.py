@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from contracts.budget_key import BudgetKey
-from contracts.fields import Cents, PriceMethod, Time, Value, Words
+from contracts.fields import Cents, Date, PriceMethod, Time, Value, Words
 from contracts.json_text import name_values
 
 Code = Annotated[str, StringConstraints(min_length=1)]
@@ -25,6 +25,7 @@ RefusalCode = Literal[
     "invalid_version",
     "not_authorised",
     "same_person",
+    "sender_unknown",
     "no_reason",
     "content_mismatch",
     "not_failed",
@@ -82,6 +83,9 @@ class ExportLine(Value):
     original_change: Cents
     """Amount less previous; the amount itself where there is none."""
     revision_change: Cents
+    keep_description: bool
+    """True where Spectrum has this description of the phase from the base: what was typed over it since stays, and the
+    description is written only if Spectrum lacks the phase."""
 
 
 class MeasuredExportLine(ExportLine):
@@ -146,7 +150,7 @@ class ApprovalRequested(Outbound):
     job_number: str
     currency: str
     total_amount: Cents
-    sent_by: str
+    sent_by: str | None
     locked_at: Time
     lines: ExportLines
     """As they would be sent now; the figures are what is approved, the differences are for information."""
@@ -163,7 +167,7 @@ class SpectrumExport(Outbound):
     export_id: UUID
     """The same for every attempt; another one if the version comes again after a reset."""
     attempt: int
-    """1, 2, …; everything else is the same in every attempt."""
+    """1, 2, …; everything else but `effective_date` is the same in every attempt."""
     export_number: int
     """1, 2, 3, … over the exports of this budget; a reset does not start it again."""
     base_export_id: UUID | None
@@ -178,6 +182,9 @@ class SpectrumExport(Outbound):
     currency: str
     approved_by: str
     approved_at: Time
+    """Of the first acceptance, also where another one has sent the export again."""
+    effective_date: Date | None
+    """The last one that an acceptance or a retry gave; the ERP side takes the date of `approved_at` if it is null."""
     line_count: int
     """Of the lines in the message."""
     total_amount: Cents
@@ -213,7 +220,7 @@ class BudgetReturned(Outbound):
     """Null for `invalid`."""
     returned_at: Time
     notify: tuple[str, ...]
-    """The creator and the sender, once each."""
+    """The creator and the sender, as far as they are known, once each."""
     errors: tuple[BudgetError, ...]
     """For `invalid` everything that is wrong; for `export_failed` the failing lines in Spectrum's words."""
 
@@ -237,8 +244,10 @@ class RequestRefused(Outbound):
 class FailedLine(Value):
     """A line that Spectrum did not accept, in Spectrum's words."""
 
-    phase_code: str
-    cost_type: str
+    phase_code: str | None
+    """Null, as is the cost type, where Spectrum named only lines that the export does not have; they are then named in
+    `error_description`."""
+    cost_type: str | None
     error_code: str | None
     error_description: str | None
     error_column: str | None
@@ -268,5 +277,7 @@ class BudgetStatus(Outbound):
     """A newer version that waits behind an export."""
     failed_lines: tuple[FailedLine, ...]
     """The lines that Spectrum did not accept; empty unless EXPORT_FAILED."""
+    erp_reference: str | None
+    """The last one in an acknowledgement that counted; null after a reset."""
     sequence: int
     """1, 2, 3, … over the status messages of this budget."""

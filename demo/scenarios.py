@@ -193,7 +193,7 @@ async def find_every_error(scene: Scene) -> None:
     """An invalid budget is returned with everything that is wrong with it."""
     budget = BudgetKey(COMPANY, 90073, 55230)
     lines = (
-        Line(1, "01-510", "L", "Temporary power and lighting for the site", "1200.00"),
+        Line(1, "01-510", "L", "", "1200.00"),
         Line(2, "77-777", "L", "Not in the rules", "10.00"),
         Line(3, "02-310", "M", "Gravel", "10.005"),
         Line(4, "03-300", "M", "Concrete", "100000000.00"),
@@ -206,7 +206,13 @@ async def find_every_error(scene: Scene) -> None:
         item = error["budget_line_item_id"]
         scene.timeline.print_detail(f"{f'line {item}' if item else 'budget'}: {error['message']} [{error['code']}]")
     found = {error["code"] for error in returned["errors"]}
-    expected = {"too_long", "unmapped_cost_code", "too_many_decimals", "amount_out_of_range", "description_conflict"}
+    expected = {
+        "description_missing",
+        "unmapped_cost_code",
+        "too_many_decimals",
+        "amount_out_of_range",
+        "description_conflict",
+    }
     scene.timeline.check("one message names all five kinds of error", holds=found == expected)
     await _expect_status(scene, budget, 1, "INVALID")
 

@@ -32,7 +32,6 @@ class HeldLine:
     """One line as Spectrum holds it; amounts and quantity in hundredths."""
 
     original: int = 0
-    description: str = ""
     price_method_code: str = ""
     quantity: int | None = None
     unit: str | None = None
@@ -56,6 +55,7 @@ class ReceivedLine(NamedTuple):
     quantity: int | None
     unit: str | None
     change: str
+    keep_description: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,8 @@ class Spectrum:
     jobs: dict[SpectrumJob, dict[LineKey, HeldLine]] = field(default_factory=dict)
     refusals: dict[LineKey, LineRefusal] = field(default_factory=dict)
     """Lines that Spectrum refuses at the moment."""
+    descriptions: dict[tuple[SpectrumJob, str], str] = field(default_factory=dict)
+    """Of each phase of a job: its cost types share one."""
     _started: dict[tuple[int, int, int], StartedExport] = field(default_factory=dict)
     _started_in_job: dict[SpectrumJob, tuple[str, int]] = field(default_factory=dict)
     """The reference and attempt of the newest export started in each job, whichever budget it was of."""
@@ -170,7 +172,8 @@ class Spectrum:
 
         Rule 2: the original is set to the absolute amount. Of the revision, only what is missing between
         `revision_amount` and what is booked in this job under the bridge's references is booked, under
-        `change_reference`. So what others booked stays, and an attempt that was interrupted can be applied again.
+        `change_reference`. So what others booked stays, and an attempt that was interrupted can be applied again. The
+        description is set unless `keep_description` says that Spectrum's own stays.
 
         Rule 3: a `zero` for a line that Spectrum does not have, or holds at zero, creates nothing and is a success;
         an `add` of a line that it has is a `set`.
@@ -181,7 +184,9 @@ class Spectrum:
             return
         held = lines.setdefault(line.key, HeldLine())
         held.original = line.original
-        held.description = line.description
+        phase = (export.job, line.key.phase_code)
+        if not line.keep_description or phase not in self.descriptions:
+            self.descriptions[phase] = line.description
         held.price_method_code = line.price_method_code
         if line.quantity is not None:
             held.quantity, held.unit = line.quantity, line.unit or held.unit
@@ -250,6 +255,7 @@ def _read_line(line: Mapping[str, Any]) -> ReceivedLine:
         None if quantity is None else _read_hundredths(quantity),
         line.get("unit_of_measure"),
         line["change"],
+        line["keep_description"],
     )
 
 

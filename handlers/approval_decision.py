@@ -1,15 +1,15 @@
-"""An approver accepts or rejects a version: it is exported, returned, or the decision is refused."""
+"""An approver accepts or rejects a version: it is exported, sent again, returned, or the decision is refused."""
 
 from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision
 from contracts.outbound import BudgetError
 from contracts.text import is_blank
-from handlers.budget import Budget, Status, Version
+from handlers.budget import Approval, Budget, Export, Status, Version
 from handlers.decision import Outcome, Situation, Step, Verdict
-from handlers.exports import start_export
+from handlers.exports import resend_export, start_export
 from handlers.requests import answer_superseded, is_early, is_late, park, refuse
 from handlers.returns import return_budget, return_invalid, send_back
-from handlers.rules import fold_user
+from handlers.rules import Rules, fold_user
 from handlers.validation.check import check_acceptance
 
 
@@ -42,11 +42,22 @@ def judge_decision(step: Step, message: Message, decision: ApprovalDecision, sit
     if version is None:
         return Outcome(step, Verdict.IGNORED, "there is no version to decide on")
     accepts = decision.decision == "accept"
-    if status is not Status.PENDING_APPROVAL and (accepts or status is not Status.EXPORT_FAILED):
+    if status not in {Status.PENDING_APPROVAL, Status.EXPORT_FAILED}:
         return _answer_late(step, message, decision, version)
-    return _refuse_by_rule(step, message, decision, version, situation) or (
-        _accept(step, decision, version, situation) if accepts else _reject(step, decision, version, situation)
-    )
+    failed = step.budget.unanswered if status is Status.EXPORT_FAILED else None
+    if accepts and failed and _was_said(decision, failed):
+        return Outcome(step, Verdict.DUPLICATE, f"this acceptance of version {version.number} was decided before")
+    if refused := _refuse_by_rule(step, message, decision, version, situation):
+        return refused
+    if accepts and failed:
+        return _accept_again(step, decision, failed, situation)
+    return _accept(step, decision, version, situation) if accepts else _reject(step, decision, version, situation)
+
+
+def _was_said(decision: ApprovalDecision, export: Export) -> bool:
+    """Check whether an acceptance is one that has sent the export before, said again."""
+    said = (Approval(export.approved_by, export.approved_at), *export.approved_again)
+    return (fold_user(decision.decided_by), decision.decided_at) in {(fold_user(one.by), one.at) for one in said}
 
 
 def _refuse_early(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome | None:
@@ -78,12 +89,6 @@ def _answer_late(step: Step, message: Message, decision: ApprovalDecision, versi
             return Outcome(step, Verdict.DUPLICATE, f"version {number} was accepted before")
         sentence = f"Version {number} was accepted before this rejection; a correction needs a new version."
         return refuse(step, message, by, "already_exported", sentence)
-    if status is Status.EXPORT_FAILED:
-        sentence = (
-            f"Version {number} was accepted before, and its export failed; send it again with "
-            f"`budget-bridge retry {step.budget.key}` (export.retry.v1), or reject it."
-        )
-        return refuse(step, message, by, "already_exported", sentence)
     if not accepts:
         return Outcome(step, Verdict.DUPLICATE, f"version {number} was returned before")
     if status is Status.INVALID:
@@ -100,9 +105,8 @@ def _refuse_by_rule(
     accepts = decision.decision == "accept"
     if refused := _refuse_stranger(step, message, decision, situation):
         return refused
-    if accepts and rules.four_eyes and fold_user(by) in {fold_user(version.sent_by), fold_user(version.locked_by)}:
-        sentence = f"{by} sent or locked version {version.number}; somebody else must accept it."
-        return refuse(step, message, by, "same_person", sentence)
+    if accepts and (refused := _refuse_two_eyes(step, message, by, version, rules)):
+        return refused
     if not accepts and is_blank(decision.reason or ""):
         return refuse(step, message, by, "no_reason", "A rejection needs a reason that the project side can act on.")
     given = decision.content_hash
@@ -112,6 +116,22 @@ def _refuse_by_rule(
     if given is None and accepts and rules.require_content_hash:
         sentence = f"The decision does not name the content_hash of version {version.number}, which is required."
         return refuse(step, message, by, "content_mismatch", sentence)
+    return None
+
+
+def _refuse_two_eyes(step: Step, message: Message, by: str, version: Version, rules: Rules) -> Outcome | None:
+    if not rules.four_eyes:
+        return None
+    people = (version.sent_by, version.locked_by)
+    if fold_user(by) in {fold_user(person) for person in people if person}:
+        sentence = f"{by} sent or locked version {version.number}; somebody else must accept it."
+        return refuse(step, message, by, "same_person", sentence)
+    if None in people and rules.unknown_sender == "refuse":
+        sentence = (
+            f"Version {version.number} does not say who sent and who locked it, so four eyes cannot be checked; reject "
+            f"it, and have a new version sent that names both."
+        )
+        return refuse(step, message, by, "sender_unknown", sentence)
     return None
 
 
@@ -126,6 +146,14 @@ def _accept(step: Step, decision: ApprovalDecision, version: Version, situation:
         return Outcome(step, Verdict.APPLIED, "accepted, but it is no longer valid")
     step = start_export(step, decision, version, proposal, situation)
     return Outcome(step, Verdict.APPLIED, f"accepted by {decision.decided_by}")
+
+
+def _accept_again(step: Step, decision: ApprovalDecision, failed: Export, situation: Situation) -> Outcome:
+    """Send a failed export again (row 11): who accepts has it before them, and knows what has changed in Spectrum."""
+    approval = Approval(decision.decided_by, decision.decided_at)
+    again = failed._replace(approved_again=(*failed.approved_again, approval))
+    step = resend_export(step, again, decision.effective_date, situation)
+    return Outcome(step, Verdict.APPLIED, f"accepted again by {decision.decided_by} after its export had failed")
 
 
 def _reject(step: Step, decision: ApprovalDecision, version: Version, situation: Situation) -> Outcome:
@@ -146,7 +174,7 @@ def _reject(step: Step, decision: ApprovalDecision, version: Version, situation:
 
 def _describe_failed_lines(budget: Budget) -> tuple[BudgetError, ...]:
     lines = budget.unanswered.lines if budget.unanswered else ()
-    items = {line.key: line.item_id for line in lines}
+    items: dict[tuple[str | None, str | None], int] = {line.key: line.item_id for line in lines}
     return tuple(
         BudgetError(
             budget_line_item_id=items.get((failed.phase_code, failed.cost_type)),

@@ -3,7 +3,7 @@
 All frozen: a decision returns a new budget. How it is stored is up to ``outbox``.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -101,13 +101,20 @@ class Version(NamedTuple):
 
     number: int
     digest: str
-    created_by: str
-    locked_by: str
-    sent_by: str
+    created_by: str | None
+    locked_by: str | None
+    sent_by: str | None
     locked_at: datetime
     content_hash: str | None
     errors: tuple[BudgetError, ...] = ()
     proposal: Proposal | None = None
+
+
+class Approval(NamedTuple):
+    """Who accepted, and when, by the acceptance's own time."""
+
+    by: str
+    at: datetime
 
 
 class Export(NamedTuple):
@@ -125,6 +132,12 @@ class Export(NamedTuple):
     approved_by: str
     approved_at: datetime
     lines: tuple[SpectrumLine, ...]
+    approved_again: tuple[Approval, ...] = ()
+    """The acceptances that have sent it again after it had failed."""
+    effective_date: date | None = None
+    """Under which date Spectrum books it; the only thing beside the attempt that a later attempt can change."""
+    follows_base: bool = False
+    """Nothing was exported between the base and this export, so the base's descriptions are Spectrum's."""
 
 
 class Waiting(NamedTuple):
@@ -168,6 +181,8 @@ class Budget(NamedTuple):
     last_reference: int = 0
     """The number in the change reference of its last export; 0 if there was none. A reset does not change it."""
     synced_version: int | None = None
+    erp_reference: str | None = None
+    """Spectrum's own, as the last acknowledgement that counted and named one did, since a reset."""
     on_hold: bool = False
     version_forgotten: bool = False
     """The version was reset: it is still shown, but any version, even the same one, may be locked next."""
@@ -193,6 +208,11 @@ class Budget(NamedTuple):
         """Where Spectrum may hold something of this budget: from its first export on, until a reset."""
         export = self.unanswered or self.base
         return export.target if export else None
+
+    @property
+    def ends_with_base(self) -> bool:
+        """Whether there is a base, and nothing was exported after it."""
+        return self.base is not None and self.unanswered is None
 
     @property
     def claims_job(self) -> bool:

@@ -178,7 +178,7 @@ def _request_approval(budget: Budget, lock: BudgetLocked, valid: Valid) -> Appro
         total_amount=write_cents(proposal.total),
         sent_by=lock.sent_by,
         locked_at=lock.locked_at,
-        lines=compare_with_base(complete_lines(budget, proposal), base),
+        lines=compare_with_base(complete_lines(budget, proposal), base, follows_base=budget.ends_with_base),
         notices=valid.notices,
     )
 

@@ -22,6 +22,7 @@ def reset_budget(step: Step, message: Message, reset: BudgetReset, situation: Si
         unanswered=None,
         base=None,
         synced_version=None,
+        erp_reference=None,
         sent=forget_zeros(budget.sent),
         tries_before_reset=len(budget.tries),
         version_forgotten=True,

@@ -129,6 +129,7 @@ class _StatusFields(NamedTuple):
     on_hold: bool
     waiting_version: int | None
     failed_lines: tuple[FailedLine, ...]
+    erp_reference: str | None
 
 
 def _read_status_fields(budget: Budget) -> _StatusFields:
@@ -143,6 +144,7 @@ def _read_status_fields(budget: Budget) -> _StatusFields:
         budget.on_hold,
         waiting.lock.budget_version if waiting else None,
         budget.failed_lines,
+        budget.erp_reference,
     )
 
 
@@ -164,5 +166,6 @@ def describe_status(budget: Budget) -> BudgetStatus | None:
         on_hold=shown.on_hold,
         waiting_version=shown.waiting_version,
         failed_lines=shown.failed_lines,
+        erp_reference=shown.erp_reference,
         sequence=budget.sequence,
     )

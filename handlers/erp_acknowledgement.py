@@ -1,13 +1,20 @@
 """Spectrum acknowledges an export; only the last export's acknowledgements count."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from contracts.cloudevents.message import Message
 from contracts.inbound import ErpAcknowledgement
 from contracts.outbound import FailedLine
-from handlers.budget import Export, ExportTry, Status
+from contracts.text import is_blank
+from handlers.budget import Budget, Export, ExportTry, Status
 from handlers.budget_locked import make_waiting_current
 from handlers.decision import DeadLetter, Outcome, Situation, Step, Verdict
 from handlers.ids import name_export
 from handlers.spectrum_lines import record_sent
+from handlers.validation.errors import shorten_value
+
+_SHOWN_LINES: Final = 5
 
 
 def acknowledge_export(step: Step, _: Message, answer: ErpAcknowledgement, situation: Situation) -> Outcome:
@@ -25,7 +32,7 @@ def acknowledge_export(step: Step, _: Message, answer: ErpAcknowledgement, situa
             return Outcome(step, Verdict.DUPLICATE, "it was acknowledged with success before")
         return Outcome(step, Verdict.IGNORED, f"{answer.status} contradicts an earlier success", warning=True)
     if answer.status == "success":
-        return _take_success(step, budget.unanswered, situation)
+        return _take_success(step, budget.unanswered, answer, situation)
     return _take_other(step, budget.unanswered, answer, situation)
 
 
@@ -37,12 +44,13 @@ def _find_try(step: Step, answer: ErpAcknowledgement) -> ExportTry | None:
     return None
 
 
-def _take_success(step: Step, export: Export, situation: Situation) -> Outcome:
+def _take_success(step: Step, export: Export, answer: ErpAcknowledgement, situation: Situation) -> Outcome:
     budget = step.budget
     taken = budget._replace(
         unanswered=None,
         base=export,
         synced_version=export.version,
+        erp_reference=_choose_reference(budget, answer),
         sent=record_sent(budget, export, taken=True),
         due_at=None,
         overdue=False,
@@ -60,7 +68,8 @@ def _take_other(step: Step, export: Export, answer: ErpAcknowledgement, situatio
     last = answer.attempt == export.attempt
     if last and status is Status.EXPORTING and answer.status == "in_progress":
         due_at = situation.at + situation.rules.acknowledgement_deadline
-        step = step.change(budget._replace(due_at=due_at, overdue=False), situation.at)
+        working = budget._replace(due_at=due_at, overdue=False, erp_reference=_choose_reference(budget, answer))
+        step = step.change(working, situation.at)
         return Outcome(step, Verdict.APPLIED, "Spectrum is working on it; the deadline starts again")
     fails = status is Status.EXPORTING and answer.status in {"partial", "failed"}
     if last and (fails or (status is Status.EXPORT_FAILED and answer.status == "partial")):
@@ -69,16 +78,26 @@ def _take_other(step: Step, export: Export, answer: ErpAcknowledgement, situatio
             due_at=None,
             overdue=False,
             failed_lines=_list_failed(export, answer),
+            erp_reference=_choose_reference(budget, answer),
         )
         step = make_waiting_current(step.change(failed, situation.at), situation)
         detail = f"{answer.status}: {answer.message}" if answer.message else answer.status
+        if unknown := [line.error_description for line in failed.failed_lines if line.phase_code is None]:
+            return Outcome(step, Verdict.APPLIED, f"{detail}; {unknown[0]}", warning=True)
         return Outcome(step, Verdict.APPLIED, detail)
     return Outcome(step, Verdict.IGNORED, f"{answer.status} of attempt {answer.attempt} changes nothing now")
+
+
+def _choose_reference(budget: Budget, answer: ErpAcknowledgement) -> str | None:
+    return budget.erp_reference if is_blank(answer.erp_reference or "") else answer.erp_reference
 
 
 def _list_failed(export: Export, answer: ErpAcknowledgement) -> tuple[FailedLine, ...]:
     known = {line.key for line in export.lines}
     said = {(line.phase_code, line.cost_type): line for line in answer.lines}
+    failed = [key for key, line in sorted(said.items()) if line.status == "failed"]
+    if failed and known.isdisjoint(failed):
+        return (_describe_unknown(failed),)
     return tuple(
         FailedLine(
             phase_code=line.phase_code,
@@ -87,6 +106,12 @@ def _list_failed(export: Export, answer: ErpAcknowledgement) -> tuple[FailedLine
             error_description=line.error_description,
             error_column=line.error_column,
         )
-        for key, line in sorted(said.items())
-        if key in known and line.status == "failed"
+        for line in (said[key] for key in failed if key in known)
     )
+
+
+def _describe_unknown(failed: Sequence[tuple[str, str]]) -> FailedLine:
+    names = ", ".join(f"{shorten_value(phase)} {shorten_value(kind)}" for phase, kind in failed[:_SHOWN_LINES])
+    more = f" and {len(failed) - _SHOWN_LINES} more" if len(failed) > _SHOWN_LINES else ""
+    words = f"Spectrum refused lines that the export does not have: {names}{more}."
+    return FailedLine(phase_code=None, cost_type=None, error_code=None, error_description=words, error_column=None)

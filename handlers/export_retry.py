@@ -20,5 +20,5 @@ def retry_export(step: Step, message: Message, retry: ExportRetry, situation: Si
             f"No export of version {retry.budget_version} has failed or is overdue, so there is nothing to retry."
         )
         return refuse(step, message, retry.requested_by, "not_failed", sentence)
-    step = resend_export(step, export, situation)
+    step = resend_export(step, export, retry.effective_date, situation)
     return Outcome(step, Verdict.APPLIED, f"sent again for {retry.requested_by}: {retry.reason}")

@@ -1,5 +1,7 @@
 """Sends an accepted version to Spectrum, complete and in absolute figures; every attempt is the same."""
 
+from datetime import date
+
 from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision
 from contracts.outbound import SpectrumExport, SpectrumResync
@@ -36,6 +38,8 @@ def start_export(
         approved_by=decision.decided_by,
         approved_at=decision.decided_at,
         lines=complete_lines(budget, proposal),
+        effective_date=decision.effective_date,
+        follows_base=budget.ends_with_base,
     )
     budget = budget._replace(
         version=version._replace(proposal=None),
@@ -46,15 +50,17 @@ def start_export(
     return _send(step, budget, export, situation)
 
 
-def resend_export(step: Step, export: Export, situation: Situation) -> Step:
+def resend_export(step: Step, export: Export, effective_date: date | None, situation: Situation) -> Step:
     """Send the last export again with the next attempt (row 11).
 
     Args:
         step: the budget so far.
         export: its last one, as it was sent last.
+        effective_date: a new one; ``None`` leaves the one given before.
         situation: what else deciding sees.
     """
-    again = export._replace(attempt=export.attempt + 1)
+    effective_date = effective_date or export.effective_date
+    again = export._replace(attempt=export.attempt + 1, effective_date=effective_date)
     tries = (*step.budget.tries[:-1], ExportTry(again.version, again.attempt))
     return _send(step, step.budget._replace(tries=tries), again, situation)
 
@@ -89,7 +95,8 @@ def _write_export(budget: Budget, export: Export) -> SpectrumExport:
         currency=export.target.currency,
         approved_by=export.approved_by,
         approved_at=export.approved_at,
+        effective_date=export.effective_date,
         line_count=len(export.lines),
         total_amount=write_cents(export.total),
-        lines=compare_with_base(export.lines, base),
+        lines=compare_with_base(export.lines, base, follows_base=export.follows_base),
     )

@@ -18,7 +18,7 @@ def return_budget(  # noqa: PLR0913 - the fields of the message
     reason: str | None = None,
     errors: tuple[BudgetError, ...] = (),
 ) -> BudgetReturned:
-    """Write the message that returns a version; its creator and its sender are notified, once each.
+    """Write the message that returns a version; its creator and its sender, if known, are notified, once each.
 
     Args:
         key: of the budget.
@@ -29,8 +29,9 @@ def return_budget(  # noqa: PLR0913 - the fields of the message
         reason: why, for people.
         errors: what is wrong with the version or its lines.
     """
-    creator, sender = version.created_by, version.sent_by
-    notify = (creator,) if fold_user(creator) == fold_user(sender) else (creator, sender)
+    notify: dict[str, str] = {}
+    for person in filter(None, (version.created_by, version.sent_by)):
+        notify.setdefault(fold_user(person), person)
     return BudgetReturned(
         **key._asdict(),
         budget_version=version.number,
@@ -38,7 +39,7 @@ def return_budget(  # noqa: PLR0913 - the fields of the message
         reason=reason,
         returned_by=by,
         returned_at=at,
-        notify=notify,
+        notify=tuple(notify.values()),
         errors=errors,
     )
 

@@ -64,8 +64,9 @@ class Rules:
 
     four_eyes: bool = field(default=True, metadata=_APPROVAL)
     require_content_hash: bool = field(default=True, metadata=_APPROVAL)
+    unknown_sender: Literal["refuse", "allow"] = field(default="refuse", metadata=_APPROVAL)
     removed_lines: Literal["zero", "block"] = field(default="zero", metadata=_EXPORT)
-    long_descriptions: Literal["reject", "shorten"] = field(default="reject", metadata=_EXPORT)
+    long_descriptions: Literal["reject", "shorten"] = field(default="shorten", metadata=_EXPORT)
     quantities: bool = field(default=False, metadata=_EXPORT)
     acknowledgement_deadline: timedelta = field(default=timedelta(hours=4), metadata=_EXPORT)
     parked_expiry: timedelta = field(default=timedelta(days=7), metadata=_WAITING)

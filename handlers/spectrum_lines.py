@@ -51,18 +51,25 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
     return tuple(sorted((*proposal.lines, *gone), key=attrgetter("key"))) if gone else proposal.lines
 
 
-def compare_with_base(lines: Sequence[SpectrumLine], base: Export | None) -> tuple[ExportRow, ...]:
+def compare_with_base(
+    lines: Sequence[SpectrumLine], base: Export | None, *, follows_base: bool
+) -> tuple[ExportRow, ...]:
     """Write each line as it goes out, with its difference from the base.
 
     Args:
         lines: in the order in which they are sent; all with a quantity or none.
         base: the last export that Spectrum acknowledged with success.
+        follows_base: whether nothing was exported after it, so that its descriptions are Spectrum's.
 
     Returns:
         Rows of ``MeasuredExportLine`` where there are quantities, otherwise of ``ExportLine``.
     """
     held = index_base_lines(base)
-    rows = tuple(_write_line(line, held.get(line[:2])) for line in lines)
+    descriptions = {line.phase_code: line.description for line in base.lines} if base and follows_base else {}
+    rows = tuple(
+        _write_line(line, held.get(line[:2]), keeps=descriptions.get(line.phase_code) == line.description)
+        for line in lines
+    )
     if all(line.quantity is None for line in lines):
         return rows
     return tuple((*row, write_cents(line.quantity or 0), line.unit) for row, line in zip(rows, lines, strict=True))
@@ -118,7 +125,7 @@ def forget_zeros(sent: tuple[SentLines, ...]) -> tuple[SentLines, ...]:
     return tuple(job._replace(lines=tuple(line._replace(at_zero=False) for line in job.lines)) for job in sent)
 
 
-def _write_line(line: SpectrumLine, before: SpectrumLine | None) -> ExportRow:
+def _write_line(line: SpectrumLine, before: SpectrumLine | None, *, keeps: bool) -> ExportRow:
     original, revision = write_cents(line.original), write_cents(line.revision)
     return (
         line.item_id,
@@ -133,6 +140,7 @@ def _write_line(line: SpectrumLine, before: SpectrumLine | None) -> ExportRow:
         write_cents(before.revision) if before else None,
         write_cents(line.original - before.original) if before else original,
         write_cents(line.revision - before.revision) if before else revision,
+        keeps,
     )
 
 

@@ -1,15 +1,12 @@
 """Reads what people are shown of one budget, and lists the budgets of one status."""
 
-import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
-from contracts.inbound import ErpAcknowledgement
 from contracts.outbound import BudgetStatus
 from contracts.records import Headers
 from handlers.budget import Budget
@@ -74,8 +71,6 @@ class BudgetRecord:
     """The latest messages sent, in the order in which they were sent."""
     history_total: int
     sent_total: int
-    erp_reference: str | None = None
-    """Spectrum's own reference, from its latest acknowledgement."""
     holds: tuple[HoldReason, ...] = ()
     """The latest, and first of all one that is to come."""
     holds_total: int = 0
@@ -107,7 +102,6 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
         sent = await connection.fetch(QUERIES["show_sent"], *key, at_most)
         [totals] = await connection.fetch(QUERIES["count_shown"], *key)
         holds = await connection.fetch(QUERIES["show_holds"], *key, _MOST_HOLDS)
-        answer = await connection.fetchval(QUERIES["show_acknowledgement"], *key, ErpAcknowledgement.type)
         pruned_before = await connection.fetchval(QUERIES["read_pruned_before"])
     if state is None and not history:
         return None
@@ -125,21 +119,12 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
         tuple(SentMessage(**{**dict(row), "headers": unpack_headers(row["headers"])}) for row in sent),
         totals["messages"],
         totals["sent"],
-        _read_reference(answer),
         tuple(HoldReason(*row) for row in holds),
         totals["holds"],
         totals["held"],
         pruned_before if pruned_before and any(row["at"] < pruned_before for row in history) else None,
         unreadable,
     )
-
-
-def _read_reference(body: bytes | None) -> str | None:
-    with suppress(ValueError, RecursionError):
-        answer = json.loads(body or b"{}")
-        if isinstance(answer, dict) and isinstance(answer.get("erp_reference"), str):
-            return str(answer["erp_reference"])
-    return None
 
 
 async def read_verdict(connection: Connection, key: BudgetKey, source: str, message_id: str) -> tuple[str, str] | None:

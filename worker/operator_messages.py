@@ -1,6 +1,7 @@
 """The messages with which operators act on a budget. The inbox and the history keep them like any other message."""
 
 import json
+from datetime import date
 from typing import Any, Final, Literal
 from uuid import uuid4
 
@@ -21,9 +22,11 @@ _ACKNOWLEDGEMENTS: Final = "spectrum.acknowledgements"
 OperatorMessage = ExportRetry | BudgetRelease | BudgetReset | ErpAcknowledgement
 
 
-def make_retry(key: BudgetKey, version: int, by: str, reason: str) -> ExportRetry:
-    """Make the message that sends the last export again."""
-    return ExportRetry(**key._asdict(), budget_version=version, requested_by=by, reason=reason)
+def make_retry(key: BudgetKey, version: int, by: str, reason: str, effective_date: date | None) -> ExportRetry:
+    """Make the message that sends the last export again; without a date to book under, the one given before stays."""
+    return ExportRetry(
+        **key._asdict(), budget_version=version, requested_by=by, reason=reason, effective_date=effective_date
+    )
 
 
 def make_release(key: BudgetKey, version: int, by: str, reason: str, action: Literal["retry", "skip"]) -> BudgetRelease:

@@ -75,13 +75,6 @@ select (select count(*) from history where (company_id, project_id, budget_id) =
 -- The verdict on one message.
 select verdict, detail from history where (company_id, project_id, source, id) = ($1, $2, $3, $4);
 
--- name: show_acknowledgement
--- The body of the last acknowledgement that counted for a budget.
-select body from history
-where (company_id, project_id, budget_id) = ($1, $2, $3) and type = $4 and verdict = 'applied'
-order by inbox_offset desc, inbox_partition desc
-limit 1;
-
 -- name: show_holds
 -- Why a budget is on hold, or will be with its next message: one that is to come first, then the latest.
 select reason, inbox_offset is null as to_come

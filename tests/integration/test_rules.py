@@ -191,7 +191,7 @@ async def test_which_invalid_budgets_would_pass(connection: Connection, position
     await apply_rules(connection, NO_PHASES, "ann", "the start")
     keys = [KEY._replace(project_id=KEY.project_id, budget_id=number) for number in range(1, 4)]
     bodies: list[InboundMessage] = [lock(1, key=key) for key in keys]
-    bodies += [lock(2, STEEL | {"description": "x" * 40}, key=keys[1]), lock(2, key=keys[2])]
+    bodies += [lock(2, STEEL | {"description": "\x07"}, key=keys[1]), lock(2, key=keys[2])]
     position, _ = await store_batch(
         connection, position, [arrive(offset, body) for offset, body in enumerate(bodies)], TOPICS
     )

@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from contracts.budget_key import BudgetKey
@@ -52,6 +52,7 @@ USERS: Final = ("ann", "ANN ", "Jos\u00e9", "jose\u0301", "nobody")
 APPROVERS: Final = frozenset({"ann", "jos\u00e9"})
 BEGIN: Final = datetime(2026, 11, 24, 8, tzinfo=UTC)
 OTHERS_BOOKING: Final = 4200
+TYPED: Final = "typed by accounting"
 
 Expected = dict[LineKey, tuple[int, int, str]]
 
@@ -132,8 +133,17 @@ class World:
         for _ in range(self.steps):
             self.now += timedelta(seconds=self.chance.choice([0, 1, 60, 4000]))
             self.chance.choices(
-                [self._lock, self._decide, self._retrieve, self._command, self._deliver, self._work_erp, self._change],
-                [10, 12, 2, 3, 34, 30, 1],
+                [
+                    self._lock,
+                    self._decide,
+                    self._retrieve,
+                    self._command,
+                    self._deliver,
+                    self._work_erp,
+                    self._change,
+                    self._type_over,
+                ],
+                [10, 12, 2, 3, 34, 30, 1, 1],
             )[0]()
         self.drain()
 
@@ -167,7 +177,8 @@ class World:
             self._post(self.chance.choice(self._locks[key, self.chance.choice(known)]))
             return
         before = self._locks[key, newest][-1] if known else None
-        self._post(self._write_lock(key, version, self._draw_lines(before)))
+        sender = self.chance.choice(["sam", "sam", "sam", "sam", "jose\u0301", "jose\u0301", None])
+        self._post(self._write_lock(key, version, self._draw_lines(before), sender))
 
     def _draw_lines(self, before: BudgetLocked | None) -> list[dict[str, Any]]:
         if before and self.chance.random() < 0.15:
@@ -191,7 +202,9 @@ class World:
         # One that is blank to a reader must stop the version.
         return self.chance.choices([f"{phase} works", "Other", "\u200b"], [66, 33, 1])[0]
 
-    def _write_lock(self, key: BudgetKey, version: int, lines: list[dict[str, Any]]) -> BudgetLocked:
+    def _write_lock(
+        self, key: BudgetKey, version: int, lines: list[dict[str, Any]], sender: str | None
+    ) -> BudgetLocked:
         cents = sum(read_cents(line["original_amount"]) + read_cents(line["revision_amount"]) for line in lines)
         lock = BudgetLocked.model_validate(
             {
@@ -201,7 +214,7 @@ class World:
                 "total_amount": f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d}",
                 "created_by": "carla",
                 "locked_by": "lou",
-                "sent_by": self.chance.choice(["sam", "sam", "jose\u0301"]),
+                "sent_by": sender,
                 "locked_at": BEGIN,
                 "lines": lines,
             }
@@ -235,8 +248,12 @@ class World:
             decided_at=self.now,
             reason=None if accepts else "no",
             content_hash=self._find_hash(key, version) if accepts else None,
+            effective_date=self._draw_date(),
         )
         self._post(decision)
+
+    def _draw_date(self) -> date | None:
+        return self.chance.choice([None, None, self.now.date()])
 
     def _retrieve(self) -> None:
         key, budget = self._pick()
@@ -252,7 +269,8 @@ class World:
         fields = {**key._asdict(), "budget_version": version}
         choice = self.chance.random()
         if choice < 0.5:
-            self._post(ExportRetry(**fields, requested_by="olga", reason="again"))
+            given = self._draw_date()
+            self._post(ExportRetry(**fields, requested_by="olga", reason="again", effective_date=given))
         elif choice < 0.6:
             self._post(BudgetReset(**fields, requested_by="olga", reason="checked in Spectrum"))
         else:
@@ -266,6 +284,12 @@ class World:
             jobs={PROJECT: RulesJob("001", self.chance.choice(["J1", "J1", "J2"]), self.chance.choice([1, 1, 1, 50]))},
             quantities=self.chance.random() < 0.3,
         )
+
+    def _type_over(self) -> None:
+        """Accounting types over the description of a phase in Spectrum."""
+        if self.spectrum.descriptions:
+            phase = self.chance.choice(list(self.spectrum.descriptions))
+            self.spectrum.descriptions[phase] = TYPED
 
     def _deliver(self) -> None:
         """Deliver any message that is on its way: order means nothing."""
@@ -321,6 +345,7 @@ class World:
 
     def _take_export(self, key: BudgetKey, export: SpectrumExport) -> None:
         self.counts["resyncs" if export.type == "spectrum.resync.v1" else "exports"] += 1
+        self.counts["exports sent again"] += export.attempt > 1
         inflight = self._inflight.get(key)
         if inflight and inflight.version != export.budget_version:
             require("law 1: one export of a budget in flight", holds=inflight.answered)
@@ -329,14 +354,15 @@ class World:
         require("what is exported was accepted by its hash", holds=bool(acceptors))
         # After a reset the same version may have been locked by others.
         others = [
-            acceptors & APPROVERS - {name_person(lock.sent_by), name_person(lock.locked_by)}
+            acceptors & APPROVERS - {name_person(lock.sent_by), name_person(lock.locked_by or "")}
             for lock in self._locks[key, export.budget_version]
+            if lock.sent_by
         ]
         require("what is exported was accepted by an approver who did not send it", holds=any(others))
         rows = export.model_dump(mode="json")["lines"]
         shown = all(row["description"] is None or row["description"].strip("\u200b ") for row in rows)
         require("no line that is exported has a description that nobody can see", holds=shown)
-        content = export.model_copy(update={"attempt": 0}).model_dump_json()
+        content = export.model_copy(update={"attempt": 0, "effective_date": None}).model_dump_json()
         same = self._exports.setdefault((key, export.budget_version, self._resets[key]), content) == content
         require("law 1: never two different exports for one version", holds=same)
         owner = self._references.setdefault(export.change_reference, str(export.export_id))
@@ -448,7 +474,8 @@ class World:
                 holds=holds_now == (original, revision),
             )
             if held and description is not None:
-                require(f"law 4: {key} {line} is called {held.description}", holds=held.description == description)
+                called = self.spectrum.descriptions.get((job, line.phase_code))
+                require(f"law 4: {key} {line} is called {called}", holds=called in {description, TYPED})
 
     # Laws 3 and 5
 
@@ -528,7 +555,7 @@ class World:
             "original_amount": "77.77",
             "revision_amount": "0.01",
         }
-        self._deliver_and_settle(self._write_lock(key, version, [line]).model_copy(update={"sent_by": "sam"}))
+        self._deliver_and_settle(self._write_lock(key, version, [line], "sam"))
         current = self.budgets[key].version
         decision = ApprovalDecision(
             **key._asdict(),

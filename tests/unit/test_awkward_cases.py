@@ -185,16 +185,11 @@ class TestRequests:
         [
             (Status.INVALID, "invalid_version"),
             (Status.RETURNED, "already_returned"),
-            (Status.EXPORT_FAILED, "already_exported"),
         ],
     )
     def test_accept_that_cannot_be_honoured(self, status: Status, code: str) -> None:
         scenario = bring_to(status).send(accept())
         assert (scenario.verdict, scenario.refusal) == ("refused", code)
-
-    def test_accept_of_a_failed_export_names_the_retry(self) -> None:
-        scenario = bring_to(Status.EXPORT_FAILED).send(accept())
-        assert "budget-bridge retry 4211/90071/55210" in scenario.find("request.refused.v1").message
 
     @pytest.mark.parametrize("status", [Status.EXPORTING, Status.SYNCED])
     def test_accept_again_is_a_duplicate(self, status: Status) -> None:

@@ -265,6 +265,7 @@ def test_writing_is_strict(field: str, fits: object, does_not: object) -> None:
         "previous_revision_amount": None,
         "original_change": "0.00",
         "revision_change": "0.00",
+        "keep_description": False,
     }
     assert getattr(ExportLine.model_validate(line | {field: fits}), field) == fits
     with pytest.raises(ValidationError):

@@ -129,7 +129,7 @@ PARTLY: Final = [
 MEASURED: Final = {"quantity": "12.5", "unit_of_measure": "m³"}
 RULES_OF: Final[dict[str, dict[str, Any]]] = {
     "quantities": {"quantities": True},
-    "shortened": {"long_descriptions": "shorten"},
+    "texts": {"long_descriptions": "reject"},
     "blocked": {"removed_lines": "block"},
     "hash_required": {"require_content_hash": True},
 }

@@ -22,8 +22,9 @@ RULES = Rules(
     approvers={(4211, None): frozenset({"ann", "bob"}), (4211, 2): frozenset({"eve"})},
     four_eyes=False,
     require_content_hash=False,
+    unknown_sender="allow",
     removed_lines="block",
-    long_descriptions="shorten",
+    long_descriptions="reject",
     quantities=True,
     acknowledgement_deadline=timedelta(minutes=30),
     parked_expiry=timedelta(seconds=1),
@@ -31,10 +32,14 @@ RULES = Rules(
 )
 OLDEST = """{"acknowledgement_deadline": 1800.0, "approvers": [[4211, null, ["ann", "bob"]], [4211, 2, ["eve"]]],
 "cost_types": [["S", "S", "T"]], "four_eyes": false, "jobs": [[4211, 1, "001", "J1"], [4211, 2, "001", "J2"]],
-"long_descriptions": "shorten", "parked_expiry": 1.0, "parked_limit": 3, "phases": [["a", "1", "Concrete"],
+"long_descriptions": "reject", "parked_expiry": 1.0, "parked_limit": 3, "phases": [["a", "1", "Concrete"],
 ["b", "2", null]], "quantities": true, "removed_lines": "block", "require_content_hash": false}"""
 """How the first version wrote them: whatever is written later, this must stay readable."""
-READ_OLDEST = replace(RULES, jobs={project: job._replace(first_reference=1) for project, job in RULES.jobs.items()})
+READ_OLDEST = replace(
+    RULES,
+    jobs={project: job._replace(first_reference=1) for project, job in RULES.jobs.items()},
+    unknown_sender="refuse",
+)
 
 
 def write(folder: Path, **files: bytes) -> Path:
@@ -66,7 +71,7 @@ def test_rows_of_the_first_version_are_read() -> None:
 @pytest.mark.parametrize("name", [field.name for field in fields(Rules)])
 def test_a_row_that_lacks_a_key_has_the_default(name: str) -> None:
     content = json.loads(OLDEST)
-    del content[name]
+    content.pop(name, None)
     assert decode_rules(json.dumps(content)) == replace(READ_OLDEST, **{name: getattr(Rules(), name)})
 
 
@@ -88,7 +93,8 @@ def test_every_policy_is_read_from_its_section(tmp_path: Path) -> None:
         "four_eyes": "false",
         "require_content_hash": "false",
         "removed_lines": '"block"',
-        "long_descriptions": '"shorten"',
+        "unknown_sender": '"allow"',
+        "long_descriptions": '"reject"',
         "quantities": "true",
         "acknowledgement_deadline": '"30m"',
         "parked_expiry": '"1s"',

@@ -99,13 +99,13 @@ def test_what_cannot_be_seen_is_no_description_unit_or_sub_job(blank: str) -> No
 
 @pytest.mark.parametrize("blank", [" ", "\u200b"])
 def test_a_description_that_is_blank_when_it_is_cut(blank: str) -> None:
-    shortening = Scenario().with_rules(long_descriptions="shorten")
-    assert find_codes(STEEL | {"description": blank * 25 + "x"}, scenario=shortening) == ["description_missing"]
+    assert find_codes(STEEL | {"description": blank * 25 + "x"}) == ["description_missing"]
 
 
 @pytest.mark.parametrize(("length", "codes"), [(25, []), (26, ["too_long"])])
 def test_too_long(length: int, codes: list[str]) -> None:
-    assert find_codes(STEEL | {"description": "x" * length}) == codes
+    rejecting = Scenario().with_rules(long_descriptions="reject")
+    assert find_codes(STEEL | {"description": "x" * length}, scenario=rejecting) == codes
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_too_long(length: int, codes: list[str]) -> None:
     ],
 )
 def test_shortened_at_a_word(description: str, sent: str) -> None:
-    scenario = Scenario().with_rules(long_descriptions="shorten").send(lock(1, STEEL | {"description": description}))
+    scenario = Scenario().send(lock(1, STEEL | {"description": description}))
     request = scenario.find("approval.requested.v1")
     assert [line["description"] for line in scenario.find_lines("approval.requested.v1")] == [sent]
     [notice] = request.notices
@@ -237,7 +237,7 @@ def test_everything_at_once_with_line_and_field() -> None:
         "original_amount": "123456789.123",
         "sub_job": "S",
     }
-    scenario = Scenario().with_rules(jobs={})
+    scenario = Scenario().with_rules(jobs={}, long_descriptions="reject")
     scenario.taken_by = 4
     errors = find_errors(STEEL, bad, scenario=scenario, total_amount="1.001")
     assert {error.code for error in errors} == {

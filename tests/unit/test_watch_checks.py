@@ -67,6 +67,8 @@ HONEST: tuple[Observation, ...] = (
         ((EXPORT,), 2001, ["exported_without_acceptance"]),
         ((EXPORT,), 2000, []),  # its acceptance may still come into observation
         ((ACCEPTED, EXPORT, export(1, 2500, attempt=2)), 3000, ["exported_without_acceptance"]),
+        ((ACCEPTED, EXPORT, ObservedDecision(1, "accept", "m2", 2100), export(1, 2500, attempt=2)), 3000, []),
+        ((ACCEPTED, EXPORT, ObservedRetry(1, "m2", 2100), export(1, 2500, attempt=2)), 3000, []),
         ((ACCEPTED, EXPORT, export(1, 2001)), 3000, ["repeated_export"]),
         ((ACCEPTED, EXPORT, ObservedDecision(2, "accept", "m2", 1), export(2, 2500)), 3000, ["two_exports_in_flight"]),
         (

@@ -25,15 +25,15 @@ from worker.reconcile.temporary_database import open_temporary_database
 # The content of an export and its approval are only compared, so their digests are enough.
 _TABLES = """
 create table exports (
-    company_id integer, project_id integer, budget_id integer, version integer, attempt integer, content blob,
-    approval blob
+    company_id integer, project_id integer, budget_id integer, version integer, export text, attempt integer,
+    content blob, approval blob
 );
 create table acceptances (
     company_id integer, project_id integer, budget_id integer, version integer, approval blob,
     primary key (company_id, project_id, budget_id, version, approval)
 ) without rowid;
-create table retries (
-    company_id integer, project_id integer, budget_id integer, version integer, retries integer,
+create table requests (
+    company_id integer, project_id integer, budget_id integer, version integer, requests integer,
     primary key (company_id, project_id, budget_id, version)
 ) without rowid;
 """
@@ -41,6 +41,7 @@ _VERSION = "where (company_id, project_id, budget_id, version) = (?, ?, ?, ?)"
 
 
 class _Attempt(NamedTuple):
+    export: str
     number: int
     content: bytes
     approval: bytes
@@ -56,9 +57,12 @@ def note_export(database: sqlite3.Connection, record: Record) -> None:
     data = json.loads(record.value or b"")
     version = (data["company_id"], data["project_id"], data["budget_id"], data["budget_version"])
     attempt = data.pop("attempt")
+    # The only other thing that a further attempt can change.
+    data.pop("effective_date", None)
     content = _digest(json.dumps(data, sort_keys=True))
     approval = _digest_approval(data["approved_by"], datetime.fromisoformat(data["approved_at"]))
-    database.execute("insert into exports values (?, ?, ?, ?, ?, ?, ?)", (*version, attempt, content, approval))
+    row = (*version, data["export_id"], attempt, content, approval)
+    database.execute("insert into exports values (?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 async def check_exports(reconciliation: Reconciliation, database: sqlite3.Connection) -> None:
@@ -69,7 +73,7 @@ async def check_exports(reconciliation: Reconciliation, database: sqlite3.Connec
         database: all exports that Kafka holds, as ``note_export`` noted them.
     """
     claim = reconciliation.findings.claim(
-        "exports", "every export has one acceptance, and every further attempt one retry"
+        "exports", "every export has an acceptance, and every attempt an acceptance or a retry of its own"
     )
     async for granted in reconciliation.snapshot.read_granted():
         _note_granted(database, granted)
@@ -80,9 +84,9 @@ async def check_exports(reconciliation: Reconciliation, database: sqlite3.Connec
             row[0]
             for row in database.execute(f"select approval from acceptances {_VERSION}", version)  # noqa: S608
         }
-        retries = database.execute(f"select retries from retries {_VERSION}", version).fetchone() or (0,)  # noqa: S608
+        requests = database.execute(f"select requests from requests {_VERSION}", version).fetchone() or (0,)  # noqa: S608
         attempts = [_Attempt(*row[4:]) for row in rows]
-        for what in _find_unasked(attempts, accepted, retries[0]):
+        for what in _find_unasked(attempts, accepted, requests[0]):
             budget = BudgetKey(*version[:3])
             reconciliation.findings.differ(claim, DifferenceKind.DOUBLED, f"version {version[3]}: {what}", budget)
 
@@ -90,25 +94,28 @@ async def check_exports(reconciliation: Reconciliation, database: sqlite3.Connec
 def _note_granted(database: sqlite3.Connection, granted: Granted) -> None:
     version = (*granted.budget, granted.version)
     decision = _read_decision(granted)
-    if decision is None:
-        statement = "insert into retries values (?, ?, ?, ?, 1) on conflict do update set retries = retries + 1"
+    if decision is None or decision.decision == "accept":
+        statement = "insert into requests values (?, ?, ?, ?, 1) on conflict do update set requests = requests + 1"
         database.execute(statement, version)
-    elif decision.decision == "accept":
+    if decision and decision.decision == "accept":
         approval = _digest_approval(decision.decided_by, decision.decided_at)
         database.execute("insert or ignore into acceptances values (?, ?, ?, ?, ?)", (*version, approval))
 
 
-def _find_unasked(attempts: list[_Attempt], accepted: set[bytes], retries: int) -> Iterator[str]:
-    approvals = {attempt.approval for attempt in attempts}
-    times = Counter(attempt.number for attempt in attempts)
-    if len({attempt.content for attempt in attempts}) > 1:
+def _find_unasked(attempts: list[_Attempt], accepted: set[bytes], requests: int) -> Iterator[str]:
+    """Find what nobody asked for; a version has several exports where a reset came between them."""
+    exports = {attempt.export for attempt in attempts}
+    approvals = {(attempt.export, attempt.approval) for attempt in attempts}
+    times = Counter((attempt.export, attempt.number) for attempt in attempts)
+    if len({(attempt.export, attempt.content) for attempt in attempts}) > len(exports):
         yield "its attempts have different content"
-    if len(approvals) != 1 or not approvals <= accepted:
+    if len(approvals) > len(exports) or not {approval for _, approval in approvals} <= accepted:
         yield "nobody accepted the version that was exported"
-    if repeated := min((number for number, count in times.items() if count > 1), default=None):
-        yield f"attempt {repeated} is in Kafka {times[repeated]} times"
-    if max(times) - 1 > retries:
-        yield f"it has {max(times)} attempts, but {retries} retries were granted"
+    if repeated := min((number for (_, number), count in times.items() if count > 1), default=None):
+        yield f"attempt {repeated} is in Kafka more than once"
+    highest = sum(max(one.number for one in attempts if one.export == export) for export in exports)
+    if highest > requests:
+        yield f"it has {highest} attempts, but {requests} acceptances and retries were granted"
 
 
 def _read_decision(granted: Granted) -> ApprovalDecision | None:

@@ -66,7 +66,7 @@ def _write_spectrum(record: BudgetRecord) -> dict[str, object] | None:
         "change_reference": write_reference(export.reference) if export else None,
         "version": export.version if export else None,
         "attempt": export.attempt if export else None,
-        "erp_reference": record.erp_reference,
+        "erp_reference": record.budget.erp_reference,
     }
 
 
@@ -186,7 +186,7 @@ _NEXT_STEPS: Final[Mapping[StatusName, str]] = {
     "INVALID": "the project side, to correct it and lock a new version; or accounting, to fix the rules",
     "PENDING_APPROVAL": "an approver, to accept or reject it",
     "EXPORTING": "Spectrum, to acknowledge the export",
-    "EXPORT_FAILED": "an operator, to send it again (`retry`); an approver, to reject it; or a new version",
+    "EXPORT_FAILED": "an operator (`retry`) or approver, to send it again; an approver, to reject it; or a new version",
     "RETURNED": "the project side, to lock a new version",
     "SYNCED": "nobody",
 }
@@ -227,4 +227,5 @@ def _print_status(status: BudgetStatus, console: Console) -> None:
     console.print_line(f"  it waits for {describe_next_step(status)}")
     for line in status.failed_lines:
         words = " ".join(filter(None, (line.error_code, line.error_column, line.error_description)))
-        console.print_line(f"  failed: phase {line.phase_code}, cost type {line.cost_type}: {words}")
+        where = f"phase {line.phase_code}, cost type {line.cost_type}: " if line.phase_code is not None else ""
+        console.print_line(f"  failed: {where}{words}")

@@ -225,13 +225,13 @@ def _find_causeless(
         if not horizon_ms < export.at_ms < before_ms:
             continue
         version = export.version
-        retries = sum(
+        asked = sum(acceptance.version == version for acceptance in observed.list_acceptances()) + sum(
             retry.version == version and retry.message not in refused for retry in observed.list(ObservedRetry)
         )
         if not _is_accepted(observed, export):
             text = f"version {version} is exported at {export.place}, and nobody accepted it"
             yield "exported_without_acceptance", export.at_ms, text
-        elif export.attempt > 1 + retries:
+        elif export.attempt > asked:
             text = f"attempt {export.attempt} of version {version} at {export.place}, and nobody asked for it"
             yield "exported_without_acceptance", export.at_ms, text
 

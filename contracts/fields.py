@@ -162,6 +162,11 @@ def check_currency(value: object) -> str:
     raise ValueError(message)
 
 
+def drop_blank(text: str) -> str | None:
+    """Take a text of which nothing can be seen for none."""
+    return None if is_blank(text) else text
+
+
 def cut_at(limit: int) -> BeforeValidator:
     """Cut text for people at ``limit`` characters instead of refusing it."""
 
@@ -223,6 +228,8 @@ Date = Annotated[date, BeforeValidator(read_date), Words("date")]
 Text = Annotated[str, StringConstraints(strict=True)]
 TrimmedText = Annotated[str, StringConstraints(strict=True, strip_whitespace=True)]
 """A key as other systems have it: Spectrum pads its own with spaces."""
+SpectrumCode = Annotated[str, StringConstraints(strict=True, strip_whitespace=True), AfterValidator(drop_blank)] | None
+"""A code of Spectrum's that the upstream already has: trimmed, and none where nothing of it can be seen."""
 Hash = Annotated[str, StringConstraints(strict=True, max_length=255)]
 User = Annotated[
     str,

@@ -19,6 +19,7 @@ from contracts.fields import (
     Identifier,
     ItemId,
     PeopleText,
+    SpectrumCode,
     Text,
     Time,
     TrimmedText,
@@ -64,6 +65,11 @@ class BudgetLine(Value):
     revision_amount: Amount = "0"
     quantity: Amount | None = None
     unit_of_measure: Text | None = None
+    phase_code: SpectrumCode = None
+    """Spectrum's own phase, of 1 to 20 characters, where the project side has it: it wins over `phases.csv`. Blank is
+    null."""
+    spectrum_cost_type: SpectrumCode = None
+    """Spectrum's own cost type, of 1 to 3 characters: it wins over `cost_types.csv`. Blank is null."""
 
     def list_values(self) -> dict[str, object]:
         """List the fields by value: an amount of 1.0 is one of 1.00."""

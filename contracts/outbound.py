@@ -74,7 +74,7 @@ class ExportLine(Value):
     original_estimate_cost: Annotated[Cents, _at_most_digits(8)]
     revision_amount: Annotated[Cents, _at_most_digits(10)]
     price_method_code: PriceMethod
-    """From the cost type map."""
+    """What `cost_types.csv` has for the cost type; `J`, the job's own, where that is nothing."""
     change: Change
     """Compared with the base: the line is new, changed, removed, or the same."""
     previous_original_estimate_cost: Cents | None

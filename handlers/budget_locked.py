@@ -87,7 +87,7 @@ def make_waiting_current(step: Step, situation: Situation) -> Step:
 def digest_content(lock: BudgetLocked) -> str:
     """Digest the business fields: two locks with the same digest say the same, by value and in any order."""
     lines = read_columns(lock.lines)
-    rows = zip(
+    columns = [
         map(str, lines.item_ids),
         lines.cost_codes,
         lines.cost_types,
@@ -97,9 +97,11 @@ def digest_content(lock: BudgetLocked) -> str:
         map(_write_optional, lines.sub_jobs),
         map(_write_optional, lines.units),
         ["" if quantity is None else _write_exactly(quantity) for quantity in lines.quantities],
-        strict=True,
-    )
-    content = [lock.currency, _write_exactly(lock.total_amount), sorted(set(rows))]
+    ]
+    if any(lines.phase_codes) or any(lines.spectrum_cost_types):
+        # Only then, so that the digest of a version without them is the one that is stored.
+        columns += [map(_write_optional, lines.phase_codes), map(_write_optional, lines.spectrum_cost_types)]
+    content = [lock.currency, _write_exactly(lock.total_amount), sorted(set(zip(*columns, strict=True)))]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

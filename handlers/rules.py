@@ -21,6 +21,10 @@ _EXPORT: Final = {SECTION: "export"}
 _WAITING: Final = {SECTION: "waiting"}
 
 
+DEFAULT_PRICE_METHOD: Final[PriceMethod] = "J"
+"""The job's own, for a cost type for which no other is known."""
+
+
 class Job(NamedTuple):
     """Where a project's budget belongs in Spectrum."""
 

@@ -18,17 +18,11 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from contracts.fields import MAX_INT64, PriceMethod
 from handlers.references import MAX_REFERENCE
-from handlers.rules import SECTION, CostType, Job, Phase, Rules, fold_user
+from handlers.rules import DEFAULT_PRICE_METHOD, SECTION, CostType, Job, Phase, Rules, fold_user
+from handlers.validation.limits import FORBIDDEN_IN_KEYS, MAX_COMPANY, MAX_COST_TYPE, MAX_JOB, MAX_PHASE
 from outbox.lost_jobs import LostJobs
 from worker.durations import parse_duration
 from worker.settings import ConfigurationError
-
-MAX_COMPANY: Final = 3
-MAX_JOB: Final = 10
-MAX_PHASE: Final = 20
-MAX_COST_TYPE: Final = 3
-
-_FORBIDDEN: Final = re.compile(r"""[/*?"'><#,&~\x00-\x1f\x7f-\x9f]""")
 
 
 def _read_duration(value: object) -> object:
@@ -184,13 +178,19 @@ def _read_phases(reading: _Reading) -> Mapping[str, Phase]:
 def _read_cost_types(reading: _Reading) -> Mapping[str, CostType]:
     file = "cost_types.csv"
     kinds: dict[str, CostType] = {}
+    methods: dict[str, tuple[str, int]] = {}
     for row, (kind, spectrum, method) in _read_rows(
         reading, file, ("cost_type", "spectrum_cost_type", "price_method_code")
     ):
         _check_present(reading, file, row, "cost_type", kind, kinds)
         _check_key(reading, file, row, "spectrum_cost_type", spectrum, MAX_COST_TYPE)
+        method = method or DEFAULT_PRICE_METHOD  # noqa: PLW2901 - an empty cell is the job's own
         if method not in {"F", "T", "C", "U", "J"}:
             reading.complain(file, row, f"price_method_code: one of F, T, C, U, J is expected, not {method!r}")
+        first, its_row = methods.setdefault(spectrum, (method, row))
+        if method != first:
+            what = f"price_method_code: cost type {spectrum} has {first} in row {its_row}, and can have only one"
+            reading.complain(file, row, what)
         kinds[kind] = CostType(spectrum, cast("PriceMethod", method))
     return kinds
 
@@ -269,7 +269,7 @@ def _check_key(reading: _Reading, file: str, row: int, column: str, cell: str, l
         reading.complain(file, row, f"{column}: it is empty")
     if len(cell) > limit:
         reading.complain(file, row, f"{column}: {cell!r} is longer than the {limit} characters that Spectrum takes")
-    if found := _FORBIDDEN.search(cell):
+    if found := FORBIDDEN_IN_KEYS.search(cell):
         reading.complain(file, row, f"{column}: {cell!r} has {found[0]!r}, which Spectrum does not take in a key")
 
 

@@ -25,6 +25,8 @@ class Columns(NamedTuple):
     revision_amounts: Sequence[str]
     quantities: Sequence[str | None]
     units: Sequence[str | None]
+    phase_codes: Sequence[str | None]
+    spectrum_cost_types: Sequence[str | None]
 
 
 _READ_FIELDS: Final = attrgetter(*BudgetLine.model_fields)

@@ -6,7 +6,7 @@ from typing import Final
 from contracts.text import has_control_character, is_blank
 from handlers.rules import Phase, Rules
 from handlers.validation.columns import NO_PROBLEMS, Problems
-from handlers.validation.errors import Problem
+from handlers.validation.errors import Problem, shorten_value
 from handlers.validation.limits import MAX_DESCRIPTION
 
 _SHOWN_CANDIDATES: Final = 3
@@ -61,10 +61,11 @@ def check_phases(phases: Sequence[Phase | None], candidates: Candidates) -> Prob
 
 
 def _describe_candidates(phase_code: str, found: Mapping[str, None]) -> Problem:
+    shown = shorten_value(phase_code)
     if not found:
-        return Problem("description", "description_missing", f"Phase {phase_code} has no description.")
+        return Problem("description", "description_missing", f"Phase {shown} has no description.")
     several = ", ".join(repr(description) for description in sorted(found)[:_SHOWN_CANDIDATES])
-    message = f"The lines of phase {phase_code} disagree about its description: {several}."
+    message = f"The lines of phase {shown} disagree about its description: {several}."
     return Problem("description", "description_conflict", message)
 
 

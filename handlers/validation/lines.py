@@ -11,6 +11,7 @@ from contracts.text import is_blank
 from handlers.budget import SpectrumLine
 from handlers.rules import CostType, Phase, Rules
 from handlers.validation.amounts import Hundredths, add_up, check_amounts, read_hundredths
+from handlers.validation.codes import check_codes, find_cost_types, find_phases
 from handlers.validation.columns import NO_PROBLEMS, Columns, Problems
 from handlers.validation.descriptions import (
     check_descriptions,
@@ -46,8 +47,7 @@ class MappedLines:
 
 def map_lines(columns: Columns, rules: Rules) -> MappedLines:
     """Check and map the lines."""
-    phases = [rules.phases.get(code) for code in columns.cost_codes]
-    kinds = [rules.cost_types.get(name) for name in columns.cost_types]
+    phases, kinds = find_phases(columns, rules), find_cost_types(columns, rules)
     found = [(phase, kind) for phase, kind in zip(phases, kinds, strict=True) if phase and kind]
     targets = [(phase.phase_code, kind.spectrum_cost_type) for phase, kind in found]
     originals = [read_hundredths(amount) for amount in columns.original_amounts]
@@ -62,6 +62,7 @@ def map_lines(columns: Columns, rules: Rules) -> MappedLines:
         _check_sub_jobs(columns.sub_jobs),
         check_quantities(columns) if rules.quantities else NO_PROBLEMS,
         dict.fromkeys(_find_repeated(columns.item_ids), _REPEATED_ITEM),
+        check_codes(columns),
         check_phases(phases, candidates),
         check_descriptions(chosen, rules),
         _check_targets(columns, phases, kinds, targets),
@@ -139,7 +140,7 @@ def _check_targets(
             message = f"Cost type {columns.cost_types[number]} has no row in cost_types.csv."
             wrong.append(Problem("cost_type", "unmapped_cost_type", message))
         if phase and kind and (phase.phase_code, kind.spectrum_cost_type) in repeated:
-            both = f"phase {phase.phase_code} and cost type {kind.spectrum_cost_type}"
+            both = f"phase {shorten_value(phase.phase_code)} and cost type {shorten_value(kind.spectrum_cost_type)}"
             wrong.append(Problem("cost_code", "duplicate_target", f"Another line is mapped to the same {both}."))
     return problems
 

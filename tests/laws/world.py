@@ -191,12 +191,18 @@ class World:
                 "budget_line_item_id": self.chance.choice([number, number + 100]),
                 "cost_code": key.phase_code if self.chance.random() < 0.99 else "unmapped",
                 "cost_type": key.cost_type,
+                **self._draw_codes(key),
                 "description": names[key.phase_code],
                 "original_amount": self.chance.choice(["0.00", "10.00", "20.55", "-3.10"]),
                 "revision_amount": self.chance.choice(["0", "0", "5.25", "-1.00"]),
             }
             for number, key in enumerate(chosen)
         ]
+
+    def _draw_codes(self, key: LineKey) -> dict[str, str]:
+        """Sometimes the line carries Spectrum's own codes, as Spectrum pads them."""
+        codes = {"phase_code": f"{key.phase_code} ", "spectrum_cost_type": key.cost_type}
+        return codes if self.chance.random() < 0.1 else {}
 
     def _draw_name(self, phase: str) -> str:
         # One that is blank to a reader must stop the version.
@@ -577,7 +583,7 @@ class World:
 def expect(lock: BudgetLocked) -> Expected:
     """Return what Spectrum must hold of a lock, by a simple mapping that is independent of the core's."""
     return {
-        LineKey(line.cost_code, line.cost_type): (
+        LineKey(line.phase_code or line.cost_code, line.spectrum_cost_type or line.cost_type): (
             read_cents(line.original_amount),
             read_cents(line.revision_amount),
             line.description,

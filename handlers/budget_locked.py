@@ -18,38 +18,43 @@ from handlers.returns import return_invalid
 from handlers.spectrum_lines import compare_with_base, complete_lines
 from handlers.validation.amounts import EXACT
 from handlers.validation.check import Valid, check_budget
-from handlers.validation.columns import read_columns
+from handlers.validation.columns import Columns, read_columns
 
 
 def lock_budget(step: Step, message: Message, lock: BudgetLocked, situation: Situation) -> Outcome:
     """Decide on a locked version."""
     budget = step.budget
     number = lock.budget_version
-    digest = digest_content(lock)
+    columns = read_columns(lock.lines)
+    digest = digest_content(lock, columns)
     if budget.version and number == budget.version.number and not budget.version_forgotten:
         return _lock_again(step, lock, digest, budget.version, situation)
     if budget.waiting and number == budget.waiting.lock.budget_version:
-        if digest == digest_content(budget.waiting.lock):
+        if digest == digest_content(budget.waiting.lock, read_columns(budget.waiting.lock.lines)):
             return Outcome(step, Verdict.DUPLICATE, f"version {number} is already waiting, with the same content")
         return _set_aside(step, number)
     if number < budget.newest:
         return Outcome(step, Verdict.STALE, f"version {budget.newest} is newer")
     if budget.status is Status.EXPORTING:
         return _wait(step, message, lock, situation)
-    return Outcome(make_current(step, lock, digest, situation), Verdict.APPLIED, f"version {number} is now current")
+    found = check_budget(lock, columns, budget, situation)
+    step = make_current(step, lock, digest, found, situation)
+    return Outcome(step, Verdict.APPLIED, f"version {number} is now current")
 
 
-def make_current(step: Step, lock: BudgetLocked, digest: str, situation: Situation) -> Step:
+def make_current(
+    step: Step, lock: BudgetLocked, digest: str, found: Valid | tuple[BudgetError, ...], situation: Situation
+) -> Step:
     """Make a newer version the current one (rows 1 to 3), then decide what was parked for it.
 
     Args:
         step: the budget so far.
         lock: the version.
         digest: of its content (``digest_content``).
+        found: by ``check_budget``.
         situation: what else deciding sees.
     """
     budget = step.budget
-    found = check_budget(lock, budget, situation)
     version = _make_version(lock, digest, found)
     budget = budget._replace(
         version=version,
@@ -81,12 +86,18 @@ def make_waiting_current(step: Step, situation: Situation) -> Step:
             waiting.lock.type, waiting.source, waiting.id, Verdict.APPLIED, "made current when the export had ended"
         )
     )
-    return make_current(step, waiting.lock, digest_content(waiting.lock), situation)
+    columns = read_columns(waiting.lock.lines)
+    found = check_budget(waiting.lock, columns, step.budget, situation)
+    return make_current(step, waiting.lock, digest_content(waiting.lock, columns), found, situation)
 
 
-def digest_content(lock: BudgetLocked) -> str:
-    """Digest the business fields: two locks with the same digest say the same, by value and in any order."""
-    lines = read_columns(lock.lines)
+def digest_content(lock: BudgetLocked, lines: Columns) -> str:
+    """Digest the business fields: two locks with the same digest say the same, by value and in any order.
+
+    Args:
+        lock: the version.
+        lines: the fields of all its lines.
+    """
     columns = [
         map(str, lines.item_ids),
         lines.cost_codes,
@@ -123,11 +134,13 @@ def _lock_again(step: Step, lock: BudgetLocked, digest: str, version: Version, s
     again = Outcome(step, Verdict.DUPLICATE, f"version {version.number} was locked before, with the same content")
     if step.budget.status is not Status.INVALID:
         return again
-    found = check_budget(lock, step.budget, situation)
+    found = check_budget(lock, read_columns(lock.lines), step.budget, situation)
     if not isinstance(found, Valid) and _name_errors(found) == _name_errors(version.errors):
         return again._replace(detail=f"version {version.number} was checked again and has the same errors")
     return Outcome(
-        make_current(step, lock, digest, situation), Verdict.APPLIED, f"version {version.number} was checked again"
+        make_current(step, lock, digest, found, situation),
+        Verdict.APPLIED,
+        f"version {version.number} was checked again",
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from operator import attrgetter, itemgetter
 from typing import Final
 
@@ -64,12 +65,8 @@ def compare_with_base(
     Returns:
         Rows of ``MeasuredExportLine`` where there are quantities, otherwise of ``ExportLine``.
     """
-    held = index_base_lines(base)
-    descriptions = {line.phase_code: line.description for line in base.lines} if base and follows_base else {}
-    rows = tuple(
-        _write_line(line, held.get(line[:2]), keeps=descriptions.get(line.phase_code) == line.description)
-        for line in lines
-    )
+    befores = map(index_base_lines(base).get, [line[:2] for line in lines])
+    rows = tuple(map(_write_line, lines, befores, _find_kept(lines, base if follows_base else None)))
     if all(line.quantity is None for line in lines):
         return rows
     return tuple((*row, write_cents(line.quantity or 0), line.unit) for row, line in zip(rows, lines, strict=True))
@@ -125,28 +122,38 @@ def forget_zeros(sent: tuple[SentLines, ...]) -> tuple[SentLines, ...]:
     return tuple(job._replace(lines=tuple(line._replace(at_zero=False) for line in job.lines)) for job in sent)
 
 
-def _write_line(line: SpectrumLine, before: SpectrumLine | None, *, keeps: bool) -> ExportRow:
-    original, revision = write_cents(line.original), write_cents(line.revision)
+def _find_kept(lines: Sequence[SpectrumLine], base: Export | None) -> Iterable[bool]:
+    """Find for each line whether its phase has the description that the base gave it."""
+    if base is None:
+        return repeat(False)  # noqa: FBT003 - a value, not an argument
+    descriptions = {line.phase_code: line.description for line in base.lines}
+    return [descriptions.get(line.phase_code) == line.description for line in lines]
+
+
+def _write_line(line: SpectrumLine, before: SpectrumLine | None, keeps: bool) -> ExportRow:  # noqa: FBT001 - for ``map``
+    phase_code, cost_type, item_id, description, original, revision, method, _, _, gone = line
+    new_original, new_revision = write_cents(original), write_cents(revision)
+    if before is None:
+        change: Change = "zero" if gone else "add"
+        previous_original = previous_revision = None
+        original_change, revision_change = new_original, new_revision
+    else:
+        change = "zero" if gone else "same" if line[3:] == before[3:] else "set"
+        previous_original, previous_revision = write_cents(before.original), write_cents(before.revision)
+        original_change = write_cents(original - before.original)
+        revision_change = write_cents(revision - before.revision)
     return (
-        line.item_id,
-        line.phase_code,
-        line.cost_type,
-        line.description,
-        original,
-        revision,
-        line.price_method_code,
-        _name_change(line, before),
-        write_cents(before.original) if before else None,
-        write_cents(before.revision) if before else None,
-        write_cents(line.original - before.original) if before else original,
-        write_cents(line.revision - before.revision) if before else revision,
+        item_id,
+        phase_code,
+        cost_type,
+        description,
+        new_original,
+        new_revision,
+        method,
+        change,
+        previous_original,
+        previous_revision,
+        original_change,
+        revision_change,
         keeps,
     )
-
-
-def _name_change(line: SpectrumLine, before: SpectrumLine | None) -> Change:
-    if line.gone:
-        return "zero"
-    if before is None:
-        return "add"
-    return "same" if line[3:] == before[3:] else "set"

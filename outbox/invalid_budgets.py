@@ -13,6 +13,7 @@ from handlers.budget import Budget
 from handlers.decision import Situation
 from handlers.rules import Rules
 from handlers.validation.check import Valid, check_budget
+from handlers.validation.columns import read_columns
 from outbox.budget_state import UnreadableStateError, read_state
 from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
@@ -56,4 +57,6 @@ def _check(row: Any, budget: Budget, rules: Rules) -> bool | None:
     message = read_message(_TOPIC, read_received(row))
     if not isinstance(message, Message) or not isinstance(message.body, BudgetLocked):
         return None
-    return isinstance(check_budget(message.body, budget, Situation(budget.since, rules, row["job_taken_by"])), Valid)
+    situation = Situation(budget.since, rules, row["job_taken_by"])
+    columns = read_columns(message.body.lines)
+    return isinstance(check_budget(message.body, columns, budget, situation), Valid)

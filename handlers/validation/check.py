@@ -9,7 +9,7 @@ from handlers.budget import Budget, Proposal, Target
 from handlers.decision import Situation
 from handlers.spectrum_lines import hash_content
 from handlers.validation.amounts import check_total
-from handlers.validation.columns import read_columns
+from handlers.validation.columns import Columns, read_columns
 from handlers.validation.errors import Problem
 from handlers.validation.job import check_job, check_references, check_same_job
 from handlers.validation.limits import MAX_LINES
@@ -26,21 +26,30 @@ class Valid:
     notices: tuple[Notice, ...]
 
 
-def check_budget(lock: BudgetLocked, budget: Budget, situation: Situation) -> Valid | tuple[BudgetError, ...]:
+def check_budget(
+    lock: BudgetLocked, columns: Columns, budget: Budget, situation: Situation
+) -> Valid | tuple[BudgetError, ...]:
     """Check a version that becomes current.
+
+    Args:
+        lock: the version.
+        columns: the fields of all its lines.
+        budget: so far.
+        situation: what else deciding sees.
 
     Returns:
         What an approver is asked to accept, or else everything that is wrong.
     """
     rules = situation.rules
     job = rules.jobs.get(budget.key.project)
-    # Beyond the limit one error is enough: a report on every further line could outgrow a message.
-    mapped = map_lines(read_columns(lock.lines[:MAX_LINES]), rules)
+    if len(lock.lines) > MAX_LINES:
+        # Beyond the limit one error is enough: a report on every further line could outgrow a message.
+        columns = read_columns(lock.lines[:MAX_LINES])
+    mapped = map_lines(columns, rules)
     errors = (
         *(problem.of_budget() for problem in _check_line_count(lock)),
         *(problem.of_budget() for problem in check_total(lock, mapped.added)),
         *(problem.of_budget() for problem in check_job(job, lock, budget, situation.job_taken_by)),
-        *(problem.of_budget() for problem in check_references(budget, situation)),
         *mapped.errors,
         *find_removed_lines(mapped.targets, budget.base, rules),
     )

@@ -26,6 +26,7 @@ from contracts.topics import OUTPUTS, SOURCES, TopicNames, list_topics
 from handlers.budget import Budget
 from handlers.decision import Situation
 from handlers.validation.check import Valid, check_budget
+from handlers.validation.columns import read_columns
 from outbox.database import DatabaseDown, open_session
 from outbox.migrate import migrate
 from tests.worker_process import ForkedProcess, WorkerProcess, run_forked
@@ -236,7 +237,8 @@ class Bridge:
         lock = self._locks.get((body.key, body.budget_version))
         if not lock or not isinstance(body, ApprovalDecision) or body.decision != "accept" or body.content_hash:
             return body
-        found = check_budget(lock, Budget(body.key), Situation(lock.locked_at, read_rules(self.folder / "rules")))
+        situation = Situation(lock.locked_at, read_rules(self.folder / "rules"))
+        found = check_budget(lock, read_columns(lock.lines), Budget(body.key), situation)
         return body.model_copy(update={"content_hash": found.content_hash}) if isinstance(found, Valid) else body
 
     @staticmethod

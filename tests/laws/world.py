@@ -43,6 +43,7 @@ from handlers.decision import DeadLetter, Outcome, Situation
 from handlers.rules import CostType, Phase, Rules
 from handlers.rules import Job as RulesJob
 from handlers.validation.check import Valid, check_budget
+from handlers.validation.columns import read_columns
 
 PROJECT: Final = (4211, 90071)
 PHASES: Final = ("P1", "P2", "P3")
@@ -236,8 +237,11 @@ class World:
         if current and current.number == version:
             return current.content_hash
         locks = self._locks.get((key, version))
-        found = check_budget(locks[-1], Budget(key), Situation(self.now, self.rules)) if locks else None
+        found = self._check(locks[-1]) if locks else None
         return found.content_hash if isinstance(found, Valid) else None
+
+    def _check(self, lock: BudgetLocked) -> object:
+        return check_budget(lock, read_columns(lock.lines), Budget(lock.key), Situation(self.now, self.rules))
 
     def _decide(self) -> None:
         key, budget = self._pick()
@@ -464,7 +468,11 @@ class World:
                 self.counts["synced moments checked"] += 1
                 job = SpectrumJob(*budget.spectrum_target[:2])
                 locks, digest = self._locks[key, budget.version.number], budget.version.digest
-                self._compare(key, job, expect(next(lock for lock in locks if digest_content(lock) == digest)))
+                self._compare(
+                    key,
+                    job,
+                    expect(next(lock for lock in locks if digest_content(lock, read_columns(lock.lines)) == digest)),
+                )
         for lines in self.spectrum.jobs.values():
             for held in lines.values():
                 others = {name: amount for name, amount in held.revisions.items() if not name.startswith("B")}

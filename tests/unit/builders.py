@@ -28,6 +28,7 @@ from handlers.ids import name_export
 from handlers.rules import CostType, Job, Phase, Rules
 from handlers.validation.amounts import EXACT
 from handlers.validation.check import Valid, check_budget
+from handlers.validation.columns import read_columns
 
 KEY = BudgetKey(4211, 90071, 55210)
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -65,7 +66,9 @@ Line = dict[str, Any]
 
 def hash_of(*lines: Line, **rules: Any) -> str:
     """The ``content_hash`` of a lock of these lines, or of one line of steel."""
-    found = check_budget(lock(1, *lines), Budget(KEY), Situation(NOON, replace(RULES, **rules)))
+    version = lock(1, *lines)
+    columns = read_columns(version.lines)
+    found = check_budget(version, columns, Budget(KEY), Situation(NOON, replace(RULES, **rules)))
     assert isinstance(found, Valid)
     return found.content_hash
 

@@ -83,13 +83,13 @@ def test_the_first_one_alone_does_not_change_the_job() -> None:
     assert scenario.send(acknowledge("success", 2), lock(3, STEEL)).status is Status.PENDING_APPROVAL
 
 
-def test_once_they_are_used_up_a_version_is_not_valid() -> None:
+def test_once_they_are_used_up_an_acceptance_makes_the_version_invalid() -> None:
     jobs = {KEY.project: Job("001", "26-1001", MAX_REFERENCE)}
     scenario = Scenario().with_rules(jobs=jobs).send(lock(), accept())
     assert scenario.find(EXPORT).change_reference == "B9999999"
-    scenario.send(acknowledge("success"), lock(2, CHANGED))
+    scenario.send(acknowledge("success"), lock(2, CHANGED), accept(2))
     assert [error.code for error in scenario.find("budget.returned.v1").errors] == ["no_reference_left"]
-    # Also where another budget used the last one between the lock and the acceptance.
+    # Whichever budget used the last one.
     late = bring_to(Status.PENDING_APPROVAL)
     outcome = decide(late.budget, arrive(0, accept()).message, Situation(NOON, RULES, last_reference=MAX_REFERENCE))  # type: ignore[arg-type]
     assert outcome.step.budget.status is Status.INVALID

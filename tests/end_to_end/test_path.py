@@ -43,16 +43,23 @@ async def test_from_a_lock_to_spectrum_and_back(bridge: Bridge) -> None:
     resync = await bridge.wait_for("spectrum.resync.v1", attempt=1)
     lines = {line["phase_code"]: (line["change"], line["original_change"]) for line in resync["lines"]}
     assert lines == {"03300": ("set", "0.25"), "05120": ("zero", "-640000.00"), "09900": ("add", "5.00")}
-    refused = {"phase_code": "09900", "cost_type": "S", "status": "failed", "error_description": "closed"}
+    refused = {"phase_code": "09900 ", "cost_type": "S", "status": "failed", "error_description": "closed"}
     await bridge.send(acknowledge("partial", 3, number=2, lines=[refused]))
     failed = await bridge.wait_for("budget.status.v1", status="EXPORT_FAILED")
     assert [line["error_description"] for line in failed["failed_lines"]] == ["closed"]
     await bridge.send(retry(3))
     again = await bridge.wait_for("spectrum.resync.v1", attempt=2)
     assert again == resync | {"attempt": 2}
-    await bridge.send(acknowledge("success", 3, 2, number=2))
+    # In the next month it fails again, and the accountant, who opened a period for it, accepts it once more.
+    await bridge.send(acknowledge("failed", 3, 2, number=2, erp_reference="CR-7"))
+    await bridge.wait_for("budget.status.v1", status="EXPORT_FAILED", attempt=2, erp_reference="CR-7")
+    await bridge.send(accept(3, decided_at="2026-12-02T09:00:00Z", effective_date="2026-12-01"))
+    once_more = await bridge.wait_for("spectrum.resync.v1", attempt=3)
+    assert once_more == resync | {"attempt": 3, "effective_date": "2026-12-01"}
+    await bridge.send(acknowledge("success", 3, 3, number=2))
     synced = await bridge.wait_for("budget.status.v1", status="SYNCED", budget_version=3)
     assert (synced["synced_version"], synced["export_id"]) == (3, resync["export_id"])
+    assert synced["erp_reference"] == "CR-7"
 
     # Everything came once, in order, under our key, as CloudEvents; and `status` prints the same.
     ids = [dict(record.headers)["ce_id"] for record in bridge.seen]

@@ -40,7 +40,13 @@ def part(*runs: Run, latencies: tuple[Latency, ...] = ()) -> Part:
 def results() -> Results:
     scaled = [run(scale.count(lines, "lines"), cpu_ms=lines * 0.01) for lines in scale.LINES]
     scaled += [run(scale.count(number, "partitions")) for number in scale.PARTITIONS]
-    scaled += [run("1 worker"), run("2 workers", 1600.0), run("0 rows of history"), run("1,000 rows of history")]
+    scaled += [
+        run("1 worker"),
+        run("2 workers", 1600.0),
+        run("4 workers"),
+        run("0 rows of history"),
+        run("1,000 rows of history"),
+    ]
     scaled += [run("one hot budget"), run("one hot budget, snapshot held"), run("100,000 messages waiting")]
     relays = [run(OURS, 9000.0), run(OURS + relay.HELD, 8900.0), run(POLLING, 4000.0), run(DEBEZIUM, 2500.0)]
     return {

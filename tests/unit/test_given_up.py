@@ -1,52 +1,15 @@
 """A library that gives up a call of its own must not end the task that waits for it."""
 
 import asyncio
-import gc
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaError
 
-from contracts.records import Outgoing
 from worker.cancellation import is_ending
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import KafkaDown, LaneLost, translate_errors
 from worker.kafka.group_offsets import GroupOffset
-from worker.kafka.producer import Publisher, _send_all
-
-
-class GivesUp:
-    """A producer of aiokafka's whose sender died: its futures are cancelled."""
-
-    async def send(self, *_: Any, **__: Any) -> asyncio.Future[object]:
-        given_up: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        given_up.cancel()
-        return given_up
-
-
-async def test_a_send_that_was_given_up_is_a_failure() -> None:
-    with pytest.raises(KafkaError, match="gave up"):
-        await _send_all(GivesUp(), [Outgoing("topic", b"key", b"value", ())])
-
-
-async def test_what_becomes_of_records_of_a_batch_that_was_given_up_is_not_logged_one_by_one() -> None:
-    loop, logged = asyncio.get_running_loop(), list[Any]()
-    loop.set_exception_handler(lambda _, context: logged.append(context))
-    sent: list[asyncio.Future[object]] = []
-
-    class Fails:
-        async def send(self, *_: Any, **__: Any) -> asyncio.Future[object]:
-            if sent:
-                raise KafkaError
-            sent.append(loop.create_future())
-            return sent[0]
-
-    with pytest.raises(KafkaError):
-        await _send_all(Fails(), [Outgoing("topic", b"key", b"value", ())] * 2)
-    sent.pop().set_exception(KafkaError())
-    await asyncio.sleep(0)
-    gc.collect()
-    assert not logged
+from worker.kafka.producer import Publisher
 
 
 async def give_up() -> None:

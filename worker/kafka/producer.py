@@ -5,17 +5,16 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
-from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 
-from contracts.records import Outgoing, measure_record
+from contracts.records import Outgoing
 from worker.kafka.connection import KafkaConnection
-from worker.kafka.errors import GIVEN_UP, LaneLost, MessageTooLarge, stop_within, translate_errors
+from worker.kafka.errors import LaneLost, MessageTooLarge, stop_within, translate_errors
 from worker.kafka.group_offsets import GroupOffset, Partition
+from worker.kafka.sending import send_records
 
 APPEND_SECONDS: Final = 20.0
 """Longest that records may take to be appended, a new producer included."""
@@ -29,8 +28,6 @@ PRODUCE_MS: Final = 8000
 TRANSACTION_MS: Final = 20_000
 """Kafka itself aborts a transaction that is open for longer."""
 
-# The contract's 17 MiB, and room for the frame around a record.
-_REQUEST_BYTES: Final = 18 * 1024 * 1024
 _BATCH_BYTES: Final = 512 * 1024
 # Back-to-back transactions meet CONCURRENT_TRANSACTIONS; this is how long AddOffsets then waits.
 _RETRY_MS: Final = 4
@@ -90,7 +87,7 @@ class Appender:
             try:
                 async with translate_errors(APPEND_SECONDS):
                     producer = self._producer or await self._make()
-                    self._clock.note(await _send_all(producer, records))
+                    self._clock.note(await send_records(producer, records, self._spread_over))
             except BaseException:
                 # Also after a refusal for size: its sequence numbers are used up, and the next ones would not fit.
                 await self.close(1.0)
@@ -115,16 +112,9 @@ class Appender:
             **connection.list_options() | {"request_timeout_ms": PRODUCE_MS},
             enable_idempotence=True,
             max_batch_size=_BATCH_BYTES,
-            max_request_size=_REQUEST_BYTES,
-            partitioner=self._choose_partition,
         )
         await self._producer.start()
         return self._producer
-
-    def _choose_partition(self, key: bytes | None, partitions: list[int], available: list[int]) -> int:
-        used = partitions[: self._spread_over]
-        chosen: int = DefaultPartitioner()(key, used, [number for number in available if number in used])
-        return chosen
 
 
 class Publisher:
@@ -158,7 +148,6 @@ class Publisher:
                 transactional_id=self._transactional_id,
                 transaction_timeout_ms=TRANSACTION_MS,
                 max_batch_size=_BATCH_BYTES,
-                max_request_size=_REQUEST_BYTES,
                 retry_backoff_ms=_RETRY_MS,
             )
             await self._producer.start()
@@ -204,7 +193,7 @@ class Publisher:
             await producer.send_offsets_to_transaction(offsets, self._group_id)
             sys.audit("budget-bridge.publisher.offset-sent", records)
             try:
-                await _send_all(producer, records)
+                await send_records(producer, records)
             except MessageTooLarge:
                 await producer.abort_transaction()
                 raise
@@ -249,58 +238,6 @@ class Publisher:
         producer, self._producer = self._producer, None
         if producer:
             await _close_producer(producer, within)
-
-
-async def _send_all(producer: AIOKafkaProducer, records: Sequence[Outgoing]) -> list[RecordMetadata]:
-    sent: list[asyncio.Future[Any]] = []
-    appended = []
-    try:
-        for record in records:
-            sent.append(await _send(producer, record))
-            sys.audit("budget-bridge.producer.record-handed-over", producer)
-    except BaseException:
-        for one in sent:
-            one.add_done_callback(_ignore_result)
-        raise
-    # Every one is awaited: otherwise a transaction commits although one of its sends failed.
-    for record, result in zip(records, await asyncio.gather(*sent, return_exceptions=True), strict=True):
-        if isinstance(result, MessageSizeTooLargeError):
-            raise MessageTooLarge(_describe_size(record)) from result
-        if isinstance(result, asyncio.CancelledError):
-            raise KafkaError(GIVEN_UP) from result
-        if isinstance(result, BaseException):
-            raise result
-        appended.append(result)
-    return appended
-
-
-def _ignore_result(sent: asyncio.Future[Any]) -> None:
-    """Keep asyncio from logging the error of each record of a batch that was given up: one is raised already."""
-    if not sent.cancelled():
-        sent.exception()
-
-
-def _describe_size(record: Outgoing) -> str:
-    return (
-        f"{record.topic} does not take a record of {measure_record(record)} bytes: raise its max.message.bytes to what "
-        f"`budget-bridge topics` sets for topics that it creates (docs/messages.md lists them)"
-    )
-
-
-async def _send(producer: AIOKafkaProducer, record: Outgoing) -> asyncio.Future[object]:
-    if record.key is not None or record.value is not None:
-        try:
-            sent = await producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
-        except MessageSizeTooLargeError as error:
-            raise MessageTooLarge(_describe_size(record)) from error
-    else:
-        # Its send() asserts that there is a key or a value; a dead letter may have neither.
-        batch = producer.create_batch()
-        if batch.append(key=None, value=None, timestamp=None, headers=list(record.headers)) is None:
-            raise MessageTooLarge(_describe_size(record))
-        sent = await producer.send_batch(batch, record.topic, partition=0)
-    future: asyncio.Future[object] = sent
-    return future
 
 
 async def _close_producer(producer: AIOKafkaProducer, within: float) -> None:

@@ -165,10 +165,8 @@ class Intake:
         sys.audit("budget-bridge.intake.about-to-append", copies)
         await self._appender.append(copies)
         sys.audit("budget-bridge.intake.appended", copies)
+        last = {record.place[:2]: record for record in records}
         await self._reader.commit(
-            {
-                (record.place.topic, record.place.partition): GroupOffset(record.place.offset + 1, sign_copied(record))
-                for record in records
-            }
+            {place: GroupOffset(record.place.offset + 1, sign_copied(record)) for place, record in last.items()}
         )
         sys.audit("budget-bridge.intake.committed")

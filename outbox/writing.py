@@ -1,8 +1,13 @@
-"""Writes a decided batch: history, verdicts, budgets, outbox and holds. Runs in the lane's transaction."""
+"""Writes a decided batch: history, verdicts, budgets, outbox and holds. Runs in the lane's transaction.
+
+What is only added is copied (``COPY``), which costs worker and server about two thirds of an ``INSERT`` of arrays.
+"""
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+import asyncpg
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
@@ -15,6 +20,20 @@ from outbox.outbox_rows import OutboxRow
 from outbox.position import PositionLost
 from outbox.queries import QUERIES
 from outbox.stored_records import pack_headers
+
+_HISTORY: Final = (
+    "company_id, project_id, source, id, type, inbox_partition, inbox_offset, at, origin_topic, origin_partition, "
+    "origin_offset, origin_timestamp_ms, budget_id, budget_version, key, headers, body, verdict, detail, rules_id"
+)
+_BUDGETS: Final = (
+    "company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id, "
+    "attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at, "
+    "parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at, last_reference"
+)
+_OUTBOX: Final = (
+    "inbox_partition, inbox_offset, ordinal, id, at, topic, type, company_id, project_id, budget_id, key, headers, "
+    "value, dead_letter_of_partition, dead_letter_of_offset"
+)
 
 
 async def write_batch(connection: Connection, inbox_partition: int, loaded: Loaded, decided: DecidedBatch) -> None:
@@ -32,7 +51,7 @@ async def write_batch(connection: Connection, inbox_partition: int, loaded: Load
     if decided.entries:
         history = [_write_history(entry, decided.rules.id) for entry in decided.entries]
         # Sorted, so that two lanes that insert at once cannot deadlock on the index.
-        await connection.execute(QUERIES["add_history"], *transpose(sorted(history), len(history[0])))
+        await _copy(connection, "history", _HISTORY, sorted(history))
         sys.audit("budget-bridge.store.history-written", inbox_partition)
     if decided.resolved:
         # If a message got several verdicts in this batch, the last one counts.
@@ -45,7 +64,7 @@ async def write_batch(connection: Connection, inbox_partition: int, loaded: Load
     await _hold_unreadable(connection, inbox_partition, decided.newly_unreadable)
     if decided.rows:
         rows = [_write_row(inbox_partition, row) for row in decided.rows]
-        await connection.execute(QUERIES["add_outbox"], *transpose(rows, len(rows[0])))
+        await _copy(connection, "outbox", _OUTBOX, rows)
         sys.audit("budget-bridge.store.outbox-written", inbox_partition)
     if decided.holds:
         holds = [
@@ -73,17 +92,26 @@ async def write_budgets(
     Raises:
         PositionLost: another session has changed one of them.
     """
-    added = [_write_budget(budget, 0, inbox_partition) for key, budget in changed.items() if key not in revisions]
+    added = [_write_budget(budget, 1, inbox_partition) for key, budget in changed.items() if key not in revisions]
     updated = [
-        _write_budget(budget, revisions[key], inbox_partition) for key, budget in changed.items() if key in revisions
+        _write_budget(budget, revisions[key] + 1, inbox_partition)
+        for key, budget in changed.items()
+        if key in revisions
     ]
-    for query, rows, point in (
-        ("add_budgets", added, "budget-bridge.store.budgets-added"),
-        ("change_budgets", updated, "budget-bridge.store.budgets-changed"),
-    ):
-        if rows:
-            await _change_all(connection, inbox_partition, query, rows)
-            sys.audit(point, inbox_partition)
+    if added:
+        await _copy(connection, "budgets", _BUDGETS, added)
+        sys.audit("budget-bridge.store.budgets-added", inbox_partition)
+    if updated:
+        await _change_all(connection, inbox_partition, "change_budgets", updated)
+        sys.audit("budget-bridge.store.budgets-changed", inbox_partition)
+
+
+async def _copy(connection: Connection, table: str, columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    try:
+        await connection.copy_records_to_table(table, columns=columns.split(", "), records=rows)
+    except (TypeError, ValueError, OverflowError) as error:
+        # Of a value that does not fit its column; as an argument of a statement it would be this error.
+        raise asyncpg.DataError(str(error)) from error
 
 
 async def _hold_unreadable(connection: Connection, inbox_partition: int, revisions: Mapping[BudgetKey, int]) -> None:

@@ -1,5 +1,5 @@
 -- Statements of a lane: take its position, load and store a batch, read back what it has to publish.
--- Each statement is one round trip; arrays hold a whole batch.
+-- Each statement is one round trip; arrays hold a whole batch. What is only added is copied (outbox/writing.py).
 
 -- name: take_position
 -- Waits until an open transaction on it has ended, and fences its owner from then on.
@@ -63,17 +63,6 @@ from (
 where bytes_before <= $5 or number <= 2
 order by number;
 
--- name: add_history
-insert into history (
-    company_id, project_id, source, id, type, inbox_partition, inbox_offset, at, origin_topic, origin_partition,
-    origin_offset, origin_timestamp_ms, budget_id, budget_version, key, headers, body, verdict, detail, rules_id
-)
-select * from unnest(
-    $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::integer[], $7::bigint[], $8::timestamptz[],
-    $9::text[], $10::integer[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bytea[],
-    $16::json[], $17::bytea[], $18::text[], $19::text[], $20::bigint[]
-);
-
 -- name: resolve_history
 -- Only the verdicts parked, waiting and held are ever replaced.
 update history set verdict = asked.verdict, detail = asked.detail
@@ -83,33 +72,10 @@ where (history.company_id, history.project_id, history.source, history.id, histo
     = (asked.company_id, asked.project_id, asked.source, asked.id, asked.type)
 and history.verdict in ('parked', 'waiting', 'held');
 
--- name: add_budgets
-insert into budgets (
-    company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
-    attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
-    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at,
-    last_reference
-)
-select company_id, project_id, budget_id, revision + 1, inbox_partition, status, version, since, content_hash,
-    export_id, attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked,
-    parked_due_at, parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at,
-    last_reference
-from unnest(
-    $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::bigint[],
-    $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::bigint[], $13::bigint[], $14::timestamptz[],
-    $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::bigint[], $20::text[], $21::text[],
-    $22::boolean[], $23::bigint[], $24::json[], $25::timestamptz[], $26::integer[]
-) as given (
-    company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
-    attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
-    parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at,
-    last_reference
-);
-
 -- name: change_budgets
--- On condition of the revision that was loaded: a lane that finds another one has lost its position.
+-- On condition of the revision before, which was loaded: a lane that finds another one has lost its position.
 update budgets set
-    revision = given.revision + 1, inbox_partition = given.inbox_partition, status = given.status,
+    revision = given.revision, inbox_partition = given.inbox_partition, status = given.status,
     version = given.version, since = given.since, content_hash = given.content_hash, export_id = given.export_id,
     attempt = given.attempt, synced_version = given.synced_version, waiting_version = given.waiting_version,
     acknowledgement_due_at = given.acknowledgement_due_at, overdue = given.overdue, on_hold = given.on_hold,
@@ -130,7 +96,7 @@ from unnest(
 )
 where (budgets.company_id, budgets.project_id, budgets.budget_id)
     = (given.company_id, given.project_id, given.budget_id)
-and budgets.revision = given.revision;
+and budgets.revision = given.revision - 1;
 
 -- name: hold_budgets
 -- A budget whose state cannot be read is only marked as on hold; nothing else of it is overwritten.
@@ -140,16 +106,6 @@ from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[])
 where (budgets.company_id, budgets.project_id, budgets.budget_id)
     = (given.company_id, given.project_id, given.budget_id)
 and budgets.revision = given.revision;
-
--- name: add_outbox
-insert into outbox (
-    inbox_partition, inbox_offset, ordinal, id, at, topic, type, company_id, project_id, budget_id, key, headers, value,
-    dead_letter_of_partition, dead_letter_of_offset
-)
-select * from unnest(
-    $1::integer[], $2::bigint[], $3::integer[], $4::uuid[], $5::timestamptz[], $6::text[], $7::text[], $8::bigint[],
-    $9::bigint[], $10::bigint[], $11::bytea[], $12::json[], $13::bytea[], $14::integer[], $15::bigint[]
-);
 
 -- name: add_holds
 -- A hold that was to come gets its place; one that was not planned is added.

@@ -3,21 +3,24 @@
 import asyncio
 import sys
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from contracts.inbound import BudgetLocked, InboundMessage
+from handlers.budget import Budget
 from outbox.backlog import read_outbox
 from outbox.budget_record import read_budget_record
-from outbox.database import Connection, DatabaseDown, connect, transaction
+from outbox.database import Connection, DatabaseDown, DataRefusedError, connect, transaction, translate_errors
 from outbox.due import find_due
 from outbox.identity import identify
 from outbox.lost_jobs import find_lost_jobs
 from outbox.position import Position, PositionLost, take_position
 from outbox.rules import put_in_force
 from outbox.store import store_batch
+from outbox.writing import write_budgets
 from tests.integration.records import TOPICS, arrive
 from tests.integration.stored import count_rows, read_verdicts
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, hash_of, lock, reject, reset, retrieve
@@ -228,6 +231,14 @@ async def test_two_budgets_cannot_claim_one_job(connection: Connection, position
     )
     with pytest.raises(asyncpg.ExclusionViolationError):
         await connection.execute("update budgets set claims_job = true")
+
+
+@pytest.mark.parametrize("wrong", [{"sequence": 2**63}, {"last_reference": 2**31}], ids=str)
+async def test_a_value_that_does_not_fit_its_column_is_wrong_data(connection: Connection, wrong: Any) -> None:
+    with pytest.raises(DataRefusedError):
+        async with translate_errors(connection), transaction(connection):
+            await write_budgets(connection, 0, {}, {KEY: Budget(KEY, **wrong)})
+    assert await count_rows(connection, "budgets") == 0
 
 
 async def test_the_largest_budget_is_stored(connection: Connection, position: Position) -> None:

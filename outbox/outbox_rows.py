@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
@@ -57,7 +58,13 @@ def inbox_time(record: Record) -> datetime:
     A time that Python cannot represent becomes the nearest one that it can: where the inbox is not set to use the
     broker's time, whoever writes to it may choose any.
     """
-    return _EPOCH + timedelta(milliseconds=max(0, min(record.timestamp_ms, _LAST_MS)))
+    return _convert_time(max(0, min(record.timestamp_ms, _LAST_MS)))
+
+
+@lru_cache(maxsize=64)
+def _convert_time(timestamp_ms: int) -> datetime:
+    # What is appended together has one time.
+    return _EPOCH + timedelta(milliseconds=timestamp_ms)
 
 
 def write_rows(

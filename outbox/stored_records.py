@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+from contracts.json_text import write_json
 from contracts.records import Headers, Outgoing, Place, Record
 
 
 def pack_headers(headers: Headers) -> str:
     """Write headers as JSON, each byte of a value as one Latin-1 character."""
-    return json.dumps([[name, None if value is None else value.decode("latin-1")] for name, value in headers])
+    return write_json([(name, None if value is None else value.decode("latin-1")) for name, value in headers]).decode()
 
 
 def unpack_headers(packed: str) -> Headers:

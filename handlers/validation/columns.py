@@ -1,7 +1,6 @@
 """The lines of a version by field: each rule checks a whole column, which costs little where nothing is wrong."""
 
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Final, NamedTuple
 
 from contracts.inbound import BudgetLine
@@ -29,9 +28,9 @@ class Columns(NamedTuple):
     spectrum_cost_types: Sequence[str | None]
 
 
-_READ_FIELDS: Final = attrgetter(*BudgetLine.model_fields)
-
-
 def read_columns(lines: Sequence[BudgetLine]) -> Columns:
     """Read the fields of all lines."""
-    return Columns(*zip(*map(_READ_FIELDS, lines), strict=True)) if lines else Columns(*((),) * len(Columns._fields))
+    if not lines:
+        return Columns(*((),) * len(Columns._fields))
+    # A model keeps its fields in their order; to look up each of them takes several times as long.
+    return Columns(*zip(*[vars(line).values() for line in lines], strict=True))

@@ -136,10 +136,10 @@ class TolerantBatch:
         if self._damage:
             yield from self._make_stubs(self._batch.base_offset, self._damage)
             return
-        following = self._batch.base_offset
+        following, last = self._batch.base_offset, self._last
         try:
             for record in self._decode():
-                if not following <= record.offset <= self._last:
+                if not following <= record.offset <= last:
                     message = f"a record claims the offset {record.offset}"
                     raise ValueError(message)  # noqa: TRY301 - caught with what the decoders raise
                 yield record

@@ -1,6 +1,7 @@
 """What the worker logs while it runs: events in the past tense, for a person or as JSON lines."""
 
 import atexit
+import json
 import logging
 import sys
 from typing import Final, Literal
@@ -11,6 +12,8 @@ from worker.console import escape_text
 from worker.telemetry.log_writer import LogWriter
 
 Logger = structlog.typing.FilteringBoundLogger
+
+_JSON: Final = json.JSONEncoder(default=repr)
 
 CLOSE_SECONDS: Final = 1.0
 """Longest that the last lines may take to be written when the process ends."""
@@ -61,14 +64,15 @@ def capture_libraries(log: Logger) -> None:
     logging.getLogger().addHandler(_LibraryLog(log))
 
 
+def _render_json(_: object, __: str, event: structlog.typing.EventDict) -> str:
+    return _JSON.encode(event)
+
+
 def _choose_processors(log_format: Literal["console", "json"]) -> list[structlog.typing.Processor]:
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        _render_json if log_format == "json" else structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
     )
     return [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

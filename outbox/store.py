@@ -19,11 +19,11 @@ from outbox.position import Position, describe_record, move_position
 from outbox.rules import read_rules_in_force
 from outbox.writing import write_batch
 
-OnDecided: TypeAlias = Callable[[Position, DecidedBatch], None]
-"""Is given the position after a batch, and the decided batch, while nothing of it is written yet."""
+OnDecided: TypeAlias = Callable[[DecidedBatch], None]
+"""Is given a decided batch while nothing of it is written yet."""
 
 
-def _do_nothing(_after: Position, _decided: DecidedBatch) -> None:
+def _do_nothing(_decided: DecidedBatch) -> None:
     pass
 
 
@@ -83,6 +83,6 @@ async def store_within(
     sys.audit("budget-bridge.store.budgets-loaded", position.inbox_partition)
     decided = decide_batch(arrivals, loaded, rules, topics, failing)
     sys.audit("budget-bridge.store.decided", position.inbox_partition)
-    on_decided(after, decided)
+    on_decided(decided)
     await write_batch(connection, after.inbox_partition, loaded, decided)
     return after, decided

@@ -137,9 +137,9 @@ POINTS = [
     Point("store: before the commit", "store.before-commit", at_call=3),
     Point("store: commit sent, not answered", "planted.commit-sent", at_call=3),
     Point("store: after the commit", "store.after-commit", at_call=3),
-    Point("publish: about to", "publisher.about-to-publish", at_call=3, counts=is_any),
     Point("publish: transaction begun", "publisher.transaction-begun", at_call=4),
     Point("publish: offset sent", "publisher.offset-sent", at_call=4),
+    Point("publish: about to send", "publisher.about-to-publish", at_call=3, counts=is_any),
     Point("publish: first batch handed over", "producer.batch-handed-over", at_call=3, counts=is_transactional),
     Point("publish: rows sent", "publisher.records-sent", at_call=2, counts=is_any),
     Point("publish: before the commit", "publisher.about-to-commit", at_call=3, counts=is_any),
@@ -220,12 +220,12 @@ def spoil_publish(
     original: Publish = PUBLISHER.send
     done = False
 
-    async def send(self: Any, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+    async def send(self: Any, records: Sequence[Outgoing], *, within: float) -> None:
         nonlocal done
         changed = list(records)
         if fits(changed) and not done:
             done, changed = True, change(changed)
-        await original(self, offset, changed, within=within)
+        await original(self, changed, within=within)
 
     PUBLISHER.send = send
 
@@ -258,9 +258,9 @@ def commit_the_offset_before_sending() -> None:
     original_commit: Callable[..., Awaitable[None]] = PUBLISHER.commit
     left_out: dict[Any, Sequence[Outgoing]] = {}
 
-    async def send(self: Any, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+    async def send(self: Any, records: Sequence[Outgoing], *, within: float) -> None:
         left_out[self] = records
-        await original(self, offset, (), within=within)
+        await original(self, (), within=within)
 
     async def commit(self: Any, *, within: float) -> None:
         await original_commit(self, within=within)

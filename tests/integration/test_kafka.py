@@ -97,13 +97,15 @@ async def test_what_is_sent_is_seen_only_if_it_is_committed(kafka: str, topic: s
     connection, place = KafkaConnection(kafka), (topic, 0)
     publisher, successor = (Publisher(connection, f"{topic}-lane", topic, place) for _ in range(2))
     await publisher.start()
-    await publisher.send(GroupOffset(1, "dropped"), [outgoing(topic, b"a"), outgoing(topic, b"b")], within=10.0)
+    await publisher.begin(GroupOffset(1, "dropped"), within=10.0)
+    await publisher.send([outgoing(topic, b"a"), outgoing(topic, b"b")], within=10.0)
     await publisher.abort(within=10.0)
-    await publisher.send(GroupOffset(2, "dropped"), [], within=10.0)
+    await publisher.begin(GroupOffset(2, "dropped"), within=10.0)
     await publisher.abort(within=10.0)
     await publisher.publish(GroupOffset(3, "ours"), [outgoing(topic, b"c")], within=10.0)
     # A lane that ends here leaves this open; its successor ends it.
-    await publisher.send(GroupOffset(4, "left open"), [outgoing(topic, b"d")], within=10.0)
+    await publisher.begin(GroupOffset(4, "left open"), within=10.0)
+    await publisher.send([outgoing(topic, b"d")], within=10.0)
     await publisher.close(2.0)
     await successor.start()
     assert await read_group_offsets(connection, topic, [place], 10.0) == {place: GroupOffset(3, "ours")}

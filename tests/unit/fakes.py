@@ -173,6 +173,7 @@ class FakePublisher:
 
     def __init__(self, ports: "FakePorts") -> None:
         self._ports = ports
+        self._begun: GroupOffset | None = None
         self._sent: tuple[int, str, int] | None = None
         self.closed = False
 
@@ -180,17 +181,28 @@ class FakePublisher:
         self._ports.starts.answer()
 
     async def publish(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
-        await self.send(offset, records, within=within)
+        await self.begin(offset, within=within)
+        await self.send(records, within=within)
         await self.commit(within=within)
 
-    async def send(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
+    async def begin(self, offset: GroupOffset, *, within: float) -> None:
         assert within > 0
         assert not self.closed
+        assert self._begun is None, "one transaction at a time"
+        self._ports.begun.append(offset.offset)
+        await asyncio.sleep(0)
+        self._ports.begins.answer()
+        self._begun = offset
+
+    async def send(self, records: Sequence[Outgoing], *, within: float) -> None:
+        assert within > 0
+        assert not self.closed
+        assert self._begun is not None, "nothing was begun"
         assert self._sent is None, "one transaction at a time"
-        self._ports.happened.append(f"send {offset.offset}")
+        self._ports.happened.append(f"send {self._begun.offset}")
         await asyncio.sleep(0)
         self._ports.sends.answer()
-        self._sent = offset.offset, offset.metadata, len(records)
+        self._sent = self._begun.offset, self._begun.metadata, len(records)
 
     async def commit(self, *, within: float) -> None:
         assert within > 0
@@ -200,14 +212,14 @@ class FakePublisher:
         self._ports.publishes.answer()
         self._ports.published.append(self._sent)
         self._ports.happened.append(f"commit {self._sent[0]}")
-        self._sent = None
+        self._begun = self._sent = None
 
     async def abort(self, *, within: float) -> None:
         assert within > 0
         assert self._sent is not None, "nothing was sent"
         self._ports.aborts.answer()
         self._ports.happened.append(f"abort {self._sent[0]}")
-        self._sent = None
+        self._begun = self._sent = None
 
     async def close(self, within: float) -> None:
         assert within > 0
@@ -243,7 +255,7 @@ class FakeStore:
         self._ports.failing.append(failing)
         decided: DecidedBatch = self._ports.store(arrivals, failing)
         after = Position(position.inbox_partition, arrivals[-1].inbox.place.offset + 1, position.owner)
-        on_decided(after, decided)
+        on_decided(decided)
         await self._ports.write(after)
         self._ports.happened.append(f"store {after.next_offset}")
         return after, decided
@@ -258,6 +270,7 @@ class FakePorts:
 
     def __init__(self) -> None:
         self.starts = Script(None)
+        self.begins = Script(None)
         self.sends = Script(None)
         self.publishes = Script(None)
         self.aborts = Script(None)
@@ -275,6 +288,7 @@ class FakePorts:
         self.write: Callable[[Position], Awaitable[None]] = _write_at_once
         """What happens between deciding a batch and having stored it."""
         self.published: list[tuple[int, str, int]] = []
+        self.begun: list[int] = []
         self.happened: list[str] = []
         """What was sent, stored, committed and aborted, in order, each with the offset after it."""
 

@@ -170,6 +170,30 @@ async def test_a_batch_is_sent_while_it_is_stored_and_committed_only_then() -> N
     await running.stop()
 
 
+async def test_the_transaction_of_a_batch_begins_before_it_is_decided() -> None:
+    ports, begun = FakePorts(), list[int]()
+
+    def store(*_: object) -> DecidedBatch:
+        begun.extend(ports.begun)
+        return DecidedBatch(RULES_VERSION)
+
+    ports.store = store
+    running = RunningLane(ports, FakeInbox(0, 1))
+    await running.until(lambda: ports.published)
+    assert begun == [2]
+    await running.stop()
+
+
+async def test_what_begins_for_a_batch_that_cannot_be_decided_is_taken_back() -> None:
+    ports = FakePorts()
+    ports.store = Bug(1, in_deciding=True)
+    running = RunningLane(ports, FakeInbox(0, 1))
+    await running.until(lambda: ports.published)
+    assert (ports.begun, ports.happened[-3:]) == ([2, 2], ["send 2", "store 2", "commit 2"])
+    assert "abort 2" in ports.happened
+    await running.stop()
+
+
 def slow_down(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Let a call of the producer take ten turns of the loop more."""
     call = getattr(FakePublisher, name)
@@ -204,24 +228,26 @@ async def test_what_was_sent_of_a_batch_that_may_not_be_stored_is_never_committe
     await running.stop()
 
 
-async def test_what_kafka_does_not_take_is_stored_and_the_lane_restarts() -> None:
+@pytest.mark.parametrize(("step", "first"), [("begins", ["store 1"]), ("sends", ["send 1", "store 1"])])
+async def test_what_kafka_does_not_take_is_stored_and_the_lane_restarts(step: str, first: list[str]) -> None:
     ports = FakePorts()
-    ports.sends._answers.insert(0, LaneLost("fenced"))
+    getattr(ports, step)._answers.insert(0, LaneLost("fenced"))
     running = RunningLane(ports, FakeInbox(0))
     await running.until(lambda: running.count_starts() == 2 and ports.published)
-    assert ports.happened[:2] == ["send 1", "store 1"]
+    assert ports.happened[: len(first)] == first
     assert ports.publishers[0].closed
     await running.stop()
 
 
+@pytest.mark.parametrize("step", ["begins", "sends"])
 @pytest.mark.parametrize("failure", [DatabaseDown, PositionLost])
 async def test_what_neither_kafka_nor_the_database_takes_is_reported_by_the_lane_alone(
-    failure: type[Exception],
+    failure: type[Exception], step: str
 ) -> None:
     ports, failures = FakePorts(), [failure]
     forgotten: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: forgotten.append(context))
-    ports.sends = Script(LaneLost("fenced"), None)
+    setattr(ports, step, Script(LaneLost("fenced"), None))
 
     async def write(_after: Position) -> None:
         await asyncio.sleep(0.01)

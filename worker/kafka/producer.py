@@ -154,27 +154,48 @@ class Publisher:
         sys.audit("budget-bridge.publisher.started")
 
     async def publish(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
-        """Publish records and the lane's own offset in one transaction: ``send`` and ``commit``.
+        """Publish records and the lane's own offset in one transaction: ``begin``, ``send`` and ``commit``.
 
         Args:
             offset: what the group commits for the lane's partition.
             records: what becomes visible with it, in order.
-            within: longest that each of the two may take, in seconds.
+            within: longest that each of the three may take, in seconds.
 
         Raises:
             LaneLost: the outcome is not known, or the producer is fenced.
             MessageTooLarge: a topic does not take a record of this size; nothing is visible.
         """
-        await self.send(offset, records, within=within)
+        await self.begin(offset, within=within)
+        await self.send(records, within=within)
         await self.commit(within=within)
 
-    async def send(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
-        """Begin a transaction and send all that belongs to it; nothing is visible until ``commit``.
+    async def begin(self, offset: GroupOffset, *, within: float) -> None:
+        """Begin a transaction with the lane's own offset; it has no effect until ``commit``.
 
-        After any error the producer cannot be used again: create another. It ends what this one began.
+        After any error, also of what follows, the producer cannot be used again: create another. It ends what this one
+        began.
 
         Args:
             offset: what the group commits for the lane's partition.
+            within: longest that it may take, in seconds.
+
+        Raises:
+            LaneLost: Kafka does not take it, or the producer is fenced.
+        """
+        producer = self._get_producer()
+        async with translate_errors(within, LaneLost):
+            await producer.begin_transaction()
+            sys.audit("budget-bridge.publisher.transaction-begun")
+            # First, and waited for: what comes first in a transaction waits for the end of the one before,
+            # and AddPartitions would wait a fixed 20 ms.
+            offsets = {self._partition: OffsetAndMetadata(offset.offset, offset.metadata)}
+            await producer.send_offsets_to_transaction(offsets, self._group_id)
+        sys.audit("budget-bridge.publisher.offset-sent")
+
+    async def send(self, records: Sequence[Outgoing], *, within: float) -> None:
+        """Send what belongs to the transaction that was begun; nothing is visible until ``commit``.
+
+        Args:
             records: what becomes visible with it, in order.
             within: longest that it may take, in seconds.
 
@@ -185,13 +206,6 @@ class Publisher:
         producer = self._get_producer()
         sys.audit("budget-bridge.publisher.about-to-publish", records)
         async with translate_errors(within, LaneLost):
-            await producer.begin_transaction()
-            sys.audit("budget-bridge.publisher.transaction-begun", records)
-            # First, and waited for: what comes first in a transaction waits for the end of the one before,
-            # and AddPartitions would wait a fixed 20 ms.
-            offsets = {self._partition: OffsetAndMetadata(offset.offset, offset.metadata)}
-            await producer.send_offsets_to_transaction(offsets, self._group_id)
-            sys.audit("budget-bridge.publisher.offset-sent", records)
             try:
                 await send_records(producer, records)
             except MessageTooLarge:

@@ -270,9 +270,10 @@ class Lane:
         Any other error is of the world or of this program, and says nothing about a message: it restarts the lane.
         """
 
-        def send(after: Position, decided: DecidedBatch) -> None:
-            publication.send(after.next_offset, [row.record for row in decided.rows])
+        def send(decided: DecidedBatch) -> None:
+            publication.send([row.record for row in decided.rows])
 
+        publication.begin(arrivals[-1].inbox.place.offset + 1)
         try:
             with measure("store"):
                 after, decided = await store.store_batch(position, arrivals, failing, send)

@@ -42,15 +42,18 @@ class TransactionalPublisher(Protocol):
         """Become the lane's only producer; raises ``KafkaDown``."""
 
     async def publish(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
-        """Publish records and the lane's offset in one transaction of at most ``within`` seconds.
+        """Publish records and the lane's offset in one transaction, each step of it within some seconds.
 
         Raises:
             LaneLost: the outcome is unknown, or the producer is fenced.
             MessageTooLarge: a topic does not take a record of this size; nothing was published.
         """
 
-    async def send(self, offset: GroupOffset, records: Sequence[Outgoing], *, within: float) -> None:
-        """Send them, invisible until ``commit``; raises ``LaneLost`` or ``MessageTooLarge``."""
+    async def begin(self, offset: GroupOffset, *, within: float) -> None:
+        """Begin a transaction with the lane's offset; raises ``LaneLost``."""
+
+    async def send(self, records: Sequence[Outgoing], *, within: float) -> None:
+        """Send what belongs to it, invisible until ``commit``; raises ``LaneLost`` or ``MessageTooLarge``."""
 
     async def commit(self, *, within: float) -> None:
         """Make visible what was sent; raises ``LaneLost``."""

@@ -1,5 +1,7 @@
 """How a lane's batches reach Kafka: each is sent while the database stores it, and committed once that is done.
 
+Its transaction begins, with the lane's offset, while the batch is still being decided: both take a round trip each.
+
 What is sent and not committed is visible to nobody. So a batch that is not stored is never seen, and one that is stored
 but not committed is published from the database by the restart path.
 """
@@ -21,18 +23,19 @@ from worker.telemetry.metrics import UNPUBLISHED, measure, measure_latency
 from worker.telemetry.tracing import Traces
 
 PUBLISH_SECONDS: Final = 10.0
-"""Longest that the sending and the commit of one Kafka transaction may take each; Kafka gives it up after 20 s."""
+"""Longest that each step of one Kafka transaction may take; Kafka gives up the whole of it after 20 s."""
 
 _CANCEL_SECONDS: Final = 1.0
 
 
 class _Sent(NamedTuple):
-    """A batch that is being sent."""
+    """A batch that is being decided, then sent."""
 
     task: "asyncio.Task[None]"
     offset: int
-    records: Sequence[Outgoing]
-    started_ns: int
+    records: "asyncio.Future[Sequence[Outgoing]]"
+    """What it causes, once it is decided."""
+    started_ns: int = 0
 
 
 class Publication:
@@ -63,16 +66,25 @@ class Publication:
         await self._publisher.publish(self._sign(offset, mark), records, within=PUBLISH_SECONDS)
         self._record(offset, records, started_ns)
 
-    def send(self, offset: int, records: Sequence[Outgoing]) -> None:
-        """Begin to send a batch that is being stored, once the one before it is published."""
+    def begin(self, offset: int) -> None:
+        """Begin the transaction of a batch that is being decided, once the one before it is published."""
+        records: asyncio.Future[Sequence[Outgoing]] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._send(self._committing, offset, records))
-        self._sent = _Sent(task, offset, records, time_ns())
+        self._sent = _Sent(task, offset, records)
+
+    def send(self, records: Sequence[Outgoing]) -> None:
+        """Begin to send what the batch causes, which is being stored."""
+        if self._sent:
+            self._sent.records.set_result(records)
+            self._sent = self._sent._replace(started_ns=time_ns())
 
     async def abort(self) -> None:
-        """Drop what was sent of a batch that was not stored, if anything was."""
+        """Drop what was begun or sent of a batch that was not stored."""
         await self.wait()
         sent, self._sent = self._sent, None
         if sent:
+            if not sent.records.done():
+                sent.records.set_result(())
             await sent.task
             await self._publisher.abort(within=PUBLISH_SECONDS)
 
@@ -81,7 +93,7 @@ class Publication:
         await self.wait()
         sent, self._sent = self._sent, None
         if sent:
-            self._unpublished.set(len(sent.records))
+            self._unpublished.set(len(sent.records.result()))
             self._committing = asyncio.create_task(self._commit(sent, arrivals))
 
     async def wait(self) -> None:
@@ -105,20 +117,23 @@ class Publication:
             await asyncio.wait({self._sent.task}, timeout=_CANCEL_SECONDS)
         await self.wait()
 
-    async def _send(self, before: "asyncio.Task[None] | None", offset: int, records: Sequence[Outgoing]) -> None:
+    async def _send(
+        self, before: "asyncio.Task[None] | None", offset: int, records: "asyncio.Future[Sequence[Outgoing]]"
+    ) -> None:
         if before:
             await asyncio.wait({before})
             if before.cancelled() or before.exception():
                 # Raised to whoever waits for it, and that comes before anything else is asked of this batch.
                 return
-        await self._publisher.send(self._sign(offset), records, within=PUBLISH_SECONDS)
+        await self._publisher.begin(self._sign(offset), within=PUBLISH_SECONDS)
+        await self._publisher.send(await records, within=PUBLISH_SECONDS)
 
     async def _commit(self, sent: _Sent, arrivals: Sequence[Arrival]) -> None:
         with measure("publish"):
             await sent.task
             await self._publisher.commit(within=PUBLISH_SECONDS)
         self._unpublished.set(0)
-        self._record(sent.offset, sent.records, sent.started_ns)
+        self._record(sent.offset, sent.records.result(), sent.started_ns)
         measure_latency(arrivals)
 
     def _record(self, offset: int, records: Sequence[Outgoing], started_ns: int) -> None:

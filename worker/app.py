@@ -92,7 +92,10 @@ def _stop_by_signal(shutdown: Shutdown, log: Logger) -> None:
 
 
 def collect_less_often() -> None:
-    """Run the garbage collector less often: a batch creates many small values, none of which is cyclic."""
+    """Run the garbage collector less often: nearly everything that a batch creates is freed without it.
+
+    With Python's own threshold, which is less than one message creates, deciding and writing cost about a quarter more.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

@@ -1,18 +1,12 @@
 """``budget-bridge run``: runs the worker."""
 
 import asyncio
-import gc
-from typing import Final
 
 from worker.app import run_worker
 from worker.commands.problems import report_problems
 from worker.rules_in_force import RulesFolder, read_rules_folder
 from worker.settings import ConfigurationError, WorkerSettings, read_settings
 from worker.telemetry.logs import capture_libraries, configure_log
-
-_COLLECT_EVERY: Final = 20_000
-"""Objects that are made before the garbage collector looks for cycles; Python's own 700 are less than one message's
-share of a batch, nearly all of which is freed without it. Saves 8 % of the worker's CPU."""
 
 
 def run() -> None:
@@ -22,9 +16,6 @@ def run() -> None:
     """
     with report_problems():
         settings, folder = read_worker_settings()
-        # What is there by now stays.
-        gc.freeze()
-        gc.set_threshold(_COLLECT_EVERY)
         log = configure_log(settings.log_format)
         capture_libraries(log)
         asyncio.run(run_worker(settings, folder, log))

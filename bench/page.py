@@ -46,8 +46,8 @@ Shares of the worker's CPU are estimates from measurements of the parts, unless 
 - **orjson for the log**: 4.8 instead of 6.9 µs a line, 1 % of the worker.
 - **Lines as objects instead of rows** in what is sent: nothing has to be named, but checking objects takes as much
   longer.
-- **Larger blocks from the allocator** (`MALLOC_TRIM_THRESHOLD_`, `PYTHONMALLOC`): no gain; the worker has few page faults
-  after its start.
+- **Larger blocks from the allocator** (`MALLOC_TRIM_THRESHOLD_`, `PYTHONMALLOC`): no gain, because the worker has few
+  page faults after its start.
 - **States stored as rows without names**: faster to write than objects, but a field in the middle would then be read
   as another one.
 """

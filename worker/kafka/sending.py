@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -41,24 +41,17 @@ async def send_records(
     """
     sent: list[_Sent] = []
     try:
-        async for batch in _hand_over(producer, records, spread_over):
-            sent.append(batch)
-            sys.audit("budget-bridge.producer.batch-handed-over", producer)
+        for (topic, partition), some in (await _group(producer, records, spread_over)).items():
+            for batch, packed in _pack(producer, some):
+                sent.append(_Sent(packed, await producer.send_batch(batch, topic, partition=partition)))
+                sys.audit("budget-bridge.producer.batch-handed-over", producer)
     except BaseException:
-        for batch in sent:
-            batch.answer.add_done_callback(_ignore_result)
+        for one in sent:
+            one.answer.add_done_callback(_ignore_result)
         raise
     # Every one is awaited: otherwise a transaction commits although one of its sends failed.
-    answers = await asyncio.gather(*(batch.answer for batch in sent), return_exceptions=True)
-    return [_check(batch.records, answer) for batch, answer in zip(sent, answers, strict=True)]
-
-
-async def _hand_over(
-    producer: AIOKafkaProducer, records: Sequence[Outgoing], spread_over: int | None
-) -> AsyncIterator[_Sent]:
-    for (topic, partition), some in (await _group(producer, records, spread_over)).items():
-        for batch, packed in _pack(producer, some):
-            yield _Sent(packed, await producer.send_batch(batch, topic, partition=partition))
+    answers = await asyncio.gather(*(one.answer for one in sent), return_exceptions=True)
+    return [_check(one.records, answer) for one, answer in zip(sent, answers, strict=True)]
 
 
 async def _group(

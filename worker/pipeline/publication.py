@@ -28,8 +28,8 @@ PUBLISH_SECONDS: Final = 10.0
 _CANCEL_SECONDS: Final = 1.0
 
 
-class _Sent(NamedTuple):
-    """A batch that is being decided, then sent."""
+class _Open(NamedTuple):
+    """A batch whose transaction is open: it is being decided, then sent."""
 
     task: "asyncio.Task[None]"
     offset: int
@@ -57,7 +57,7 @@ class Publication:
         self._traces = traces
         self._log = log
         self._unpublished = UNPUBLISHED.labels(str(number))
-        self._sent: _Sent | None = None
+        self._open: _Open | None = None
         self._committing: asyncio.Task[None] | None = None
 
     async def publish(self, offset: int, records: Sequence[Outgoing], mark: str = "") -> None:
@@ -70,31 +70,31 @@ class Publication:
         """Begin the transaction of a batch that is being decided, once the one before it is published."""
         records: asyncio.Future[Sequence[Outgoing]] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._send(self._committing, offset, records))
-        self._sent = _Sent(task, offset, records)
+        self._open = _Open(task, offset, records)
 
     def send(self, records: Sequence[Outgoing]) -> None:
         """Begin to send what the batch causes, which is being stored."""
-        if self._sent:
-            self._sent.records.set_result(records)
-            self._sent = self._sent._replace(started_ns=time_ns())
+        if self._open:
+            self._open.records.set_result(records)
+            self._open = self._open._replace(started_ns=time_ns())
 
     async def abort(self) -> None:
         """Drop what was begun or sent of a batch that was not stored."""
         await self.wait()
-        sent, self._sent = self._sent, None
-        if sent:
-            if not sent.records.done():
-                sent.records.set_result(())
-            await sent.task
+        opened, self._open = self._open, None
+        if opened:
+            if not opened.records.done():
+                opened.records.set_result(())
+            await opened.task
             await self._publisher.abort(within=PUBLISH_SECONDS)
 
     async def commit(self, arrivals: Sequence[Arrival]) -> None:
         """Begin to make visible what was sent of a batch that is stored, once the one before it is published."""
         await self.wait()
-        sent, self._sent = self._sent, None
-        if sent:
-            self._unpublished.set(len(sent.records.result()))
-            self._committing = asyncio.create_task(self._commit(sent, arrivals))
+        opened, self._open = self._open, None
+        if opened:
+            self._unpublished.set(len(opened.records.result()))
+            self._committing = asyncio.create_task(self._commit(opened, arrivals))
 
     async def wait(self) -> None:
         """Wait until what is being committed is published; whatever prevents it is raised here."""
@@ -112,9 +112,9 @@ class Publication:
         if self._committing and is_ending():
             # This lane was cancelled and must not wait again. Its successor finds out what became of the commit.
             self._committing.cancel()
-        if self._sent:
-            self._sent.task.cancel()
-            await asyncio.wait({self._sent.task}, timeout=_CANCEL_SECONDS)
+        if self._open:
+            self._open.task.cancel()
+            await asyncio.wait({self._open.task}, timeout=_CANCEL_SECONDS)
         await self.wait()
 
     async def _send(
@@ -128,12 +128,12 @@ class Publication:
         await self._publisher.begin(self._sign(offset), within=PUBLISH_SECONDS)
         await self._publisher.send(await records, within=PUBLISH_SECONDS)
 
-    async def _commit(self, sent: _Sent, arrivals: Sequence[Arrival]) -> None:
+    async def _commit(self, opened: _Open, arrivals: Sequence[Arrival]) -> None:
         with measure("publish"):
-            await sent.task
+            await opened.task
             await self._publisher.commit(within=PUBLISH_SECONDS)
         self._unpublished.set(0)
-        self._record(sent.offset, sent.records.result(), sent.started_ns)
+        self._record(opened.offset, opened.records.result(), opened.started_ns)
         measure_latency(arrivals)
 
     def _record(self, offset: int, records: Sequence[Outgoing], started_ns: int) -> None:

@@ -1,15 +1,21 @@
 """Writes headers to a column, and reads records from rows of history and outbox, whatever bytes they have."""
 
 import json
+from json.encoder import encode_basestring_ascii as quote
 from typing import Any
 
-from contracts.json_text import write_json
 from contracts.records import Headers, Outgoing, Place, Record
 
 
 def pack_headers(headers: Headers) -> str:
-    """Write headers as JSON, each byte of a value as one Latin-1 character."""
-    return write_json([(name, None if value is None else value.decode("latin-1")) for name, value in headers]).decode()
+    """Write headers as JSON, each byte of a value as one Latin-1 character.
+
+    The text is that of ``json.dumps``, at less than half the cost; the database finds reasons of dead letters in it.
+    """
+    pairs = [
+        f"[{quote(name)}, {'null' if value is None else quote(value.decode('latin-1'))}]" for name, value in headers
+    ]
+    return f"[{', '.join(pairs)}]"
 
 
 def unpack_headers(packed: str) -> Headers:

@@ -1,5 +1,7 @@
 """The rows of the outbox: a record is measured as a whole, and a dead letter fits whatever was received."""
 
+import json
+
 import pytest
 
 from contracts.cloudevents.message import Message, Unreadable
@@ -15,6 +17,7 @@ from outbox.batch import Loaded, decide_batch
 from outbox.identity import identify, identify_origin
 from outbox.outbox_rows import inbox_time, measure_in_kafka, write_dead_letter, write_rows
 from outbox.rules import RulesVersion
+from outbox.stored_records import pack_headers, unpack_headers
 from tests.unit.builders import KEY, NOON, RULES, accept, lock
 
 TOPICS = TopicNames("x.")
@@ -129,3 +132,16 @@ def test_a_conflict_is_set_aside_and_named_by_its_origin() -> None:
     assert entry.detail.startswith("conflicting_content: a budget.locked.v1 of source s with id i came before")
     assert row.record.topic == "x.bridge.dead-letters"
     assert (row.budget, len(decided.repeats)) == (KEY, 1)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [(), (("ce_id", b"1"), ("null", None), ("", b"")), (('gr\udcf6\xdfe "\\\x00', bytes(range(256))),)],
+    ids=["none", "usual", "odd"],
+)
+def test_headers_are_stored_as_pythons_json_writes_them(headers: Headers) -> None:
+    packed = pack_headers(headers)
+    assert packed == json.dumps(
+        [[name, value if value is None else value.decode("latin-1")] for name, value in headers]
+    )
+    assert unpack_headers(packed) == headers

@@ -44,6 +44,8 @@ Shares of the worker's CPU are estimates from measurements of the parts, unless 
   interleaved runs, the lowest of three). It writes five times as fast as pydantic, but naming the values of the lines,
   which either encoder needs, takes half of the time. Not worth a second encoder.
 - **orjson for the log**: 4.8 instead of 6.9 µs a line, 1 % of the worker.
+- **A function for each type of line that names its values**, instead of `dict(zip(…))`: 6 instead of 11 µs for 20
+  lines, about 3 % of deciding and writing, for a second list of the same names beside each model.
 - **Lines as objects instead of rows** in what is sent: nothing has to be named, but checking objects takes as much
   longer.
 - **Larger blocks from the allocator** (`MALLOC_TRIM_THRESHOLD_`, `PYTHONMALLOC`): no gain, because the worker has few

@@ -100,11 +100,11 @@ class Step(NamedTuple):
         before, after = _read_status_fields(self.budget), _read_status_fields(budget)
         if (after.status, after.budget_version) != (before.status, before.budget_version):
             budget = budget._replace(since=at)
-        status = describe_status(budget._replace(sequence=budget.sequence + 1)) if after != before else None
+        numbered = budget._replace(sequence=budget.sequence + 1)
+        status = describe_status(numbered) if after != before else None
         if status is None:
             return self._replace(budget=budget, sends=self.sends + messages)
-        budget = budget._replace(sequence=status.sequence)
-        return self._replace(budget=budget, sends=(*self.sends, *messages, status))
+        return self._replace(budget=numbered, sends=(*self.sends, *messages, status))
 
 
 class Outcome(NamedTuple):

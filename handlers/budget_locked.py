@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
 
@@ -106,8 +105,8 @@ def digest_content(lock: BudgetLocked, lines: Columns) -> str:
         lines.descriptions,
         map(_write_exactly, lines.original_amounts),
         map(_write_exactly, lines.revision_amounts),
-        _write_optional(lines.sub_jobs),
-        _write_optional(lines.units),
+        map(_write_optional, lines.sub_jobs),
+        map(_write_optional, lines.units),
         ["" if quantity is None else _write_exactly(quantity) for quantity in lines.quantities],
     ]
     if any(lines.phase_codes) or any(lines.spectrum_cost_types):
@@ -117,9 +116,9 @@ def digest_content(lock: BudgetLocked, lines: Columns) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _write_optional(texts: Iterable[str | None]) -> list[str]:
+def _write_optional(text: str | None) -> str:
     # Marked, so that no text is something else than a blank one.
-    return ["" if text is None else f"={text}" for text in texts]
+    return "" if text is None else f"={text}"
 
 
 @lru_cache(maxsize=4096)

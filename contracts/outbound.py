@@ -31,6 +31,7 @@ RefusalCode = Literal[
     "not_failed",
     "parked_limit",
     "expired",
+    "nothing_held",
 ]
 ReturnCause = Literal["rejected", "retrieved", "invalid", "export_failed", "reset"]
 StatusName = Literal["INVALID", "PENDING_APPROVAL", "EXPORTING", "EXPORT_FAILED", "RETURNED", "SYNCED"]
@@ -41,7 +42,7 @@ def _at_most_digits(digits: int) -> StringConstraints:
 
 
 class Outbound(Value):
-    """What every outbound message carries: the budget key and the version that it is about."""
+    """What every outbound message carries: the budget that it is about."""
 
     type: ClassVar[str]
     topic: ClassVar[str]
@@ -49,16 +50,26 @@ class Outbound(Value):
     company_id: int
     project_id: int
     budget_id: int
-    budget_version: int
 
     @property
     def key(self) -> BudgetKey:
         """The budget that it is about."""
         return BudgetKey(self.company_id, self.project_id, self.budget_id)
 
+    @property
+    def own_id(self) -> UUID | None:
+        """The id that it names in its data; ``None`` where it gets one by its cause."""
+        return None
+
     def write(self) -> bytes:
         """Write the data of the event: compact JSON in UTF-8."""
         return self.__pydantic_serializer__.to_json(self)
+
+
+class OutboundOfVersion(Outbound):
+    """A message about one version of a budget."""
+
+    budget_version: int
 
 
 class ExportLine(Value):
@@ -136,7 +147,7 @@ class Notice(Value):
     message: str
 
 
-class ApprovalRequested(Outbound):
+class ApprovalRequested(OutboundOfVersion):
     """A version waits for an approver: the figures that are approved, and what would be sent now."""
 
     type = "approval.requested.v1"
@@ -158,7 +169,7 @@ class ApprovalRequested(Outbound):
     """What an approver should know, such as `description_shortened`."""
 
 
-class SpectrumExport(Outbound):
+class SpectrumExport(OutboundOfVersion):
     """The whole budget for Spectrum, in absolute figures, with removed lines as zeros."""
 
     type = "spectrum.export.v1"
@@ -208,7 +219,7 @@ class BudgetError(Value):
     message: str | None
 
 
-class BudgetReturned(Outbound):
+class BudgetReturned(OutboundOfVersion):
     """The budget is returned for editing: why, by whom, and who must be notified."""
 
     type = "budget.returned.v1"
@@ -231,6 +242,8 @@ class RequestRefused(Outbound):
     type = "request.refused.v1"
     topic = "procore.returns"
 
+    budget_version: int | None
+    """Null where the request was about the budget as a whole."""
     message_id: str
     """The request that is refused."""
     message_source: str
@@ -239,6 +252,29 @@ class RequestRefused(Outbound):
     code: RefusalCode
     message: Code
     """One plain sentence that a person can act on."""
+
+
+class SnapshotRequested(Outbound):
+    """Please read what this job holds, and answer with an `erp.snapshot`."""
+
+    type = "spectrum.snapshot_requested.v1"
+    topic = "spectrum.requests"
+
+    request_id: UUID
+    """The event's own `ce_id`."""
+    company_code: Annotated[str, StringConstraints(min_length=1, max_length=3)]
+    job_number: Annotated[str, StringConstraints(min_length=1, max_length=10)]
+    purpose: Literal["read_back"]
+    """`read_back`: to compare it with what was exported."""
+    requested_by: str | None
+    """Null where the bridge itself asks."""
+    due_at: Time
+    """When it is asked again unless there is an answer; three times in all."""
+
+    @property
+    def own_id(self) -> UUID:
+        """The request's id."""
+        return self.request_id
 
 
 class FailedLine(Value):
@@ -253,7 +289,7 @@ class FailedLine(Value):
     error_column: str | None
 
 
-class BudgetStatus(Outbound):
+class BudgetStatus(OutboundOfVersion):
     """The status of one budget; the latest message per key is its state."""
 
     type = "budget.status.v1"

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from contracts.body import Inbound
+from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import MAX_MESSAGE_BYTES
 from contracts.inbound import (
     ApprovalDecision,
@@ -14,7 +16,7 @@ from contracts.inbound import (
     DeadlinePassed,
     ErpAcknowledgement,
     ExportRetry,
-    Inbound,
+    SnapshotRequest,
 )
 from contracts.outbound import (
     ApprovalRequested,
@@ -22,6 +24,7 @@ from contracts.outbound import (
     BudgetStatus,
     Outbound,
     RequestRefused,
+    SnapshotRequested,
     SpectrumExport,
     SpectrumResync,
 )
@@ -34,13 +37,15 @@ SOURCES: Final[Mapping[str, tuple[type[Inbound], ...]]] = {
     "procore.budgets": (BudgetLocked, BudgetRetrieved),
     "procore.approvals": (ApprovalDecision,),
     "spectrum.acknowledgements": (ErpAcknowledgement,),
-    COMMANDS: (ExportRetry, DeadlinePassed, BudgetRelease, BudgetReset),
+    "spectrum.snapshots": (ErpSnapshot,),
+    COMMANDS: (ExportRetry, SnapshotRequest, DeadlinePassed, BudgetRelease, BudgetReset),
 }
 """What comes in, by topic."""
 
 OUTPUTS: Final[Mapping[str, tuple[type[Outbound], ...]]] = {
     "bridge.approval-requests": (ApprovalRequested,),
     "spectrum.exports": (SpectrumExport, SpectrumResync),
+    "spectrum.requests": (SnapshotRequested,),
     "procore.returns": (BudgetReturned, RequestRefused),
     "bridge.status": (BudgetStatus,),
     DEAD_LETTERS: (),

@@ -1,4 +1,4 @@
-"""What the ERP side does with an export: the reference for its four rules, to be read before building a connector.
+"""What the ERP side does with an export: the reference for its rules, to be read before building a connector.
 
 There is no Kafka and no clock here, only what Spectrum holds and how an export is applied: line by line, so that it
 can be interrupted anywhere and simply be applied again. docs/messages.md has the rules; each is named where it is kept.
@@ -37,6 +37,15 @@ class HeldLine:
     unit: str | None = None
     revisions: dict[str, int] = field(default_factory=dict)
     """The amount booked under each change reference."""
+    status: str = "A"
+    """Active, inactive or complete."""
+    typed_over: int | None = None
+    """A current estimate that somebody has typed over the sum of original and revisions."""
+
+    @property
+    def current(self) -> int:
+        """The current estimate."""
+        return self.original + sum(self.revisions.values()) if self.typed_over is None else self.typed_over
 
     @property
     def booked_by_bridge(self) -> int:
@@ -94,6 +103,7 @@ class StartedExport(NamedTuple):
     """The last export started for a budget, and whether it was applied whole."""
 
     export_id: str
+    attempt: int
     whole: bool
 
 
@@ -143,13 +153,17 @@ class Spectrum:
         if refused:
             return ApplyResult("partial", refused)
         # Rule 4: `success` means that Spectrum holds every line as the message has it.
-        self._started[export.budget] = StartedExport(export.export_id, whole=True)
+        self._started[export.budget] = StartedExport(export.export_id, export.attempt, whole=True)
         self._applied_whole.add(export.export_id)
         return ApplyResult("success")
 
     def read_amounts(self, job: SpectrumJob) -> dict[LineKey, int]:
-        """Read original plus all revisions of each line of a job, in hundredths."""
-        return {key: held.original + sum(held.revisions.values()) for key, held in self.jobs.get(job, {}).items()}
+        """Read the current estimate of each line of a job, in hundredths."""
+        return {key: held.current for key, held in self.jobs.get(job, {}).items()}
+
+    def find_started(self, budget: tuple[int, int, int]) -> StartedExport | None:
+        """Find the last export that was started for a budget."""
+        return self._started.get(budget)
 
     def _is_older(self, export: ReceivedExport) -> bool:
         """Check whether a newer attempt has started.
@@ -163,7 +177,7 @@ class Spectrum:
     def _start(self, export: ReceivedExport) -> StartedExport | None:
         """Record that an attempt starts, before its first line is written; returns what was started before it."""
         before = self._started.get(export.budget)
-        self._started[export.budget] = StartedExport(export.export_id, whole=False)
+        self._started[export.budget] = StartedExport(export.export_id, export.attempt, whole=False)
         self._started_in_job[export.job] = export.reference, export.attempt
         return before
 
@@ -177,13 +191,15 @@ class Spectrum:
 
         Rule 3: a `zero` for a line that Spectrum does not have, or holds at zero, creates nothing and is a success;
         an `add` of a line that it has is a `set`.
+
+        Rule 7: the current estimate is original plus all revisions. Rule 8: the status stays what it is.
         """
         lines = self.jobs.setdefault(export.job, {})
         held = lines.get(line.key)
         if line.change == "zero" and (held is None or (held.original == 0 and held.booked_by_bridge == 0)):
             return
         held = lines.setdefault(line.key, HeldLine())
-        held.original = line.original
+        held.original, held.typed_over = line.original, None
         phase = (export.job, line.key.phase_code)
         if not line.keep_description or phase not in self.descriptions:
             self.descriptions[phase] = line.description

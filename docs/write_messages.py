@@ -13,6 +13,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, StringConstraints
 
+from contracts.erp_snapshot import SnapshotLine
 from contracts.fields import Words
 from contracts.inbound import AcknowledgedLine, BudgetLine
 from contracts.outbound import BudgetError, ExportLine, FailedLine, MeasuredExportLine, Notice
@@ -27,6 +28,7 @@ PARTS: Final[dict[type[BaseModel], str]] = {
     Notice: "notice",
     BudgetError: "error",
     FailedLine: "failed line",
+    SnapshotLine: "snapshot line",
 }
 
 
@@ -63,7 +65,8 @@ def describe_fields(model: type[BaseModel]) -> str:
     for name, field in model.model_fields.items():
         if name not in KEY_FIELDS:
             optional = "" if field.is_required() else " (optional)"
-            rows.append(f"| `{name}` | {describe_type(hints[name])}{optional} | {field.description or ''} |")
+            description = " ".join((field.description or "").split("\n"))
+            rows.append(f"| `{name}` | {describe_type(hints[name])}{optional} | {description} |")
     return "\n".join(rows)
 
 

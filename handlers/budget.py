@@ -5,7 +5,7 @@ All frozen: a decision returns a new budget. How it is stored is up to ``outbox`
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
@@ -13,6 +13,7 @@ from contracts.fields import PriceMethod
 from contracts.inbound import ApprovalDecision, BudgetLocked, BudgetRetrieved
 from contracts.outbound import BudgetError, FailedLine
 from handlers.ids import name_export
+from handlers.readings import Readings
 
 
 class Status(StrEnum):
@@ -157,6 +158,24 @@ class Parked(NamedTuple):
     due_at: datetime
 
 
+class OpenRequest(NamedTuple):
+    """A request for a snapshot that no reading has answered yet."""
+
+    id: UUID
+    requested_by: str | None
+    due_at: datetime
+    times: int
+    """How often it was asked, with this one."""
+
+
+class ReadBack(NamedTuple):
+    """What is asked of what Spectrum holds."""
+
+    request: OpenRequest | None = None
+    requests: int = 0
+    """How many snapshots were ever asked for; their ids are numbered, and none is used again."""
+
+
 class Budget(NamedTuple):
     """Everything that deciding on one budget needs."""
 
@@ -190,6 +209,19 @@ class Budget(NamedTuple):
     """A release was begun, and held messages are left: they are decided before any other message."""
     release_due_at: datetime | None = None
     """When the next piece of a release was or is due. It is kept afterwards: no two pieces have the same time."""
+    read_back: ReadBack | None = None
+    """``None`` as long as nothing was ever asked or read."""
+    readings: Readings | None = None
+    """What Spectrum was read to hold; ``None`` until a first page came. Not part of the stored state."""
+
+    @property
+    def open_request(self) -> OpenRequest | None:
+        """The request for a snapshot that no reading has answered yet."""
+        return self.read_back.request if self.read_back else None
+
+    def change_read_back(self, **changes: Any) -> "Budget":
+        """Change fields of ``read_back``."""
+        return self._replace(read_back=(self.read_back or ReadBack())._replace(**changes))
 
     @property
     def holds_messages(self) -> bool:

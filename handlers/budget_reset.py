@@ -27,4 +27,6 @@ def reset_budget(step: Step, message: Message, reset: BudgetReset, situation: Si
         tries_before_reset=len(budget.tries),
         version_forgotten=True,
     )
+    if free.open_request:
+        free = free.change_read_back(request=None)
     return Outcome(step.change(free, situation.at, returned), Verdict.APPLIED, f"reset by {by}: {reset.reason}")

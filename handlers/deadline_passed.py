@@ -5,12 +5,16 @@ from contracts.inbound import DeadlinePassed
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.requests import Request, name_requester, refuse, resolve_parked
+from handlers.snapshot_pages import drop_collecting
+from handlers.snapshot_requests import ask_again
 
 
 def pass_deadline(step: Step, _: Message, passed: DeadlinePassed, situation: Situation) -> Outcome:
-    """Decide on a deadline: an export becomes overdue (row 10), or parked messages expire."""
+    """Decide on a deadline: an export becomes overdue (row 10), parked messages expire, or nobody has read the job."""
     if passed.deadline == "parked":
         return _expire_parked(step, passed)
+    if passed.deadline == "snapshot":
+        return _pass_snapshot_deadline(step, passed, situation)
     budget = step.budget
     speaks_of_it = budget.version is not None and budget.version.number == passed.budget_version
     if budget.status is Status.EXPORTING and speaks_of_it and budget.due_at and budget.due_at <= passed.due_at:
@@ -33,3 +37,16 @@ def _expire_parked(step: Step, passed: DeadlinePassed) -> Outcome:
     if not due:
         return Outcome(step, Verdict.IGNORED, "nothing parked for this version is due")
     return Outcome(resolve_parked(step, due, expire), Verdict.APPLIED, f"{len(due)} parked messages have expired")
+
+
+def _pass_snapshot_deadline(step: Step, passed: DeadlinePassed, situation: Situation) -> Outcome:
+    """Decide that a request was not answered in time (row R8)."""
+    request = step.budget.open_request
+    if request is None or request.due_at > passed.due_at:
+        return Outcome(step, Verdict.IGNORED, "no request for a snapshot is due")
+    collecting = step.budget.readings.collecting if step.budget.readings else None
+    if collecting and collecting.header.request_id == request.id:
+        step = drop_collecting(step, collecting, "the others did not come in time")
+    step, what = ask_again(step, request, situation)
+    detail = f"Spectrum's side has not answered the request for a snapshot in time; {what}"
+    return Outcome(step, Verdict.APPLIED, detail, warning=step.budget.open_request is None)

@@ -51,7 +51,9 @@ class MessageId(NamedTuple):
 class DeadLetter(NamedTuple):
     """A message goes to the dead letters untouched, with a reason."""
 
-    reason: Literal["unreadable", "unknown_type", "conflicting_content", "unknown_export"]
+    reason: Literal[
+        "unreadable", "unknown_type", "conflicting_content", "unknown_export", "snapshot_mismatch", "unknown_job"
+    ]
     detail: str
     held: MessageId | None = None
     """The held message that it is; ``None`` for the message that is decided."""

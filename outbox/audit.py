@@ -272,7 +272,7 @@ def _read_kept(row: Any) -> Kept:
 
 def _read_stored(key: BudgetKey, row: Any) -> Budget | None:
     try:
-        return read_budget(key, row["state"], on_hold=row["on_hold"])
+        return read_budget(key, row["state"], row["readings"], on_hold=row["on_hold"])
     except UnreadableStateError:
         return None
 

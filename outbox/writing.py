@@ -7,8 +7,9 @@ from typing import Any
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
 from handlers.budget import Budget
+from handlers.readings import Readings
+from outbox import budget_state
 from outbox.batch import DecidedBatch, HistoryEntry, Loaded
-from outbox.budget_state import write_state
 from outbox.columns import clean_text, fit_integer, transpose
 from outbox.database import Connection
 from outbox.outbox_rows import OutboxRow
@@ -42,6 +43,8 @@ async def write_batch(connection: Connection, inbox_partition: int, loaded: Load
         sys.audit("budget-bridge.store.verdicts-changed", inbox_partition)
     revisions = {key: revision for key, (_, revision) in loaded.budgets.items()}
     await write_budgets(connection, inbox_partition, revisions, decided.budgets)
+    before = {key: budget.readings for key, (budget, _) in loaded.budgets.items()}
+    await write_readings(connection, decided.budgets, before)
     await _hold_unreadable(connection, inbox_partition, decided.newly_unreadable)
     if decided.rows:
         rows = [_write_row(inbox_partition, row) for row in decided.rows]
@@ -86,6 +89,25 @@ async def write_budgets(
             sys.audit(point, inbox_partition)
 
 
+async def write_readings(
+    connection: Connection, changed: Mapping[BudgetKey, Budget], before: Mapping[BudgetKey, Readings | None]
+) -> None:
+    """Write the readings of budgets, where they have others than before.
+
+    Args:
+        connection: a session inside a transaction that also writes the budgets.
+        changed: the budgets.
+        before: what is stored of their readings.
+    """
+    rows = [
+        (*key, budget_state.write_readings(budget.readings))
+        for key, budget in changed.items()
+        if budget.readings is not None and budget.readings is not before.get(key)
+    ]
+    if rows:
+        await connection.execute(QUERIES["put_readings"], *transpose(sorted(rows), 4))
+
+
 async def _hold_unreadable(connection: Connection, inbox_partition: int, revisions: Mapping[BudgetKey, int]) -> None:
     if revisions:
         rows = [(*key, revision) for key, revision in revisions.items()]
@@ -115,7 +137,7 @@ def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
         fit_integer(original.place.offset, 64),
         fit_integer(original.timestamp_ms, 64),
         body.budget_id if body else None,
-        body.budget_version if body else None,
+        body.version if body else None,
         original.key,
         pack_headers(original.headers),
         original.value,
@@ -150,9 +172,10 @@ def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[
         clean_text(held.job_number) if held else None,
         budget.claims_job,
         budget.sequence,
-        write_state(budget),
+        budget_state.write_state(budget),
         budget.release_due_at if budget.releasing else None,
         budget.last_reference,
+        budget.open_request.due_at if budget.open_request else None,
     )
 
 

@@ -51,7 +51,10 @@ select count(*) from budgets where status = $1;
 select count(*) from budgets where on_hold;
 
 -- name: show_budget
-select state, on_hold from budgets where (company_id, project_id, budget_id) = ($1, $2, $3);
+select state, on_hold, readings.content as readings
+from budgets
+left join readings using (company_id, project_id, budget_id)
+where (company_id, project_id, budget_id) = ($1, $2, $3);
 
 -- name: show_history
 -- The latest messages of a budget, in the order of the log.

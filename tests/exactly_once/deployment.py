@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError
 from aiokafka.protocol.group import LeaveGroupRequest
 
-from contracts.inbound import Inbound
+from contracts.body import Inbound
 from contracts.records import Outgoing
 from contracts.topics import OUTPUTS
 from tests.end_to_end.harness import Bridge

@@ -12,9 +12,10 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
+from contracts.body import Inbound
 from contracts.budget_key import BudgetKey
 from contracts.fields import write_time
-from contracts.inbound import ErpAcknowledgement, Inbound
+from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
 from demo.spectrum import Spectrum, SpectrumJob, read_export, write_acknowledgement
 from tests.exactly_once.deployment import RunningDeployment
@@ -134,7 +135,7 @@ class People:
         return self._write(lock(version, *lines, key=key), cause)
 
     def _write(self, body: Inbound, cause: str) -> Outgoing:
-        message_id = str(uuid5(NAMESPACE_OID, f"{cause}/{body.type}/{body.budget_version}/{body.project_id}"))
+        message_id = str(uuid5(NAMESPACE_OID, f"{cause}/{body.type}/{body.version}/{body.project_id}"))
         deployment = self._deployment
         topic = deployment.prefix + deployment.find_topic(body)
         key = str(body.key).encode()

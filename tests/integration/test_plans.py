@@ -32,6 +32,8 @@ select n % 12, n, 0, gen_random_uuid(), now() - n * interval '1 s', case when n 
     case when n % 2000 = 0 then null else 'budget.status.v1' end, 1, n % 1000 + 1, 1,
     '[["dead_letter_reason", "unreadable"]]', convert_to(repeat('x', 300), 'UTF8')
 from generate_series(1, $1::bigint) as n;
+insert into readings (company_id, project_id, budget_id, content)
+select 1, n, 1, '{}' from generate_series(1, $1::bigint) as n;
 insert into holds (company_id, project_id, budget_id, reason, inbox_partition, inbox_offset)
 select 1, n, 1, '', n % 12, n from generate_series(1, $1::bigint / 20) as n;
 """
@@ -68,6 +70,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "show_dead_letter": (("d", UUID(int=0), 0, 12), "outbox_pkey"),
     "read_held": ((), "budgets_to_notice"),
     "show_holds_to_come": ((), "holds_to_come"),
+    "drop_readings": (KEY, "readings_pkey"),
     "read_revisions": (KEY, "budgets_pkey"),
     "audit_verdicts": (IDENTITY, "history_pkey"),
     "audit_places": ((0, 12, 120), "history_by_place"),
@@ -83,7 +86,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "drop_rows": ((0, [12], [0]), "outbox_pkey"),
     "drop_bytes": ((0, [12]), "history_by_place"),
 }
-LARGE = {"history", "outbox", "budgets", "holds"}
+LARGE = {"history", "outbox", "budgets", "holds", "readings"}
 AS_GOOD = {
     "history_by_budget": "history_pkey",
     "history_pkey": "history_by_budget",

@@ -1,4 +1,4 @@
-"""A random world around the core: people, delays, duplicates, and an ERP side as nasty as its four rules allow.
+"""A random world around the core: people, delays, duplicates, and an ERP side as nasty as its rules allow.
 
 One history is one seed. What must hold at every step is checked at every step; ``LawBrokenError`` names the law.
 """
@@ -332,7 +332,7 @@ class World:
         outcome = decide(before, Message("law", message_id, body, ()), situation)
         self.budgets[key] = outcome.step.budget
         self.counts[f"verdict {outcome.verdict.value}"] += 1
-        self.log.append(f"{message_id} {body.type} {body.budget_id} v{body.budget_version} -> {outcome.verdict.value}")
+        self.log.append(f"{message_id} {body.type} {body.budget_id} v{body.version} -> {outcome.verdict.value}")
         if isinstance(body, BudgetReset) and outcome.verdict.value == "applied":
             self._do_operators_duty(key, before)
         if isinstance(body, ErpAcknowledgement):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
+from contracts.erp_snapshot import ErpSnapshot
 from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,
@@ -19,9 +20,10 @@ from contracts.inbound import (
     ErpAcknowledgement,
     ExportRetry,
     InboundMessage,
+    SnapshotRequest,
 )
 from contracts.outbound import Outbound
-from handlers.budget import Budget, Status
+from handlers.budget import Budget, Export, Status
 from handlers.decide import decide
 from handlers.decision import DeadLetter, Outcome, Situation, Step
 from handlers.ids import name_export
@@ -158,10 +160,61 @@ def release(action: Literal["retry", "skip"] = "retry", key: BudgetKey = KEY) ->
     return BudgetRelease(**key._asdict(), budget_version=1, requested_by="olga", reason="fixed", action=action)
 
 
-def pass_deadline(deadline: str, due_at: datetime, version: int = 1) -> DeadlinePassed:
+def pass_deadline(deadline: str, due_at: datetime, version: int | None = 1) -> DeadlinePassed:
     """A timer's word."""
     data = {**KEY._asdict(), "budget_version": version, "deadline": deadline, "due_at": due_at}
     return DeadlinePassed.model_validate(data)
+
+
+def request_snapshot(by: str = "olga") -> SnapshotRequest:
+    """Somebody asks for a snapshot."""
+    return SnapshotRequest(**KEY._asdict(), requested_by=by, reason="the figures look odd")
+
+
+def read_line(line: Line, **fields: Any) -> dict[str, Any]:
+    """A line of a snapshot as Spectrum holds it after it took this line of a budget."""
+    phase = RULES.phases[line["cost_code"]]
+    amounts = [Decimal(line["original_amount"]), Decimal(line.get("revision_amount", "0"))]
+    return {
+        "phase_code": phase.phase_code,
+        "cost_type": RULES.cost_types[line["cost_type"]].spectrum_cost_type,
+        "description": phase.description or line["description"],
+        "status": "A",
+        "original_estimate_cost": str(amounts[0]),
+        "bridge_revision": str(amounts[1]),
+        "other_revision": "0",
+        "current_estimate_cost": str(sum(amounts)),
+        "job_to_date_cost": None,
+        "price_method_code": "T",
+    } | fields
+
+
+def snapshot(*lines: dict[str, Any], begun: Export | None = None, **fields: Any) -> ErpSnapshot:
+    """A snapshot of one page that has these lines, of ``read_line``; ``begun`` is the export that was begun last."""
+    full = fields.get("depth", "full") == "full"
+    return ErpSnapshot.model_validate(
+        {
+            **KEY._asdict(),
+            "request_id": None,
+            "snapshot_id": "s1",
+            "page": 1,
+            "pages": 1,
+            "company_code": "001",
+            "job_number": "26-1001",
+            "job_status": "A",
+            "read_from": "2026-11-25T08:00:00Z",
+            "read_to": "2026-11-25T08:00:07Z",
+            "depth": "full",
+            "complete": True,
+            "last_begun": {"export_id": str(begun.id), "attempt": begun.attempt, "whole": True} if begun else None,
+            "unposted": False,
+            "line_count": len(lines),
+            "total_original": str(sum(Decimal(line["original_estimate_cost"]) for line in lines)) if full else None,
+            "total_current": str(sum(Decimal(line["current_estimate_cost"]) for line in lines)),
+            "lines": lines,
+        }
+        | fields
+    )
 
 
 @dataclass

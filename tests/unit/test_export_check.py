@@ -30,7 +30,7 @@ class GrantedOnly:
     async def read_granted(self) -> AsyncIterator[Granted]:
         for number, body in enumerate(self._bodies):
             headers = write_attributes(body.type, "test", f"m{number}")
-            yield Granted(KEY, body.budget_version, body.type, headers, body.model_dump_json().encode())
+            yield Granted(KEY, body.version or 0, body.type, headers, body.model_dump_json().encode())
 
 
 def find(exports: Sequence[SpectrumExport], *granted: InboundMessage) -> list[str]:

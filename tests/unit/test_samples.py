@@ -51,6 +51,7 @@ def play() -> dict[str, dict[str, Any]]:
             read("approval.decision.v1", budget_version=2, decision="reject", reason="too late"),
             read("erp.acknowledgement.v1", budget_version=2, export_id=str(name_export(KEY, 2, 2))),
             read("approval.decision.v1", budget_version=2, **LATE_REJECTION),
+            read("snapshot.request.v1"),
         ]
     ):
         outcome = decide(budget, Message("sample", str(number), body, ()), Situation(AT, rules))

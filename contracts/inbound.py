@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import FailFast, Field, StringConstraints
 
 from contracts.body import Inbound, InboundOfVersion
+from contracts.drift import DriftDecision
 from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import (
     Amount,
@@ -106,6 +107,9 @@ class ApprovalDecision(InboundOfVersion):
     content_hash: Hash | None = None
     """The one from `approval.requested`. It must match if given; an acceptance before the lock always needs it, any
     other unless the rules say otherwise."""
+    drift_hash: Hash | None = None
+    """For an acceptance: the one that the approver saw in `approval.requested`. It must match if given; the rules may
+    require it while Spectrum differs."""
     effective_date: Date | None = None
     """For an acceptance: the date under which Spectrum books the export, such as one in an open period."""
 
@@ -187,10 +191,11 @@ class DeadlinePassed(Inbound):
     type = "deadline.passed.v1"
 
     budget_version: Identifier | None = None
-    """Null for deadlines of the budget as a whole: `snapshot`."""
-    deadline: Literal["acknowledgement", "parked", "release", "snapshot"]
+    """Null for deadlines of the budget as a whole: `snapshot`, `read_back`."""
+    deadline: Literal["acknowledgement", "parked", "release", "snapshot", "read_back"]
     """`release`: held messages of a release are left, and the next of them are to be decided. `snapshot`: Spectrum's
-    side has not answered a request for a snapshot in time."""
+    side has not answered a request for a snapshot in time. `read_back`: it is time to ask again, or the last reading is
+    too old."""
     due_at: Time
     """Every deadline of this kind and version up to this time has passed."""
 
@@ -204,6 +209,7 @@ InboundMessage = (
     BudgetLocked
     | BudgetRetrieved
     | ApprovalDecision
+    | DriftDecision
     | ErpAcknowledgement
     | ErpSnapshot
     | ExportRetry

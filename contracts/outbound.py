@@ -32,6 +32,11 @@ RefusalCode = Literal[
     "parked_limit",
     "expired",
     "nothing_held",
+    "drift_open",
+    "drift_changed",
+    "no_drift",
+    "not_synced",
+    "no_reference_left",
 ]
 ReturnCause = Literal["rejected", "retrieved", "invalid", "export_failed", "reset"]
 StatusName = Literal["INVALID", "PENDING_APPROVAL", "EXPORTING", "EXPORT_FAILED", "RETURNED", "SYNCED"]
@@ -99,8 +104,28 @@ class ExportLine(Value):
     description is written only if Spectrum lacks the phase."""
 
 
+class ApprovalLine(ExportLine):
+    """The same for an approver, with what Spectrum was last read to hold; null where that is not known."""
+
+    found_original: Cents | None
+    found_bridge_revision: Cents | None
+    """Booked under the bridge's own references."""
+    found_other_revision: Cents | None
+    found_current: Cents | None
+    job_to_date_cost: Cents | None
+    found_at: Time | None
+    """When the job was read, also where Spectrum lacked the line."""
+
+
 class MeasuredExportLine(ExportLine):
     """The same with quantities switched on; quantity and unit are otherwise left out."""
+
+    original_estimate_quantity: Annotated[Cents, _at_most_digits(7)]
+    unit_of_measure: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None
+
+
+class MeasuredApprovalLine(ApprovalLine):
+    """The same with quantities switched on."""
 
     original_estimate_quantity: Annotated[Cents, _at_most_digits(7)]
     unit_of_measure: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None
@@ -137,6 +162,7 @@ def _annotate(field: FieldInfo) -> Any:
 
 
 ExportLines = Annotated[tuple[ExportRow, ...], _Rows(ExportLine, MeasuredExportLine), Words("list of lines")]
+ApprovalLines = Annotated[tuple[ExportRow, ...], _Rows(ApprovalLine, MeasuredApprovalLine), Words("list of lines")]
 
 
 class Notice(Value):
@@ -163,7 +189,12 @@ class ApprovalRequested(OutboundOfVersion):
     total_amount: Cents
     sent_by: str | None
     locked_at: Time
-    lines: ExportLines
+    drift_hash: str | None
+    """Of what the last reading of Spectrum shows; null unless it differs from what was exported."""
+    drift_lines: int
+    """How many lines count; each has a notice `found_differs`."""
+    drift_amount: Cents
+    lines: ApprovalLines
     """As they would be sent now; the figures are what is approved, the differences are for information."""
     notices: tuple[Notice, ...]
     """What an approver should know, such as `description_shortened`."""
@@ -182,8 +213,11 @@ class SpectrumExport(OutboundOfVersion):
     export_number: int
     """1, 2, 3, … over the exports of this budget; a reset does not start it again."""
     base_export_id: UUID | None
-    """The last export that Spectrum acknowledged with success: what the differences are against."""
+    """The last export that Spectrum acknowledged with success: what the differences are against. Null also where
+    Spectrum was found to differ, so that no line may be skipped."""
     base_version: int | None
+    restatement: int
+    """0; 1, 2, … where a person has the figures of this version sent once more, because Spectrum differs from them."""
     change_reference: Annotated[str, StringConstraints(pattern=r"^B[0-9]{7}\z")]
     """`B` and seven digits, such as `B0000002`: it rises with each export of the project, and no two exports of a
     project have the same, also not after a reset. The same for every attempt."""
@@ -315,5 +349,13 @@ class BudgetStatus(OutboundOfVersion):
     """The lines that Spectrum did not accept; empty unless EXPORT_FAILED."""
     erp_reference: str | None
     """The last one in an acknowledgement that counted; null after a reset."""
+    read_back: Literal["never", "matches", "differs", "unknown", "stale"]
+    """What the last reading of Spectrum has shown since a reset; `stale` if it is too old."""
+    read_at: Time | None
+    """When that was read, by the connector's clock."""
+    drift_lines: int
+    """How many lines differ; 0 unless `differs`."""
+    drift_amount: Cents
+    """By how much."""
     sequence: int
     """1, 2, 3, … over the status messages of this budget."""

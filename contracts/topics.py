@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from contracts.body import Inbound
+from contracts.drift import DriftDecision, ErpDrift
 from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import MAX_MESSAGE_BYTES
 from contracts.inbound import (
@@ -35,7 +36,7 @@ COMMANDS: Final = "bridge.commands"
 
 SOURCES: Final[Mapping[str, tuple[type[Inbound], ...]]] = {
     "procore.budgets": (BudgetLocked, BudgetRetrieved),
-    "procore.approvals": (ApprovalDecision,),
+    "procore.approvals": (ApprovalDecision, DriftDecision),
     "spectrum.acknowledgements": (ErpAcknowledgement,),
     "spectrum.snapshots": (ErpSnapshot,),
     COMMANDS: (ExportRetry, SnapshotRequest, DeadlinePassed, BudgetRelease, BudgetReset),
@@ -48,9 +49,13 @@ OUTPUTS: Final[Mapping[str, tuple[type[Outbound], ...]]] = {
     "spectrum.requests": (SnapshotRequested,),
     "procore.returns": (BudgetReturned, RequestRefused),
     "bridge.status": (BudgetStatus,),
+    "bridge.drift": (ErpDrift,),
     DEAD_LETTERS: (),
 }
 """What goes out, by topic; dead letters keep the type that they came with."""
+
+COMPACTED: Final = frozenset({"bridge.status", "bridge.drift"})
+"""The topics of which the latest message of each budget counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def _settings(name: str) -> dict[str, str]:
     if name == COMMANDS or name not in SOURCES:
         # What we append ourselves: a broker refuses a time that is an hour ahead of its own clock.
         settings["message.timestamp.type"] = "LogAppendTime"
-    if name == "bridge.status":
+    if name in COMPACTED:
         settings["cleanup.policy"] = "compact"
     if name == INBOX:
         settings |= {

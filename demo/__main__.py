@@ -39,6 +39,7 @@ BUDGET_BRIDGE: Final = tuple(shlex.split(os.environ.get("BUDGET_BRIDGE", ""))) o
 
 CHECK_FAILED: Final = 1
 """The exit code when a check fails."""
+_DONE: Final = ("SYNCED", "matches")
 _KILL_PROJECTS: Final = range(91001, 91041)
 """Projects whose budgets are under way when the worker is killed."""
 
@@ -221,7 +222,7 @@ async def _kill_worker(scene: Scene, worker: WorkerProcess) -> None:
 
     def count_synced() -> int:
         last = (bridge.list_sent("budget.status.v1", budget)[-1:] for budget in budgets)
-        return sum(bool(status) and status[0]["status"] == "SYNCED" for status in last)
+        return sum(bool(status) and (status[0]["status"], status[0]["read_back"]) == _DONE for status in last)
 
     await bridge.wait_until(lambda: count_exports() > 0, "the first of the exports")
     worker.end(signal.SIGKILL)
@@ -229,7 +230,7 @@ async def _kill_worker(scene: Scene, worker: WorkerProcess) -> None:
     timeline.print_event("✗", "worker", what, style="bold red")
     worker.start()
     timeline.print_event("→", "worker", "is started again")
-    await bridge.wait_until(lambda: count_synced() == len(budgets), f"{len(budgets)} budgets synced")
+    await bridge.wait_until(lambda: count_synced() == len(budgets), f"{len(budgets)} budgets synced and read back")
     timeline.check(
         f"each of the {len(budgets)} budgets was exported exactly once",
         holds=all(len(bridge.list_sent("spectrum.export.v1", budget)) == 1 for budget in budgets),

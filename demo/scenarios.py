@@ -58,6 +58,9 @@ class SpectrumSide(Protocol):
     def refuse_once(self, phase_code: str, cost_type: str, description: str) -> None:
         """Refuse this line in the next export that has it."""
 
+    def type_over(self, job: tuple[str, str], line: tuple[str, str], original: Decimal) -> None:
+        """Type another original estimate over that of a line of a job."""
+
 
 class Scene(NamedTuple):
     """Everything that a scenario needs."""
@@ -276,6 +279,32 @@ async def retry_partial(scene: Scene) -> None:
     _check_amounts(scene, "26-1005", lines)
 
 
+async def find_and_restate_drift(scene: Scene) -> None:
+    """Somebody types a figure over in Spectrum: it is found, and the accountant has it restated."""
+    budget = BudgetKey(COMPANY, 90074, 55240)
+    scene.spectrum.type_over((COMPANY_CODE, "26-1004"), ("05120", "S"), Decimal("410000.01"))
+    scene.timeline.print_event(" ", "Spectrum", "holds a cent more than was exported: somebody typed it over")
+    asking = {"requested_by": ACCOUNTANT, "reason": "the figures look odd"}
+    await scene.bridge.send("snapshot.request.v1", budget, 1, asking)
+    await scene.bridge.expect("spectrum.snapshot_requested.v1", budget, requested_by=ACCOUNTANT)
+    scene.timeline.print_event("←", "bridge", "asks what the job holds")
+    drift = await scene.bridge.expect("erp.drift.v1", budget, state="differs")
+    await scene.bridge.expect("budget.status.v1", budget, read_back="differs")
+    for line in drift["lines"]:
+        figures = f"{line['expected_original']} was sent, {line['found_original']} is there"
+        scene.timeline.print_detail(f"{line['phase_code']} {line['cost_type']}: {figures} {line['kinds']}")
+    found = (drift["drift_lines"], drift["drift_amount"])
+    scene.timeline.check("one line differs, by exactly a cent", holds=found == (1, "0.01"))
+    decision = {"decision": "restate", "drift_hash": drift["drift_hash"]}
+    by = {"decided_by": ACCOUNTANT, "decided_at": "2026-11-25T09:00:00Z"}
+    await scene.bridge.send("drift.decision.v1", budget, 1, decision | by)
+    scene.timeline.print_event("→", "approver", f"has version 1 restated, drift {drift['drift_hash'][:12]}…")
+    export = await _expect_export(scene, budget, 1, resync=True)
+    scene.timeline.check("it is a restatement of the same content", holds=export["restatement"] == 1)
+    await _expect_synced(scene, budget, 1)
+    _check_amounts(scene, "26-1004", STEEL)
+
+
 SCENARIOS: Final[tuple[Callable[[Scene], Awaitable[None]], ...]] = (
     sync_first_budget,
     resync_update,
@@ -284,6 +313,7 @@ SCENARIOS: Final[tuple[Callable[[Scene], Awaitable[None]], ...]] = (
     accept_before_lock,
     send_twice,
     retry_partial,
+    find_and_restate_drift,
 )
 
 
@@ -319,6 +349,9 @@ async def _expect_export(scene: Scene, budget: BudgetKey, version: int, *, resyn
         f"{_count_lines(export['line_count'])}, {_format_amount(export['total_amount'])} {export['currency']} "
         f"to job {export['job_number']}",
     )
+    if resync:
+        # What was read before says nothing about what this export leaves.
+        await scene.bridge.expect("erp.drift.v1", budget, reason="export_sent")
     await _expect_status(scene, budget, version, "EXPORTING")
     return export
 
@@ -334,6 +367,10 @@ async def _expect_synced(scene: Scene, budget: BudgetKey, version: int) -> None:
     status = await _expect_status(scene, budget, version, "SYNCED")
     what = f"version {version} is reported as the one that Spectrum holds"
     scene.timeline.check(what, holds=status["synced_version"] == version)
+    await scene.bridge.expect("spectrum.snapshot_requested.v1", budget, requested_by=None)
+    await scene.bridge.expect("erp.drift.v1", budget, budget_version=version, state="matches")
+    await scene.bridge.expect("budget.status.v1", budget, read_back="matches")
+    scene.timeline.print_event("←", "bridge", "has read the job: every line stands as it was sent")
 
 
 def _check_amounts(scene: Scene, job: str, lines: tuple[Line, ...]) -> None:

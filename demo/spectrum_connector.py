@@ -59,6 +59,10 @@ class SpectrumConnector:
         amounts = self._spectrum.read_amounts(SpectrumJob(company_code, job_number))
         return {(key.phase_code, key.cost_type): Decimal(amount).scaleb(-2) for key, amount in amounts.items()}
 
+    def type_over(self, job: tuple[str, str], line: tuple[str, str], original: Decimal) -> None:
+        """Type another original estimate over that of a line of a job."""
+        self._spectrum.jobs[SpectrumJob(*job)][LineKey(*line)].original = int(original.scaleb(2))
+
     def refuse_once(self, phase_code: str, cost_type: str, description: str) -> None:
         """Refuse this line in the next export that has it, with an error description."""
         key = LineKey(phase_code, cost_type)

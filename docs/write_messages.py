@@ -13,10 +13,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, StringConstraints
 
+from contracts.drift import ChosenLine, DriftLine
 from contracts.erp_snapshot import SnapshotLine
 from contracts.fields import Words
 from contracts.inbound import AcknowledgedLine, BudgetLine
-from contracts.outbound import BudgetError, ExportLine, FailedLine, MeasuredExportLine, Notice
+from contracts.outbound import ApprovalLine, BudgetError, ExportLine, FailedLine, MeasuredExportLine, Notice
 from contracts.samples import load_sample
 from contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
 
@@ -29,6 +30,8 @@ PARTS: Final[dict[type[BaseModel], str]] = {
     BudgetError: "error",
     FailedLine: "failed line",
     SnapshotLine: "snapshot line",
+    DriftLine: "drift line",
+    ChosenLine: "chosen line",
 }
 
 
@@ -105,6 +108,12 @@ def describe_lines() -> str:
     return f"{describe_fields(MeasuredExportLine)}\n\nOnly while quantities are switched on: `{'`, `'.join(extra)}`."
 
 
+def describe_found() -> str:
+    """Describe what the lines of a request for approval have besides."""
+    rows = describe_fields(ApprovalLine).splitlines()
+    return "\n".join((*rows[:2], *rows[2 + len(ExportLine.model_fields) :]))
+
+
 def write_page() -> str:
     """Write the page."""
     inbound = [model for models in SOURCES.values() for model in models]
@@ -116,6 +125,7 @@ def write_page() -> str:
         .replace("{inbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in inbound))
         .replace("{outbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in outbound))
         .replace("{lines}", describe_lines())
+        .replace("{found}", describe_found())
     )
 
 

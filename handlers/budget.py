@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
+from contracts.drift import DriftKind, DriftReason, DriftState
+from contracts.erp_snapshot import Depth
 from contracts.fields import PriceMethod
 from contracts.inbound import ApprovalDecision, BudgetLocked, BudgetRetrieved
-from contracts.outbound import BudgetError, FailedLine
+from contracts.outbound import BudgetError, FailedLine, Notice
 from handlers.ids import name_export
 from handlers.readings import Readings
 
@@ -95,6 +97,7 @@ class Proposal(NamedTuple):
     target: Target
     total: int
     lines: tuple[SpectrumLine, ...]
+    notices: tuple[Notice, ...] = ()
 
 
 class Version(NamedTuple):
@@ -139,6 +142,10 @@ class Export(NamedTuple):
     """Under which date Spectrum books it; the only thing beside the attempt that a later attempt can change."""
     follows_base: bool = False
     """Nothing was exported between the base and this export, so the base's descriptions are Spectrum's."""
+    restatement: int = 0
+    """1, 2, … where a person has the figures of a version sent once more; 0 for an export that was accepted."""
+    passes_over: bool = True
+    """Whether lines that are the same may be passed over: not where Spectrum was found to differ."""
 
 
 class Waiting(NamedTuple):
@@ -168,12 +175,80 @@ class OpenRequest(NamedTuple):
     """How often it was asked, with this one."""
 
 
+class FoundFigures(NamedTuple):
+    """What Spectrum was found to hold of a line, in hundredths; ``None`` where it lacks the line, or it is unknown."""
+
+    original: int | None
+    bridge_revision: int | None
+    other_revision: int | None
+    current: int | None
+
+
+class CountedLine(NamedTuple):
+    """A line in which Spectrum differs from what was sent, whether or not that was kept."""
+
+    phase_code: str
+    cost_type: str
+    kinds: tuple[DriftKind, ...]
+    amount: int
+    """By how much it differs, in hundredths."""
+    found: FoundFigures
+
+
+class KeptLine(NamedTuple):
+    """A line of which a person has said that Spectrum's figure is meant: it counts no more until another is found."""
+
+    phase_code: str
+    cost_type: str
+    found: FoundFigures
+    by: str
+    reason: str
+
+
+class Drift(NamedTuple):
+    """What the last comparison has shown, or why it shows nothing any more."""
+
+    export_id: UUID | None
+    version: int
+    """Of that export."""
+    state: DriftState
+    reason: DriftReason | None
+    read_to: datetime | None
+    depth: Depth | None
+    complete: bool | None
+    lines: tuple[CountedLine, ...] = ()
+    told: str = ""
+    """A digest of the message about it, without the time: the same is not sent again."""
+
+
 class ReadBack(NamedTuple):
-    """What is asked of what Spectrum holds."""
+    """What was asked about what Spectrum holds, and what the answers have shown."""
 
     request: OpenRequest | None = None
     requests: int = 0
     """How many snapshots were ever asked for; their ids are numbered, and none is used again."""
+    ask_due_at: datetime | None = None
+    """When the bridge asks again by itself."""
+    since: datetime | None = None
+    """Since when nothing newer was read: the last reading, or else the first request, since a reset; by our clock."""
+    read_to: datetime | None = None
+    """Of the last reading since a reset, by the connector's clock."""
+    stale_due_at: datetime | None = None
+    is_stale: bool = False
+    drift: Drift | None = None
+    """``None`` as long as nothing was compared since a reset."""
+    kept: tuple[KeptLine, ...] = ()
+
+    @property
+    def open_lines(self) -> tuple[CountedLine, ...]:
+        """The lines that count: Spectrum differs, and nobody has kept its figure."""
+        kept = {line[:2] for line in self.kept}
+        return tuple(line for line in self.drift.lines if line[:2] not in kept) if self.drift else ()
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When something is due: asking again, or the last reading gets stale."""
+        return min(filter(None, (self.ask_due_at, self.stale_due_at)), default=None)
 
 
 class Budget(NamedTuple):
@@ -193,6 +268,8 @@ class Budget(NamedTuple):
     due_at: datetime | None = None
     overdue: bool = False
     failed_lines: tuple[FailedLine, ...] = ()
+    partly_applied: bool = False
+    """Whether the failed export was answered with ``partial``."""
     sent: tuple[SentLines, ...] = ()
     tries: tuple[ExportTry, ...] = ()
     tries_before_reset: int = 0
@@ -254,7 +331,8 @@ class Budget(NamedTuple):
     @property
     def try_of_version(self) -> ExportTry | None:
         """The current version's export, if it has one that counts."""
-        for sent in self.tries[self.tries_before_reset :]:
+        # The last one: a version that is restated has several.
+        for sent in reversed(self.tries[self.tries_before_reset :]):
             if self.version and sent.version == self.version.number:
                 return sent
         return None

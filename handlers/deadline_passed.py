@@ -2,11 +2,12 @@
 
 from contracts.cloudevents.message import Message
 from contracts.inbound import DeadlinePassed
+from contracts.outbound import SnapshotRequested
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.requests import Request, name_requester, refuse, resolve_parked
 from handlers.snapshot_pages import drop_collecting
-from handlers.snapshot_requests import ask_again
+from handlers.snapshot_requests import ask_again, ask_for_reading, plan_asking
 
 
 def pass_deadline(step: Step, _: Message, passed: DeadlinePassed, situation: Situation) -> Outcome:
@@ -15,6 +16,8 @@ def pass_deadline(step: Step, _: Message, passed: DeadlinePassed, situation: Sit
         return _expire_parked(step, passed)
     if passed.deadline == "snapshot":
         return _pass_snapshot_deadline(step, passed, situation)
+    if passed.deadline == "read_back":
+        return _pass_read_back(step, passed, situation)
     budget = step.budget
     speaks_of_it = budget.version is not None and budget.version.number == passed.budget_version
     if budget.status is Status.EXPORTING and speaks_of_it and budget.due_at and budget.due_at <= passed.due_at:
@@ -50,3 +53,22 @@ def _pass_snapshot_deadline(step: Step, passed: DeadlinePassed, situation: Situa
     step, what = ask_again(step, request, situation)
     detail = f"Spectrum's side has not answered the request for a snapshot in time; {what}"
     return Outcome(step, Verdict.APPLIED, detail, warning=step.budget.open_request is None)
+
+
+def _pass_read_back(step: Step, passed: DeadlinePassed, situation: Situation) -> Outcome:
+    """Decide that it is time to ask again by ourselves, or that the last reading is too old (row D5)."""
+    budget, known = step.budget, step.budget.read_back
+    if known is None or known.due_at is None or known.due_at > passed.due_at:
+        return Outcome(step, Verdict.IGNORED, "no reading is due")
+    done: list[str] = []
+    asked: tuple[SnapshotRequested, ...] = ()
+    if known.ask_due_at and known.ask_due_at <= passed.due_at:
+        budget = plan_asking(budget, situation)
+        if situation.rules.every and budget.base and not budget.open_request:
+            budget, asked = ask_for_reading(budget, None, situation)
+            done.append("asked what Spectrum holds")
+    if known.stale_due_at and known.stale_due_at <= passed.due_at:
+        budget = budget.change_read_back(stale_due_at=None, is_stale=budget.base is not None)
+        done.append("the last reading is too old")
+    detail = "; ".join(done) or "nothing is asked now"
+    return Outcome(step.change(budget, situation.at, *asked), Verdict.APPLIED, detail)

@@ -4,6 +4,7 @@ Total: no message in any state raises. Which message goes to which handler is vi
 """
 
 from contracts.cloudevents.message import Message
+from contracts.drift import DriftDecision
 from contracts.erp_snapshot import ErpSnapshot
 from contracts.inbound import (
     ApprovalDecision,
@@ -24,6 +25,7 @@ from handlers.budget_reset import reset_budget
 from handlers.budget_retrieved import retrieve_budget
 from handlers.deadline_passed import pass_deadline
 from handlers.decision import Outcome, Situation, Step, Verdict
+from handlers.drift_decision import decide_drift
 from handlers.erp_acknowledgement import acknowledge_export
 from handlers.erp_snapshot import take_page
 from handlers.export_retry import retry_export
@@ -51,6 +53,8 @@ def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  
             return retrieve_budget(step, message, body, situation)
         case ApprovalDecision() as body:
             return decide_approval(step, message, body, situation)
+        case DriftDecision() as body:
+            return decide_drift(step, message, body, situation)
         case ErpAcknowledgement() as body:
             return acknowledge_export(step, message, body, situation)
         case ErpSnapshot() as body:

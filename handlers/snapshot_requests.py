@@ -3,7 +3,7 @@
 from typing import Final
 
 from contracts.outbound import SnapshotRequested
-from handlers.budget import Budget, OpenRequest
+from handlers.budget import Budget, OpenRequest, ReadBack
 from handlers.decision import Situation, Step
 from handlers.ids import name_request
 
@@ -40,7 +40,25 @@ def ask_for_reading(
         requested_by=requested_by,
         due_at=due_at,
     )
-    return budget.change_read_back(request=request, requests=number), (asked,)
+    asking = plan_asking(budget.change_read_back(request=request, requests=number), situation)
+    return asking, (asked,)
+
+
+def ask_after_success(budget: Budget, situation: Situation) -> tuple[Budget, tuple[SnapshotRequested, ...]]:
+    """Ask what Spectrum holds now that it has taken an export whole, or see to it that it is asked some time."""
+    if situation.rules.after_success:
+        return ask_for_reading(budget, None, situation)
+    return plan_asking(budget, situation), ()
+
+
+def plan_asking(budget: Budget, situation: Situation) -> Budget:
+    """Plan when the bridge asks by itself: ``every`` from now on, while there is a base."""
+    every = situation.rules.every if budget.base else None
+    due_at = situation.at + every if every else None
+    if budget.read_back is None and due_at is None:
+        return budget
+    known = budget.read_back or ReadBack()
+    return budget.change_read_back(ask_due_at=due_at, since=known.since or situation.at)
 
 
 def ask_again(step: Step, request: OpenRequest, situation: Situation) -> tuple[Step, str]:

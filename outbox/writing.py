@@ -106,6 +106,7 @@ async def write_readings(
     ]
     if rows:
         await connection.execute(QUERIES["put_readings"], *transpose(sorted(rows), 4))
+        sys.audit("budget-bridge.store.readings-written")
 
 
 async def _hold_unreadable(connection: Connection, inbox_partition: int, revisions: Mapping[BudgetKey, int]) -> None:
@@ -148,6 +149,7 @@ def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
 
 
 def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[Any, ...]:
+    known = budget.read_back
     version, sent, held = budget.version, budget.try_of_version, budget.spectrum_target
     parked = min(budget.parked, key=lambda kept: kept.due_at, default=None)
     return (
@@ -176,6 +178,9 @@ def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[
         budget.release_due_at if budget.releasing else None,
         budget.last_reference,
         budget.open_request.due_at if budget.open_request else None,
+        known.due_at if known else None,
+        known.since if known and budget.base else None,
+        bool(known and known.open_lines),
     )
 
 

@@ -90,10 +90,10 @@ from budgets
 left join readings using (company_id, project_id, budget_id);
 
 -- name: audit_answered
--- Acceptances and retries that were granted: every export and every further attempt must have one.
+-- Acceptances, retries and drift decisions that were granted: every export and every further attempt must have one.
 select company_id, project_id, budget_id, budget_version, type, headers, body
 from history
-where type in ('approval.decision.v1', 'export.retry.v1') and verdict = 'applied';
+where type in ('approval.decision.v1', 'export.retry.v1', 'drift.decision.v1') and verdict = 'applied';
 
 -- name: audit_rows_at
 -- Outbox rows of one lane by their places.

@@ -20,6 +20,11 @@ from counted
 left join noticed on counted.status is not distinct from noticed.status
 order by counted.status;
 
+-- name: count_read_back
+-- How many budgets differ in Spectrum, and since when the one that was read longest ago has not been read.
+select (select count(*) from budgets where differs) as differ,
+    (select min(read_since) from budgets where read_since is not null) as read_since;
+
 -- name: list_waiting
 -- The budgets that have waited longest for a person: held, overdue, failed, pending, in this order.
 select company_id, project_id, budget_id, status, version, since,

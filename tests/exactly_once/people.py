@@ -14,10 +14,12 @@ from uuid import NAMESPACE_OID, uuid5
 
 from contracts.body import Inbound
 from contracts.budget_key import BudgetKey
+from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_time
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
 from demo.spectrum import Spectrum, SpectrumJob, read_export, write_acknowledgement
+from demo.spectrum_snapshot import Reader
 from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import CONCRETE, KEY, STEEL, accept, lock, reject, retry
 from worker.kafka.errors import KafkaDown
@@ -50,7 +52,7 @@ class People:
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
             new, self._taken = self._deployment.seen[self._taken :], len(self._deployment.seen)
-            reactions = [reaction for record in new if (reaction := self._react(record))]
+            reactions = [reaction for record in new for reaction in self._react(record)]
             if reactions:
                 await self._send(reactions)
 
@@ -83,23 +85,34 @@ class People:
                 wrong.append(f"{key}: {found} instead of {wanted}")
         return wrong
 
-    def _react(self, record: Record) -> Outgoing | None:
+    def _react(self, record: Record) -> list[Outgoing]:
         cause = (dict(record.headers).get("ce_id") or b"").decode()
         data: dict[str, Any] = json.loads(record.value or b"{}")
         key = BudgetKey(data["company_id"], data["project_id"], data["budget_id"])
-        version = data["budget_version"]
+        version: int = data.get("budget_version", 0)
         match dict(record.headers).get("ce_type"):
             case b"approval.requested.v1":
                 refuses = _chance(cause, 12) and self.locked[key] == version
                 accepted = accept(version, key=key, content_hash=data["content_hash"])
-                return self._write(reject(version, key=key) if refuses else accepted, cause)
+                return [self._write(reject(version, key=key) if refuses else accepted, cause)]
             case b"spectrum.export.v1" | b"spectrum.resync.v1":
-                return self._answer(data, cause)
+                return [self._answer(data, cause)]
+            case b"spectrum.snapshot_requested.v1":
+                return self._read(data, cause)
             case b"budget.status.v1":
                 self._latest[key] = data
-                return self._follow_up(key, data, cause)
+                follow_up = self._follow_up(key, data, cause)
+                return [follow_up] if follow_up else []
             case _:
-                return None
+                return []
+
+    def _read(self, asked: dict[str, Any], cause: str) -> list[Outgoing]:
+        """Read the job, a line on each page."""
+        budget = (asked["company_id"], asked["project_id"], asked["budget_id"])
+        job = SpectrumJob(asked["company_code"], asked["job_number"])
+        now = write_time(datetime.now(UTC))
+        pages = Reader(page_lines=1).read(self._spectrum, budget, job, cause, now, asked["request_id"])
+        return [self._write(ErpSnapshot.model_validate(page), f"{cause}/{page['page']}") for page in pages]
 
     def _follow_up(self, key: BudgetKey, shown: dict[str, Any], cause: str) -> Outgoing | None:
         version = shown["budget_version"]

@@ -11,6 +11,7 @@ from outbox.database import Connection
 from outbox.decide_again import ProjectDecidedAgain
 from outbox.due import Due, find_due
 from outbox.loading import load_batch
+from outbox.overview import count_read_back
 from outbox.position import Position
 from outbox.prune import Old, prune
 from outbox.recovery import open_recovery
@@ -26,6 +27,7 @@ from tests.unit.builders import (
     Scenario,
     accept,
     acknowledge,
+    list_held,
     lock,
     read_line,
     release,
@@ -86,10 +88,22 @@ async def test_an_unchanged_reading_is_not_written_again(connection: Connection,
 
 async def test_the_deadline_of_a_request_is_found(connection: Connection, position: Position) -> None:
     position = await store_reading(connection, position)
-    [due] = await find_due(connection, [0])
-    assert (due.deadline, due.key, due.version) == ("snapshot", KEY, None)
-    assert isinstance(due, Due)
+    [due] = [one for one in await find_due(connection, [0]) if one.deadline == "snapshot"]
+    assert due == Due("snapshot", KEY, None, due.due_at)
     assert await find_due(connection, [1]) == []
+
+
+async def test_what_a_reading_shows_is_counted_and_gets_stale(connection: Connection, position: Position) -> None:
+    position = await store_reading(connection, position)
+    count = await count_read_back(connection)
+    assert (count.differ, count.read_since is None) == (0, False)
+    base = Scenario().send(*SYNCED).budget.base
+    assert base
+    typed = list_held(base, S05120={"original_estimate_cost": "1.00"})
+    later = snapshot(*typed, begun=base, snapshot_id="s2", read_to="2026-11-26T08:00:00Z")
+    await store_batch(connection, position, [arrive(6, later)], TOPICS)
+    assert (await count_read_back(connection)).differ == 1
+    assert {due.deadline for due in await find_due(connection, [0])} == {"snapshot", "read_back"}
 
 
 async def test_a_changed_reading_is_found_and_can_be_rebuilt(

@@ -29,14 +29,27 @@ RULES = Rules(
     acknowledgement_deadline=timedelta(minutes=30),
     parked_expiry=timedelta(seconds=1),
     parked_limit=3,
+    after_success=False,
+    every=None,
     snapshot_deadline=timedelta(minutes=10),
+    stale_after=timedelta(days=3),
+    open_drift="block",
+    acknowledges="success",
 )
 OLDEST = """{"acknowledgement_deadline": 1800.0, "approvers": [[4211, null, ["ann", "bob"]], [4211, 2, ["eve"]]],
 "cost_types": [["S", "S", "T"]], "four_eyes": false, "jobs": [[4211, 1, "001", "J1"], [4211, 2, "001", "J2"]],
 "long_descriptions": "reject", "parked_expiry": 1.0, "parked_limit": 3, "phases": [["a", "1", "Concrete"],
 ["b", "2", null]], "quantities": true, "removed_lines": "block", "require_content_hash": false}"""
 """How the first version wrote them: whatever is written later, this must stay readable."""
-LATER = ("unknown_sender", "snapshot_deadline")
+LATER = (
+    "unknown_sender",
+    "after_success",
+    "every",
+    "snapshot_deadline",
+    "stale_after",
+    "open_drift",
+    "acknowledges",
+)
 """The policies that it did not have."""
 READ_OLDEST = replace(
     RULES,
@@ -102,7 +115,12 @@ def test_every_policy_is_read_from_its_section(tmp_path: Path) -> None:
         "acknowledgement_deadline": '"30m"',
         "parked_expiry": '"1s"',
         "parked_limit": "3",
+        "after_success": "false",
+        "every": '"off"',
         "snapshot_deadline": '"10m"',
+        "stale_after": '"3d"',
+        "open_drift": '"block"',
+        "acknowledges": '"success"',
     }
     policies = {field.name: field.metadata[SECTION] for field in fields(Rules) if SECTION in field.metadata}
     assert values.keys() == policies.keys()

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from contracts.erp_snapshot import ErpSnapshot
+from handlers.ids import name_export
 from tests.exactly_once.deployment import BUDGETS, RunningDeployment, create_database
 from tests.exactly_once.planted import Point
-from tests.unit.builders import KEY, lock, release
+from tests.unit.builders import CONCRETE, KEY, STEEL, lock, read_line, release, snapshot
 from worker.reconcile.findings import DifferenceKind
 
 AT_ONCE: Final = 4
@@ -96,6 +98,22 @@ async def die_for_a_second_worker(deployment: RunningDeployment, says: str) -> f
     deployment.start()
     await deployment.wait_until(lambda: deployment.count_events("worker.started") > 1, "the second worker")
     await deployment.load(HALF + 1, MANY)
+    return await deployment.wait_for_death(worker)
+
+
+async def die_with_readings(deployment: RunningDeployment, says: str) -> float:
+    """Each job is read once its export is sent, and comes in two pages."""
+    worker = deployment.start_planted(CRASH_AT=says)
+    await deployment.load()
+    await deployment.wait_for_everything()
+    lines = (read_line(STEEL), read_line(CONCRETE))
+    for project in range(1, BUDGETS + 1):
+        key = KEY._replace(project_id=project)
+        begun = {"export_id": str(name_export(key, 1, 1)), "attempt": 1, "whole": True}
+        whole = snapshot(*lines, **key._asdict(), job_number=f"J{project}", last_begun=begun)
+        for number, line in enumerate(lines, 1):
+            page = whole.model_dump(mode="json") | {"pages": 2, "page": number, "lines": [line]}
+            await deployment.send(ErpSnapshot.model_validate(page))
     return await deployment.wait_for_death(worker)
 
 
@@ -200,6 +218,7 @@ SCENES: dict[str, Callable[[RunningDeployment, str], Awaitable[float]]] = {
     "backlog": die_with_a_backlog,
     "parked": die_with_parked,
     "second worker": die_for_a_second_worker,
+    "readings": die_with_readings,
     "stop": die_while_stopping,
     "bug": die_of_a_bug,
     "release": die_while_releasing,

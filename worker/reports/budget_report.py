@@ -13,7 +13,7 @@ from handlers.ids import write_reference
 from outbox.budget_record import BudgetRecord, SentMessage
 from worker.console import Console
 from worker.reports.message_locations import Location
-from worker.reports.reading_report import format_reading, write_reading
+from worker.reports.reading_report import format_reading, write_drift, write_reading
 
 MOST_MESSAGES: Final = 20
 """How many of the latest messages received, and of those sent, are shown unless all are wanted."""
@@ -37,6 +37,7 @@ def write_budget(record: BudgetRecord, locations: Mapping[UUID, Location]) -> di
         "errors": [error.model_dump(mode="json") for error in version.errors] if version else [],
         "spectrum": _write_spectrum(record),
         "last_reading": write_reading(record.budget),
+        "drift": write_drift(record.budget),
         "history_total": record.history_total,
         "history": [{**row._asdict(), "at": write_time(row.at)} for row in record.history],
         "sent_total": record.sent_total,

@@ -1,9 +1,13 @@
-"""What ``status KEY`` shows of a budget's readings: what is asked, and what Spectrum was last read to hold."""
+"""What ``status KEY`` shows of what Spectrum holds: what is asked, what was last read, and what differs."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from contracts.fields import write_cents, write_time
 from handlers.budget import Budget
+from handlers.drift import hash_drift, write_found
+
+_MOST_LINES: Final = 20
 
 
 def write_reading(budget: Budget | None) -> dict[str, object] | None:
@@ -23,8 +27,35 @@ def write_reading(budget: Budget | None) -> dict[str, object] | None:
     }
 
 
+def write_drift(budget: Budget | None) -> dict[str, object] | None:
+    """Write what the last comparison has shown as JSON values; ``None`` where nothing was compared."""
+    known = budget.read_back if budget else None
+    if known is None or known.drift is None:
+        return None
+    kept = {line[:2]: line for line in known.kept}
+    return {
+        "export_id": str(known.drift.export_id) if known.drift.export_id else None,
+        "version": known.drift.version,
+        "state": known.drift.state,
+        "reason": known.drift.reason,
+        "drift_hash": hash_drift(known.open_lines),
+        "lines": [
+            {
+                "phase_code": line.phase_code,
+                "cost_type": line.cost_type,
+                "kinds": line.kinds,
+                "amount": write_cents(line.amount),
+                **write_found(line.found),
+                "kept_by": kept[line[:2]].by if line[:2] in kept else None,
+                "kept_reason": kept[line[:2]].reason if line[:2] in kept else None,
+            }
+            for line in known.drift.lines
+        ],
+    }
+
+
 def format_reading(budget: Budget) -> Iterator[str]:
-    """Format what is asked and what was read, as lines of text."""
+    """Format what is asked, what was read and what differs, as lines of text."""
     if request := budget.open_request:
         yield f"  Spectrum is being read: an answer is due by {write_time(request.due_at)}"
     if (readings := budget.readings) and readings.collecting:
@@ -36,3 +67,19 @@ def format_reading(budget: Budget) -> Iterator[str]:
             f"  last read at {reading['read_to']} ({reading['depth']}{partial}): {reading['line_count']} lines, "
             f"{reading['total_current']} in all"
         )
+    yield from _format_drift(budget)
+
+
+def _format_drift(budget: Budget) -> Iterator[str]:
+    known = budget.read_back
+    if known is None or known.drift is None:
+        return
+    lines, kept = known.drift.lines, {line[:2]: line for line in known.kept}
+    for line in lines[:_MOST_LINES]:
+        what = f"phase {line.phase_code}, cost type {line.cost_type} by {write_cents(line.amount)}"
+        mark = f"; kept by {kept[line[:2]].by}: {kept[line[:2]].reason}" if line[:2] in kept else ""
+        yield f"  Spectrum differs in {what} ({', '.join(line.kinds)}){mark}"
+    if len(lines) > _MOST_LINES:
+        yield f"  … and in {len(lines) - _MOST_LINES} more lines (--json prints all)"
+    if found := hash_drift(known.open_lines):
+        yield f"  a drift decision must name the drift_hash {found}"

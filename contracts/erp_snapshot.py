@@ -6,7 +6,17 @@ from uuid import UUID
 from pydantic import BeforeValidator, FailFast, Field, PlainSerializer, StringConstraints, model_validator
 
 from contracts.body import Inbound
-from contracts.fields import Count, Time, Value, Words, describe_value, read_decimal, read_integer, write_cents
+from contracts.fields import (
+    MAX_INT64,
+    Count,
+    Time,
+    Value,
+    Words,
+    describe_value,
+    read_decimal,
+    read_integer,
+    write_cents,
+)
 
 MAX_PAGES: Final = 10
 MAX_PAGE_LINES: Final = 2000
@@ -100,7 +110,7 @@ class ErpSnapshot(Inbound):
     if none was."""
     unposted: bool
     """Whether there are estimate entries that are not posted yet."""
-    line_count: Annotated[int, BeforeValidator(read_integer), Field(ge=0), Words("integer from 0")]
+    line_count: Annotated[int, BeforeValidator(read_integer), Field(ge=0, le=MAX_INT64), Words("integer from 0")]
     """Over all pages, like both totals."""
     total_original: Total | None
     """Null if `depth` is `current_only`."""

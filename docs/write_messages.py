@@ -15,9 +15,10 @@ from pydantic import BaseModel, StringConstraints
 
 from contracts.drift import ChosenLine, DriftLine
 from contracts.erp_snapshot import SnapshotLine
+from contracts.export_lines import ApprovalLine, ExportLine, MeasuredExportLine
 from contracts.fields import Words
 from contracts.inbound import AcknowledgedLine, BudgetLine
-from contracts.outbound import ApprovalLine, BudgetError, ExportLine, FailedLine, MeasuredExportLine, Notice
+from contracts.outbound import BudgetError, FailedLine, Notice
 from contracts.samples import load_sample
 from contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
 

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Final
 
+from contracts.export_lines import ApprovalLine, ExportLine, ExportRow
 from contracts.fields import write_cents
-from contracts.outbound import ApprovalLine, ApprovalRequested, ExportLine, ExportRow, Notice
-from handlers.budget import Budget, CountedLine, Proposal, Status, Version
+from contracts.outbound import ApprovalRequested, Notice
+from handlers.budget import Budget, Proposal, Status, Version
 from handlers.drift import hash_drift, write_found
+from handlers.read_back import CountedLine
 from handlers.readings import LineKey, ReadLine
 from handlers.spectrum_lines import compare_with_base, complete_lines
 

@@ -2,9 +2,10 @@
 
 from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetReset
-from handlers.budget import ReadBack, Status
+from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.drift import close_drift
+from handlers.read_back import ReadBack
 from handlers.requests import refuse, refuse_version
 from handlers.returns import return_budget, send_back
 from handlers.spectrum_lines import forget_zeros

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from contracts.drift import DriftKind, DriftReason, DriftState
-from handlers.budget import Budget, Export, FoundFigures, SentLine, SpectrumLine
+from handlers.budget import Budget, Export, SentLine, SpectrumLine
+from handlers.read_back import FoundFigures
 from handlers.readings import LineKey, ReadLine, Snapshot
 from handlers.spectrum_lines import find_sent_lines
 

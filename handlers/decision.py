@@ -7,7 +7,8 @@ from typing import Final, Literal, NamedTuple
 from contracts.cloudevents.message import Message
 from contracts.fields import write_cents
 from contracts.outbound import BudgetStatus, FailedLine, Outbound, StatusName
-from handlers.budget import Budget, ExportTry, ReadBack
+from handlers.budget import Budget, ExportTry
+from handlers.read_back import ReadBack
 from handlers.rules import Rules
 
 

@@ -8,8 +8,9 @@ from typing import Final
 from contracts.drift import MOST_DRIFT_LINES, DriftLine, DriftReason, ErpDrift
 from contracts.fields import write_cents
 from contracts.json_text import write_json
-from handlers.budget import Budget, CountedLine, Drift, Export, FoundFigures, KeptLine, ReadBack
+from handlers.budget import Budget, Export
 from handlers.comparison import ComparedLine, compare_reading, judge_lines
+from handlers.read_back import CountedLine, Drift, FoundFigures, KeptLine, ReadBack
 from handlers.readings import Snapshot
 
 _KEY: Final = itemgetter(0, 1)

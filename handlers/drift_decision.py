@@ -4,10 +4,11 @@ from contracts.cloudevents.message import Message
 from contracts.drift import DriftDecision
 from contracts.text import is_blank
 from handlers.approval_request import renew_request
-from handlers.budget import CountedLine, KeptLine, Status
+from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.drift import find_compared, hash_drift, keep_lines
 from handlers.exports import restate_export
+from handlers.read_back import CountedLine, KeptLine
 from handlers.requests import refuse
 from handlers.taken_export import take_read_export
 from handlers.validation.job import check_references

@@ -3,9 +3,10 @@
 from typing import Final
 
 from contracts.outbound import SnapshotRequested
-from handlers.budget import Budget, OpenRequest, ReadBack
+from handlers.budget import Budget
 from handlers.decision import Situation, Step
 from handlers.ids import name_request
+from handlers.read_back import OpenRequest, ReadBack
 
 MOST_REQUESTS: Final = 3
 """How often the same is asked before it is given up."""

@@ -6,9 +6,9 @@ from itertools import repeat
 from operator import attrgetter, itemgetter
 from typing import Final
 
+from contracts.export_lines import Change, ExportRow
 from contracts.fields import write_cents
 from contracts.json_text import write_json
-from contracts.outbound import Change, ExportRow
 from handlers.budget import Budget, Export, Proposal, SentLine, SentLines, SpectrumLine, Target
 
 _HASHED: Final = itemgetter(0, 1, *range(3, 9))

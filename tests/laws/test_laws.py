@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from contracts.cloudevents.message import Message
 from contracts.erp_snapshot import ErpSnapshot, LastBegun
+from contracts.export_lines import ExportLine
 from contracts.inbound import ApprovalDecision, ExportRetry
-from contracts.outbound import ExportLine, SpectrumExport
+from contracts.outbound import SpectrumExport
 from handlers.budget import Budget, Status
 from handlers.decide import decide
 from handlers.decision import Outcome, Situation

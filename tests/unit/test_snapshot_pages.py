@@ -6,10 +6,12 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from contracts.erp_snapshot import ErpSnapshot
 from handlers.budget import Export, Status
 from handlers.decision import DeadLetter
+from outbox.budget_state import read_readings, write_readings
 from tests.unit.builders import (
     CONCRETE,
     STEEL,
@@ -278,3 +280,65 @@ def test_ids_of_requests_are_never_used_again() -> None:
     first = scenario.find("spectrum.snapshot_requested.v1").request_id
     scenario.send(reset(), lock(1), accept(), acknowledge("success", number=2), request_snapshot())
     assert scenario.find("spectrum.snapshot_requested.v1").request_id != first
+
+
+def test_a_collected_page_is_read_from_its_store_whatever_it_claims() -> None:
+    scenario, base = synced()
+    first, _ = write_pages(base, LINES[:1], LINES[1:])
+    huge = {"total_current": "9" * 37 + ".99", "total_original": "-" + "9" * 39, "line_count": 2**63 - 1}
+    odd = first.model_dump(mode="json") | huge | {"snapshot_id": "\u0000\ufffe'\"", "job_status": "C"}
+    scenario.send(ErpSnapshot.model_validate(odd))
+    assert scenario.verdict == "waiting"
+    assert scenario.budget.readings
+    assert read_readings(write_readings(scenario.budget.readings)) == scenario.budget.readings
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"page": 2}, "page 2 of 1 pages"),
+        ({"pages": 11}, "less than or equal to 10"),
+        ({"total_original": None}, "total_original is missing, and depth is full"),
+        ({"depth": "current_only"}, "total_original is given, and depth is current_only"),
+        ({"total_current": "0.001"}, "at most two decimals"),
+        ({"job_status": "X"}, "'A', 'I' or 'C'"),
+        ({"snapshot_id": ""}, "at least 1 character"),
+        ({"job_number": "12345678901"}, "at most 10 characters"),
+        ({"line_count": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_a_page_beyond_its_limits_is_unreadable(change: dict[str, Any], says: str) -> None:
+    whole = snapshot(*LINES).model_dump(mode="json")
+    with pytest.raises(ValidationError, match=says):
+        ErpSnapshot.model_validate(whole | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"original_estimate_cost": "10000000000.00"}, "less than or equal to"),
+        ({"original_estimate_cost": None}, "given if and only if depth is full"),
+        ({"current_estimate_cost": None}, "a decimal"),
+        ({"phase_code": "  "}, "at least 1 character"),
+        ({"cost_type": "LABO"}, "at most 3 characters"),
+        ({"description": "x" * 256}, "at most 255 characters"),
+        ({"bridge_revision": 1.5}, "a decimal"),
+    ],
+)
+def test_a_line_beyond_its_limits_is_unreadable(change: dict[str, Any], says: str) -> None:
+    whole = snapshot(*LINES).model_dump(mode="json")
+    with pytest.raises(ValidationError, match=says):
+        ErpSnapshot.model_validate(whole | {"lines": [LINES[0] | change]})
+
+
+def test_keys_are_trimmed_and_amounts_are_read_by_value() -> None:
+    padded = LINES[0] | {
+        "phase_code": "05120   ",
+        "cost_type": "S  ",
+        "bridge_revision": "0.0000",
+        "description": "x  ",
+    }
+    page = snapshot(padded | {"original_estimate_cost": 640000}, job_number="26-1001   ")
+    [line] = page.lines
+    assert (line.phase_code, line.cost_type, line.description, page.job_number) == ("05120", "S", "x", "26-1001")
+    assert (line.bridge_revision, line.original_estimate_cost) == (0, 64_000_000)

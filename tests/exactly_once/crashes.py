@@ -52,8 +52,8 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
             await deployment.wait_until(
                 lambda: len(deployment.messages("budget.status.v1", overdue=True)) >= BUDGETS, "what is overdue"
             )
-        if point.needs == "bug":
-            # Its release may be the last thing that comes.
+        if point.needs in {"bug", "readings"}:
+            # Its release, or a page, may be the last thing that comes.
             await deployment.wait_until_carried()
         seconds = time.monotonic() - died
         # Another worker may have done all the work; the new one must have started before it can be stopped.

@@ -24,8 +24,8 @@ def conclude_reading(step: Step, reading: Snapshot, situation: Situation) -> Out
         return Outcome(step, Verdict.STALE, "it was read before the export that is under way")
     if budget.status is Status.EXPORTING and begun and not begun.whole:
         return Outcome(step, Verdict.IGNORED, "it was read in the middle of the export that is under way")
-    if number < (budget.base.number if budget.base else 1):
-        return Outcome(step, Verdict.STALE, "it was read before the last export that Spectrum has applied")
+    if _is_before_base(budget, number, begun):
+        return Outcome(step, Verdict.STALE, "it was read before Spectrum had applied its last export")
     return _compare(step, reading, _find_export(budget, number), situation)
 
 
@@ -41,6 +41,13 @@ def find_begun(budget: Budget, begun: BegunExport | None) -> int | None:
         if begun.export_id == name_export(budget.key, sent.version, number):
             return number if begun.attempt <= sent.attempt else None
     return None
+
+
+def _is_before_base(budget: Budget, number: int, begun: BegunExport | None) -> bool:
+    """Check whether a reading is older than the success that made the base (row F7)."""
+    if budget.base is None:
+        return number == 0
+    return number < budget.base.number or (number == budget.base.number and begun is not None and not begun.whole)
 
 
 def _find_export(budget: Budget, number: int) -> Export | None:

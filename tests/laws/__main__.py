@@ -54,7 +54,7 @@ def main() -> int:
     sys.stdout.write("\n\n")
     for what, count in sorted(counts.items()):
         sys.stdout.write(f"{count:>12,}  {what}\n")
-    sys.stdout.write("\nall six laws hold\n")
+    sys.stdout.write("\nall six laws hold, and those of readings\n")
     return 0
 
 

@@ -15,6 +15,7 @@ from contracts.drift import DriftDecision
 from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_time
 from contracts.inbound import DeadlinePassed, InboundMessage, SnapshotRequest
+from contracts.outbound import SpectrumExport
 from demo.spectrum import HeldLine, LineKey, SpectrumJob
 from demo.spectrum_snapshot import Reader
 from handlers.budget import Status
@@ -133,10 +134,8 @@ class ReadingWorld(World):
             return None
         if isinstance(body, ErpSnapshot):
             self.counts[f"pages {outcome.verdict.value}"] += 1
-            require("LD1: a reading exports nothing", holds=after.tries == before.tries)
-        if after.base is not before.base and (inflight := self._inflight.get(body.key)):
-            # Also where a reading has shown that the export stands.
-            inflight.answered = True
+            # One that ends an export makes a waiting version current, of which an acceptance may be parked.
+            require("LD1: a reading exports nothing", holds=after.tries == before.tries or after.base != before.base)
         drift = after.read_back.drift if after.read_back else None
         if drift and drift.lines and not self.meddled:
             base = after.base.id if after.base else None
@@ -144,6 +143,13 @@ class ReadingWorld(World):
         for lines in self.spectrum.jobs.values():
             require("LD4: what accounting made stays", holds=lines[OF_ACCOUNTING] == HeldLine(original=1_200_000))
         return outcome
+
+    def _take_export(self, key: BudgetKey, export: SpectrumExport) -> None:
+        base, inflight = self.budgets[key].base, self._inflight.get(key)
+        if base and inflight and base.version == inflight.version:
+            # Perhaps a reading has shown that it stands.
+            inflight.answered = True
+        super()._take_export(key, export)
 
     def drain(self) -> None:
         """Deliver everything, and find the way to SYNCED by acceptances that name no drift."""

@@ -298,6 +298,12 @@ class TestRowsOfReadings:
         assert books.read(None, last_begun=None).verdict == "stale"
         assert books.budget.readings is None
 
+    def test_f7_the_base_before_it_was_whole(self) -> None:
+        books = synced()
+        begun = {"export_id": str(books.base.id), "attempt": 1, "whole": False}
+        assert books.read(books.base, {"S05120": None}, last_begun=begun).verdict == "stale"
+        assert books.budget.readings is None
+
     def test_f8_something_differs_while_exporting(self) -> None:
         books = exporting(acknowledges="success")
         books.read(books.unanswered, TYPED)

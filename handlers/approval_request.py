@@ -74,7 +74,7 @@ def _add_found(budget: Budget, rows: tuple[ExportRow, ...]) -> Iterator[ExportRo
     last = budget.readings.last if budget.readings else None
     if last is None:
         for row in rows:
-            yield (*row[:_SENT_FIELDS], *_NEVER_READ, *row[_SENT_FIELDS:])
+            yield row[:_SENT_FIELDS] + _NEVER_READ + row[_SENT_FIELDS:]
         return
     held, at = last.index_lines(), last.header.read_to
     for row in rows:

@@ -7,11 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from contracts.erp_snapshot import ErpSnapshot
-from handlers.ids import name_export
 from tests.exactly_once.deployment import BUDGETS, RunningDeployment, create_database
 from tests.exactly_once.planted import Point
-from tests.unit.builders import CONCRETE, KEY, STEEL, lock, read_line, release, snapshot
+from tests.unit.builders import KEY, lock, release
 from worker.reconcile.findings import DifferenceKind
 
 AT_ONCE: Final = 4
@@ -106,14 +104,7 @@ async def die_with_readings(deployment: RunningDeployment, says: str) -> float:
     worker = deployment.start_planted(CRASH_AT=says)
     await deployment.load()
     await deployment.wait_for_everything()
-    lines = (read_line(STEEL), read_line(CONCRETE))
-    for project in range(1, BUDGETS + 1):
-        key = KEY._replace(project_id=project)
-        begun = {"export_id": str(name_export(key, 1, 1)), "attempt": 1, "whole": True}
-        whole = snapshot(*lines, **key._asdict(), job_number=f"J{project}", last_begun=begun)
-        for number, line in enumerate(lines, 1):
-            page = whole.model_dump(mode="json") | {"pages": 2, "page": number, "lines": [line]}
-            await deployment.send(ErpSnapshot.model_validate(page))
+    await deployment.send_readings()
     return await deployment.wait_for_death(worker)
 
 

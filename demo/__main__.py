@@ -29,7 +29,9 @@ from contracts.topics import TopicNames
 from demo.bridge_client import Data, UnexpectedError, connect_bridge
 from demo.kafka_server import run_kafka
 from demo.postgres_server import run_postgres
-from demo.scenarios import COMPANY, COMPANY_CODE, SCENARIOS, Line, Scene, hash_content, write_acceptance, write_lock
+from demo.scenarios import SCENARIOS
+from demo.scene import COMPANY, COMPANY_CODE, Line, Scene, hash_content, write_acceptance, write_lock
+from demo.spectrum import Spectrum
 from demo.spectrum_connector import SpectrumConnector
 from demo.timeline import Timeline
 from worker.kafka.connection import KafkaConnection
@@ -184,13 +186,14 @@ async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
         return status
 
     bridge = connect_bridge(connection, setup.topics, read_status)
-    spectrum = SpectrumConnector(connection, setup.topics)
+    spectrum = Spectrum()
+    connector = SpectrumConnector(spectrum, connection, setup.topics)
     scene = Scene(bridge, spectrum, timeline)
     worker = WorkerProcess(setup)
     worker.start()
     try:
         await bridge.reader.start()
-        async with spectrum.running():
+        async with connector.running():
             for number, scenario in enumerate(SCENARIOS, 1):
                 timeline.print_title(number, scenario.__doc__ or "")
                 await scenario(scene)

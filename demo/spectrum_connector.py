@@ -8,7 +8,6 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Final
 from uuid import uuid4
 
@@ -18,7 +17,8 @@ from contracts.fields import write_time
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
 from contracts.topics import TopicNames
-from demo.spectrum import LineKey, LineRefusal, Spectrum, SpectrumJob, read_export, write_acknowledgement
+from demo.spectrum import Spectrum, SpectrumJob, finish
+from demo.spectrum_messages import read_export, write_acknowledgement
 from demo.spectrum_snapshot import Reader
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
@@ -33,13 +33,12 @@ _SNAPSHOTS: Final = "spectrum.snapshots"
 class SpectrumConnector:
     """Applies exports to Spectrum and acknowledges them, and answers requests for snapshots."""
 
-    def __init__(self, connection: KafkaConnection, topics: TopicNames) -> None:
-        self._spectrum = Spectrum()
+    def __init__(self, spectrum: Spectrum, connection: KafkaConnection, topics: TopicNames) -> None:
+        self._spectrum = spectrum
         self._topics = topics
         read = [topics.full(name) for name in (_EXPORTS, _REQUESTS)]
         self._reader = Consumer(connection, f"spectrum-{uuid4()}", read, start="earliest")
         self._appender = Appender(connection)
-        self._refused_once: set[LineKey] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -53,21 +52,6 @@ class SpectrumConnector:
             await asyncio.gather(task, return_exceptions=True)
             await self._reader.close(2.0)
             await self._appender.close(2.0)
-
-    def read_amounts(self, company_code: str, job_number: str) -> Mapping[tuple[str, str], Decimal]:
-        """Read original plus revisions of each phase and cost type."""
-        amounts = self._spectrum.read_amounts(SpectrumJob(company_code, job_number))
-        return {(key.phase_code, key.cost_type): Decimal(amount).scaleb(-2) for key, amount in amounts.items()}
-
-    def type_over(self, job: tuple[str, str], line: tuple[str, str], original: Decimal) -> None:
-        """Type another original estimate over that of a line of a job."""
-        self._spectrum.jobs[SpectrumJob(*job)][LineKey(*line)].original = int(original.scaleb(2))
-
-    def refuse_once(self, phase_code: str, cost_type: str, description: str) -> None:
-        """Refuse this line in the next export that has it, with an error description."""
-        key = LineKey(phase_code, cost_type)
-        self._spectrum.refusals[key] = LineRefusal("E", description, "Cost_Type")
-        self._refused_once.add(key)
 
     async def _run(self) -> None:
         while True:
@@ -89,15 +73,6 @@ class SpectrumConnector:
 
     def _apply(self, record: Record) -> Outgoing:
         export = read_export(json.loads(record.value or b""))
-        steps = self._spectrum.apply(export)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as ended:
-                result = ended.value
-                break
-        for key in self._refused_once & result.refused.keys():
-            self._refused_once.discard(key)
-            del self._spectrum.refusals[key]
+        result = finish(self._spectrum.apply(export))
         answer = write_acknowledgement(export, result, write_time(datetime.now(UTC)))
         return self._write(_ACKNOWLEDGEMENTS, ErpAcknowledgement.type, record.key, answer)

@@ -1,7 +1,8 @@
 """How a connector reads what a job holds, for ``erp.snapshot``: the reference for rules 5 and 6 of the ERP side.
 
-A ``Reader`` can be wrong in the ways that real ones are: it sees the current estimate only, or one cost center, or not
-what is complete, and it pads its keys.
+A ``Reader`` can lack what real ones lack: originals and revisions, complete phases, other cost centers. Its snapshots
+say so, in `depth` and `complete`. It can also be wrong as they are: it pads keys, or counts change requests that the
+site does not recognise.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from contracts.erp_snapshot import MAX_PAGE_LINES
-from demo.spectrum import Spectrum, SpectrumJob
+from demo.spectrum import COMPLETE, HeldLine, Spectrum, SpectrumJob
 
-_STATUS_OF_JOB: Final = "A"
+_ACTIVE: Final = "A"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,10 @@ class Reader:
     """It reads by GetPhase alone, which has neither the original nor change requests."""
     skips_complete: bool = False
     """It leaves complete phases out, as GetPhase does unless it is told otherwise."""
+    cost_center: str | None = None
+    """It sees only the phases of this one, because its user may see no other; ``None`` is all of them."""
+    counts_proposed: bool = False
+    """It counts change requests that the site does not recognise yet."""
     pads_keys: bool = False
     """It passes keys on with the spaces that Spectrum pads them with."""
     page_lines: int = MAX_PAGE_LINES
@@ -64,11 +69,11 @@ class Reader:
             **dict(zip(("company_id", "project_id", "budget_id"), budget, strict=True)),
             "company_code": job.company_code,
             "job_number": self._pad(job.job_number, 10),
-            "job_status": _STATUS_OF_JOB,
+            "job_status": COMPLETE if job in spectrum.complete_jobs else _ACTIVE,
             "depth": "current_only" if self.current_only else "full",
-            "complete": not self.skips_complete,
+            "complete": not self.skips_complete and self.cost_center is None,
             "last_begun": begun and begun._asdict(),
-            "unposted": False,
+            "unposted": job in spectrum.unposted_jobs,
             "line_count": len(lines),
             "total_original": None if self.current_only else _add_up(lines, "original_estimate_cost"),
             "total_current": _add_up(lines, "current_estimate_cost"),
@@ -76,9 +81,11 @@ class Reader:
 
     def _list_lines(self, spectrum: Spectrum, job: SpectrumJob) -> Iterator[dict[str, Any]]:
         for key, line in sorted(spectrum.jobs.get(job, {}).items()):
-            if self.skips_complete and line.status == "C":
+            if not self._sees(line):
                 continue
             others = sum(line.revisions.values()) - line.booked_by_bridge
+            if self.counts_proposed:
+                others += sum(line.proposed.values())
             yield {
                 "phase_code": self._pad(key.phase_code, 20),
                 "cost_type": self._pad(key.cost_type, 3),
@@ -88,9 +95,14 @@ class Reader:
                 "bridge_revision": None if self.current_only else write_amount(line.booked_by_bridge),
                 "other_revision": None if self.current_only else write_amount(others),
                 "current_estimate_cost": write_amount(line.current),
-                "job_to_date_cost": None,
+                "job_to_date_cost": None if line.cost_to_date is None else write_amount(line.cost_to_date),
                 "price_method_code": line.price_method_code or None,
             }
+
+    def _sees(self, line: HeldLine) -> bool:
+        if self.skips_complete and line.status == COMPLETE:
+            return False
+        return self.cost_center in {None, line.cost_center}
 
     def _pad(self, key: str, length: int) -> str:
         return key.ljust(length) if self.pads_keys else key

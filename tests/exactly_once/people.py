@@ -18,7 +18,8 @@ from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_time
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
-from demo.spectrum import Spectrum, SpectrumJob, read_export, write_acknowledgement
+from demo.spectrum import Spectrum, SpectrumJob, finish
+from demo.spectrum_messages import read_export, write_acknowledgement
 from demo.spectrum_snapshot import Reader
 from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import CONCRETE, KEY, STEEL, accept, lock, reject, retry
@@ -131,13 +132,7 @@ class People:
             "acknowledged_at": write_time(datetime.now(UTC)),
         }
         if export["attempt"] > 1 or not _chance(cause, 6):
-            working = self._spectrum.apply(order)
-            while True:
-                try:
-                    next(working)
-                except StopIteration as ended:
-                    body = write_acknowledgement(order, ended.value, write_time(datetime.now(UTC)))
-                    break
+            body = write_acknowledgement(order, finish(self._spectrum.apply(order)), write_time(datetime.now(UTC)))
         return self._write(ErpAcknowledgement.model_validate(body), cause)
 
     def _lock(self, key: BudgetKey, cause: str = "first") -> Outgoing:

@@ -35,9 +35,9 @@ from demo.spectrum import (
     ReceivedExport,
     Spectrum,
     SpectrumJob,
-    read_export,
-    write_acknowledgement,
+    finish,
 )
+from demo.spectrum_messages import read_export, write_acknowledgement
 from handlers.budget import Budget, Status
 from handlers.budget_locked import digest_content
 from handlers.decide import decide
@@ -613,16 +613,6 @@ def expect(lock: BudgetLocked) -> Expected:
 def name_person(user: str) -> str:
     """Name who is meant, by a simple folding that is independent of the core's."""
     return unicodedata.normalize("NFC", user).strip().lower()
-
-
-def finish(steps: Generator[LineKey, None, ApplyResult]) -> ApplyResult:
-    """Run an attempt to its end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as ended:
-            answer: ApplyResult = ended.value
-            return answer
 
 
 def read_cents(amount: str) -> int:

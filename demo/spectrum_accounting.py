@@ -3,26 +3,24 @@
 An original or a status that is typed over is set in the ``HeldLine`` itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from demo.spectrum import HeldLine, LineKey, Spectrum, SpectrumJob
+from demo.spectrum import HeldLine, LineKey
 
 
-def set_current_from_original(spectrum: Spectrum, job: SpectrumJob) -> None:
+def set_current_from_original(lines: Iterable[HeldLine]) -> None:
     """Run the utility of that name: the current estimate of each line becomes the original, without any revision."""
-    for held in spectrum.jobs[job].values():
+    for held in lines:
         held.type_over(held.original)
 
 
-def run_project_setup(spectrum: Spectrum, job: SpectrumJob, estimate: Mapping[LineKey, int]) -> None:
+def run_project_setup(lines: dict[LineKey, HeldLine], estimate: Mapping[LineKey, int]) -> None:
     """Run Project Setup, perhaps again: original and current become those of the estimate, revisions stay booked.
 
     Args:
-        spectrum: which holds the job.
-        job: which it is run for.
-        estimate: the amount of each line, in hundredths; lines that Spectrum lacks are created.
+        lines: of the job; those that it lacks are created.
+        estimate: the amount of each line, in hundredths.
     """
-    lines = spectrum.jobs.setdefault(job, {})
     for key, amount in estimate.items():
         held = lines.setdefault(key, HeldLine())
         held.original = amount

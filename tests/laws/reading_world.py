@@ -17,6 +17,7 @@ from contracts.fields import write_time
 from contracts.inbound import DeadlinePassed, InboundMessage, SnapshotRequest
 from contracts.outbound import SpectrumExport
 from demo.spectrum import HeldLine, LineKey, SpectrumJob
+from demo.spectrum_accounting import run_project_setup, set_current_from_original
 from demo.spectrum_snapshot import Reader
 from handlers.budget import Status
 from handlers.decision import Outcome
@@ -111,7 +112,7 @@ class ReadingWorld(World):
         return DriftDecision.model_validate(key._asdict() | data)
 
     def _meddle(self) -> None:
-        """Somebody in Spectrum types a figure over, or sets the current estimate from the original."""
+        """Somebody in Spectrum types a figure over, sets the current estimate from it, or runs Project Setup again."""
         if self._working:
             return
         lines = [(job, key) for job, held in self.spectrum.jobs.items() for key in held if key != OF_ACCOUNTING]
@@ -119,10 +120,14 @@ class ReadingWorld(World):
             return
         job, key = self.chance.choice(sorted(lines))
         held = self.spectrum.jobs[job][key]
-        if self.chance.random() < 0.5:
-            held.original += self.chance.choice([-1, 1, 100])
-        else:
-            held.typed_over = held.original
+        moved = held.original + self.chance.choice([-1, 1, 100])
+        match self.chance.choice(["type", "type", "utility", "setup"]):
+            case "type":
+                held.original = moved
+            case "utility":
+                set_current_from_original([held])
+            case _:
+                run_project_setup(self.spectrum.jobs[job], {key: moved})
         self.counts["figures typed over"] += 1
 
     def deliver(self, message_id: str, body: InboundMessage, first: str = "") -> Outcome | None:

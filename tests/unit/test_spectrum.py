@@ -82,7 +82,7 @@ def test_a_snapshot_shows_what_was_exported_and_what_others_booked(spectrum: Spe
 
 
 def test_rule_7_a_current_estimate_that_was_typed_over_becomes_the_sum_again(spectrum: Spectrum) -> None:
-    set_current_from_original(spectrum, JOB)
+    set_current_from_original(spectrum.jobs[JOB].values())
     assert list_figures(spectrum)[CONCRETE] == (312_500_00, 2_500_00, 20_000_00, 312_500_00)
     assert apply(spectrum, 2, M03300=("312500.00", "2500.00")).status == "success"
     assert list_figures(spectrum)[CONCRETE] == (312_500_00, 2_500_00, 20_000_00, 335_000_00)
@@ -134,7 +134,7 @@ def test_a_closed_period_takes_no_revision_but_an_effective_date_opens_the_way(
 
 
 def test_project_setup_run_again_loses_the_revisions_of_the_current_estimate(spectrum: Spectrum) -> None:
-    run_project_setup(spectrum, JOB, {CONCRETE: 300_000_00, LineKey("02310", "E"): 12_000_00})
+    run_project_setup(spectrum.jobs[JOB], {CONCRETE: 300_000_00, LineKey("02310", "E"): 12_000_00})
     assert list_figures(spectrum) == {
         LineKey("02310", "E"): (12_000_00, 0, 0, 12_000_00),
         CONCRETE: (300_000_00, 2_500_00, 20_000_00, 300_000_00),

@@ -16,7 +16,7 @@ from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_time
 from contracts.inbound import DeadlinePassed, InboundMessage, SnapshotRequest
 from contracts.outbound import SpectrumExport
-from demo.spectrum import HeldLine, LineKey, SpectrumJob
+from demo.spectrum import COMPLETE, HeldLine, LineKey, SpectrumJob
 from demo.spectrum_accounting import run_project_setup, set_current_from_original
 from demo.spectrum_snapshot import Reader
 from handlers.budget import Status
@@ -63,8 +63,10 @@ class ReadingWorld(World):
                 self._read,
                 self._decide_drift,
                 self._meddle,
+                self._set_status,
             ]
-            self.chance.choices(actions, [10, 12, 2, 3, 34, 30, 1, 12, 4, 3 if self.meddled else 0])[0]()
+            weights = [10, 12, 2, 3, 34, 30, 1, 12, 4, 3 if self.meddled else 0, 2 if self.meddled else 0]
+            self.chance.choices(actions, weights)[0]()
         self.drain()
         for key in self.budgets:
             if self.budgets[key].status is Status.SYNCED:
@@ -115,10 +117,10 @@ class ReadingWorld(World):
         """Somebody in Spectrum types a figure over, sets the current estimate from it, or runs Project Setup again."""
         if self._working:
             return
-        lines = [(job, key) for job, held in self.spectrum.jobs.items() for key in held if key != OF_ACCOUNTING]
+        lines = self._list_lines()
         if not lines:
             return
-        job, key = self.chance.choice(sorted(lines))
+        job, key = self.chance.choice(lines)
         held = self.spectrum.jobs[job][key]
         moved = held.original + self.chance.choice([-1, 1, 100])
         match self.chance.choice(["type", "type", "utility", "setup"]):
@@ -129,6 +131,15 @@ class ReadingWorld(World):
             case _:
                 run_project_setup(self.spectrum.jobs[job], {key: moved})
         self.counts["figures typed over"] += 1
+
+    def _set_status(self) -> None:
+        """Somebody in Spectrum sets phases Complete, which then take nothing, or Active again."""
+        for job, key in self._list_lines():
+            self.spectrum.jobs[job][key].status = self.chance.choice(["A", "A", COMPLETE])
+
+    def _list_lines(self) -> list[tuple[SpectrumJob, LineKey]]:
+        lines = [(job, key) for job, held in self.spectrum.jobs.items() for key in held if key != OF_ACCOUNTING]
+        return sorted(lines)
 
     def deliver(self, message_id: str, body: InboundMessage, first: str = "") -> Outcome | None:
         """Decide one message, and check what a reading may cause."""
@@ -157,8 +168,10 @@ class ReadingWorld(World):
         super()._take_export(key, export)
 
     def drain(self) -> None:
-        """Deliver everything, and find the way to SYNCED by acceptances that name no drift."""
+        """Open every phase, deliver everything, and find the way to SYNCED by acceptances that name no drift."""
         self.rules = replace(self.rules, open_drift="notice")
+        for job, key in self._list_lines():
+            self.spectrum.jobs[job][key].status = "A"
         super().drain()
 
     def check(self) -> None:

@@ -1,6 +1,8 @@
 """The connector between Spectrum and its topics, for the demo.
 
-It applies each export and acknowledges it, and reads a job when it is asked to.
+It applies each export and acknowledges it, and reads a job when it is asked to. It does one thing at a time, so no export
+of a job meets another one (rule 1), and nothing is being written while a job is read (rule 5). What it remembers is in
+``Spectrum``, in memory; a real one keeps it in a database (docs/adapters.md).
 """
 
 import asyncio
@@ -60,6 +62,7 @@ class SpectrumConnector:
                 await self._appender.append([self._apply(record)] if is_export else self._read(record))
 
     def _read(self, record: Record) -> list[Outgoing]:
+        """Read a job; the snapshot carries the budget key of the request, as a job is no key (rule 6)."""
         asked = json.loads(record.value or b"")
         budget = (asked["company_id"], asked["project_id"], asked["budget_id"])
         job = SpectrumJob(asked["company_code"], asked["job_number"])

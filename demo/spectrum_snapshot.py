@@ -87,13 +87,17 @@ class Reader:
             if self.counts_proposed:
                 others += sum(line.proposed.values())
             yield {
+                # Table JC_PHASE_MASTER_MC, by Info-Link or SQL; or web service GetPhase.
                 "phase_code": self._pad(key.phase_code, 20),
                 "cost_type": self._pad(key.cost_type, 3),
                 "description": spectrum.descriptions.get((job, key.phase_code), ""),
                 "status": line.status,
+                # Table JC_PHASE_ESTIMATES_MC; GetPhase does not have it.
                 "original_estimate_cost": None if self.current_only else write_amount(line.original),
+                # Tables CR_CHNG_REQ_*_MC; GetPhase does not have them either.
                 "bridge_revision": None if self.current_only else write_amount(line.booked_by_bridge),
                 "other_revision": None if self.current_only else write_amount(others),
+                # What GetPhase has, as JC_PHASE_ESTIMATES_MC does.
                 "current_estimate_cost": write_amount(line.current),
                 "job_to_date_cost": None if line.cost_to_date is None else write_amount(line.cost_to_date),
                 "price_method_code": line.price_method_code or None,

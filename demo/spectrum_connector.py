@@ -1,8 +1,8 @@
 """The connector between Spectrum and its topics, for the demo.
 
-It applies each export and acknowledges it, and reads a job when it is asked to. It does one thing at a time, so no export
-of a job meets another one (rule 1), and nothing is being written while a job is read (rule 5). What it remembers is in
-``Spectrum``, in memory; a real one keeps it in a database (docs/adapters.md).
+It applies each export and acknowledges it, and reads a job when it is asked to. It does one thing at a time, so no
+export of a job meets another one (rule 1), and nothing is being written while a job is read (rule 5). What it remembers
+is in ``Spectrum``, in memory; a real one keeps it in a database (docs/adapters.md).
 """
 
 import asyncio

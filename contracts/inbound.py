@@ -4,12 +4,14 @@ Field by field as the published contract names them; what a message causes is de
 """
 
 from decimal import Decimal
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import FailFast, Field, StringConstraints
 
-from contracts.budget_key import BudgetKey
+from contracts.body import Inbound, InboundOfVersion
+from contracts.drift import DriftDecision
+from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import (
     Amount,
     Count,
@@ -31,26 +33,6 @@ from contracts.fields import (
 
 MAX_READ_LINES: Final = 50_000
 """Lines up to which a message is read at all; ours, so that a hostile record is bounded in time and memory."""
-
-
-class Inbound(Value):
-    """What every inbound message carries: the budget key and the version that it is about."""
-
-    type: ClassVar[str]
-
-    company_id: Identifier
-    project_id: Identifier
-    budget_id: Identifier
-    budget_version: Identifier
-
-    @property
-    def key(self) -> BudgetKey:
-        """The budget that it is about."""
-        return BudgetKey(self.company_id, self.project_id, self.budget_id)
-
-    def list_values(self) -> dict[str, object]:
-        """List the fields by value; two messages of a type with the same ones say the same."""
-        return dict(self)
 
 
 class BudgetLine(Value):
@@ -81,7 +63,7 @@ class BudgetLine(Value):
         return dict(self) | amounts
 
 
-class BudgetLocked(Inbound):
+class BudgetLocked(InboundOfVersion):
     """The project side locked the budget and sent it for acceptance."""
 
     type = "budget.locked.v1"
@@ -103,7 +85,7 @@ class BudgetLocked(Inbound):
         return dict(self) | {"total_amount": Decimal(self.total_amount), "lines": lines}
 
 
-class BudgetRetrieved(Inbound):
+class BudgetRetrieved(InboundOfVersion):
     """The project side pulled the budget back before acceptance."""
 
     type = "budget.retrieved.v1"
@@ -112,7 +94,7 @@ class BudgetRetrieved(Inbound):
     retrieved_at: Time
 
 
-class ApprovalDecision(Inbound):
+class ApprovalDecision(InboundOfVersion):
     """An approver accepts or rejects one version."""
 
     type = "approval.decision.v1"
@@ -125,6 +107,9 @@ class ApprovalDecision(Inbound):
     content_hash: Hash | None = None
     """The one from `approval.requested`. It must match if given; an acceptance before the lock always needs it, any
     other unless the rules say otherwise."""
+    drift_hash: Hash | None = None
+    """For an acceptance: the one that the approver saw in `approval.requested`. It must match if given; the rules may
+    require it while Spectrum differs."""
     effective_date: Date | None = None
     """For an acceptance: the date under which Spectrum books the export, such as one in an open period."""
 
@@ -142,7 +127,7 @@ class AcknowledgedLine(Value):
     error_column: Annotated[str, StringConstraints(strict=True), cut_at(100), Words("text, cut at 100")] | None = None
 
 
-class ErpAcknowledgement(Inbound):
+class ErpAcknowledgement(InboundOfVersion):
     """Spectrum's answer to one attempt of an export."""
 
     type = "erp.acknowledgement.v1"
@@ -161,7 +146,7 @@ class ErpAcknowledgement(Inbound):
     twice, the last one counts."""
 
 
-class Requested(Inbound):
+class Requested(InboundOfVersion):
     """A command of an operator: who asks and why."""
 
     requested_by: User
@@ -175,6 +160,15 @@ class ExportRetry(Requested):
 
     effective_date: Date | None = None
     """The date under which Spectrum books it; without one, the date given before stays."""
+
+
+class SnapshotRequest(Inbound):
+    """Somebody asks for what Spectrum holds of the budget to be read."""
+
+    type = "snapshot.request.v1"
+
+    requested_by: User
+    reason: PeopleText
 
 
 class BudgetReset(Requested):
@@ -192,22 +186,34 @@ class BudgetRelease(Requested):
 
 
 class DeadlinePassed(Inbound):
-    """A timer of the bridge reports passed deadlines of a version, or asks for the next piece of a release."""
+    """A timer of the bridge reports passed deadlines, or asks for the next piece of a release."""
 
     type = "deadline.passed.v1"
 
-    deadline: Literal["acknowledgement", "parked", "release"]
-    """`release`: held messages of a release are left, and the next of them are to be decided."""
+    budget_version: Identifier | None = None
+    """Null for deadlines of the budget as a whole: `snapshot`, `read_back`."""
+    deadline: Literal["acknowledgement", "parked", "release", "snapshot", "read_back"]
+    """`release`: held messages of a release are left, and the next of them are to be decided. `snapshot`: Spectrum's
+    side has not answered a request for a snapshot in time. `read_back`: it is time to ask again, or the last reading is
+    too old."""
     due_at: Time
-    """Every deadline of this version up to this time has passed."""
+    """Every deadline of this kind and version up to this time has passed."""
+
+    @property
+    def version(self) -> int | None:
+        """The version that it is about."""
+        return self.budget_version
 
 
 InboundMessage = (
     BudgetLocked
     | BudgetRetrieved
     | ApprovalDecision
+    | DriftDecision
     | ErpAcknowledgement
+    | ErpSnapshot
     | ExportRetry
+    | SnapshotRequest
     | BudgetReset
     | BudgetRelease
     | DeadlinePassed

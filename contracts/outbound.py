@@ -3,20 +3,16 @@
 Amounts are decimal strings with two places, so their limits are digits.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import GetCoreSchemaHandler, StringConstraints
-from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
+from pydantic import StringConstraints
 
 from contracts.budget_key import BudgetKey
-from contracts.fields import Cents, Date, PriceMethod, Time, Value, Words
-from contracts.json_text import name_values
+from contracts.export_lines import ApprovalLines, ExportLines
+from contracts.fields import Cents, Date, Time, Value
 
 Code = Annotated[str, StringConstraints(min_length=1)]
-Change = Literal["add", "set", "zero", "same"]
 RefusalCode = Literal[
     "stale_version",
     "unknown_version",
@@ -31,17 +27,19 @@ RefusalCode = Literal[
     "not_failed",
     "parked_limit",
     "expired",
+    "nothing_held",
+    "drift_open",
+    "drift_changed",
+    "no_drift",
+    "not_synced",
+    "no_reference_left",
 ]
 ReturnCause = Literal["rejected", "retrieved", "invalid", "export_failed", "reset"]
 StatusName = Literal["INVALID", "PENDING_APPROVAL", "EXPORTING", "EXPORT_FAILED", "RETURNED", "SYNCED"]
 
 
-def _at_most_digits(digits: int) -> StringConstraints:
-    return StringConstraints(pattern=rf"^-?[0-9]{{1,{digits}}}\.[0-9]{{2}}\z")
-
-
 class Outbound(Value):
-    """What every outbound message carries: the budget key and the version that it is about."""
+    """What every outbound message carries: the budget that it is about."""
 
     type: ClassVar[str]
     topic: ClassVar[str]
@@ -49,83 +47,26 @@ class Outbound(Value):
     company_id: int
     project_id: int
     budget_id: int
-    budget_version: int
 
     @property
     def key(self) -> BudgetKey:
         """The budget that it is about."""
         return BudgetKey(self.company_id, self.project_id, self.budget_id)
 
+    @property
+    def own_id(self) -> UUID | None:
+        """The id that it names in its data; ``None`` where it gets one by its cause."""
+        return None
+
     def write(self) -> bytes:
         """Write the data of the event: compact JSON in UTF-8."""
         return self.__pydantic_serializer__.to_json(self)
 
 
-class ExportLine(Value):
-    """One line as Spectrum must hold it, and how it differs from the base.
+class OutboundOfVersion(Outbound):
+    """A message about one version of a budget."""
 
-    Limits are those of Spectrum's phase record; amounts of 12 characters are ±99,999,999.99.
-    """
-
-    budget_line_item_id: int
-    phase_code: Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=r"^[^-]+\z")]
-    cost_type: Annotated[str, StringConstraints(min_length=1, max_length=3)]
-    description: Annotated[str, StringConstraints(min_length=1, max_length=25)]
-    original_estimate_cost: Annotated[Cents, _at_most_digits(8)]
-    revision_amount: Annotated[Cents, _at_most_digits(10)]
-    price_method_code: PriceMethod
-    """What `cost_types.csv` has for the cost type; `J`, the job's own, where that is nothing."""
-    change: Change
-    """Compared with the base: the line is new, changed, removed, or the same."""
-    previous_original_estimate_cost: Cents | None
-    """Null where the base has no such line."""
-    previous_revision_amount: Cents | None
-    original_change: Cents
-    """Amount less previous; the amount itself where there is none."""
-    revision_change: Cents
-    keep_description: bool
-    """True where Spectrum has this description of the phase from the base: what was typed over it since stays, and the
-    description is written only if Spectrum lacks the phase."""
-
-
-class MeasuredExportLine(ExportLine):
-    """The same with quantities switched on; quantity and unit are otherwise left out."""
-
-    original_estimate_quantity: Annotated[Cents, _at_most_digits(7)]
-    unit_of_measure: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None
-
-
-ExportRow = tuple[Any, ...]
-"""The values of an ``ExportLine``, or of a ``MeasuredExportLine``, in the order of its fields."""
-
-
-class _Rows:
-    """Lines as rows, without an object for each: checked by their model's fields, and written under their names."""
-
-    def __init__(self, *models: type[ExportLine]) -> None:
-        self._fields = [list(model.model_fields.values()) for model in models]
-        self._names = {len(model.model_fields): tuple(model.model_fields) for model in models}
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        rows = [
-            core_schema.tuple_schema([handler.generate_schema(_annotate(field)) for field in fields])
-            for fields in self._fields
-        ]
-        return core_schema.union_schema(
-            [core_schema.tuple_schema([row], variadic_item_index=0) for row in rows],
-            mode="left_to_right",
-            serialization=core_schema.plain_serializer_function_ser_schema(self._name_values),
-        )
-
-    def _name_values(self, rows: Sequence[ExportRow]) -> list[dict[str, Any]]:
-        return name_values(self._names[len(rows[0])], rows) if rows else []
-
-
-def _annotate(field: FieldInfo) -> Any:
-    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-
-
-ExportLines = Annotated[tuple[ExportRow, ...], _Rows(ExportLine, MeasuredExportLine), Words("list of lines")]
+    budget_version: int
 
 
 class Notice(Value):
@@ -136,7 +77,7 @@ class Notice(Value):
     message: str
 
 
-class ApprovalRequested(Outbound):
+class ApprovalRequested(OutboundOfVersion):
     """A version waits for an approver: the figures that are approved, and what would be sent now."""
 
     type = "approval.requested.v1"
@@ -152,13 +93,18 @@ class ApprovalRequested(Outbound):
     total_amount: Cents
     sent_by: str | None
     locked_at: Time
-    lines: ExportLines
+    drift_hash: str | None
+    """Of what the last reading of Spectrum shows; null unless it differs from what was exported."""
+    drift_lines: int
+    """How many lines count; each has a notice `found_differs`."""
+    drift_amount: Cents
+    lines: ApprovalLines
     """As they would be sent now; the figures are what is approved, the differences are for information."""
     notices: tuple[Notice, ...]
     """What an approver should know, such as `description_shortened`."""
 
 
-class SpectrumExport(Outbound):
+class SpectrumExport(OutboundOfVersion):
     """The whole budget for Spectrum, in absolute figures, with removed lines as zeros."""
 
     type = "spectrum.export.v1"
@@ -171,8 +117,11 @@ class SpectrumExport(Outbound):
     export_number: int
     """1, 2, 3, … over the exports of this budget; a reset does not start it again."""
     base_export_id: UUID | None
-    """The last export that Spectrum acknowledged with success: what the differences are against."""
+    """The last export that Spectrum acknowledged with success: what the differences are against. Null also where
+    Spectrum was found to differ, so that no line may be skipped."""
     base_version: int | None
+    restatement: int
+    """0; 1, 2, … where a person has the figures of this version sent once more, because Spectrum differs from them."""
     change_reference: Annotated[str, StringConstraints(pattern=r"^B[0-9]{7}\z")]
     """`B` and seven digits, such as `B0000002`: it rises with each export of the project, and no two exports of a
     project have the same, also not after a reset. The same for every attempt."""
@@ -208,7 +157,7 @@ class BudgetError(Value):
     message: str | None
 
 
-class BudgetReturned(Outbound):
+class BudgetReturned(OutboundOfVersion):
     """The budget is returned for editing: why, by whom, and who must be notified."""
 
     type = "budget.returned.v1"
@@ -231,6 +180,8 @@ class RequestRefused(Outbound):
     type = "request.refused.v1"
     topic = "procore.returns"
 
+    budget_version: int | None
+    """Null where the request was about the budget as a whole."""
     message_id: str
     """The request that is refused."""
     message_source: str
@@ -239,6 +190,29 @@ class RequestRefused(Outbound):
     code: RefusalCode
     message: Code
     """One plain sentence that a person can act on."""
+
+
+class SnapshotRequested(Outbound):
+    """Please read what this job holds, and answer with an `erp.snapshot`."""
+
+    type = "spectrum.snapshot_requested.v1"
+    topic = "spectrum.requests"
+
+    request_id: UUID
+    """The event's own `ce_id`."""
+    company_code: Annotated[str, StringConstraints(min_length=1, max_length=3)]
+    job_number: Annotated[str, StringConstraints(min_length=1, max_length=10)]
+    purpose: Literal["read_back"]
+    """`read_back`: to compare it with what was exported."""
+    requested_by: str | None
+    """Null where the bridge itself asks."""
+    due_at: Time
+    """When it is asked again unless there is an answer; three times in all."""
+
+    @property
+    def own_id(self) -> UUID:
+        """The request's id."""
+        return self.request_id
 
 
 class FailedLine(Value):
@@ -253,7 +227,7 @@ class FailedLine(Value):
     error_column: str | None
 
 
-class BudgetStatus(Outbound):
+class BudgetStatus(OutboundOfVersion):
     """The status of one budget; the latest message per key is its state."""
 
     type = "budget.status.v1"
@@ -279,5 +253,13 @@ class BudgetStatus(Outbound):
     """The lines that Spectrum did not accept; empty unless EXPORT_FAILED."""
     erp_reference: str | None
     """The last one in an acknowledgement that counted; null after a reset."""
+    read_back: Literal["never", "matches", "differs", "unknown", "stale"]
+    """What the last reading of Spectrum has shown since a reset; `stale` if it is too old."""
+    read_at: Time | None
+    """When that was read, by the connector's clock."""
+    drift_lines: int
+    """How many lines differ; 0 unless `differs`."""
+    drift_amount: Cents
+    """By how much."""
     sequence: int
     """1, 2, 3, … over the status messages of this budget."""

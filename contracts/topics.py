@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from contracts.body import Inbound
+from contracts.drift import DriftDecision, ErpDrift
+from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import MAX_MESSAGE_BYTES
 from contracts.inbound import (
     ApprovalDecision,
@@ -14,7 +17,7 @@ from contracts.inbound import (
     DeadlinePassed,
     ErpAcknowledgement,
     ExportRetry,
-    Inbound,
+    SnapshotRequest,
 )
 from contracts.outbound import (
     ApprovalRequested,
@@ -22,6 +25,7 @@ from contracts.outbound import (
     BudgetStatus,
     Outbound,
     RequestRefused,
+    SnapshotRequested,
     SpectrumExport,
     SpectrumResync,
 )
@@ -32,20 +36,26 @@ COMMANDS: Final = "bridge.commands"
 
 SOURCES: Final[Mapping[str, tuple[type[Inbound], ...]]] = {
     "procore.budgets": (BudgetLocked, BudgetRetrieved),
-    "procore.approvals": (ApprovalDecision,),
+    "procore.approvals": (ApprovalDecision, DriftDecision),
     "spectrum.acknowledgements": (ErpAcknowledgement,),
-    COMMANDS: (ExportRetry, DeadlinePassed, BudgetRelease, BudgetReset),
+    "spectrum.snapshots": (ErpSnapshot,),
+    COMMANDS: (ExportRetry, SnapshotRequest, DeadlinePassed, BudgetRelease, BudgetReset),
 }
 """What comes in, by topic."""
 
 OUTPUTS: Final[Mapping[str, tuple[type[Outbound], ...]]] = {
     "bridge.approval-requests": (ApprovalRequested,),
     "spectrum.exports": (SpectrumExport, SpectrumResync),
+    "spectrum.requests": (SnapshotRequested,),
     "procore.returns": (BudgetReturned, RequestRefused),
     "bridge.status": (BudgetStatus,),
+    "bridge.drift": (ErpDrift,),
     DEAD_LETTERS: (),
 }
 """What goes out, by topic; dead letters keep the type that they came with."""
+
+COMPACTED: Final = frozenset({"bridge.status", "bridge.drift"})
+"""The topics of which the latest message of each budget counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,7 @@ def _settings(name: str) -> dict[str, str]:
     if name == COMMANDS or name not in SOURCES:
         # What we append ourselves: a broker refuses a time that is an hour ahead of its own clock.
         settings["message.timestamp.type"] = "LogAppendTime"
-    if name == "bridge.status":
+    if name in COMPACTED:
         settings["cleanup.policy"] = "compact"
     if name == INBOX:
         settings |= {

@@ -29,7 +29,9 @@ from contracts.topics import TopicNames
 from demo.bridge_client import Data, UnexpectedError, connect_bridge
 from demo.kafka_server import run_kafka
 from demo.postgres_server import run_postgres
-from demo.scenarios import COMPANY, COMPANY_CODE, SCENARIOS, Line, Scene, hash_content, write_acceptance, write_lock
+from demo.scenarios import SCENARIOS
+from demo.scene import COMPANY, COMPANY_CODE, Line, Scene, hash_content, write_acceptance, write_lock
+from demo.spectrum import Spectrum
 from demo.spectrum_connector import SpectrumConnector
 from demo.timeline import Timeline
 from worker.kafka.connection import KafkaConnection
@@ -39,6 +41,7 @@ BUDGET_BRIDGE: Final = tuple(shlex.split(os.environ.get("BUDGET_BRIDGE", ""))) o
 
 CHECK_FAILED: Final = 1
 """The exit code when a check fails."""
+_DONE: Final = ("SYNCED", "matches")
 _KILL_PROJECTS: Final = range(91001, 91041)
 """Projects whose budgets are under way when the worker is killed."""
 
@@ -183,13 +186,14 @@ async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
         return status
 
     bridge = connect_bridge(connection, setup.topics, read_status)
-    spectrum = SpectrumConnector(connection, setup.topics)
+    spectrum = Spectrum()
+    connector = SpectrumConnector(spectrum, connection, setup.topics)
     scene = Scene(bridge, spectrum, timeline)
     worker = WorkerProcess(setup)
     worker.start()
     try:
         await bridge.reader.start()
-        async with spectrum.running():
+        async with connector.running():
             for number, scenario in enumerate(SCENARIOS, 1):
                 timeline.print_title(number, scenario.__doc__ or "")
                 await scenario(scene)
@@ -221,7 +225,7 @@ async def _kill_worker(scene: Scene, worker: WorkerProcess) -> None:
 
     def count_synced() -> int:
         last = (bridge.list_sent("budget.status.v1", budget)[-1:] for budget in budgets)
-        return sum(bool(status) and status[0]["status"] == "SYNCED" for status in last)
+        return sum(bool(status) and (status[0]["status"], status[0]["read_back"]) == _DONE for status in last)
 
     await bridge.wait_until(lambda: count_exports() > 0, "the first of the exports")
     worker.end(signal.SIGKILL)
@@ -229,7 +233,7 @@ async def _kill_worker(scene: Scene, worker: WorkerProcess) -> None:
     timeline.print_event("✗", "worker", what, style="bold red")
     worker.start()
     timeline.print_event("→", "worker", "is started again")
-    await bridge.wait_until(lambda: count_synced() == len(budgets), f"{len(budgets)} budgets synced")
+    await bridge.wait_until(lambda: count_synced() == len(budgets), f"{len(budgets)} budgets synced and read back")
     timeline.check(
         f"each of the {len(budgets)} budgets was exported exactly once",
         holds=all(len(bridge.list_sent("spectrum.export.v1", budget)) == 1 for budget in budgets),

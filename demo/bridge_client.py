@@ -54,13 +54,15 @@ class BridgeClient:
     sent: list[Sent] = field(default_factory=list)
     """What the bridge has sent so far."""
 
-    async def send(self, kind: str, budget: BudgetKey, version: int, data: Data, message_id: str | None = None) -> str:
+    async def send(
+        self, kind: str, budget: BudgetKey, version: int | None, data: Data, message_id: str | None = None
+    ) -> str:
         """Send a message to the bridge.
 
         Args:
             kind: its type; the contract knows the topic.
             budget: the budget that it is about.
-            version: the version that it is about.
+            version: the version that it is about; ``None`` if it is about the budget as a whole.
             data: the other fields.
             message_id: its id, by default a new one.
 

@@ -1,4 +1,4 @@
-"""What the ERP side does with an export: the reference for its four rules, to be read before building a connector.
+"""What the ERP side does with an export: the reference for its rules, to be read before building a connector.
 
 There is no Kafka and no clock here, only what Spectrum holds and how an export is applied: line by line, so that it
 can be interrupted anywhere and simply be applied again. docs/messages.md has the rules; each is named where it is kept.
@@ -7,10 +7,13 @@ can be interrupted anywhere and simply be applied again. docs/messages.md has th
 import re
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 BRIDGE_REFERENCE: Final = re.compile(r"B[0-9]{7}")
 """The references under which the bridge books revisions; every other revision in a job belongs to others."""
+
+COMPLETE: Final = "C"
+"""The status of a phase that takes no more entries."""
 
 
 class SpectrumJob(NamedTuple):
@@ -36,7 +39,29 @@ class HeldLine:
     quantity: int | None = None
     unit: str | None = None
     revisions: dict[str, int] = field(default_factory=dict)
-    """The amount booked under each change reference."""
+    """The amount booked under each change reference that the site recognises."""
+    proposed: dict[str, int] = field(default_factory=dict)
+    """Change requests of others that the site does not recognise yet: they do not count in the current estimate."""
+    status: str = "A"
+    """Active, inactive or complete."""
+    cost_center: str = ""
+    cost_to_date: int | None = None
+    typed_over: int | None = None
+    """A current estimate other than the sum of original and revisions, such as one that somebody has typed over it."""
+
+    @property
+    def total(self) -> int:
+        """The original and all revisions."""
+        return self.original + sum(self.revisions.values())
+
+    @property
+    def current(self) -> int:
+        """The current estimate."""
+        return self.total if self.typed_over is None else self.typed_over
+
+    def type_over(self, current: int) -> None:
+        """Set the current estimate, whatever original and revisions are."""
+        self.typed_over = None if current == self.total else current
 
     @property
     def booked_by_bridge(self) -> int:
@@ -57,6 +82,10 @@ class ReceivedLine(NamedTuple):
     change: str
     keep_description: bool
 
+    def stands_in(self, held: HeldLine) -> bool:
+        """Check whether Spectrum holds the figures of this line."""
+        return (held.original, held.booked_by_bridge, held.current) == (self.original, self.revision, held.total)
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedExport:
@@ -69,6 +98,8 @@ class ReceivedExport:
     number: int
     attempt: int
     reference: str
+    booked_on: str
+    """The date under which Spectrum books it, such as 2026-11-24: the effective one, otherwise that of the approval."""
     job: SpectrumJob
     lines: tuple[ReceivedLine, ...]
 
@@ -94,6 +125,7 @@ class StartedExport(NamedTuple):
     """The last export started for a budget, and whether it was applied whole."""
 
     export_id: str
+    attempt: int
     whole: bool
 
 
@@ -106,6 +138,13 @@ class Spectrum:
     """Lines that Spectrum refuses at the moment."""
     descriptions: dict[tuple[SpectrumJob, str], str] = field(default_factory=dict)
     """Of each phase of a job: its cost types share one."""
+    complete_jobs: set[SpectrumJob] = field(default_factory=set)
+    unposted_jobs: set[SpectrumJob] = field(default_factory=set)
+    """Jobs with estimate entries that are not posted yet."""
+    open_from: str = ""
+    """The first date that is in an open period."""
+    current_is_display_only: bool = False
+    """Spectrum's installation setting: the current estimate of a line that exists cannot be written."""
     _started: dict[tuple[int, int, int], StartedExport] = field(default_factory=dict)
     _started_in_job: dict[SpectrumJob, tuple[str, int]] = field(default_factory=dict)
     """The reference and attempt of the newest export started in each job, whichever budget it was of."""
@@ -127,6 +166,8 @@ class Spectrum:
             return ApplyResult("success", message="it was applied before")
         if self._is_older(export):
             return ApplyResult("failed", message="a newer export has started")
+        if export.job in self.complete_jobs:
+            return ApplyResult("failed", message=f"Job {export.job.job_number} is complete")
         before = self._start(export)
         # Rule 2: lines that are `same` may be skipped when the last export that was started for this budget is
         # `base_export_id` and was applied whole.
@@ -135,21 +176,24 @@ class Spectrum:
         for line in export.lines:
             if line.change == "same" and has_base:
                 continue
-            if refusal := self.refusals.get(line.key):
+            if refusal := self.refusals.get(line.key) or self._write(export, line):
                 refused[line.key] = refusal
-                continue
-            self._write(export, line)
-            yield line.key
+            else:
+                yield line.key
         if refused:
             return ApplyResult("partial", refused)
         # Rule 4: `success` means that Spectrum holds every line as the message has it.
-        self._started[export.budget] = StartedExport(export.export_id, whole=True)
+        self._started[export.budget] = StartedExport(export.export_id, export.attempt, whole=True)
         self._applied_whole.add(export.export_id)
         return ApplyResult("success")
 
     def read_amounts(self, job: SpectrumJob) -> dict[LineKey, int]:
-        """Read original plus all revisions of each line of a job, in hundredths."""
-        return {key: held.original + sum(held.revisions.values()) for key, held in self.jobs.get(job, {}).items()}
+        """Read the current estimate of each line of a job, in hundredths."""
+        return {key: held.current for key, held in self.jobs.get(job, {}).items()}
+
+    def find_started(self, budget: tuple[int, int, int]) -> StartedExport | None:
+        """Find the last export that was started for a budget."""
+        return self._started.get(budget)
 
     def _is_older(self, export: ReceivedExport) -> bool:
         """Check whether a newer attempt has started.
@@ -163,12 +207,12 @@ class Spectrum:
     def _start(self, export: ReceivedExport) -> StartedExport | None:
         """Record that an attempt starts, before its first line is written; returns what was started before it."""
         before = self._started.get(export.budget)
-        self._started[export.budget] = StartedExport(export.export_id, whole=False)
+        self._started[export.budget] = StartedExport(export.export_id, export.attempt, whole=False)
         self._started_in_job[export.job] = export.reference, export.attempt
         return before
 
-    def _write(self, export: ReceivedExport, line: ReceivedLine) -> None:
-        """Make Spectrum hold one line as the message has it.
+    def _write(self, export: ReceivedExport, line: ReceivedLine) -> LineRefusal | None:
+        """Make Spectrum hold one line as the message has it, or return why it does not.
 
         Rule 2: the original is set to the absolute amount. Of the revision, only what is missing between
         `revision_amount` and what is booked in this job under the bridge's references is booked, under
@@ -177,88 +221,45 @@ class Spectrum:
 
         Rule 3: a `zero` for a line that Spectrum does not have, or holds at zero, creates nothing and is a success;
         an `add` of a line that it has is a `set`.
+
+        Rule 7: the current estimate is original plus all revisions. Where it cannot be written, it is read, and the
+        line has failed if it is anything else. Rule 8: the status stays what it is.
         """
         lines = self.jobs.setdefault(export.job, {})
-        held = lines.get(line.key)
-        if line.change == "zero" and (held is None or (held.original == 0 and held.booked_by_bridge == 0)):
-            return
+        before = lines.get(line.key)
+        if line.change == "zero" and (before is None or (before.original == 0 and before.booked_by_bridge == 0)):
+            return None
+        if before and before.status == COMPLETE:
+            return None if line.stands_in(before) else LineRefusal("E", "The phase is complete", "Status_Code")
+        missing = line.revision - (before.booked_by_bridge if before else 0)
+        if missing and export.booked_on < self.open_from:
+            return LineRefusal("E", f"{export.booked_on} is in a closed period", "Approved_Date")
+        left_alone = before.current + missing if before and self.current_is_display_only else None
         held = lines.setdefault(line.key, HeldLine())
-        held.original = line.original
+        self._set(held, export, line, missing)
+        if left_alone in {None, held.total}:
+            return None
+        held.typed_over = left_alone
+        return LineRefusal("E", "The current estimate is display only", "Current_Est_Cost")
+
+    def _set(self, held: HeldLine, export: ReceivedExport, line: ReceivedLine, missing: int) -> None:
+        """Set the figures of a line, and book what is missing of its revision."""
+        held.original, held.typed_over = line.original, None
         phase = (export.job, line.key.phase_code)
         if not line.keep_description or phase not in self.descriptions:
             self.descriptions[phase] = line.description
         held.price_method_code = line.price_method_code
         if line.quantity is not None:
             held.quantity, held.unit = line.quantity, line.unit or held.unit
-        if missing := line.revision - held.booked_by_bridge:
+        if missing:
             held.revisions[export.reference] = held.revisions.get(export.reference, 0) + missing
 
 
-def read_export(data: Mapping[str, Any]) -> ReceivedExport:
-    """Read the data of an export message."""
-    return ReceivedExport(
-        budget=(data["company_id"], data["project_id"], data["budget_id"]),
-        version=data["budget_version"],
-        export_id=data["export_id"],
-        base_export_id=data["base_export_id"],
-        number=data["export_number"],
-        attempt=data["attempt"],
-        reference=data["change_reference"],
-        job=SpectrumJob(data["company_code"], data["job_number"]),
-        lines=tuple(_read_line(line) for line in data["lines"]),
-    )
-
-
-def write_acknowledgement(export: ReceivedExport, result: ApplyResult, at: str) -> dict[str, Any]:
-    """Write the data of the ``erp.acknowledgement.v1`` that answers an attempt, acknowledged ``at`` that time."""
-    company_id, project_id, budget_id = export.budget
-    return {
-        "company_id": company_id,
-        "project_id": project_id,
-        "budget_id": budget_id,
-        "budget_version": export.version,
-        "export_id": export.export_id,
-        "attempt": export.attempt,
-        "status": result.status,
-        "acknowledged_at": at,
-        "message": result.message,
-        "lines": [
-            {
-                **line.key._asdict(),
-                "status": "failed" if line.key in result.refused else "success",
-                **_describe_refusal(result.refused.get(line.key)),
-            }
-            for line in export.lines
-            if result.status != "failed"
-        ],
-    }
-
-
-def _describe_refusal(refusal: LineRefusal | None) -> dict[str, str]:
-    if refusal is None:
-        return {}
-    return {
-        "error_code": refusal.code,
-        "error_description": refusal.description,
-        "error_column": refusal.column,
-    }
-
-
-def _read_line(line: Mapping[str, Any]) -> ReceivedLine:
-    quantity = line.get("original_estimate_quantity")
-    return ReceivedLine(
-        LineKey(line["phase_code"], line["cost_type"]),
-        line["description"],
-        _read_hundredths(line["original_estimate_cost"]),
-        _read_hundredths(line["revision_amount"]),
-        line["price_method_code"],
-        None if quantity is None else _read_hundredths(quantity),
-        line.get("unit_of_measure"),
-        line["change"],
-        line["keep_description"],
-    )
-
-
-def _read_hundredths(amount: str) -> int:
-    # There are always two decimals, so dropping the point is exact; a float would not be.
-    return int(amount.replace(".", ""))
+def finish(steps: Generator[LineKey, None, ApplyResult]) -> ApplyResult:
+    """Run an attempt to its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            answer: ApplyResult = ended.value
+            return answer

@@ -1,37 +1,46 @@
-"""The connector between Spectrum and its topics, for the demo: it applies each export and acknowledges it."""
+"""The connector between Spectrum and its topics, for the demo.
+
+It applies each export and acknowledges it, and reads a job when it is asked to. It does one thing at a time, so no
+export of a job meets another one (rule 1), and nothing is being written while a job is read (rule 5). What it remembers
+is in ``Spectrum``, in memory; a real one keeps it in a database (docs/adapters.md).
+"""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from contracts.cloudevents.writing import write_attributes
+from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_time
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
 from contracts.topics import TopicNames
-from demo.spectrum import LineKey, LineRefusal, Spectrum, SpectrumJob, read_export, write_acknowledgement
+from demo.spectrum import Spectrum, SpectrumJob, finish
+from demo.spectrum_messages import read_export, write_acknowledgement
+from demo.spectrum_snapshot import Reader
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.producer import Appender
 
 _EXPORTS: Final = "spectrum.exports"
+_REQUESTS: Final = "spectrum.requests"
 _ACKNOWLEDGEMENTS: Final = "spectrum.acknowledgements"
+_SNAPSHOTS: Final = "spectrum.snapshots"
 
 
 class SpectrumConnector:
-    """Reads exports, applies them to Spectrum, and acknowledges them."""
+    """Applies exports to Spectrum and acknowledges them, and answers requests for snapshots."""
 
-    def __init__(self, connection: KafkaConnection, topics: TopicNames) -> None:
-        self._spectrum = Spectrum()
-        self._topic = topics.full(_ACKNOWLEDGEMENTS)
-        self._reader = Consumer(connection, f"spectrum-{uuid4()}", [topics.full(_EXPORTS)], start="earliest")
+    def __init__(self, spectrum: Spectrum, connection: KafkaConnection, topics: TopicNames) -> None:
+        self._spectrum = spectrum
+        self._topics = topics
+        read = [topics.full(name) for name in (_EXPORTS, _REQUESTS)]
+        self._reader = Consumer(connection, f"spectrum-{uuid4()}", read, start="earliest")
         self._appender = Appender(connection)
-        self._refused_once: set[LineKey] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -46,38 +55,27 @@ class SpectrumConnector:
             await self._reader.close(2.0)
             await self._appender.close(2.0)
 
-    def read_amounts(self, company_code: str, job_number: str) -> Mapping[tuple[str, str], Decimal]:
-        """Read original plus revisions of each phase and cost type."""
-        amounts = self._spectrum.read_amounts(SpectrumJob(company_code, job_number))
-        return {(key.phase_code, key.cost_type): Decimal(amount).scaleb(-2) for key, amount in amounts.items()}
-
-    def refuse_once(self, phase_code: str, cost_type: str, description: str) -> None:
-        """Refuse this line in the next export that has it, with an error description."""
-        key = LineKey(phase_code, cost_type)
-        self._spectrum.refusals[key] = LineRefusal("E", description, "Cost_Type")
-        self._refused_once.add(key)
-
     async def _run(self) -> None:
         while True:
             for record in await self._reader.fetch_any(100, 0.1):
-                await self._appender.append([self._apply(record)])
+                is_export = self._topics.short(record.place.topic) == _EXPORTS
+                await self._appender.append([self._apply(record)] if is_export else self._read(record))
+
+    def _read(self, record: Record) -> list[Outgoing]:
+        """Read a job; the snapshot carries the budget key of the request, as a job is no key (rule 6)."""
+        asked = json.loads(record.value or b"")
+        budget = (asked["company_id"], asked["project_id"], asked["budget_id"])
+        job = SpectrumJob(asked["company_code"], asked["job_number"])
+        now = write_time(datetime.now(UTC))
+        pages = Reader().read(self._spectrum, budget, job, str(uuid4()), now, asked["request_id"])
+        return [self._write(_SNAPSHOTS, ErpSnapshot.type, record.key, page) for page in pages]
+
+    def _write(self, topic: str, kind: str, key: bytes | None, data: Mapping[str, Any]) -> Outgoing:
+        headers = write_attributes(kind, "spectrum", str(uuid4()), time=write_time(datetime.now(UTC)))
+        return Outgoing(self._topics.full(topic), key, json.dumps(data).encode(), headers)
 
     def _apply(self, record: Record) -> Outgoing:
         export = read_export(json.loads(record.value or b""))
-        steps = self._spectrum.apply(export)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as ended:
-                result = ended.value
-                break
-        for key in self._refused_once & result.refused.keys():
-            self._refused_once.discard(key)
-            del self._spectrum.refusals[key]
-        now = write_time(datetime.now(UTC))
-        return Outgoing(
-            self._topic,
-            record.key,
-            json.dumps(write_acknowledgement(export, result, now)).encode(),
-            write_attributes(ErpAcknowledgement.type, "spectrum", str(uuid4()), time=now),
-        )
+        result = finish(self._spectrum.apply(export))
+        answer = write_acknowledgement(export, result, write_time(datetime.now(UTC)))
+        return self._write(_ACKNOWLEDGEMENTS, ErpAcknowledgement.type, record.key, answer)

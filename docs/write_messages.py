@@ -13,9 +13,12 @@ from uuid import UUID
 
 from pydantic import BaseModel, StringConstraints
 
+from contracts.drift import ChosenLine, DriftLine
+from contracts.erp_snapshot import SnapshotLine
+from contracts.export_lines import ApprovalLine, ExportLine, MeasuredExportLine
 from contracts.fields import Words
 from contracts.inbound import AcknowledgedLine, BudgetLine
-from contracts.outbound import BudgetError, ExportLine, FailedLine, MeasuredExportLine, Notice
+from contracts.outbound import BudgetError, FailedLine, Notice
 from contracts.samples import load_sample
 from contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
 
@@ -27,6 +30,9 @@ PARTS: Final[dict[type[BaseModel], str]] = {
     Notice: "notice",
     BudgetError: "error",
     FailedLine: "failed line",
+    SnapshotLine: "snapshot line",
+    DriftLine: "drift line",
+    ChosenLine: "chosen line",
 }
 
 
@@ -63,7 +69,8 @@ def describe_fields(model: type[BaseModel]) -> str:
     for name, field in model.model_fields.items():
         if name not in KEY_FIELDS:
             optional = "" if field.is_required() else " (optional)"
-            rows.append(f"| `{name}` | {describe_type(hints[name])}{optional} | {field.description or ''} |")
+            description = " ".join((field.description or "").split("\n"))
+            rows.append(f"| `{name}` | {describe_type(hints[name])}{optional} | {description} |")
     return "\n".join(rows)
 
 
@@ -102,6 +109,12 @@ def describe_lines() -> str:
     return f"{describe_fields(MeasuredExportLine)}\n\nOnly while quantities are switched on: `{'`, `'.join(extra)}`."
 
 
+def describe_found() -> str:
+    """Describe what the lines of a request for approval have besides."""
+    rows = describe_fields(ApprovalLine).splitlines()
+    return "\n".join((*rows[:2], *rows[2 + len(ExportLine.model_fields) :]))
+
+
 def write_page() -> str:
     """Write the page."""
     inbound = [model for models in SOURCES.values() for model in models]
@@ -113,6 +126,7 @@ def write_page() -> str:
         .replace("{inbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in inbound))
         .replace("{outbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in outbound))
         .replace("{lines}", describe_lines())
+        .replace("{found}", describe_found())
     )
 
 

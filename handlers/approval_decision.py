@@ -6,6 +6,7 @@ from contracts.outbound import BudgetError
 from contracts.text import is_blank
 from handlers.budget import Approval, Budget, Export, Status, Version
 from handlers.decision import Outcome, Situation, Step, Verdict
+from handlers.drift import hash_drift
 from handlers.exports import resend_export, start_export
 from handlers.requests import answer_superseded, is_early, is_late, park, refuse
 from handlers.returns import return_budget, return_invalid, send_back
@@ -116,6 +117,19 @@ def _refuse_by_rule(
     if given is None and accepts and rules.require_content_hash:
         sentence = f"The decision does not name the content_hash of version {version.number}, which is required."
         return refuse(step, message, by, "content_mismatch", sentence)
+    return _refuse_by_drift(step, message, decision, rules) if accepts else None
+
+
+def _refuse_by_drift(step: Step, message: Message, decision: ApprovalDecision, rules: Rules) -> Outcome | None:
+    """Refuse an acceptance by somebody who was shown other figures of Spectrum than it holds (row D4)."""
+    by = decision.decided_by
+    found = hash_drift(step.budget.read_back.open_lines) if step.budget.read_back else None
+    if decision.drift_hash is not None and decision.drift_hash != found:
+        sentence = "What Spectrum was found to hold has changed since this decision was made; look at it again."
+        return refuse(step, message, by, "drift_changed", sentence)
+    if found and decision.drift_hash is None and rules.open_drift == "block":
+        sentence = "Spectrum differs from what was exported; an acceptance must name the drift_hash of what was shown."
+        return refuse(step, message, by, "drift_open", sentence)
     return None
 
 

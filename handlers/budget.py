@@ -5,14 +5,16 @@ All frozen: a decision returns a new budget. How it is stored is up to ``outbox`
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
 from contracts.fields import PriceMethod
 from contracts.inbound import ApprovalDecision, BudgetLocked, BudgetRetrieved
-from contracts.outbound import BudgetError, FailedLine
+from contracts.outbound import BudgetError, FailedLine, Notice
 from handlers.ids import name_export
+from handlers.read_back import OpenRequest, ReadBack
+from handlers.readings import Readings
 
 
 class Status(StrEnum):
@@ -94,6 +96,7 @@ class Proposal(NamedTuple):
     target: Target
     total: int
     lines: tuple[SpectrumLine, ...]
+    notices: tuple[Notice, ...] = ()
 
 
 class Version(NamedTuple):
@@ -138,6 +141,10 @@ class Export(NamedTuple):
     """Under which date Spectrum books it; the only thing beside the attempt that a later attempt can change."""
     follows_base: bool = False
     """Nothing was exported between the base and this export, so the base's descriptions are Spectrum's."""
+    restatement: int = 0
+    """1, 2, … where a person has the figures of a version sent once more; 0 for an export that was accepted."""
+    passes_over: bool = True
+    """Whether lines that are the same may be passed over: not where Spectrum was found to differ."""
 
 
 class Waiting(NamedTuple):
@@ -174,6 +181,8 @@ class Budget(NamedTuple):
     due_at: datetime | None = None
     overdue: bool = False
     failed_lines: tuple[FailedLine, ...] = ()
+    partly_applied: bool = False
+    """Whether the failed export was answered with ``partial``."""
     sent: tuple[SentLines, ...] = ()
     tries: tuple[ExportTry, ...] = ()
     tries_before_reset: int = 0
@@ -190,6 +199,19 @@ class Budget(NamedTuple):
     """A release was begun, and held messages are left: they are decided before any other message."""
     release_due_at: datetime | None = None
     """When the next piece of a release was or is due. It is kept afterwards: no two pieces have the same time."""
+    read_back: ReadBack | None = None
+    """``None`` as long as nothing was ever asked or read."""
+    readings: Readings | None = None
+    """What Spectrum was read to hold; ``None`` until a first page came. Not part of the stored state."""
+
+    @property
+    def open_request(self) -> OpenRequest | None:
+        """The request for a snapshot that no reading has answered yet."""
+        return self.read_back.request if self.read_back else None
+
+    def change_read_back(self, **changes: Any) -> "Budget":
+        """Change fields of ``read_back``."""
+        return self._replace(read_back=(self.read_back or ReadBack())._replace(**changes))
 
     @property
     def holds_messages(self) -> bool:
@@ -222,7 +244,8 @@ class Budget(NamedTuple):
     @property
     def try_of_version(self) -> ExportTry | None:
         """The current version's export, if it has one that counts."""
-        for sent in self.tries[self.tries_before_reset :]:
+        # The last one: a version that is restated has several.
+        for sent in reversed(self.tries[self.tries_before_reset :]):
             if self.version and sent.version == self.version.number:
                 return sent
         return None

@@ -6,16 +6,15 @@ from decimal import Decimal
 from functools import lru_cache
 
 from contracts.cloudevents.message import Message
-from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision, BudgetLocked
-from contracts.outbound import ApprovalRequested, BudgetError
+from contracts.outbound import BudgetError
 from handlers.approval_decision import judge_decision
-from handlers.budget import Budget, Status, Version, Waiting
+from handlers.approval_request import request_approval
+from handlers.budget import Status, Version, Waiting
 from handlers.budget_retrieved import judge_retrieval
 from handlers.decision import DeadLetter, Outcome, Resolved, Situation, Step, Verdict
 from handlers.requests import Request, answer_superseded_parked, resolve_parked
 from handlers.returns import return_invalid
-from handlers.spectrum_lines import compare_with_base, complete_lines
 from handlers.validation.amounts import EXACT
 from handlers.validation.check import Valid, check_budget
 from handlers.validation.columns import Columns, read_columns
@@ -72,7 +71,7 @@ def make_current(
         step = step.change(synced, situation.at)
     else:
         pending = budget._replace(status=Status.PENDING_APPROVAL)
-        step = step.change(pending, situation.at, _request_approval(pending, lock, found))
+        step = step.change(pending, situation.at, request_approval(pending, version, found.proposal))
     return _decide_parked(answer_superseded_parked(step), situation)
 
 
@@ -176,25 +175,6 @@ def _make_version(lock: BudgetLocked, digest: str, found: Valid | tuple[BudgetEr
         content_hash=valid.content_hash if valid else None,
         errors=() if isinstance(found, Valid) else found,
         proposal=valid.proposal if valid else None,
-    )
-
-
-def _request_approval(budget: Budget, lock: BudgetLocked, valid: Valid) -> ApprovalRequested:
-    proposal, base = valid.proposal, budget.base
-    return ApprovalRequested(
-        **budget.key._asdict(),
-        budget_version=lock.budget_version,
-        content_hash=valid.content_hash,
-        kind="resync" if base else "export",
-        base_version=base.version if base else None,
-        company_code=proposal.target.company_code,
-        job_number=proposal.target.job_number,
-        currency=proposal.target.currency,
-        total_amount=write_cents(proposal.total),
-        sent_by=lock.sent_by,
-        locked_at=lock.locked_at,
-        lines=compare_with_base(complete_lines(budget, proposal), base, follows_base=budget.ends_with_base),
-        notices=valid.notices,
     )
 
 

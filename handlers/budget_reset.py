@@ -4,6 +4,8 @@ from contracts.cloudevents.message import Message
 from contracts.inbound import BudgetReset
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
+from handlers.drift import close_drift
+from handlers.read_back import ReadBack
 from handlers.requests import refuse, refuse_version
 from handlers.returns import return_budget, send_back
 from handlers.spectrum_lines import forget_zeros
@@ -26,5 +28,10 @@ def reset_budget(step: Step, message: Message, reset: BudgetReset, situation: Si
         sent=forget_zeros(budget.sent),
         tries_before_reset=len(budget.tries),
         version_forgotten=True,
+        partly_applied=False,
     )
-    return Outcome(step.change(free, situation.at, returned), Verdict.APPLIED, f"reset by {by}: {reset.reason}")
+    free, drift = close_drift(free, "reset")
+    if free.read_back:
+        # What is known of Spectrum is of the exports that no longer count; only the numbers of requests stay used.
+        free = free._replace(read_back=ReadBack(requests=free.read_back.requests))
+    return Outcome(step.change(free, situation.at, returned, *drift), Verdict.APPLIED, f"reset by {by}: {reset.reason}")

@@ -4,6 +4,8 @@ Total: no message in any state raises. Which message goes to which handler is vi
 """
 
 from contracts.cloudevents.message import Message
+from contracts.drift import DriftDecision
+from contracts.erp_snapshot import ErpSnapshot
 from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,
@@ -13,6 +15,7 @@ from contracts.inbound import (
     DeadlinePassed,
     ErpAcknowledgement,
     ExportRetry,
+    SnapshotRequest,
 )
 from handlers.approval_decision import decide_approval
 from handlers.budget import Budget
@@ -22,11 +25,14 @@ from handlers.budget_reset import reset_budget
 from handlers.budget_retrieved import retrieve_budget
 from handlers.deadline_passed import pass_deadline
 from handlers.decision import Outcome, Situation, Step, Verdict
+from handlers.drift_decision import decide_drift
 from handlers.erp_acknowledgement import acknowledge_export
+from handlers.erp_snapshot import take_page
 from handlers.export_retry import retry_export
+from handlers.snapshot_request import request_snapshot
 
 
-def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  # noqa: PLR0911 - one for each kind
+def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  # noqa: C901, PLR0911 - one for each kind
     """Decide what a message means for its budget; a repeat of its identity never gets here.
 
     Args:
@@ -47,8 +53,14 @@ def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  
             return retrieve_budget(step, message, body, situation)
         case ApprovalDecision() as body:
             return decide_approval(step, message, body, situation)
+        case DriftDecision() as body:
+            return decide_drift(step, message, body, situation)
         case ErpAcknowledgement() as body:
             return acknowledge_export(step, message, body, situation)
+        case ErpSnapshot() as body:
+            return take_page(step, message, body, situation)
+        case SnapshotRequest() as body:
+            return request_snapshot(step, message, body, situation)
         case ExportRetry() as body:
             return retry_export(step, message, body, situation)
         case BudgetReset() as body:

@@ -2,11 +2,13 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from contracts.cloudevents.message import Message
+from contracts.fields import write_cents
 from contracts.outbound import BudgetStatus, FailedLine, Outbound, StatusName
 from handlers.budget import Budget, ExportTry
+from handlers.read_back import ReadBack
 from handlers.rules import Rules
 
 
@@ -51,7 +53,9 @@ class MessageId(NamedTuple):
 class DeadLetter(NamedTuple):
     """A message goes to the dead letters untouched, with a reason."""
 
-    reason: Literal["unreadable", "unknown_type", "conflicting_content", "unknown_export"]
+    reason: Literal[
+        "unreadable", "unknown_type", "conflicting_content", "unknown_export", "snapshot_mismatch", "unknown_job"
+    ]
     detail: str
     held: MessageId | None = None
     """The held message that it is; ``None`` for the message that is decided."""
@@ -117,6 +121,27 @@ class Outcome(NamedTuple):
     """Whether it deserves a warning in the log, because another system contradicts itself."""
 
 
+class ReadBackShown(NamedTuple):
+    """What a status message shows of what Spectrum holds."""
+
+    state: Literal["never", "matches", "differs", "unknown", "stale"]
+    read_at: datetime | None
+    drift_lines: int
+    drift_amount: int
+
+
+_NEVER_READ: Final = ReadBackShown("never", None, 0, 0)
+
+
+def _show_read_back(known: ReadBack | None) -> ReadBackShown:
+    if known is None or known.drift is None:
+        return _NEVER_READ
+    if known.is_stale:
+        return ReadBackShown("stale", known.read_to, 0, 0)
+    lines = known.open_lines
+    return ReadBackShown(known.drift.state, known.read_to, len(lines), sum(line.amount for line in lines))
+
+
 class _StatusFields(NamedTuple):
     """The fields of a status message whose change causes a new one: all but the time and the sequence number."""
 
@@ -130,6 +155,7 @@ class _StatusFields(NamedTuple):
     waiting_version: int | None
     failed_lines: tuple[FailedLine, ...]
     erp_reference: str | None
+    read_back: ReadBackShown
 
 
 def _read_status_fields(budget: Budget) -> _StatusFields:
@@ -145,6 +171,7 @@ def _read_status_fields(budget: Budget) -> _StatusFields:
         waiting.lock.budget_version if waiting else None,
         budget.failed_lines,
         budget.erp_reference,
+        _show_read_back(budget.read_back),
     )
 
 
@@ -167,5 +194,9 @@ def describe_status(budget: Budget) -> BudgetStatus | None:
         waiting_version=shown.waiting_version,
         failed_lines=shown.failed_lines,
         erp_reference=shown.erp_reference,
+        read_back=shown.read_back.state,
+        read_at=shown.read_back.read_at,
+        drift_lines=shown.read_back.drift_lines,
+        drift_amount=write_cents(shown.read_back.drift_amount),
         sequence=budget.sequence,
     )

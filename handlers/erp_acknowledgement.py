@@ -11,7 +11,7 @@ from handlers.budget import Budget, Export, ExportTry, Status
 from handlers.budget_locked import make_waiting_current
 from handlers.decision import DeadLetter, Outcome, Situation, Step, Verdict
 from handlers.ids import name_export
-from handlers.spectrum_lines import record_sent
+from handlers.taken_export import take_export
 from handlers.validation.errors import shorten_value
 
 _SHOWN_LINES: Final = 5
@@ -32,7 +32,8 @@ def acknowledge_export(step: Step, _: Message, answer: ErpAcknowledgement, situa
             return Outcome(step, Verdict.DUPLICATE, "it was acknowledged with success before")
         return Outcome(step, Verdict.IGNORED, f"{answer.status} contradicts an earlier success", warning=True)
     if answer.status == "success":
-        return _take_success(step, budget.unanswered, answer, situation)
+        named = budget._replace(erp_reference=_choose_reference(budget, answer))
+        return take_export(step._replace(budget=named), budget.unanswered, situation)
     return _take_other(step, budget.unanswered, answer, situation)
 
 
@@ -42,25 +43,6 @@ def _find_try(step: Step, answer: ErpAcknowledgement) -> ExportTry | None:
         if sent.version == version and answer.export_id == name_export(key, version, number):
             return sent if answer.attempt <= sent.attempt else None
     return None
-
-
-def _take_success(step: Step, export: Export, answer: ErpAcknowledgement, situation: Situation) -> Outcome:
-    budget = step.budget
-    taken = budget._replace(
-        unanswered=None,
-        base=export,
-        synced_version=export.version,
-        erp_reference=_choose_reference(budget, answer),
-        sent=record_sent(budget, export, taken=True),
-        due_at=None,
-        overdue=False,
-        failed_lines=(),
-    )
-    if budget.status in {Status.EXPORTING, Status.EXPORT_FAILED}:
-        step = step.change(taken._replace(status=Status.SYNCED), situation.at)
-        return Outcome(make_waiting_current(step, situation), Verdict.APPLIED, "Spectrum applied all of it")
-    detail = f"Spectrum applied all of version {export.version}; the status is already past that export"
-    return Outcome(step.change(taken, situation.at), Verdict.APPLIED, detail)
 
 
 def _take_other(step: Step, export: Export, answer: ErpAcknowledgement, situation: Situation) -> Outcome:
@@ -78,6 +60,7 @@ def _take_other(step: Step, export: Export, answer: ErpAcknowledgement, situatio
             due_at=None,
             overdue=False,
             failed_lines=_list_failed(export, answer),
+            partly_applied=answer.status == "partial",
             erp_reference=_choose_reference(budget, answer),
         )
         step = make_waiting_current(step.change(failed, situation.at), situation)

@@ -7,6 +7,7 @@ from contracts.inbound import ApprovalDecision
 from contracts.outbound import SpectrumExport, SpectrumResync
 from handlers.budget import Budget, Export, ExportTry, Proposal, Status, Version
 from handlers.decision import Situation, Step
+from handlers.drift import close_drift
 from handlers.ids import name_export, write_reference
 from handlers.references import choose_reference
 from handlers.spectrum_lines import compare_with_base, complete_lines, record_sent
@@ -40,9 +41,45 @@ def start_export(
         lines=complete_lines(budget, proposal),
         effective_date=decision.effective_date,
         follows_base=budget.ends_with_base,
+        passes_over=_may_pass_over(budget),
     )
     budget = budget._replace(
         version=version._replace(proposal=None),
+        tries=(*budget.tries, ExportTry(version.number, 1)),
+        last_reference=export.reference,
+        sent=record_sent(budget, export),
+    )
+    return _send(step, budget, export, situation)
+
+
+def restate_export(
+    step: Step, version: Version, base: Export, effective_date: date | None, situation: Situation
+) -> Step:
+    """Send the figures of a synced version once more, as an export of their own, because Spectrum differs (row D1).
+
+    Args:
+        step: the budget so far.
+        version: the current one, whose content is that of the base.
+        base: the last export, which Spectrum has acknowledged with success.
+        effective_date: under which date Spectrum books it; ``None`` for that of the approval.
+        situation: what else deciding sees.
+    """
+    budget = step.budget
+    number = len(budget.tries) + 1
+    lines = tuple(line for line in base.lines if not line.gone)
+    export = base._replace(
+        id=name_export(budget.key, version.number, number),
+        number=number,
+        reference=choose_reference(budget, situation),
+        version=version.number,
+        attempt=1,
+        lines=complete_lines(budget, Proposal(base.target, base.total, lines)),
+        effective_date=effective_date,
+        follows_base=True,
+        restatement=base.restatement + 1 if base.version == version.number else 1,
+        passes_over=False,
+    )
+    budget = budget._replace(
         tries=(*budget.tries, ExportTry(version.number, 1)),
         last_reference=export.reference,
         sent=record_sent(budget, export),
@@ -65,6 +102,15 @@ def resend_export(step: Step, export: Export, effective_date: date | None, situa
     return _send(step, step.budget._replace(tries=tries), again, situation)
 
 
+def _may_pass_over(budget: Budget) -> bool:
+    """Check that Spectrum is not known to differ from the base, in lines that were kept or not."""
+    if budget.unanswered and not budget.unanswered.passes_over:
+        # It differed then, and perhaps nothing of that export was written.
+        return False
+    drift = budget.read_back.drift if budget.read_back else None
+    return drift is None or not drift.lines
+
+
 def _send(step: Step, budget: Budget, export: Export, situation: Situation) -> Step:
     exporting = budget._replace(
         status=Status.EXPORTING,
@@ -72,8 +118,11 @@ def _send(step: Step, budget: Budget, export: Export, situation: Situation) -> S
         due_at=situation.at + situation.rules.acknowledgement_deadline,
         overdue=False,
         failed_lines=(),
+        partly_applied=False,
     )
-    return step.change(exporting, situation.at, _write_export(exporting, export))
+    # What was found before says nothing about what this export leaves.
+    exporting, drift = close_drift(exporting, "export_sent")
+    return step.change(exporting, situation.at, _write_export(exporting, export), *drift)
 
 
 def _write_export(budget: Budget, export: Export) -> SpectrumExport:
@@ -86,8 +135,9 @@ def _write_export(budget: Budget, export: Export) -> SpectrumExport:
         export_id=export.id,
         attempt=export.attempt,
         export_number=export.number,
-        base_export_id=base.id if base else None,
+        base_export_id=base.id if base and export.passes_over else None,
         base_version=base.version if base else None,
+        restatement=export.restatement,
         change_reference=write_reference(export.reference),
         content_hash=export.content_hash,
         company_code=export.target.company_code,

@@ -7,9 +7,11 @@ from typing import Final
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
+from contracts.outbound import Outbound
 
 # Never change it: with other ids, earlier messages would no longer be recognised.
 _EXPORTS: Final = UUID("5f0d7f0e-3f4c-5c5e-9b3e-6d1a2b0c4e71").bytes
+_REQUESTS: Final = UUID("c3f1a8de-52b7-5e0a-9a44-7d0f6b1e2c95").bytes
 _EFFECTS: Final = UUID("0b6c3a52-8f1d-5f0a-8d57-2c9e41b7a3d6").bytes
 
 
@@ -30,6 +32,27 @@ def name_export(key: BudgetKey, version: int, export_number: int) -> UUID:
 def write_reference(number: int) -> str:
     """Write the change reference under which Spectrum has an export: B and seven digits."""
     return f"B{number:07d}"
+
+
+def name_request(key: BudgetKey, number: int) -> UUID:
+    """Compute the id of a request for a snapshot, which is that of its event.
+
+    Args:
+        key: of the budget.
+        number: from 1, over all requests of the budget.
+    """
+    return _name(_REQUESTS, f"{key}/{number}")
+
+
+def name_send(message: Outbound, cause: tuple[int | str, ...], ordinal: int) -> UUID:
+    """Find the id of a message that we send: the one that it names itself, or that of an effect.
+
+    Args:
+        message: what is sent.
+        cause: the identity of the message that causes it.
+        ordinal: its place among the effects of that cause, from 0.
+    """
+    return message.own_id or name_effect(cause, ordinal)
 
 
 def name_effect(cause: tuple[int | str, ...], ordinal: int) -> UUID:

@@ -29,7 +29,7 @@ def refuse(step: Step, message: Message, requested_by: str, code: RefusalCode, s
     """
     refusal = RequestRefused(
         **step.budget.key._asdict(),
-        budget_version=message.body.budget_version,
+        budget_version=message.body.version,
         message_id=message.id,
         message_source=message.source,
         message_type=message.body.type,

@@ -19,6 +19,7 @@ SECTION: Final = "section"
 _APPROVAL: Final = {SECTION: "approval"}
 _EXPORT: Final = {SECTION: "export"}
 _WAITING: Final = {SECTION: "waiting"}
+_READBACK: Final = {SECTION: "readback"}
 
 
 DEFAULT_PRICE_METHOD: Final[PriceMethod] = "J"
@@ -75,6 +76,13 @@ class Rules:
     acknowledgement_deadline: timedelta = field(default=timedelta(hours=4), metadata=_EXPORT)
     parked_expiry: timedelta = field(default=timedelta(days=7), metadata=_WAITING)
     parked_limit: int = field(default=20, metadata=_WAITING)
+    after_success: bool = field(default=True, metadata=_READBACK)
+    every: timedelta | None = field(default=timedelta(days=1), metadata=_READBACK)
+    """How often Spectrum is read by itself; ``None`` for never."""
+    snapshot_deadline: timedelta = field(default=timedelta(hours=1), metadata=_READBACK)
+    stale_after: timedelta = field(default=timedelta(days=7), metadata=_READBACK)
+    open_drift: Literal["notice", "block"] = field(default="notice", metadata=_READBACK)
+    acknowledges: Literal["no", "success"] = field(default="no", metadata=_READBACK)
 
     def may_approve(self, user: str, company_id: int, project_id: int) -> bool:
         """Check whether the user is among the approvers of the project or of its company."""

@@ -6,9 +6,9 @@ from itertools import repeat
 from operator import attrgetter, itemgetter
 from typing import Final
 
+from contracts.export_lines import Change, ExportRow
 from contracts.fields import write_cents
 from contracts.json_text import write_json
-from contracts.outbound import Change, ExportRow
 from handlers.budget import Budget, Export, Proposal, SentLine, SentLines, SpectrumLine, Target
 
 _HASHED: Final = itemgetter(0, 1, *range(3, 9))
@@ -27,7 +27,8 @@ def hash_content(target: Target, lines: Iterable[SpectrumLine]) -> str:
 
 def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ...]:
     """Add the lines that earlier exports sent to the job and that this version lacks, as zeros."""
-    at_risk = [sent for sent in find_sent_lines(budget, proposal.target) if not sent.at_zero]
+    not_zero = _find_not_zero(budget)
+    at_risk = [sent for sent in find_sent_lines(budget, proposal.target) if not sent.at_zero or sent[:2] in not_zero]
     if not at_risk:
         return proposal.lines
     present = {line.key for line in proposal.lines}
@@ -50,6 +51,12 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
         if sent[:2] not in present
     ]
     return tuple(sorted((*proposal.lines, *gone), key=attrgetter("key"))) if gone else proposal.lines
+
+
+def _find_not_zero(budget: Budget) -> set[tuple[str, str]]:
+    """Find the lines that were sent as zero, and that Spectrum was found to hold all the same, unless they are kept."""
+    lines = budget.read_back.open_lines if budget.read_back else ()
+    return {line[:2] for line in lines if "not_zero" in line.kinds}
 
 
 def compare_with_base(

@@ -80,10 +80,10 @@ class Effect(NamedTuple):
 
 
 class Granted(NamedTuple):
-    """An acceptance or a retry that was granted, as it was received."""
+    """An acceptance, a retry or a drift decision that was granted, as it was received."""
 
     budget: BudgetKey
-    version: int
+    version: int | None
     type: str
     headers: Headers
     body: bytes
@@ -241,7 +241,7 @@ class Snapshot:
         return found
 
     async def read_granted(self) -> AsyncIterator[Granted]:
-        """Read the acceptances and retries that were granted."""
+        """Read the acceptances, retries and drift decisions that were granted."""
         async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_answered"], prefetch=_ROWS_AT_ONCE):
                 yield Granted(BudgetKey(*row[:3]), row[3], row[4], unpack_headers(row["headers"]), row["body"])
@@ -272,7 +272,7 @@ def _read_kept(row: Any) -> Kept:
 
 def _read_stored(key: BudgetKey, row: Any) -> Budget | None:
     try:
-        return read_budget(key, row["state"], on_hold=row["on_hold"])
+        return read_budget(key, row["state"], row["readings"], on_hold=row["on_hold"])
     except UnreadableStateError:
         return None
 

@@ -30,7 +30,8 @@ class HistoryRow(NamedTuple):
     source: str
     id: str
     type: str
-    budget_version: int
+    budget_version: int | None
+    """``None`` where it is about the budget as a whole."""
     verdict: str
     detail: str
     rules_id: int
@@ -108,7 +109,7 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
     budget, unreadable = None, None
     if state:
         try:
-            budget = read_budget(key, state["state"], on_hold=state["on_hold"])
+            budget = read_budget(key, state["state"], state["readings"], on_hold=state["on_hold"])
         except UnreadableStateError as error:
             unreadable = str(error)
     return BudgetRecord(

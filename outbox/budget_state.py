@@ -12,12 +12,16 @@ from typing import Any, Final
 
 from contracts.named_json import NamedJson
 from handlers.budget import Budget
+from handlers.readings import Readings
 
 FORMAT: Final = 2
 """The format that this program writes."""
 
 _START: Final = f'{{"format":{FORMAT},'
 _BUDGETS: Final = NamedJson(Budget)
+# What nobody has read back takes no room in a state.
+_NEVER_READ: Final = ',"read_back":null,"readings":null'
+_READINGS: Final = NamedJson(Readings)
 
 Json = dict[str, Any]
 
@@ -27,8 +31,23 @@ class UnreadableStateError(ValueError):
 
 
 def write_state(budget: Budget) -> str:
-    """Write a budget as ``budgets.state`` holds it."""
-    return _START + _BUDGETS.write(budget).decode()[1:]
+    """Write a budget as ``budgets.state`` holds it, without its readings."""
+    bare = budget if budget.readings is None else budget._replace(readings=None)
+    return _START + _BUDGETS.write(bare).decode()[1:].removesuffix("}").removesuffix(_NEVER_READ) + "}"
+
+
+def write_readings(readings: Readings) -> str:
+    """Write readings as ``readings.content`` holds them."""
+    return _READINGS.write(readings).decode()
+
+
+def read_readings(stored: str) -> Readings:
+    """Read readings from ``readings.content``; raises ``UnreadableStateError``."""
+    try:
+        return _READINGS.read(stored)
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"the stored readings cannot be read: {_READINGS.describe(error)}"
+        raise UnreadableStateError(message) from error
 
 
 def read_state(stored: str) -> Budget:

@@ -17,7 +17,7 @@ from handlers.budget import Budget
 from handlers.budget_release import decides_held
 from handlers.decide import decide, hold, lift_planned_hold
 from handlers.decision import DeadLetter, Outcome, Send, Situation, Step, Verdict
-from handlers.ids import name_effect
+from handlers.ids import name_effect, name_send
 from handlers.rules import Rules
 from outbox.audit import Effect, HoldAt, Kept
 from outbox.batch import DECISION_FAILED
@@ -160,7 +160,8 @@ def _compare_effects(
 
 
 def _is_same(send: Send, effect: Effect, ordinal: int, kept: Kept, topics: TopicNames) -> bool:
-    row_id = name_effect(kept.identity, ordinal)
+    cause = kept.identity
+    row_id = name_effect(cause, ordinal) if isinstance(send, DeadLetter) else name_send(send, cause, ordinal)
     if (effect.ordinal, effect.id) != (ordinal, str(row_id)):
         return False
     record = effect.record

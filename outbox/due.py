@@ -1,4 +1,4 @@
-"""Finds what is due: deadlines of acknowledgements and of parked messages, and the next pieces of releases."""
+"""Finds what is due: acknowledgements, parked messages, the next pieces of releases, and requests for snapshots."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,9 +16,10 @@ class Due(NamedTuple):
     """One deadline that has passed."""
 
     deadline: str
-    """``acknowledgement``, ``parked`` or ``release``."""
+    """As ``deadline.passed.v1`` names it."""
     key: BudgetKey
-    version: int
+    version: int | None
+    """``None`` where it is one of the budget as a whole."""
     due_at: datetime
 
 

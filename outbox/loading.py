@@ -13,7 +13,7 @@ from contracts.topics import TopicNames
 from handlers.budget import Budget
 from handlers.budget_release import decides_held
 from outbox.batch import Loaded, UnreadableBudget
-from outbox.budget_state import UnreadableStateError, read_state
+from outbox.budget_state import UnreadableStateError, read_readings, read_state
 from outbox.columns import transpose
 from outbox.database import Connection
 from outbox.held_messages import RELEASE_BYTES, RELEASE_MESSAGES, HeldMessage
@@ -55,7 +55,7 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
     for row in stored:
         key = BudgetKey(*row[:3])
         try:
-            budgets[key] = read_budget(key, row["state"], on_hold=row["on_hold"]), row["revision"]
+            budgets[key] = read_budget(key, row["state"], row["readings"], on_hold=row["on_hold"]), row["revision"]
         except UnreadableStateError as error:
             unreadable[key] = UnreadableBudget(str(error), row["revision"], row["on_hold"])
     return Loaded(
@@ -70,12 +70,13 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
     )
 
 
-def read_budget(key: BudgetKey, state: str, *, on_hold: bool) -> Budget:
+def read_budget(key: BudgetKey, state: str, readings: str | None = None, *, on_hold: bool) -> Budget:
     """Read a budget from its row.
 
     Args:
         key: the key of the row.
         state: the column ``state``, in any format.
+        readings: the content of its row in ``readings``; ``None`` where it has none, or they are not wanted.
         on_hold: the column ``on_hold``. It may be ahead of the state: a budget whose state cannot be read is put on
             hold by this column alone.
 
@@ -86,6 +87,8 @@ def read_budget(key: BudgetKey, state: str, *, on_hold: bool) -> Budget:
     if budget.key != key:
         message = f"the stored state is of budget {budget.key}"
         raise UnreadableStateError(message)
+    if readings is not None:
+        budget = budget._replace(readings=read_readings(readings))
     return budget._replace(on_hold=True) if on_hold and not budget.on_hold else budget
 
 

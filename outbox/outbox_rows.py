@@ -15,7 +15,7 @@ from contracts.inbox import Arrival
 from contracts.records import Headers, Outgoing, Record, measure_headers, measure_record
 from contracts.topics import TopicNames
 from handlers.decision import DeadLetter, Outcome
-from handlers.ids import name_effect
+from handlers.ids import name_effect, name_send
 from outbox.held_messages import HeldMessage, name_held
 from outbox.identity import Identity
 
@@ -90,10 +90,10 @@ def write_rows(
     """
     at = inbox_time(arrival.inbox)
     for ordinal, send in enumerate(outcome.step.sends):
-        row_id = name_effect(identity, ordinal)
         if isinstance(send, DeadLetter):
-            yield _write_dead_letter_of(arrival, row_id, ordinal, send, held, topics)
+            yield _write_dead_letter_of(arrival, name_effect(identity, ordinal), ordinal, send, held, topics)
             continue
+        row_id = name_send(send, identity, ordinal)
         value = send.write()
         headers = write_headers(send, row_id, at, trace)
         record = Outgoing(topics.full(send.topic), str(send.key).encode(), value, headers)

@@ -40,6 +40,22 @@ async def count_statuses(connection: Connection) -> list[StatusCount]:
         return [StatusCount(*row) for row in await connection.fetch(QUERIES["count_statuses"])]
 
 
+class ReadBackCount(NamedTuple):
+    """How budgets stand to what Spectrum was read to hold."""
+
+    differ: int
+    """Budgets of which Spectrum differs, in a line that nobody has kept."""
+    read_since: datetime | None
+    """Since when the budget that was read longest ago has not been read; ``None`` where none is to be read."""
+
+
+async def count_read_back(connection: Connection) -> ReadBackCount:
+    """Count the budgets of which Spectrum differs, and find the oldest reading."""
+    async with translate_errors(connection):
+        [row] = await connection.fetch(QUERIES["count_read_back"])
+    return ReadBackCount(*row)
+
+
 async def list_waiting(connection: Connection, at_most: int) -> list[WaitingBudget]:
     """List the first ``at_most`` budgets that wait for a person.
 

@@ -16,7 +16,7 @@ from outbox.identity import Identity, identify
 from outbox.position import Position, read_positions
 from outbox.queries import QUERIES
 from outbox.store import store_within
-from outbox.writing import write_budgets
+from outbox.writing import write_budgets, write_readings
 
 
 class Recovery:
@@ -97,6 +97,8 @@ class Recovery:
             rows = await self.connection.fetch(QUERIES["read_revisions"], *columns)
             revisions = {BudgetKey(*row[:3]): row[3] for row in rows}
             await write_budgets(self.connection, inbox_partition, revisions, budgets)
+            await self.connection.execute(QUERIES["drop_readings"], *columns)
+            await write_readings(self.connection, budgets, {})
             await self.connection.execute(QUERIES["show_holds_to_come"])
 
     async def read_held(self) -> set[BudgetKey]:

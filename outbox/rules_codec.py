@@ -60,7 +60,7 @@ def decode_rules(content: str) -> Rules:
         message = f"a newer budget-bridge wrote them, with {', '.join(unknown)}: run that version here too"
         raise NewerRulesError(message)
     policies: dict[str, Any] = {
-        name: timedelta(seconds=stored[name]) if name in _DURATIONS else stored[name]
+        name: timedelta(seconds=stored[name]) if name in _DURATIONS and stored[name] is not None else stored[name]
         for name in _POLICIES
         if name in stored
     }

@@ -12,8 +12,9 @@ import asyncpg
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
 from handlers.budget import Budget
+from handlers.readings import Readings
+from outbox import budget_state
 from outbox.batch import DecidedBatch, HistoryEntry, Loaded
-from outbox.budget_state import write_state
 from outbox.columns import clean_text, fit_integer, transpose
 from outbox.database import Connection
 from outbox.outbox_rows import OutboxRow
@@ -28,7 +29,8 @@ _HISTORY: Final = (
 _BUDGETS: Final = (
     "company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id, "
     "attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at, "
-    "parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at, last_reference"
+    "parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at, last_reference, "
+    "snapshot_due_at, read_back_due_at, read_since, differs"
 )
 _OUTBOX: Final = (
     "inbox_partition, inbox_offset, ordinal, id, at, topic, type, company_id, project_id, budget_id, key, headers, "
@@ -61,6 +63,8 @@ async def write_batch(connection: Connection, inbox_partition: int, loaded: Load
         sys.audit("budget-bridge.store.verdicts-changed", inbox_partition)
     revisions = {key: revision for key, (_, revision) in loaded.budgets.items()}
     await write_budgets(connection, inbox_partition, revisions, decided.budgets)
+    before = {key: budget.readings for key, (budget, _) in loaded.budgets.items()}
+    await write_readings(connection, decided.budgets, before)
     await _hold_unreadable(connection, inbox_partition, decided.newly_unreadable)
     if decided.rows:
         rows = [_write_row(inbox_partition, row) for row in decided.rows]
@@ -114,6 +118,26 @@ async def _copy(connection: Connection, table: str, columns: str, rows: Sequence
         raise asyncpg.DataError(str(error)) from error
 
 
+async def write_readings(
+    connection: Connection, changed: Mapping[BudgetKey, Budget], before: Mapping[BudgetKey, Readings | None]
+) -> None:
+    """Write the readings of budgets, where they have others than before.
+
+    Args:
+        connection: a session inside a transaction that also writes the budgets.
+        changed: the budgets.
+        before: what is stored of their readings.
+    """
+    rows = [
+        (*key, budget_state.write_readings(budget.readings))
+        for key, budget in changed.items()
+        if budget.readings is not None and budget.readings is not before.get(key)
+    ]
+    if rows:
+        await connection.execute(QUERIES["put_readings"], *transpose(sorted(rows), 4))
+        sys.audit("budget-bridge.store.readings-written")
+
+
 async def _hold_unreadable(connection: Connection, inbox_partition: int, revisions: Mapping[BudgetKey, int]) -> None:
     if revisions:
         rows = [(*key, revision) for key, revision in revisions.items()]
@@ -143,7 +167,7 @@ def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
         fit_integer(original.place.offset, 64),
         fit_integer(original.timestamp_ms, 64),
         body.budget_id if body else None,
-        body.budget_version if body else None,
+        body.version if body else None,
         original.key,
         pack_headers(original.headers),
         original.value,
@@ -154,6 +178,7 @@ def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
 
 
 def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[Any, ...]:
+    known = budget.read_back
     version, sent, held = budget.version, budget.try_of_version, budget.spectrum_target
     parked = min(budget.parked, key=lambda kept: kept.due_at, default=None)
     return (
@@ -178,9 +203,13 @@ def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[
         clean_text(held.job_number) if held else None,
         budget.claims_job,
         budget.sequence,
-        write_state(budget),
+        budget_state.write_state(budget),
         budget.release_due_at if budget.releasing else None,
         budget.last_reference,
+        budget.open_request.due_at if budget.open_request else None,
+        known.due_at if known else None,
+        known.since if known and budget.base else None,
+        bool(known and known.open_lines),
     )
 
 

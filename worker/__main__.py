@@ -12,6 +12,7 @@ from worker.commands.dead_letters import dead_letters_app
 from worker.commands.doctor import doctor
 from worker.commands.migrate import migrate_database
 from worker.commands.prune import prune
+from worker.commands.read_back import read_back
 from worker.commands.reconcile import reconcile_everything
 from worker.commands.recover import recover_deployment
 from worker.commands.release import release
@@ -50,6 +51,7 @@ app.command("topics")(create_missing_topics)
 app.command("run")(run)
 app.command("status")(print_status)
 app.command("retry")(retry)
+app.command("read-back")(read_back)
 app.command("release")(release)
 app.command("reset")(reset)
 app.command("acknowledge")(acknowledge)

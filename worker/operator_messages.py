@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.writing import SOURCE, write_attributes
-from contracts.inbound import BudgetRelease, BudgetReset, ErpAcknowledgement, ExportRetry
+from contracts.inbound import BudgetRelease, BudgetReset, ErpAcknowledgement, ExportRetry, SnapshotRequest
 from contracts.outbound import BudgetStatus
 from contracts.records import Outgoing
 from contracts.topics import COMMANDS, TopicNames
@@ -19,7 +19,7 @@ OPERATOR_SOURCE: Final = f"{SOURCE}/operator"
 
 _ACKNOWLEDGEMENTS: Final = "spectrum.acknowledgements"
 
-OperatorMessage = ExportRetry | BudgetRelease | BudgetReset | ErpAcknowledgement
+OperatorMessage = ExportRetry | SnapshotRequest | BudgetRelease | BudgetReset | ErpAcknowledgement
 
 
 def make_retry(key: BudgetKey, version: int, by: str, reason: str, effective_date: date | None) -> ExportRetry:
@@ -27,6 +27,11 @@ def make_retry(key: BudgetKey, version: int, by: str, reason: str, effective_dat
     return ExportRetry(
         **key._asdict(), budget_version=version, requested_by=by, reason=reason, effective_date=effective_date
     )
+
+
+def make_snapshot_request(key: BudgetKey, by: str, reason: str) -> SnapshotRequest:
+    """Make the message that asks for what Spectrum holds of a budget."""
+    return SnapshotRequest(**key._asdict(), requested_by=by, reason=reason)
 
 
 def make_release(key: BudgetKey, version: int, by: str, reason: str, action: Literal["retry", "skip"]) -> BudgetRelease:

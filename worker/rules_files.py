@@ -36,9 +36,14 @@ def _read_duration(value: object) -> object:
 Duration = Annotated[timedelta, BeforeValidator(_read_duration)]
 
 
+def _read_duration_or_off(value: object) -> object:
+    return None if value == "off" else _read_duration(value)
+
+
 _LIMITED: Final[Mapping[str, Any]] = {
     # Every parked request is in the budget's state, which is read and written with each of its messages.
     "parked_limit": Annotated[int, Field(ge=1, le=1000)],
+    "every": Annotated[timedelta | None, BeforeValidator(_read_duration_or_off)],
 }
 
 

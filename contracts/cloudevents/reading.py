@@ -9,11 +9,12 @@ from typing import Final, Literal, cast
 
 from pydantic import ValidationError
 
+from contracts.body import Inbound
 from contracts.cloudevents.message import Message, Unreadable
 from contracts.cloudevents.trace_context import read_trace
 from contracts.cloudevents.writing import DEADLINES_SOURCE, SOURCE
 from contracts.fields import Identifier, Value, describe_value
-from contracts.inbound import Inbound, InboundMessage
+from contracts.inbound import InboundMessage
 from contracts.json_text import may_have_more_values, parse_json
 from contracts.records import Record, fold_headers
 from contracts.stubs import read_stub

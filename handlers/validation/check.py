@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contracts.inbound import BudgetLocked
-from contracts.outbound import BudgetError, Notice
+from contracts.outbound import BudgetError
 from handlers.budget import Budget, Proposal, Target
 from handlers.decision import Situation
 from handlers.spectrum_lines import hash_content
@@ -19,11 +19,10 @@ from handlers.validation.removed_lines import find_removed_lines
 
 @dataclass(frozen=True, slots=True)
 class Valid:
-    """A valid version: what an approver is asked to accept, and what they should know."""
+    """A valid version: what an approver is asked to accept, and its hash."""
 
     proposal: Proposal
     content_hash: str
-    notices: tuple[Notice, ...]
 
 
 def check_budget(
@@ -56,7 +55,8 @@ def check_budget(
     if errors or job is None:
         return errors
     target = Target(job.company_code, job.job_number, lock.currency)
-    return Valid(Proposal(target, int(mapped.added), mapped.lines), hash_content(target, mapped.lines), mapped.notices)
+    proposal = Proposal(target, int(mapped.added), mapped.lines, mapped.notices)
+    return Valid(proposal, hash_content(target, mapped.lines))
 
 
 def check_acceptance(budget: Budget, proposal: Proposal, situation: Situation) -> tuple[BudgetError, ...]:

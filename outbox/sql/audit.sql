@@ -73,7 +73,10 @@ where not exists (
 limit 100;
 
 -- name: audit_budgets
-select budget_id, state, on_hold and not is_hold_to_come(budgets.*) as on_hold from budgets where (company_id, project_id) = ($1, $2);
+select budget_id, state, on_hold and not is_hold_to_come(budgets.*) as on_hold, readings.content as readings
+from budgets
+left join readings using (company_id, project_id, budget_id)
+where (company_id, project_id) = ($1, $2);
 
 -- name: audit_holds
 select inbox_partition, inbox_offset, reason, silent
@@ -81,13 +84,16 @@ from holds
 where (company_id, project_id) = ($1, $2) and inbox_offset is not null;
 
 -- name: audit_statuses
-select company_id, project_id, budget_id, state, on_hold and not is_hold_to_come(budgets.*) as on_hold from budgets;
+select company_id, project_id, budget_id, state, on_hold and not is_hold_to_come(budgets.*) as on_hold,
+    readings.content as readings
+from budgets
+left join readings using (company_id, project_id, budget_id);
 
 -- name: audit_answered
--- Acceptances and retries that were granted: every export and every further attempt must have one.
+-- Acceptances, retries and drift decisions that were granted: every export and every further attempt must have one.
 select company_id, project_id, budget_id, budget_version, type, headers, body
 from history
-where type in ('approval.decision.v1', 'export.retry.v1') and verdict = 'applied';
+where type in ('approval.decision.v1', 'export.retry.v1', 'drift.decision.v1') and verdict = 'applied';
 
 -- name: audit_rows_at
 -- Outbox rows of one lane by their places.

@@ -29,5 +29,24 @@ union all
     order by release_due_at
     limit $2
 )
+union all
+(
+    -- A request for a snapshot is of the budget as a whole.
+    select 'snapshot', company_id, project_id, budget_id, null, snapshot_due_at
+    from budgets
+    where inbox_partition = any($1::integer[]) and snapshot_due_at <= now() and not on_hold
+        and release_due_at is null
+    order by snapshot_due_at
+    limit $2
+)
+union all
+(
+    select 'read_back', company_id, project_id, budget_id, null, read_back_due_at
+    from budgets
+    where inbox_partition = any($1::integer[]) and read_back_due_at <= now() and not on_hold
+        and release_due_at is null
+    order by read_back_due_at
+    limit $2
+)
 order by due_at
 limit $2;

@@ -29,10 +29,12 @@ where (company_id, project_id, source, id, type) = ($1, $2, $3, $4, $5);
 
 -- name: load_budgets
 -- The column on_hold may be ahead of a state that could not be read; a hold that is still to come does not count yet.
-select company_id, project_id, budget_id, state, revision, on_hold and not is_hold_to_come(budgets.*) as on_hold
+select company_id, project_id, budget_id, state, revision, on_hold and not is_hold_to_come(budgets.*) as on_hold,
+    readings.content as readings
 from budgets
 join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
-    using (company_id, project_id, budget_id);
+    using (company_id, project_id, budget_id)
+left join readings using (company_id, project_id, budget_id);
 
 -- name: load_projects
 -- Of each project the budget that claims the job, which is being exported, is synced, or may be in Spectrum (at most
@@ -82,21 +84,28 @@ update budgets set
     parked = given.parked, parked_due_at = given.parked_due_at, parked_due_version = given.parked_due_version,
     company_code = given.company_code, job_number = given.job_number, claims_job = given.claims_job,
     sequence = given.sequence, state = given.state, release_due_at = given.release_due_at,
-    last_reference = given.last_reference
+    last_reference = given.last_reference, snapshot_due_at = given.snapshot_due_at,
+    read_back_due_at = given.read_back_due_at, read_since = given.read_since, differs = given.differs
 from unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::bigint[],
     $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::bigint[], $13::bigint[], $14::timestamptz[],
     $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::bigint[], $20::text[], $21::text[],
-    $22::boolean[], $23::bigint[], $24::json[], $25::timestamptz[], $26::integer[]
+    $22::boolean[], $23::bigint[], $24::json[], $25::timestamptz[], $26::integer[], $27::timestamptz[],
+    $28::timestamptz[], $29::timestamptz[], $30::boolean[]
 ) as given (
     company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
     attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
     parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at,
-    last_reference
+    last_reference, snapshot_due_at, read_back_due_at, read_since, differs
 )
 where (budgets.company_id, budgets.project_id, budgets.budget_id)
     = (given.company_id, given.project_id, given.budget_id)
 and budgets.revision = given.revision - 1;
+
+-- name: put_readings
+insert into readings (company_id, project_id, budget_id, content)
+select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::json[])
+on conflict (company_id, project_id, budget_id) do update set content = excluded.content;
 
 -- name: hold_budgets
 -- A budget whose state cannot be read is only marked as on hold; nothing else of it is overwritten.

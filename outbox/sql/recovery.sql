@@ -62,6 +62,12 @@ from budgets
 join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
     using (company_id, project_id, budget_id);
 
+-- name: drop_readings
+delete from readings
+using unnest($1::bigint[], $2::bigint[], $3::bigint[]) as given (company_id, project_id, budget_id)
+where (readings.company_id, readings.project_id, readings.budget_id)
+    = (given.company_id, given.project_id, given.budget_id);
+
 -- name: show_holds_to_come
 -- A budget that is held from its next message on counts as on hold.
 update budgets set on_hold = true from holds

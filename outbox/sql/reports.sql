@@ -20,6 +20,11 @@ from counted
 left join noticed on counted.status is not distinct from noticed.status
 order by counted.status;
 
+-- name: count_read_back
+-- How many budgets differ in Spectrum, and since when the one that was read longest ago has not been read.
+select (select count(*) from budgets where differs) as differ,
+    (select min(read_since) from budgets where read_since is not null) as read_since;
+
 -- name: list_waiting
 -- The budgets that have waited longest for a person: held, overdue, failed, pending, in this order.
 select company_id, project_id, budget_id, status, version, since,
@@ -51,7 +56,10 @@ select count(*) from budgets where status = $1;
 select count(*) from budgets where on_hold;
 
 -- name: show_budget
-select state, on_hold from budgets where (company_id, project_id, budget_id) = ($1, $2, $3);
+select state, on_hold, readings.content as readings
+from budgets
+left join readings using (company_id, project_id, budget_id)
+where (company_id, project_id, budget_id) = ($1, $2, $3);
 
 -- name: show_history
 -- The latest messages of a budget, in the order of the log.

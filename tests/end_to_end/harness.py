@@ -18,9 +18,10 @@ import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from contracts.body import Inbound
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.writing import write_attributes
-from contracts.inbound import ApprovalDecision, BudgetLocked, Inbound
+from contracts.inbound import ApprovalDecision, BudgetLocked
 from contracts.records import Headers, Outgoing, Place, Record
 from contracts.topics import OUTPUTS, SOURCES, TopicNames, list_topics
 from handlers.budget import Budget
@@ -234,7 +235,7 @@ class Bridge:
 
     def complete(self, body: Inbound) -> Inbound:
         """An acceptance as people send it: with the hash of what they accept, if that was sent before."""
-        lock = self._locks.get((body.key, body.budget_version))
+        lock = self._locks.get((body.key, body.version or 0))
         if not lock or not isinstance(body, ApprovalDecision) or body.decision != "accept" or body.content_hash:
             return body
         situation = Situation(lock.locked_at, read_rules(self.folder / "rules"))

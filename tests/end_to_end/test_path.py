@@ -17,7 +17,7 @@ KEY = "4211/90071/55210"
 
 
 def status(bridge: Bridge, *arguments: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(bridge.command("status", KEY, "--json", *arguments).stdout)
+    found: dict[str, Any] = json.loads(bridge.command("status", KEY, "--all", "--json", *arguments).stdout)
     return found
 
 

@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from prometheus_client.parser import text_string_to_metric_families
 
-from contracts.inbound import Inbound
+from contracts.body import Inbound
 from contracts.records import Outgoing, Record
 from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge

@@ -50,8 +50,8 @@ async def crash_at(point: Point, folder: Path, kafka: str, database_url: str) ->
             await deployment.wait_until(
                 lambda: len(deployment.messages("budget.status.v1", overdue=True)) >= BUDGETS, "what is overdue"
             )
-        if point.needs == "bug":
-            # Its release may be the last thing that comes.
+        if point.needs in {"bug", "readings"}:
+            # Its release, or a page, may be the last thing that comes.
             await deployment.wait_until_carried()
         seconds = time.monotonic() - died
         # Another worker may have done all the work; the new one must have started before it can be stopped.
@@ -96,6 +96,15 @@ async def die_for_a_second_worker(deployment: RunningDeployment, says: str) -> f
     deployment.start()
     await deployment.wait_until(lambda: deployment.count_events("worker.started") > 1, "the second worker")
     await deployment.load(HALF + 1, MANY)
+    return await deployment.wait_for_death(worker)
+
+
+async def die_with_readings(deployment: RunningDeployment, says: str) -> float:
+    """Each job is read once its export is sent, and comes in two pages."""
+    worker = deployment.start_planted(CRASH_AT=says)
+    await deployment.load()
+    await deployment.wait_for_everything()
+    await deployment.send_readings()
     return await deployment.wait_for_death(worker)
 
 
@@ -200,6 +209,7 @@ SCENES: dict[str, Callable[[RunningDeployment, str], Awaitable[float]]] = {
     "backlog": die_with_a_backlog,
     "parked": die_with_parked,
     "second worker": die_for_a_second_worker,
+    "readings": die_with_readings,
     "stop": die_while_stopping,
     "bug": die_of_a_bug,
     "release": die_while_releasing,

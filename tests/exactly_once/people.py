@@ -12,11 +12,15 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import NAMESPACE_OID, uuid5
 
+from contracts.body import Inbound
 from contracts.budget_key import BudgetKey
+from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_time
-from contracts.inbound import ErpAcknowledgement, Inbound
+from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
-from demo.spectrum import Spectrum, SpectrumJob, read_export, write_acknowledgement
+from demo.spectrum import Spectrum, SpectrumJob, finish
+from demo.spectrum_messages import read_export, write_acknowledgement
+from demo.spectrum_snapshot import Reader
 from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import CONCRETE, KEY, STEEL, accept, lock, reject, retry
 from worker.kafka.errors import KafkaDown
@@ -49,7 +53,7 @@ class People:
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue
             new, self._taken = self._deployment.seen[self._taken :], len(self._deployment.seen)
-            reactions = [reaction for record in new if (reaction := self._react(record))]
+            reactions = [reaction for record in new for reaction in self._react(record)]
             if reactions:
                 await self._send(reactions)
 
@@ -82,23 +86,34 @@ class People:
                 wrong.append(f"{key}: {found} instead of {wanted}")
         return wrong
 
-    def _react(self, record: Record) -> Outgoing | None:
+    def _react(self, record: Record) -> list[Outgoing]:
         cause = (dict(record.headers).get("ce_id") or b"").decode()
         data: dict[str, Any] = json.loads(record.value or b"{}")
         key = BudgetKey(data["company_id"], data["project_id"], data["budget_id"])
-        version = data["budget_version"]
+        version: int = data.get("budget_version", 0)
         match dict(record.headers).get("ce_type"):
             case b"approval.requested.v1":
                 refuses = _chance(cause, 12) and self.locked[key] == version
                 accepted = accept(version, key=key, content_hash=data["content_hash"])
-                return self._write(reject(version, key=key) if refuses else accepted, cause)
+                return [self._write(reject(version, key=key) if refuses else accepted, cause)]
             case b"spectrum.export.v1" | b"spectrum.resync.v1":
-                return self._answer(data, cause)
+                return [self._answer(data, cause)]
+            case b"spectrum.snapshot_requested.v1":
+                return self._read(data, cause)
             case b"budget.status.v1":
                 self._latest[key] = data
-                return self._follow_up(key, data, cause)
+                follow_up = self._follow_up(key, data, cause)
+                return [follow_up] if follow_up else []
             case _:
-                return None
+                return []
+
+    def _read(self, asked: dict[str, Any], cause: str) -> list[Outgoing]:
+        """Read the job, a line on each page."""
+        budget = (asked["company_id"], asked["project_id"], asked["budget_id"])
+        job = SpectrumJob(asked["company_code"], asked["job_number"])
+        now = write_time(datetime.now(UTC))
+        pages = Reader(page_lines=1).read(self._spectrum, budget, job, cause, now, asked["request_id"])
+        return [self._write(ErpSnapshot.model_validate(page), f"{cause}/{page['page']}") for page in pages]
 
     def _follow_up(self, key: BudgetKey, shown: dict[str, Any], cause: str) -> Outgoing | None:
         version = shown["budget_version"]
@@ -117,13 +132,7 @@ class People:
             "acknowledged_at": write_time(datetime.now(UTC)),
         }
         if export["attempt"] > 1 or not _chance(cause, 6):
-            working = self._spectrum.apply(order)
-            while True:
-                try:
-                    next(working)
-                except StopIteration as ended:
-                    body = write_acknowledgement(order, ended.value, write_time(datetime.now(UTC)))
-                    break
+            body = write_acknowledgement(order, finish(self._spectrum.apply(order)), write_time(datetime.now(UTC)))
         return self._write(ErpAcknowledgement.model_validate(body), cause)
 
     def _lock(self, key: BudgetKey, cause: str = "first") -> Outgoing:
@@ -134,7 +143,7 @@ class People:
         return self._write(lock(version, *lines, key=key), cause)
 
     def _write(self, body: Inbound, cause: str) -> Outgoing:
-        message_id = str(uuid5(NAMESPACE_OID, f"{cause}/{body.type}/{body.budget_version}/{body.project_id}"))
+        message_id = str(uuid5(NAMESPACE_OID, f"{cause}/{body.type}/{body.version}/{body.project_id}"))
         deployment = self._deployment
         topic = deployment.prefix + deployment.find_topic(body)
         key = str(body.key).encode()

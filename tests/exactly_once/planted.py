@@ -133,6 +133,7 @@ POINTS = [
     Point("store: verdicts changed", "store.verdicts-changed", needs="parked"),
     Point("store: budgets added", "store.budgets-added", at_call=2),
     Point("store: budgets changed", "store.budgets-changed", at_call=2),
+    Point("store: readings written", "store.readings-written", at_call=2, needs="readings"),
     Point("store: outbox written", "store.outbox-written", at_call=3),
     Point("store: before the commit", "store.before-commit", at_call=3),
     Point("store: commit sent, not answered", "planted.commit-sent", at_call=3),

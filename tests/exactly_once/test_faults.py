@@ -123,6 +123,13 @@ SPOILT: dict[str, tuple[Callable[[RunningDeployment], Awaitable[None]], str]] = 
         by_hand("delete from outbox where project_id = 7 and type = 'spectrum.export.v1'"),
         "known: unexplained",
     ),
+    "a reading is changed by hand": (
+        by_hand(
+            "update readings set content = replace(content::text, 'Structural steel', 'Steel')::json "
+            "where project_id = 9"
+        ),
+        "budgets: altered",
+    ),
     "a budget's row is deleted": (by_hand("delete from budgets where project_id = 8"), "budgets: altered"),
     "a position is moved back": (
         by_hand(
@@ -142,6 +149,7 @@ async def test_what_is_spoilt_by_hand_is_found(tmp_path: Path, kafka: str, datab
         await deployment.load()
         worker = deployment.start()
         await deployment.wait_for_everything(BUDGETS)
+        await deployment.send_readings(9, 9)
         findings = await deployment.wait_until_carried()
         await deployment.stop(worker)
         assert findings.are_clean, findings.first

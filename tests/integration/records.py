@@ -2,8 +2,9 @@
 
 import json
 
+from contracts.body import Inbound
 from contracts.cloudevents.writing import write_attributes
-from contracts.inbound import Inbound, InboundMessage
+from contracts.inbound import InboundMessage
 from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record
 from contracts.topics import SOURCES, TopicNames

@@ -16,9 +16,9 @@ ROWS = 60_000
 
 _FILL = """
 insert into budgets (company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash,
-    synced_version, overdue, on_hold, parked, company_code, job_number, claims_job, sequence, state)
+    synced_version, overdue, on_hold, parked, company_code, job_number, claims_job, sequence, state, read_since)
 select 1, n, 1, 1, n % 12, 'SYNCED', 1, now() - n * interval '1 s', 'h', 1, false, n % 10000 = 0, 0, '001', 'J' || n,
-    true, 1, json_build_object('pad', repeat('x', 300))
+    true, 1, json_build_object('pad', repeat('x', 300)), now() - n * interval '1 s'
 from generate_series(1, $1::bigint) as n;
 insert into history (company_id, project_id, source, id, inbox_partition, inbox_offset, at, origin_topic,
     origin_partition, origin_offset, origin_timestamp_ms, type, budget_id, budget_version, headers, body, verdict,
@@ -32,6 +32,8 @@ select n % 12, n, 0, gen_random_uuid(), now() - n * interval '1 s', case when n 
     case when n % 2000 = 0 then null else 'budget.status.v1' end, 1, n % 1000 + 1, 1,
     '[["dead_letter_reason", "unreadable"]]', convert_to(repeat('x', 300), 'UTF8')
 from generate_series(1, $1::bigint) as n;
+insert into readings (company_id, project_id, budget_id, content)
+select 1, n, 1, '{}' from generate_series(1, $1::bigint) as n;
 insert into holds (company_id, project_id, budget_id, reason, inbox_partition, inbox_offset)
 select 1, n, 1, '', n % 12, n from generate_series(1, $1::bigint / 20) as n;
 """
@@ -49,6 +51,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "resolve_history": ((*IDENTITY, ["applied"], [""]), "history_pkey"),
     "find_due": (([0, 1], 1000), "budgets_by_release_due"),
     "count_statuses": ((), "budgets_by_status"),
+    "count_read_back": ((), "budgets_by_read_since"),
     "list_waiting": ((20,), "budgets_waiting"),
     "list_budgets": (("INVALID", 1, 5, 1, 50), "budgets_by_status"),
     "count_budgets": (("INVALID",), "budgets_by_status"),
@@ -68,6 +71,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "show_dead_letter": (("d", UUID(int=0), 0, 12), "outbox_pkey"),
     "read_held": ((), "budgets_to_notice"),
     "show_holds_to_come": ((), "holds_to_come"),
+    "drop_readings": (KEY, "readings_pkey"),
     "read_revisions": (KEY, "budgets_pkey"),
     "audit_verdicts": (IDENTITY, "history_pkey"),
     "audit_places": ((0, 12, 120), "history_by_place"),
@@ -83,7 +87,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "drop_rows": ((0, [12], [0]), "outbox_pkey"),
     "drop_bytes": ((0, [12]), "history_by_place"),
 }
-LARGE = {"history", "outbox", "budgets", "holds"}
+LARGE = {"history", "outbox", "budgets", "holds", "readings"}
 AS_GOOD = {
     "history_by_budget": "history_pkey",
     "history_pkey": "history_by_budget",

@@ -201,7 +201,8 @@ async def test_a_role_with_the_rights_of_a_worker_lacks_nothing(connection: Conn
     grants = (
         "usage on schema public",
         "select on migrations, deployment, rules, positions, history, budgets, outbox, holds, rule_applications",
-        "select on accepted_differences",
+        "select on accepted_differences, readings",
+        "insert, update (content) on readings",
         "update (group_id, inbox, inbox_partitions) on deployment",
         "insert (digest, content), update (digest) on rules",
         "insert (rules_id, applied_by, why) on rule_applications",

@@ -10,12 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.cloudevents.message import Message
+from contracts.erp_snapshot import ErpSnapshot, LastBegun
+from contracts.export_lines import ExportLine
 from contracts.inbound import ApprovalDecision, ExportRetry
-from contracts.outbound import ExportLine, SpectrumExport
+from contracts.outbound import SpectrumExport
 from handlers.budget import Budget, Status
 from handlers.decide import decide
 from handlers.decision import Outcome, Situation
 from tests.laws import world
+from tests.laws.reading_world import play_with_readings
 from tests.laws.world import LawBrokenError, play
 
 
@@ -112,3 +115,54 @@ def test_a_planted_fault_breaks_a_law(
     with pytest.raises(LawBrokenError):
         for seed in range(2000):
             play(random.Random(seed), 80)
+
+
+@pytest.mark.parametrize("meddled", [False, True])
+def test_the_laws_of_readings_hold_in_many_histories(*, meddled: bool) -> None:
+    histories = (play_with_readings(random.Random(seed), 80, meddled=meddled) for seed in range(250))
+    counts = sum(histories, start=Counter[str]())
+    for what in ("pages applied", "pages waiting", "pages stale", "exports", "resyncs"):
+        assert counts[what] > 40, what
+    assert (counts["differences found at rest"] > 40) == meddled
+
+
+def overlook_cents(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: what differs by less than one is no difference."""
+    outcome = decide(budget, message, situation)
+    after = outcome.step.budget
+    known = after.read_back
+    if known is None or known.drift is None:
+        return outcome
+    drift = known.drift._replace(lines=tuple(line for line in known.drift.lines if line.amount >= 100))
+    return outcome._replace(step=outcome.step._replace(budget=after.change_read_back(drift=drift)))
+
+
+def let_restatements_pass_over(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: a restatement names its base, so that the ERP side skips every line that is the same."""
+    outcome = decide(budget, message, situation)
+    sends = tuple(
+        send.model_copy(update={"base_export_id": budget.base.id})
+        if isinstance(send, SpectrumExport) and send.restatement and budget.base
+        else send
+        for send in outcome.step.sends
+    )
+    return outcome._replace(step=outcome.step._replace(sends=sends))
+
+
+def place_by_time(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: whatever comes now is taken for what the base has left."""
+    body = message.body
+    if isinstance(body, ErpSnapshot) and budget.base:
+        begun = LastBegun(export_id=budget.base.id, attempt=1, whole=True)
+        message = replace(message, body=body.model_copy(update={"last_begun": begun}))
+    return decide(budget, message, situation)
+
+
+@pytest.mark.parametrize("fault", [overlook_cents, let_restatements_pass_over, place_by_time])
+def test_a_planted_fault_breaks_a_law_of_readings(
+    fault: Callable[[Budget, Message, Situation], Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "decide", fault)
+    with pytest.raises(LawBrokenError, match="LD"):
+        for seed in range(1000):
+            play_with_readings(random.Random(seed), 80, meddled=seed % 2 == 1)

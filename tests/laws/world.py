@@ -1,4 +1,4 @@
-"""A random world around the core: people, delays, duplicates, and an ERP side as nasty as its four rules allow.
+"""A random world around the core: people, delays, duplicates, and an ERP side as nasty as its rules allow.
 
 One history is one seed. What must hold at every step is checked at every step; ``LawBrokenError`` names the law.
 """
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
+from contracts.drift import DriftDecision
 from contracts.fields import write_time
 from contracts.inbound import (
     ApprovalDecision,
@@ -23,6 +24,7 @@ from contracts.inbound import (
     ErpAcknowledgement,
     ExportRetry,
     InboundMessage,
+    SnapshotRequest,
 )
 from contracts.outbound import BudgetStatus, SpectrumExport
 from demo.spectrum import (
@@ -33,9 +35,9 @@ from demo.spectrum import (
     ReceivedExport,
     Spectrum,
     SpectrumJob,
-    read_export,
-    write_acknowledgement,
+    finish,
 )
+from demo.spectrum_messages import read_export, write_acknowledgement
 from handlers.budget import Budget, Status
 from handlers.budget_locked import digest_content
 from handlers.decide import decide
@@ -102,7 +104,7 @@ class World:
     """Who accepted a content, each as one person however the name is written."""
     _resets: Counter[BudgetKey] = field(default_factory=Counter)
     _inflight: dict[BudgetKey, Inflight] = field(default_factory=dict)
-    _exports: dict[tuple[BudgetKey, int, int], str] = field(default_factory=dict)
+    _exports: dict[tuple[BudgetKey, int, int, int], str] = field(default_factory=dict)
     _references: dict[str, str] = field(default_factory=dict)
     """The export that has each change reference."""
     _sequence: dict[BudgetKey, int] = field(default_factory=dict)
@@ -332,7 +334,7 @@ class World:
         outcome = decide(before, Message("law", message_id, body, ()), situation)
         self.budgets[key] = outcome.step.budget
         self.counts[f"verdict {outcome.verdict.value}"] += 1
-        self.log.append(f"{message_id} {body.type} {body.budget_id} v{body.budget_version} -> {outcome.verdict.value}")
+        self.log.append(f"{message_id} {body.type} {body.budget_id} v{body.version} -> {outcome.verdict.value}")
         if isinstance(body, BudgetReset) and outcome.verdict.value == "applied":
             self._do_operators_duty(key, before)
         if isinstance(body, ErpAcknowledgement):
@@ -348,7 +350,7 @@ class World:
                 self._sequence[key] = send.sequence
             elif isinstance(send, DeadLetter):
                 self.counts["dead letters"] += 1
-        if not isinstance(body, BudgetReset | ExportRetry | DeadlinePassed):
+        if not isinstance(body, BudgetReset | ExportRetry | DeadlinePassed | DriftDecision | SnapshotRequest):
             self._delivered.append((body, "exported" if exported else outcome.verdict.value))
         self.check()
         return outcome
@@ -360,6 +362,14 @@ class World:
         if inflight and inflight.version != export.budget_version:
             require("law 1: one export of a budget in flight", holds=inflight.answered)
         self._inflight[key] = Inflight(export.budget_version, export.attempt)
+        if not export.restatement:
+            self._check_acceptance(key, export)
+        self._check_content(key, export)
+        order = read_export(export.model_dump(mode="json"))
+        self._orders.setdefault(key, []).append(order)
+        self._ever_sent.setdefault((key, order.job), set()).update(line.key for line in order.lines)
+
+    def _check_acceptance(self, key: BudgetKey, export: SpectrumExport) -> None:
         acceptors = self._accepted.get((key, export.budget_version, export.content_hash), set())
         require("what is exported was accepted by its hash", holds=bool(acceptors))
         # After a reset the same version may have been locked by others.
@@ -369,17 +379,17 @@ class World:
             if lock.sent_by
         ]
         require("what is exported was accepted by an approver who did not send it", holds=any(others))
+
+    def _check_content(self, key: BudgetKey, export: SpectrumExport) -> None:
         rows = export.model_dump(mode="json")["lines"]
         shown = all(row["description"] is None or row["description"].strip("\u200b ") for row in rows)
         require("no line that is exported has a description that nobody can see", holds=shown)
         content = export.model_copy(update={"attempt": 0, "effective_date": None}).model_dump_json()
-        same = self._exports.setdefault((key, export.budget_version, self._resets[key]), content) == content
+        version = (key, export.budget_version, self._resets[key], export.restatement)
+        same = self._exports.setdefault(version, content) == content
         require("law 1: never two different exports for one version", holds=same)
         owner = self._references.setdefault(export.change_reference, str(export.export_id))
         require("law 6: no change reference of a project for two exports", holds=owner == str(export.export_id))
-        order = read_export(export.model_dump(mode="json"))
-        self._orders.setdefault(key, []).append(order)
-        self._ever_sent.setdefault((key, order.job), set()).update(line.key for line in order.lines)
 
     def _record_answer(self, key: BudgetKey, answer: ErpAcknowledgement) -> None:
         inflight = self._inflight.get(key)
@@ -603,16 +613,6 @@ def expect(lock: BudgetLocked) -> Expected:
 def name_person(user: str) -> str:
     """Name who is meant, by a simple folding that is independent of the core's."""
     return unicodedata.normalize("NFC", user).strip().lower()
-
-
-def finish(steps: Generator[LineKey, None, ApplyResult]) -> ApplyResult:
-    """Run an attempt to its end."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as ended:
-            answer: ApplyResult = ended.value
-            return answer
 
 
 def read_cents(amount: str) -> int:

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
+from contracts.drift import DriftDecision
+from contracts.erp_snapshot import ErpSnapshot
+from contracts.fields import write_cents
 from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,
@@ -19,9 +22,10 @@ from contracts.inbound import (
     ErpAcknowledgement,
     ExportRetry,
     InboundMessage,
+    SnapshotRequest,
 )
 from contracts.outbound import Outbound
-from handlers.budget import Budget, Status
+from handlers.budget import Budget, Export, Status
 from handlers.decide import decide
 from handlers.decision import DeadLetter, Outcome, Situation, Step
 from handlers.ids import name_export
@@ -44,7 +48,10 @@ RULES = Rules(
     cost_types={kind: CostType(kind, "T") for kind in "LMSE"} | {"LAB": CostType("L", "T")},
     approvers={KEY[:2]: frozenset({"ann"}), (KEY.company_id, None): frozenset({"bob"})},
     require_content_hash=False,
+    after_success=False,
+    every=None,
 )
+"""Nothing is read back by itself, so that what a message causes is only its own; tests of reading back switch it on."""
 STEEL = {
     "budget_line_item_id": 1,
     "cost_code": "05-120",
@@ -158,10 +165,99 @@ def release(action: Literal["retry", "skip"] = "retry", key: BudgetKey = KEY) ->
     return BudgetRelease(**key._asdict(), budget_version=1, requested_by="olga", reason="fixed", action=action)
 
 
-def pass_deadline(deadline: str, due_at: datetime, version: int = 1) -> DeadlinePassed:
+def pass_deadline(deadline: str, due_at: datetime, version: int | None = 1) -> DeadlinePassed:
     """A timer's word."""
     data = {**KEY._asdict(), "budget_version": version, "deadline": deadline, "due_at": due_at}
     return DeadlinePassed.model_validate(data)
+
+
+def request_snapshot(by: str = "olga") -> SnapshotRequest:
+    """Somebody asks for a snapshot."""
+    return SnapshotRequest(**KEY._asdict(), requested_by=by, reason="the figures look odd")
+
+
+def read_line(line: Line, **fields: Any) -> dict[str, Any]:
+    """A line of a snapshot as Spectrum holds it after it took this line of a budget."""
+    phase = RULES.phases[line["cost_code"]]
+    amounts = [Decimal(line["original_amount"]), Decimal(line.get("revision_amount", "0"))]
+    return {
+        "phase_code": phase.phase_code,
+        "cost_type": RULES.cost_types[line["cost_type"]].spectrum_cost_type,
+        "description": phase.description or line["description"],
+        "status": "A",
+        "original_estimate_cost": str(amounts[0]),
+        "bridge_revision": str(amounts[1]),
+        "other_revision": "0",
+        "current_estimate_cost": str(sum(amounts)),
+        "job_to_date_cost": None,
+        "price_method_code": "T",
+    } | fields
+
+
+def decide_drift(decision: str, drift_hash: str, by: str = "ann", **fields: Any) -> DriftDecision:
+    """An approver's decision about what differs in Spectrum."""
+    data = {"decision": decision, "drift_hash": drift_hash, "decided_by": by, "decided_at": "2026-11-25T09:00:00Z"}
+    return DriftDecision.model_validate(KEY._asdict() | data | fields)
+
+
+def list_held(export: Export, **changes: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The lines of a snapshot after an export was taken whole, with changes by phase and cost type, such as M03300.
+
+    A line without its own change of the current estimate has the sum of what it holds; ``None`` leaves a line out.
+    """
+    held: dict[str, dict[str, Any]] = {}
+    for line in export.lines:
+        held[line.cost_type + line.phase_code] = {
+            "phase_code": line.phase_code,
+            "cost_type": line.cost_type,
+            "description": line.description,
+            "status": "A",
+            "original_estimate_cost": write_cents(line.original),
+            "bridge_revision": write_cents(line.revision),
+            "other_revision": "0.00",
+            "job_to_date_cost": None,
+            "price_method_code": line.price_method_code,
+        }
+    for name, change in changes.items():
+        if change is None:
+            held.pop(name, None)
+            continue
+        kind, phase = name[0], name[1:]
+        held[name] = read_line(STEEL, phase_code=phase, cost_type=kind) | held.get(name, {}) | change
+        if "current_estimate_cost" not in change:
+            held[name].pop("current_estimate_cost", None)
+    for line_held in held.values():
+        parts = ("original_estimate_cost", "bridge_revision", "other_revision")
+        line_held.setdefault("current_estimate_cost", str(sum(Decimal(line_held[part]) for part in parts)))
+    return list(held.values())
+
+
+def snapshot(*lines: dict[str, Any], begun: Export | None = None, **fields: Any) -> ErpSnapshot:
+    """A snapshot of one page that has these lines, of ``read_line``; ``begun`` is the export that was begun last."""
+    full = fields.get("depth", "full") == "full"
+    return ErpSnapshot.model_validate(
+        {
+            **KEY._asdict(),
+            "request_id": None,
+            "snapshot_id": "s1",
+            "page": 1,
+            "pages": 1,
+            "company_code": "001",
+            "job_number": "26-1001",
+            "job_status": "A",
+            "read_from": "2026-11-25T08:00:00Z",
+            "read_to": "2026-11-25T08:00:07Z",
+            "depth": "full",
+            "complete": True,
+            "last_begun": {"export_id": str(begun.id), "attempt": begun.attempt, "whole": True} if begun else None,
+            "unposted": False,
+            "line_count": len(lines),
+            "total_original": str(sum(Decimal(line["original_estimate_cost"]) for line in lines)) if full else None,
+            "total_current": str(sum(Decimal(line["current_estimate_cost"]) for line in lines)),
+            "lines": lines,
+        }
+        | fields
+    )
 
 
 @dataclass

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from contracts.cloudevents.message import Message, Unreadable
 from contracts.cloudevents.reading import read_message, read_project
+from contracts.export_lines import ExportLine
 from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision, BudgetLocked, ErpAcknowledgement
 from contracts.inbox import copy_to_inbox, open_arrival
-from contracts.outbound import ExportLine, SpectrumExport
+from contracts.outbound import SpectrumExport
 from contracts.records import Headers, Place, Record
 from contracts.samples import load_sample
 from contracts.topics import SOURCES, TopicNames, list_topics
@@ -288,7 +289,7 @@ def test_the_rows_of_a_message_are_lines(measured: bool) -> None:  # noqa: FBT00
 
 def test_the_topics_fit_their_messages() -> None:
     settings = {topic.name: topic.settings for topic in list_topics()}
-    assert len(settings) == 10
+    assert len(settings) == 13
     assert settings["bridge.inbox"]["message.timestamp.type"] == "LogAppendTime"
     assert settings["bridge.inbox"]["retention.ms"] == "-1"
     assert settings["bridge.status"]["cleanup.policy"] == "compact"

@@ -12,7 +12,18 @@ from contracts.outbound import SpectrumExport
 from contracts.records import Place, Record
 from handlers.budget import Status
 from outbox.audit import Granted
-from tests.unit.builders import KEY, accept, acknowledge, bring_to, lock, reset, retry
+from tests.unit.builders import (
+    KEY,
+    accept,
+    acknowledge,
+    bring_to,
+    decide_drift,
+    list_held,
+    lock,
+    reset,
+    retry,
+    snapshot,
+)
 from worker.reconcile.exports import check_exports, note_export, open_exports
 from worker.reconcile.findings import Findings
 from worker.reconcile.reconciliation import Reconciliation
@@ -30,7 +41,7 @@ class GrantedOnly:
     async def read_granted(self) -> AsyncIterator[Granted]:
         for number, body in enumerate(self._bodies):
             headers = write_attributes(body.type, "test", f"m{number}")
-            yield Granted(KEY, body.budget_version, body.type, headers, body.model_dump_json().encode())
+            yield Granted(KEY, body.version or 0, body.type, headers, body.model_dump_json().encode())
 
 
 def find(exports: Sequence[SpectrumExport], *granted: InboundMessage) -> list[str]:
@@ -69,6 +80,23 @@ def test_a_version_that_is_exported_again_after_a_reset() -> None:
         "version 1: nobody accepted the version that was exported",
         "version 1: it has 2 attempts, but 1 acceptances and retries were granted",
     ]
+
+
+def test_a_restatement_has_a_decision_of_its_own_and_the_approval_of_the_base() -> None:
+    scenario = bring_to(Status.SYNCED)
+    base = scenario.budget.base
+    assert base
+    found = scenario.send(snapshot(*list_held(base, S05120={"original_estimate_cost": "1.00"}), begun=base))
+    restate = decide_drift("restate", found.find("erp.drift.v1").drift_hash)
+    scenario.send(restate, acknowledge("failed", number=2), retry())
+    exports = [send for send in scenario.sent if isinstance(send, SpectrumExport)]
+    assert [(export.restatement, export.attempt) for export in exports] == [(0, 1), (1, 1), (1, 2)]
+    assert find(exports, accept(), restate, retry()) == []
+    assert find(exports, accept(), retry()) == ["it was restated 1 times, but 0 decisions to restate were granted"]
+    assert find(exports, accept(), restate) == [
+        "version 1: it has 2 attempts, but 1 acceptances and retries were granted",
+    ]
+    assert "version 1: nobody accepted the version that was exported" in find(exports, restate, retry(), AGAIN)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from contracts.inbound import DeadlinePassed, InboundMessage
 from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record
 from contracts.topics import SOURCES, TopicNames
+from handlers.budget import Status
 from outbox.batch import Loaded, decide_batch
 from outbox.outbox_rows import OutboxRow
 from outbox.rules import RulesVersion
@@ -25,13 +26,18 @@ from tests.unit.builders import (
     STEEL,
     accept,
     acknowledge,
+    bring_to,
+    decide_drift,
     hash_of,
+    list_held,
     lock,
     pass_deadline,
     reject,
+    request_snapshot,
     reset,
     retrieve,
     retry,
+    snapshot,
 )
 
 FOLDER: Final = Path(__file__).parent / "golden"
@@ -45,7 +51,21 @@ FAILED_LINE: Final = {
     "error_column": "Cost_Type",
 }
 TRACE: Final = (("traceparent", b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"), ("tracestate", b"a=1"))
+
+
+def read_back() -> tuple[InboundMessage, ...]:
+    """A job is asked for and read, a cent differs, and the version is restated."""
+    scenario = bring_to(Status.SYNCED).send(request_snapshot())
+    assert scenario.budget.base
+    assert scenario.budget.open_request
+    typed = list_held(scenario.budget.base, S05120={"original_estimate_cost": "640000.01"})
+    found = snapshot(*typed, begun=scenario.budget.base, request_id=scenario.budget.open_request.id)
+    restate = decide_drift("restate", scenario.send(found).find("erp.drift.v1").drift_hash)
+    return (lock(), accept(), acknowledge("success"), request_snapshot(), found, restate)
+
+
 HISTORIES: Final[dict[str, tuple[InboundMessage | bytes, ...]]] = {
+    "read_back": read_back(),
     "export_and_resync": (
         lock(1, STEEL, CONCRETE),
         accept(),

@@ -3,10 +3,10 @@
 from typing import Any
 
 from contracts.inbound import InboundMessage
-from demo.spectrum import LineKey, Spectrum, SpectrumJob, read_export
+from demo.spectrum import LineKey, Spectrum, SpectrumJob, finish
+from demo.spectrum_messages import read_export
 from handlers.budget import Status
 from handlers.rules import Phase
-from tests.laws.world import finish
 from tests.unit.builders import CONCRETE, RULES, STEEL, Scenario, accept, acknowledge, bring_to, lock, reset, retry
 
 REQUEST = "approval.requested.v1"

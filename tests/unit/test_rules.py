@@ -29,16 +29,32 @@ RULES = Rules(
     acknowledgement_deadline=timedelta(minutes=30),
     parked_expiry=timedelta(seconds=1),
     parked_limit=3,
+    after_success=False,
+    every=None,
+    snapshot_deadline=timedelta(minutes=10),
+    stale_after=timedelta(days=3),
+    open_drift="block",
+    acknowledges="success",
 )
 OLDEST = """{"acknowledgement_deadline": 1800.0, "approvers": [[4211, null, ["ann", "bob"]], [4211, 2, ["eve"]]],
 "cost_types": [["S", "S", "T"]], "four_eyes": false, "jobs": [[4211, 1, "001", "J1"], [4211, 2, "001", "J2"]],
 "long_descriptions": "reject", "parked_expiry": 1.0, "parked_limit": 3, "phases": [["a", "1", "Concrete"],
 ["b", "2", null]], "quantities": true, "removed_lines": "block", "require_content_hash": false}"""
 """How the first version wrote them: whatever is written later, this must stay readable."""
+LATER = (
+    "unknown_sender",
+    "after_success",
+    "every",
+    "snapshot_deadline",
+    "stale_after",
+    "open_drift",
+    "acknowledges",
+)
+"""The policies that it did not have."""
 READ_OLDEST = replace(
     RULES,
     jobs={project: job._replace(first_reference=1) for project, job in RULES.jobs.items()},
-    unknown_sender="refuse",
+    **{name: getattr(Rules(), name) for name in LATER},
 )
 
 
@@ -70,9 +86,9 @@ def test_rows_of_the_first_version_are_read() -> None:
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Rules)])
 def test_a_row_that_lacks_a_key_has_the_default(name: str) -> None:
-    content = json.loads(OLDEST)
-    content.pop(name, None)
-    assert decode_rules(json.dumps(content)) == replace(READ_OLDEST, **{name: getattr(Rules(), name)})
+    content = json.loads(encode_rules(RULES).content)
+    del content[name]
+    assert decode_rules(json.dumps(content)) == replace(RULES, **{name: getattr(Rules(), name)})
 
 
 def test_a_row_of_a_newer_version_is_refused() -> None:
@@ -99,6 +115,12 @@ def test_every_policy_is_read_from_its_section(tmp_path: Path) -> None:
         "acknowledgement_deadline": '"30m"',
         "parked_expiry": '"1s"',
         "parked_limit": "3",
+        "after_success": "false",
+        "every": '"off"',
+        "snapshot_deadline": '"10m"',
+        "stale_after": '"3d"',
+        "open_drift": '"block"',
+        "acknowledges": '"success"',
     }
     policies = {field.name: field.metadata[SECTION] for field in fields(Rules) if SECTION in field.metadata}
     assert values.keys() == policies.keys()

@@ -29,6 +29,32 @@ SECOND_HASH = load_sample("approval.requested.v1")["content_hash"]
 LATE_REJECTION = {"decision": "reject", "reason": "a correction comes", "content_hash": SECOND_HASH}
 
 
+def write_held(phase_code: str, cost_type: str, *amounts: str) -> dict[str, Any]:
+    names = ("original_estimate_cost", "bridge_revision", "other_revision", "current_estimate_cost")
+    held = load_sample("erp.snapshot.v1")["lines"][0] | dict(zip(names, amounts, strict=True))
+    descriptions = {"03300": "Concrete, cast in place", "05120": "Structural steel"}
+    named = {"phase_code": phase_code, "cost_type": cost_type, "price_method_code": None}
+    described: dict[str, Any] = {"description": descriptions.get(phase_code, "General conditions")}
+    return described | {name: value for name, value in (held | named).items() if name != "description"}
+
+
+FOUND = {
+    # After version 1, Project Setup was run again, and accounting added a line.
+    "request_id": None,
+    "last_begun": {"export_id": str(name_export(KEY, 1, 1)), "attempt": 1, "whole": True},
+    "line_count": 5,
+    "total_original": "1187250.50",
+    "total_current": "1187250.50",
+    "lines": [
+        write_held("01500", "L", "48000.00", "0.00", "0.00", "48000.00"),
+        write_held("02310", "E", "12000.00", "0.00", "0.00", "12000.00"),
+        write_held("03300", "L", "187250.50", "0.00", "0.00", "187250.50"),
+        write_held("03300", "M", "300000.00", "2500.00", "0.00", "300000.00"),
+        write_held("05120", "S", "640000.00", "0.00", "0.00", "640000.00"),
+    ],
+}
+
+
 def read(kind: str, **changes: Any) -> InboundMessage:
     body: InboundMessage = INBOUND[kind].model_validate(load_sample(kind) | changes)  # type: ignore[assignment]
     return body
@@ -51,6 +77,8 @@ def play() -> dict[str, dict[str, Any]]:
             read("approval.decision.v1", budget_version=2, decision="reject", reason="too late"),
             read("erp.acknowledgement.v1", budget_version=2, export_id=str(name_export(KEY, 2, 2))),
             read("approval.decision.v1", budget_version=2, **LATE_REJECTION),
+            read("snapshot.request.v1"),
+            read("erp.snapshot.v1", **FOUND),
         ]
     ):
         outcome = decide(budget, Message("sample", str(number), body, ()), Situation(AT, rules))

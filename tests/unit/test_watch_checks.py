@@ -13,6 +13,7 @@ from worker.watch.observations import (
     ObservedExport,
     ObservedRefusal,
     ObservedRequest,
+    ObservedRestate,
     ObservedRetry,
     ObservedReturn,
     ObservedStatus,
@@ -121,6 +122,18 @@ HONEST: tuple[Observation, ...] = (
 )
 def test_what_is_found(observations: tuple[Observation, ...], as_of_ms: int, kinds: list[str]) -> None:
     assert find(observe(*observations), as_of_ms) == kinds
+
+
+def test_a_restatement_needs_a_decision_of_its_own() -> None:
+    restated = export(3, 9000, version=2)._replace(restatement=1)
+    again = export(3, 9500, attempt=2, version=2)._replace(restatement=1)
+    answer, asked = ObservedAnswer("e3", 1, "failed", 9400), ObservedRestate("d1", 8000)
+    assert find(observe(*HONEST, asked, restated, answer), 20_000) == []
+    assert find(observe(*HONEST, restated, answer), 20_000) == ["exported_without_acceptance"]
+    refused = ObservedRefusal("d1", 8100)
+    assert find(observe(*HONEST, asked, refused, restated, answer), 20_000) == ["exported_without_acceptance"]
+    assert find(observe(*HONEST, asked, restated, answer, again), 20_000) == ["exported_without_acceptance"]
+    assert find(observe(*HONEST, asked, restated, answer, again, ObservedRetry(2, "r2", 9450)), 20_000) == []
 
 
 def test_what_cannot_end_is_shown_for_a_week_and_what_can_end_until_it_ends() -> None:

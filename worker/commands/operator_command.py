@@ -52,7 +52,10 @@ def send_and_report(key: str, write: Callable[[BudgetKey, BudgetRecord], Operato
 
 def find_current_version(record: BudgetRecord) -> int:
     """Find the version that an operator means: the current one or, before there is one, that of the latest message."""
-    return record.status.budget_version if record.status else record.history[-1].budget_version
+    if record.status:
+        return record.status.budget_version
+    # Not every message names one; without any, the lowest that there can be.
+    return next((row.budget_version for row in reversed(record.history) if row.budget_version), 1)
 
 
 def confirm(question: str, *, yes: bool) -> None:

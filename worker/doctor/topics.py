@@ -54,7 +54,7 @@ def _check_retention(name: str, topic: TopicState, setup: TopicSetup) -> Iterato
     policy = topic.settings.get("cleanup.policy", "")
     if setup.settings.get("cleanup.policy") == "compact":
         if "compact" not in policy:
-            to_do = "set it to compact: the latest message of each budget is its status"
+            to_do = "set it to compact: the latest message of each budget counts"
             yield Check("topics", "warning", f"{name}: cleanup.policy is {policy}", to_do)
     elif "compact" in policy:
         yield Check("topics", "error", f"{name}: cleanup.policy is {policy}: messages are removed", "set it to delete")

@@ -154,7 +154,7 @@ class Deadlines:
 def write_deadline(due: Due, topic: str) -> Outgoing:
     """Write the message that reports a deadline as passed; ``topic`` is the full name of ``bridge.commands``."""
     at = write_time(due.due_at)
-    message_id = f"{due.deadline}/{due.key}/{due.version}/{at}"
+    message_id = f"{due.deadline}/{due.key}/{due.version or '-'}/{at}"
     headers = write_attributes(DeadlinePassed.type, DEADLINES_SOURCE, message_id, time=at)
     data = {**due.key._asdict(), "budget_version": due.version, "deadline": due.deadline, "due_at": at}
     return Outgoing(topic, str(due.key).encode(), json.dumps(data).encode(), headers)

@@ -1,4 +1,4 @@
-"""Checks each stored budget by itself: it has a row, can be read, and its amounts agree with the hash in it.
+"""Checks each stored budget by itself: it has a row, can be read, and its amounts and readings agree with their hashes.
 
 This needs no history, so it also finds manual changes to budgets whose messages are pruned.
 """
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from contracts.budget_key import BudgetKey
 from handlers.budget import Budget
+from handlers.snapshot_pages import digest_page
 from handlers.spectrum_lines import hash_content
 from outbox.audit import Snapshot
 from worker.reconcile.findings import DifferenceKind
@@ -17,7 +18,9 @@ from worker.reconcile.reconciliation import Reconciliation
 async def check_budget_states(reconciliation: Reconciliation) -> None:
     """Check every budget, and name the fields that were changed where the log shows what they should be."""
     findings, snapshot = reconciliation.findings, reconciliation.snapshot
-    claim = findings.claim("budgets", "every budget has a row, and its amounts agree with its own content hash")
+    claim = findings.claim(
+        "budgets", "every budget has a row, and its amounts and readings agree with their own hashes"
+    )
     found = {key: what async for key, what in find_unsound_budgets(snapshot)}
     claim.checked = await snapshot.count_budgets()
     fields = await describe_rebuilt(reconciliation.deployment, snapshot, found) if found else {}
@@ -56,6 +59,9 @@ def check_budget(key: BudgetKey, budget: Budget) -> Iterator[str]:
             yield "what its approver is asked to accept does not have its content hash"
         if proposal.total != sum(line.original + line.revision for line in proposal.lines):
             yield "the total of what its approver is asked to accept is not the sum of its lines"
+    last = budget.readings.last if budget.readings else None
+    if last and any(digest_page(last.header, page.number, page.lines) != page.digest for page in last.pages):
+        yield "a page of the last reading is not what came in"
     for name, export in (("the export under way", budget.unanswered), ("the base", budget.base)):
         if export is None:
             continue

@@ -1,4 +1,4 @@
-"""Checks every export against the acceptances and retries of people, without using the rules."""
+"""Checks every export against the acceptances, retries and restatements of people, without using the rules."""
 
 import hashlib
 import json
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
 from contracts.cloudevents.reading import read_message
+from contracts.drift import DriftDecision
 from contracts.inbound import ApprovalDecision
 from contracts.records import Place, Record
 from contracts.topics import SOURCES
@@ -26,7 +27,7 @@ from worker.reconcile.temporary_database import open_temporary_database
 _TABLES = """
 create table exports (
     company_id integer, project_id integer, budget_id integer, version integer, export text, attempt integer,
-    content blob, approval blob
+    content blob, approval blob, restatement integer
 );
 create table acceptances (
     company_id integer, project_id integer, budget_id integer, version integer, approval blob,
@@ -35,6 +36,10 @@ create table acceptances (
 create table requests (
     company_id integer, project_id integer, budget_id integer, version integer, requests integer,
     primary key (company_id, project_id, budget_id, version)
+) without rowid;
+create table restatements (
+    company_id integer, project_id integer, budget_id integer, requests integer,
+    primary key (company_id, project_id, budget_id)
 ) without rowid;
 """
 _VERSION = "where (company_id, project_id, budget_id, version) = (?, ?, ?, ?)"
@@ -45,6 +50,7 @@ class _Attempt(NamedTuple):
     number: int
     content: bytes
     approval: bytes
+    restatement: int
 
 
 def open_exports() -> AbstractContextManager[sqlite3.Connection]:
@@ -61,8 +67,9 @@ def note_export(database: sqlite3.Connection, record: Record) -> None:
     data.pop("effective_date", None)
     content = _digest(json.dumps(data, sort_keys=True))
     approval = _digest_approval(data["approved_by"], datetime.fromisoformat(data["approved_at"]))
-    row = (*version, data["export_id"], attempt, content, approval)
-    database.execute("insert into exports values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    # Exports from before there were restatements do not say that they are none.
+    row = (*version, data["export_id"], attempt, content, approval, data.get("restatement", 0))
+    database.execute("insert into exports values (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 async def check_exports(reconciliation: Reconciliation, database: sqlite3.Connection) -> None:
@@ -73,27 +80,58 @@ async def check_exports(reconciliation: Reconciliation, database: sqlite3.Connec
         database: all exports that Kafka holds, as ``note_export`` noted them.
     """
     claim = reconciliation.findings.claim(
-        "exports", "every export has an acceptance, and every attempt an acceptance or a retry of its own"
+        "exports",
+        "every export has an acceptance, and every attempt an acceptance, a retry or a restatement",
     )
     async for granted in reconciliation.snapshot.read_granted():
         _note_granted(database, granted)
     query = "select * from exports order by company_id, project_id, budget_id, version"
     for version, rows in groupby(database.execute(query), key=itemgetter(0, 1, 2, 3)):
         claim.checked += 1
-        accepted = {
-            row[0]
-            for row in database.execute(f"select approval from acceptances {_VERSION}", version)  # noqa: S608
-        }
         requests = database.execute(f"select requests from requests {_VERSION}", version).fetchone() or (0,)  # noqa: S608
         attempts = [_Attempt(*row[4:]) for row in rows]
-        for what in _find_unasked(attempts, accepted, requests[0]):
+        for what in _find_unasked(attempts, _Accepted.read(database, version), requests[0]):
             budget = BudgetKey(*version[:3])
             reconciliation.findings.differ(claim, DifferenceKind.DOUBLED, f"version {version[3]}: {what}", budget)
+    for *budget, exports, requests in database.execute(_TOO_MANY_RESTATEMENTS):
+        what = f"it was restated {exports} times, but {requests} decisions to restate were granted"
+        reconciliation.findings.differ(claim, DifferenceKind.DOUBLED, what, BudgetKey(*budget))
+
+
+class _Accepted(NamedTuple):
+    """The approvals of a version, and of any version of its budget: what is restated is of the base."""
+
+    of_version: set[bytes]
+    of_budget: set[bytes]
+
+    @classmethod
+    def read(cls, database: sqlite3.Connection, version: tuple[int, ...]) -> "_Accepted":
+        """Read what was accepted."""
+        query = "select version, approval from acceptances where (company_id, project_id, budget_id) = (?, ?, ?)"
+        rows = list(database.execute(query, version[:3]))
+        return cls({row[1] for row in rows if row[0] == version[3]}, {row[1] for row in rows})
+
+
+_TOO_MANY_RESTATEMENTS = """
+select company_id, project_id, budget_id, restated, coalesce(requests, 0)
+from (
+    select company_id, project_id, budget_id, count(distinct export) as restated
+    from exports where restatement > 0
+    group by company_id, project_id, budget_id
+)
+left join restatements using (company_id, project_id, budget_id)
+where restated > coalesce(requests, 0)
+"""
 
 
 def _note_granted(database: sqlite3.Connection, granted: Granted) -> None:
     version = (*granted.budget, granted.version)
     decision = _read_decision(granted)
+    if isinstance(decision, DriftDecision):
+        if decision.decision == "restate":
+            statement = "insert into restatements values (?, ?, ?, 1) on conflict do update set requests = requests + 1"
+            database.execute(statement, granted.budget)
+        return
     if decision is None or decision.decision == "accept":
         statement = "insert into requests values (?, ?, ?, ?, 1) on conflict do update set requests = requests + 1"
         database.execute(statement, version)
@@ -102,26 +140,33 @@ def _note_granted(database: sqlite3.Connection, granted: Granted) -> None:
         database.execute("insert or ignore into acceptances values (?, ?, ?, ?, ?)", (*version, approval))
 
 
-def _find_unasked(attempts: list[_Attempt], accepted: set[bytes], requests: int) -> Iterator[str]:
+def _find_unasked(attempts: list[_Attempt], accepted: _Accepted, requests: int) -> Iterator[str]:
     """Find what nobody asked for; a version has several exports where a reset came between them."""
     exports = {attempt.export for attempt in attempts}
     approvals = {(attempt.export, attempt.approval) for attempt in attempts}
+    restated = {attempt.export for attempt in attempts if attempt.restatement}
     times = Counter((attempt.export, attempt.number) for attempt in attempts)
     if len({(attempt.export, attempt.content) for attempt in attempts}) > len(exports):
         yield "its attempts have different content"
-    if len(approvals) > len(exports) or not {approval for _, approval in approvals} <= accepted:
+    is_accepted = all(
+        approval in (accepted.of_budget if export in restated else accepted.of_version)
+        for export, approval in approvals
+    )
+    if len(approvals) > len(exports) or not is_accepted:
         yield "nobody accepted the version that was exported"
     if repeated := min((number for (_, number), count in times.items() if count > 1), default=None):
         yield f"attempt {repeated} is in Kafka more than once"
-    highest = sum(max(one.number for one in attempts if one.export == export) for export in exports)
+    # The first attempt of a restatement has a decision of its own, which names no version.
+    highest = sum(max(one.number for one in attempts if one.export == export) for export in exports) - len(restated)
     if highest > requests:
         yield f"it has {highest} attempts, but {requests} acceptances and retries were granted"
 
 
-def _read_decision(granted: Granted) -> ApprovalDecision | None:
+def _read_decision(granted: Granted) -> ApprovalDecision | DriftDecision | None:
     topic = next(name for name, models in SOURCES.items() if any(model.type == granted.type for model in models))
     message = read_message(topic, Record(Place(topic, 0, 0), 0, None, granted.body, granted.headers))
-    return message.body if isinstance(message, Message) and isinstance(message.body, ApprovalDecision) else None
+    body = message.body if isinstance(message, Message) else None
+    return body if isinstance(body, ApprovalDecision | DriftDecision) else None
 
 
 def _digest_approval(by: str, at: datetime) -> bytes:

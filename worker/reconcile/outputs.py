@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from contracts.topics import OUTPUTS
+from contracts.topics import COMPACTED, OUTPUTS
 from outbox.audit import open_snapshot
 from worker.reconcile.exports import check_exports, note_export, open_exports
 from worker.reconcile.findings import Claim, DifferenceKind
@@ -84,8 +84,8 @@ def _judge_missing(
         claim.waiting += 1
         if row.budget:
             statuses.expect_newer(row.budget)
-    elif name == STATUS and row.is_outdated:
-        claim.notes["statuses that compaction may have removed: a later one of the budget is there"] += 1
+    elif name in COMPACTED and row.is_outdated:
+        claim.notes[f"messages that compaction may have removed from {name}: a later one of the budget is there"] += 1
     elif row.is_gone:
         claim.notes[f"messages older than what {name} still holds"] += 1
     else:

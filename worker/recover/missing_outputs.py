@@ -8,7 +8,7 @@ from typing import Final
 
 from contracts.budget_key import BudgetKey
 from contracts.fields import write_time
-from contracts.topics import OUTPUTS
+from contracts.topics import COMPACTED, OUTPUTS
 from outbox.audit import RowPlace, Snapshot
 from outbox.recovery import open_recovery
 from worker.reconcile.topic_comparison import MissingRow, TopicComparison, compare_topic
@@ -16,7 +16,6 @@ from worker.recover.lane_publisher import LanePublisher, open_lane_publisher
 from worker.recover.lane_state import RecoveredLane
 from worker.recover.repair import RecoveryInputs, Repair
 
-_STATUS: Final = "bridge.status"
 PIECE_ROWS: Final = 500
 PIECE_BYTES: Final = 4 * 1024 * 1024
 """Limits of one transaction: a fraction of what a lane publishes within its ten seconds."""
@@ -114,7 +113,7 @@ def cut_into_pieces(rows: Iterable[MissingRow]) -> Iterator[list[RowPlace]]:
 
 def is_explained(row: MissingRow, name: str) -> bool:
     """Return whether age or compaction may have removed a row's message from a topic, named without the prefix."""
-    return row.is_gone or (name == _STATUS and row.is_outdated)
+    return row.is_gone or (name in COMPACTED and row.is_outdated)
 
 
 def describe_pruned(before: datetime | None) -> str:

@@ -13,6 +13,7 @@ from handlers.ids import write_reference
 from outbox.budget_record import BudgetRecord, SentMessage
 from worker.console import Console
 from worker.reports.message_locations import Location
+from worker.reports.reading_report import format_reading, write_drift, write_reading
 
 MOST_MESSAGES: Final = 20
 """How many of the latest messages received, and of those sent, are shown unless all are wanted."""
@@ -35,6 +36,8 @@ def write_budget(record: BudgetRecord, locations: Mapping[UUID, Location]) -> di
         "releasing": bool(record.budget and record.budget.releasing),
         "errors": [error.model_dump(mode="json") for error in version.errors] if version else [],
         "spectrum": _write_spectrum(record),
+        "last_reading": write_reading(record.budget),
+        "drift": write_drift(record.budget),
         "history_total": record.history_total,
         "history": [{**row._asdict(), "at": write_time(row.at)} for row in record.history],
         "sent_total": record.sent_total,
@@ -91,6 +94,8 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
         console.print_line("ON HOLD" if is_on_hold(record) else "no version has been locked yet")
     _print_hold(record, console)
     _print_spectrum(record, console)
+    for line in format_reading(record.budget) if record.budget else ():
+        console.print_line(line)
     _print_errors(record, console)
     console.print_line()
     _print_received(record, console)
@@ -108,7 +113,7 @@ def _print_received(record: BudgetRecord, console: Console) -> None:
             (
                 format_time(row.at),
                 row.verdict,
-                str(row.budget_version),
+                str(row.budget_version or ""),
                 str(row.rules_id),
                 row.type,
                 row.id,

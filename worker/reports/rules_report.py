@@ -127,6 +127,8 @@ def _list_rows(rules: Rules) -> Iterator[tuple[RuleRow, str]]:
 def _format_policy(value: object) -> str:
     if isinstance(value, timedelta):
         return format_duration(value)
+    if value is None:
+        return "off"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

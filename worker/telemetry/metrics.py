@@ -16,7 +16,7 @@ from contracts.cloudevents.message import Message
 from contracts.inbox import Arrival
 from handlers.decision import Verdict
 from outbox.batch import DecidedBatch
-from outbox.overview import StatusCount
+from outbox.overview import ReadBackCount, StatusCount
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -70,6 +70,13 @@ OLDEST: Final = Gauge("budget_bridge_oldest_seconds", "Age of the oldest budget 
 OLDEST_OVERDUE: Final = Gauge("budget_bridge_oldest_overdue_seconds", "Age of the oldest overdue export.")
 OVERDUE: Final = Gauge("budget_bridge_budgets_overdue", "Budgets whose export was not acknowledged in time.")
 ON_HOLD: Final = Gauge("budget_bridge_budgets_on_hold", "Budgets that are on hold.")
+DRIFT: Final = Gauge(
+    "budget_bridge_budgets_drift",
+    "Budgets of which Spectrum differs from what was exported, unless that is kept.",
+)
+OLDEST_READING: Final = Gauge(
+    "budget_bridge_oldest_reading_seconds", "How long ago the budget was read that Spectrum was read for longest ago."
+)
 RULES_IN_FORCE: Final = Gauge(
     "budget_bridge_rules_in_force", "Which version of the rules is in force; always 1.", ["id", "digest"]
 )
@@ -154,6 +161,12 @@ def record_statuses(counts: Iterable[StatusCount]) -> None:
     OLDEST_OVERDUE.set(longest)
     OVERDUE.set(overdue)
     ON_HOLD.set(on_hold)
+
+
+def record_read_back(count: ReadBackCount) -> None:
+    """Record how many budgets differ in Spectrum, and the age of the oldest reading."""
+    DRIFT.set(count.differ)
+    OLDEST_READING.set(time.time() - count.read_since.timestamp() if count.read_since else 0.0)
 
 
 def _name_type(arrival: Arrival) -> str:

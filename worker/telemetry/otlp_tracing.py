@@ -59,8 +59,9 @@ class OtlpTraces(Traces):
                 "cloudevents.event_source": message.source,
                 "cloudevents.event_type": body.type,
                 "budget_bridge.budget": str(body.key),
-                "budget_bridge.budget_version": body.budget_version,
             }
+            if body.version is not None:
+                attributes["budget_bridge.budget_version"] = body.version
         span = self._tracer.start_span(
             f"process {place.topic}",
             context=self._extract(arrival.original.headers),

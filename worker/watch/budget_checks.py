@@ -18,6 +18,7 @@ from worker.watch.observations import (
     ObservedExport,
     ObservedRefusal,
     ObservedRequest,
+    ObservedRestate,
     ObservedRetry,
     ObservedReturn,
     ObservedStatus,
@@ -225,15 +226,30 @@ def _find_causeless(
         if not horizon_ms < export.at_ms < before_ms:
             continue
         version = export.version
-        asked = sum(acceptance.version == version for acceptance in observed.list_acceptances()) + sum(
+        retries = sum(
             retry.version == version and retry.message not in refused for retry in observed.list(ObservedRetry)
         )
-        if not _is_accepted(observed, export):
-            text = f"version {version} is exported at {export.place}, and nobody accepted it"
+        if export.restatement:
+            asked = 1 + retries
+            is_granted = _is_restatement_asked(observed, export, exports, refused)
+        else:
+            asked = retries + sum(acceptance.version == version for acceptance in observed.list_acceptances())
+            is_granted = _is_accepted(observed, export)
+        if not is_granted:
+            what = "restated" if export.restatement else "exported"
+            text = f"version {version} is {what} at {export.place}, and nobody accepted it"
             yield "exported_without_acceptance", export.at_ms, text
         elif export.attempt > asked:
             text = f"attempt {export.attempt} of version {version} at {export.place}, and nobody asked for it"
             yield "exported_without_acceptance", export.at_ms, text
+
+
+def _is_restatement_asked(
+    observed: ObservedBudget, export: ObservedExport, exports: list[ObservedExport], refused: set[str]
+) -> bool:
+    """Return whether there were as many decisions to restate as restatements up to this one."""
+    asked = sum(restate.message not in refused for restate in observed.list(ObservedRestate))
+    return len({one.number for one in exports if one.restatement and one.number <= export.number}) <= asked
 
 
 def _is_accepted(observed: ObservedBudget, export: ObservedExport) -> bool:

@@ -32,6 +32,18 @@ class ObservedRetry(NamedTuple):
         return self.message
 
 
+class ObservedRestate(NamedTuple):
+    """An approver asked for the figures of the synced version to be sent once more."""
+
+    message: str
+    at_ms: int
+
+    @property
+    def id(self) -> str:
+        """A repeat of a message adds nothing."""
+        return self.message
+
+
 class ObservedAnswer(NamedTuple):
     """Spectrum answered an attempt."""
 
@@ -91,6 +103,7 @@ class ObservedExport(NamedTuple):
     number: int
     at_ms: int
     place: str
+    restatement: int = 0
 
     @property
     def id(self) -> str:
@@ -127,6 +140,7 @@ class ForgottenUntil(NamedTuple):
 Observation = (
     ObservedDecision
     | ObservedRetry
+    | ObservedRestate
     | ObservedAnswer
     | ObservedRequest
     | ObservedRefusal
@@ -138,6 +152,7 @@ Observation = (
 _KINDS: Final[dict[str, type[Any]]] = {
     "decision": ObservedDecision,
     "retry": ObservedRetry,
+    "restate": ObservedRestate,
     "answer": ObservedAnswer,
     "request": ObservedRequest,
     "refusal": ObservedRefusal,

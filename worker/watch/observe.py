@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.cloudevents.message import Message
 from contracts.cloudevents.reading import read_message
+from contracts.drift import DriftDecision
 from contracts.inbound import ApprovalDecision, ErpAcknowledgement, ExportRetry
 from contracts.records import Place, Record
 from contracts.stubs import cut_to_fit
@@ -23,6 +24,7 @@ from worker.watch.observations import (
     ObservedExport,
     ObservedRefusal,
     ObservedRequest,
+    ObservedRestate,
     ObservedRetry,
     ObservedReturn,
     ObservedStatus,
@@ -58,13 +60,17 @@ class _Output(BaseModel):
     company_id: _Id
     project_id: _Id
     budget_id: _Id
+
+
+class _VersionOutput(_Output):
     budget_version: _Id
 
 
-class _ExportOutput(_Output):
+class _ExportOutput(_VersionOutput):
     export_id: UUID
     attempt: _Id
     export_number: _Id
+    restatement: _Id = 0
 
 
 class _RefusalOutput(_Output):
@@ -73,16 +79,18 @@ class _RefusalOutput(_Output):
     message_id: str
 
 
-class _StatusOutput(_Output):
+class _StatusOutput(_VersionOutput):
     status: Annotated[str, Field(max_length=100)]
     since: datetime
 
 
 _OUTPUTS: Final[dict[str, type[_Output]]] = {
-    "approval.requested.v1": _Output,
+    "approval.requested.v1": _VersionOutput,
     "spectrum.export.v1": _ExportOutput,
     "spectrum.resync.v1": _ExportOutput,
-    "budget.returned.v1": _Output,
+    "spectrum.snapshot_requested.v1": _Output,
+    "erp.drift.v1": _Output,
+    "budget.returned.v1": _VersionOutput,
     "request.refused.v1": _RefusalOutput,
     "budget.status.v1": _StatusOutput,
 }
@@ -111,6 +119,8 @@ def _observe_input(topic: str, record: Record) -> ObservedRecord:
     observation: Observation | None = None
     if isinstance(body, ApprovalDecision):
         observation = ObservedDecision(body.budget_version, body.decision, name, at_ms)
+    elif isinstance(body, DriftDecision) and body.decision == "restate":
+        observation = ObservedRestate(name, at_ms)
     elif isinstance(body, ExportRetry):
         observation = ObservedRetry(body.budget_version, name, at_ms)
     elif isinstance(body, ErpAcknowledgement):
@@ -130,13 +140,17 @@ def _observe_output(record: Record) -> ObservedRecord:
     return ObservedRecord(kind, budget, _reduce_output(kind, output, record))
 
 
-def _reduce_output(kind: str, output: _Output, record: Record) -> Observation:
-    version, at_ms = output.budget_version, record.timestamp_ms
-    if isinstance(output, _ExportOutput):
-        place = _write_place(record.place)
-        return ObservedExport(version, str(output.export_id), output.attempt, output.export_number, at_ms, place)
+def _reduce_output(kind: str, output: _Output, record: Record) -> Observation | None:
+    at_ms = record.timestamp_ms
     if isinstance(output, _RefusalOutput):
         return ObservedRefusal(name_message(output.message_type, output.message_source, output.message_id), at_ms)
+    if not isinstance(output, _VersionOutput):
+        return None
+    version = output.budget_version
+    if isinstance(output, _ExportOutput):
+        place = _write_place(record.place)
+        number, restatement = output.export_number, output.restatement
+        return ObservedExport(version, str(output.export_id), output.attempt, number, at_ms, place, restatement)
     if isinstance(output, _StatusOutput):
         return ObservedStatus(version, output.status, int(output.since.timestamp() * 1000))
     return ObservedRequest(version, at_ms) if kind == "approval.requested.v1" else ObservedReturn(version, at_ms)

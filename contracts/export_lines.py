@@ -1,0 +1,105 @@
+"""The lines of exports and of requests for approval: as models for the contract, and as rows for speed."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import GetCoreSchemaHandler, StringConstraints
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from contracts.fields import Cents, PriceMethod, Time, Value, Words
+from contracts.json_text import name_values
+
+Change = Literal["add", "set", "zero", "same"]
+
+
+def _at_most_digits(digits: int) -> StringConstraints:
+    return StringConstraints(pattern=rf"^-?[0-9]{{1,{digits}}}\.[0-9]{{2}}\z")
+
+
+class ExportLine(Value):
+    """One line as Spectrum must hold it, and how it differs from the base.
+
+    Limits are those of Spectrum's phase record; amounts of 12 characters are ±99,999,999.99.
+    """
+
+    budget_line_item_id: int
+    phase_code: Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=r"^[^-]+\z")]
+    cost_type: Annotated[str, StringConstraints(min_length=1, max_length=3)]
+    description: Annotated[str, StringConstraints(min_length=1, max_length=25)]
+    original_estimate_cost: Annotated[Cents, _at_most_digits(8)]
+    revision_amount: Annotated[Cents, _at_most_digits(10)]
+    price_method_code: PriceMethod
+    """What `cost_types.csv` has for the cost type; `J`, the job's own, where that is nothing."""
+    change: Change
+    """Compared with the base: the line is new, changed, removed, or the same."""
+    previous_original_estimate_cost: Cents | None
+    """Null where the base has no such line."""
+    previous_revision_amount: Cents | None
+    original_change: Cents
+    """Amount less previous; the amount itself where there is none."""
+    revision_change: Cents
+    keep_description: bool
+    """True where Spectrum has this description of the phase from the base: what was typed over it since stays, and the
+    description is written only if Spectrum lacks the phase."""
+
+
+class ApprovalLine(ExportLine):
+    """The same for an approver, with what Spectrum was last read to hold; null where that is not known."""
+
+    found_original: Cents | None
+    found_bridge_revision: Cents | None
+    """Booked under the bridge's own references."""
+    found_other_revision: Cents | None
+    found_current: Cents | None
+    job_to_date_cost: Cents | None
+    found_at: Time | None
+    """When the job was read, also where Spectrum lacked the line."""
+
+
+class MeasuredExportLine(ExportLine):
+    """The same with quantities switched on; quantity and unit are otherwise left out."""
+
+    original_estimate_quantity: Annotated[Cents, _at_most_digits(7)]
+    unit_of_measure: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None
+
+
+class MeasuredApprovalLine(ApprovalLine):
+    """The same with quantities switched on."""
+
+    original_estimate_quantity: Annotated[Cents, _at_most_digits(7)]
+    unit_of_measure: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None
+
+
+ExportRow = tuple[Any, ...]
+"""The values of an ``ExportLine``, or of a ``MeasuredExportLine``, in the order of its fields."""
+
+
+class _Rows:
+    """Lines as rows, without an object for each: checked by their model's fields, and written under their names."""
+
+    def __init__(self, *models: type[ExportLine]) -> None:
+        self._fields = [list(model.model_fields.values()) for model in models]
+        self._names = {len(model.model_fields): tuple(model.model_fields) for model in models}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        rows = [
+            core_schema.tuple_schema([handler.generate_schema(_annotate(field)) for field in fields])
+            for fields in self._fields
+        ]
+        return core_schema.union_schema(
+            [core_schema.tuple_schema([row], variadic_item_index=0) for row in rows],
+            mode="left_to_right",
+            serialization=core_schema.plain_serializer_function_ser_schema(self._name_values),
+        )
+
+    def _name_values(self, rows: Sequence[ExportRow]) -> list[dict[str, Any]]:
+        return name_values(self._names[len(rows[0])], rows) if rows else []
+
+
+def _annotate(field: FieldInfo) -> Any:
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+
+
+ExportLines = Annotated[tuple[ExportRow, ...], _Rows(ExportLine, MeasuredExportLine), Words("list of lines")]
+ApprovalLines = Annotated[tuple[ExportRow, ...], _Rows(ApprovalLine, MeasuredApprovalLine), Words("list of lines")]

@@ -133,7 +133,8 @@ class ReadBackShown(NamedTuple):
 _NEVER_READ: Final = ReadBackShown("never", None, 0, 0)
 
 
-def _show_read_back(known: ReadBack | None) -> ReadBackShown:
+def show_read_back(known: ReadBack | None) -> ReadBackShown:
+    """Show how what Spectrum was last read to hold compares with what was exported."""
     if known is None or known.drift is None:
         return _NEVER_READ
     if known.is_stale:
@@ -171,7 +172,7 @@ def _read_status_fields(budget: Budget) -> _StatusFields:
         waiting.lock.budget_version if waiting else None,
         budget.failed_lines,
         budget.erp_reference,
-        _show_read_back(budget.read_back),
+        show_read_back(budget.read_back),
     )
 
 

@@ -77,6 +77,18 @@ def drop_kept(budget: Budget, export: Export) -> Budget:
     return budget.change_read_back(kept=tuple(line for line in budget.read_back.kept if line[:2] not in sent))
 
 
+def describe_drift(budget: Budget) -> ErpDrift | None:
+    """Describe what the last comparison has shown, line by line; ``None`` where nothing was compared since a reset."""
+    drift = budget.read_back.drift if budget.read_back else None
+    if drift is None:
+        return None
+    export, reading = find_compared(budget), budget.readings.last if budget.readings else None
+    # Where nothing was compared, or something else was read since, there are no lines to show.
+    is_shown = drift.reason != "not_answered" and reading is not None and drift.read_to == reading.header.read_to
+    lines = compare_reading(budget, export, reading) if export and reading and is_shown else ()
+    return _write_drift(budget, drift, lines)
+
+
 def find_compared(budget: Budget) -> Export | None:
     """Find the export that the last comparison was made with, if it is still the base or the one that failed."""
     drift = budget.read_back.drift if budget.read_back else None

@@ -162,10 +162,11 @@ async def list_budgets(connection: Connection, status: str, after: BudgetKey, at
             rows = await connection.fetch(QUERIES["list_held_budgets"], *after, at_most)
         else:
             rows = await connection.fetch(QUERIES["list_budgets"], status, *after, at_most)
-    return [_read_listed(row) for row in rows]
+    return [read_listed(row) for row in rows]
 
 
-def _read_listed(row: Any) -> Budget:
+def read_listed(row: Any) -> Budget:
+    """Read a budget of a list; one whose state cannot be read has nothing but its key and whether it is on hold."""
     key = BudgetKey(*row[:3])
     try:
         return read_budget(key, row["state"], on_hold=row["on_hold"])

@@ -12,6 +12,7 @@ import asyncpg
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
 from handlers.budget import Budget
+from handlers.decision import show_read_back
 from handlers.readings import Readings
 from outbox import budget_state
 from outbox.batch import DecidedBatch, HistoryEntry, Loaded
@@ -30,7 +31,7 @@ _BUDGETS: Final = (
     "company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id, "
     "attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at, "
     "parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at, last_reference, "
-    "snapshot_due_at, read_back_due_at, read_since, differs"
+    "snapshot_due_at, read_back_due_at, read_since, read_back, drift_amount"
 )
 _OUTBOX: Final = (
     "inbox_partition, inbox_offset, ordinal, id, at, topic, type, company_id, project_id, budget_id, key, headers, "
@@ -209,7 +210,8 @@ def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[
         budget.open_request.due_at if budget.open_request else None,
         known.due_at if known else None,
         known.since if known and budget.base else None,
-        bool(known and known.open_lines),
+        show_read_back(known).state,
+        sum(line.amount for line in known.open_lines) if known else 0,
     )
 
 

@@ -10,9 +10,9 @@ import typer
 from worker.commands.acknowledge import acknowledge
 from worker.commands.dead_letters import dead_letters_app
 from worker.commands.doctor import doctor
+from worker.commands.drift import print_drift
 from worker.commands.migrate import migrate_database
 from worker.commands.prune import prune
-from worker.commands.read_back import read_back
 from worker.commands.reconcile import reconcile_everything
 from worker.commands.recover import recover_deployment
 from worker.commands.release import release
@@ -20,6 +20,7 @@ from worker.commands.reset import reset
 from worker.commands.retry import retry
 from worker.commands.rules import rules_app
 from worker.commands.run import run
+from worker.commands.snapshot import request_snapshot
 from worker.commands.status import print_status
 from worker.commands.topics import create_missing_topics
 from worker.commands.version import print_version
@@ -51,7 +52,8 @@ app.command("topics")(create_missing_topics)
 app.command("run")(run)
 app.command("status")(print_status)
 app.command("retry")(retry)
-app.command("read-back")(read_back)
+app.command("drift")(print_drift)
+app.command("snapshot")(request_snapshot)
 app.command("release")(release)
 app.command("reset")(reset)
 app.command("acknowledge")(acknowledge)

@@ -22,8 +22,38 @@ order by counted.status;
 
 -- name: count_read_back
 -- How many budgets differ in Spectrum, and since when the one that was read longest ago has not been read.
-select (select count(*) from budgets where differs) as differ,
+select (
+        select count(*) from budgets
+        where read_back in ('differs', 'stale', 'unknown') and drift_amount > 0
+    ) as differ,
     (select min(read_since) from budgets where read_since is not null) as read_since;
+
+-- name: count_read_back_states
+-- How many budgets compare in which way with what Spectrum was read to hold, but for those that match.
+select read_back, count(*) as budgets, min(read_since) as read_since
+from budgets
+where read_back in ('differs', 'stale', 'unknown')
+group by read_back
+union all
+select 'never', count(*), min(read_since)
+from budgets
+where read_back = 'never' and read_since is not null
+having count(*) > 0
+order by 1;
+
+-- name: count_never_read
+-- The budgets that were never read, although Spectrum has held something of them for a while.
+select count(*) as budgets, min(read_since) as read_since
+from budgets
+where read_back = 'never' and read_since < now() - $1::interval;
+
+-- name: list_drift
+-- The budgets that differ in Spectrum, the worst first, then those of which nothing certain is known.
+select company_id, project_id, budget_id, state, on_hold
+from budgets
+where read_back in ('differs', 'stale', 'unknown')
+order by drift_amount desc, read_since
+limit $1;
 
 -- name: list_waiting
 -- The budgets that have waited longest for a person: held, overdue, failed, pending, in this order.

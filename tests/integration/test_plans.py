@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +16,11 @@ ROWS = 60_000
 
 _FILL = """
 insert into budgets (company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash,
-    synced_version, overdue, on_hold, parked, company_code, job_number, claims_job, sequence, state, read_since)
+    synced_version, overdue, on_hold, parked, company_code, job_number, claims_job, sequence, state, read_since,
+    read_back, drift_amount)
 select 1, n, 1, 1, n % 12, 'SYNCED', 1, now() - n * interval '1 s', 'h', 1, false, n % 10000 = 0, 0, '001', 'J' || n,
-    true, 1, json_build_object('pad', repeat('x', 300)), now() - n * interval '1 s'
+    true, 1, json_build_object('pad', repeat('x', 300)), now() - n * interval '1 s',
+    case when n % 2000 = 0 then 'differs' when n % 2000 = 1 then 'never' else 'matches' end, n % 2000
 from generate_series(1, $1::bigint) as n;
 insert into history (company_id, project_id, source, id, inbox_partition, inbox_offset, at, origin_topic,
     origin_partition, origin_offset, origin_timestamp_ms, type, budget_id, budget_version, headers, body, verdict,
@@ -52,6 +54,9 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "find_due": (([0, 1], 1000), "budgets_by_release_due"),
     "count_statuses": ((), "budgets_by_status"),
     "count_read_back": ((), "budgets_by_read_since"),
+    "count_read_back_states": ((), "budgets_never_read"),
+    "count_never_read": ((timedelta(hours=3),), "budgets_never_read"),
+    "list_drift": ((50,), "budgets_by_drift"),
     "list_waiting": ((20,), "budgets_waiting"),
     "list_budgets": (("INVALID", 1, 5, 1, 50), "budgets_by_status"),
     "count_budgets": (("INVALID",), "budgets_by_status"),

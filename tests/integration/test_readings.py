@@ -1,5 +1,6 @@
 """What Spectrum was read to hold, on a real Postgres: stored, loaded, due, decided again, rebuilt and pruned."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from contracts.inbound import InboundMessage
@@ -14,7 +15,9 @@ from outbox.loading import load_batch
 from outbox.overview import count_read_back
 from outbox.position import Position
 from outbox.prune import Old, prune
+from outbox.read_backs import count_never_read, count_read_back_states, list_drift
 from outbox.recovery import open_recovery
+from outbox.rules import put_in_force
 from outbox.store import store_batch
 from tests.integration.records import TOPICS, arrive
 from tests.integration.stored import count_rows, read_verdicts
@@ -35,6 +38,7 @@ from tests.unit.builders import (
     snapshot,
 )
 from tests.unit.test_snapshot_pages import write_pages
+from worker.doctor.readings import check_readings, find_patience
 from worker.reconcile.budget_states import find_unsound_budgets
 
 SYNCED: tuple[InboundMessage, ...] = (lock(1, STEEL, CONCRETE), accept(), acknowledge("success"))
@@ -103,7 +107,38 @@ async def test_what_a_reading_shows_is_counted_and_gets_stale(connection: Connec
     later = snapshot(*typed, begun=base, snapshot_id="s2", read_to="2026-11-26T08:00:00Z")
     await store_batch(connection, position, [arrive(6, later)], TOPICS)
     assert (await count_read_back(connection)).differ == 1
+    [differing] = await list_drift(connection, 10)
+    assert differing.read_back
+    assert [line[:2] for line in differing.read_back.open_lines] == [("05120", "S")]
+    assert [(one.state, one.budgets) for one in await count_read_back_states(connection)] == [("differs", 1)]
     assert {due.deadline for due in await find_due(connection, [0])} == {"snapshot", "read_back"}
+
+
+async def list_checks(connection: Connection) -> list[tuple[str, str]]:
+    return [(check.state, check.found) async for check in check_readings(connection)]
+
+
+async def test_the_doctor_says_where_no_reading_comes(connection: Connection, position: Position) -> None:
+    asking = replace(RULES, after_success=True, snapshot_deadline=timedelta(hours=1), require_content_hash=False)
+    await put_in_force(connection, asking, "test", "test")
+    for offset, body in enumerate(SYNCED):
+        position, _ = await store_batch(connection, position, [arrive(offset, body)], TOPICS)
+    await connection.execute("update budgets set read_since = now()")
+    assert [state for state, _ in await list_checks(connection)] == ["ok"]
+    await connection.execute("update budgets set read_since = now() - interval '4 hours'")
+    assert (await count_never_read(connection, timedelta(hours=3))).budgets == 1
+    [(state, found)] = await list_checks(connection)
+    assert (state, "snapshots of 1 budgets were asked for and never came" in found) == ("warning", True)
+    await connection.execute("update budgets set read_back = 'stale'")
+    [(state, found)] = await list_checks(connection)
+    assert (state, "1 budgets were not read for too long, the oldest since" in found) == ("warning", True)
+
+
+def test_the_doctor_waits_as_long_as_the_rules_may_take() -> None:
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    for after_success, every, patience in ((True, None, 3 * hour), (False, day, day + 3 * hour), (False, None, None)):
+        rules = replace(RULES, after_success=after_success, every=every, snapshot_deadline=hour)
+        assert find_patience(rules) == patience
 
 
 async def test_a_changed_reading_is_found_and_can_be_rebuilt(

@@ -32,7 +32,6 @@ from tests.unit.builders import (
     retry,
     snapshot,
 )
-from worker.reports.reading_report import format_reading, write_drift
 
 GENERAL = {
     "budget_line_item_id": 3,
@@ -558,25 +557,6 @@ class TestWhatIsSentAgain:
         assert (added["found_original"], added["found_at"].isoformat()) == (None, "2026-12-01T08:00:00+00:00")
         [steel] = [row for row in books.find_lines("approval.requested.v1") if row["phase_code"] == "05120"]
         assert (steel["found_original"], steel["found_other_revision"]) == ("640000.00", "0.00")
-
-
-def test_status_shows_what_differs_and_what_is_kept() -> None:
-    books = synced()
-    assert write_drift(books.budget) is None
-    books.read(books.base, TYPED | {"L01500": {"original_estimate_cost": "1.00", "bridge_revision": "0.00"}})
-    found = books.drift.drift_hash
-    assert found
-    chosen = [{"phase_code": "05120", "cost_type": "S"}]
-    books.send(decide_drift("keep", found, reason="yes", lines=chosen))
-    read, general, steel, named = format_reading(books.budget)
-    assert "last read at 2026-12-01T08:00:00Z (full): 4 lines" in read
-    assert "Spectrum differs in phase 01500, cost type L by 47999.00 (original_differs)" in general
-    assert "phase 05120, cost type S by 0.01 (original_differs); kept by ann: yes" in steel
-    assert f"{books.drift.drift_hash}" in named
-    shown: Any = write_drift(books.budget)
-    assert (shown["state"], shown["drift_hash"]) == ("differs", books.drift.drift_hash)
-    assert [line["kept_by"] for line in shown["lines"]] == [None, "ann"]
-    assert shown["lines"][1]["found_original"] == "640000.01"
 
 
 class TestAsking:

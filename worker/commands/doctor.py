@@ -22,6 +22,7 @@ from worker.doctor.configuration import (
     check_settings,
 )
 from worker.doctor.database import check_database, has_our_schema
+from worker.doctor.readings import check_readings
 from worker.doctor.report import print_checks
 from worker.settings import ConfigurationError, DatabaseSettings, KafkaSettings, read_settings
 
@@ -68,6 +69,8 @@ async def _check_servers(connection: Connection | None, rules: Rules | None) -> 
         checks += await _collect("database", check_database(connection))
     if database:
         checks += await _collect("rules", check_rules_in_force(database, rules))
+    if database:
+        checks += await _collect("readings", check_readings(database))
     if database and rules:
         checks += await _collect("rules", check_jobs_in_use(database, rules))
     try:

@@ -13,7 +13,7 @@ from handlers.ids import write_reference
 from outbox.budget_record import BudgetRecord, SentMessage
 from worker.console import Console
 from worker.reports.message_locations import Location
-from worker.reports.reading_report import format_reading, write_drift, write_reading
+from worker.reports.reading_report import format_reading, write_drift, write_read_back, write_reading
 
 MOST_MESSAGES: Final = 20
 """How many of the latest messages received, and of those sent, are shown unless all are wanted."""
@@ -36,6 +36,7 @@ def write_budget(record: BudgetRecord, locations: Mapping[UUID, Location]) -> di
         "releasing": bool(record.budget and record.budget.releasing),
         "errors": [error.model_dump(mode="json") for error in version.errors] if version else [],
         "spectrum": _write_spectrum(record),
+        "read_back": write_read_back(record.budget),
         "last_reading": write_reading(record.budget),
         "drift": write_drift(record.budget),
         "history_total": record.history_total,
@@ -184,6 +185,8 @@ def describe_next_step(status: BudgetStatus) -> str:
         return "an operator, to release it (`release`) once the cause is fixed"
     if status.overdue:
         return "an operator, to check Spectrum, which has not answered in time (`retry` or `acknowledge`)"
+    if status.status == "SYNCED" and status.read_back == "differs":
+        return "an approver, to decide what becomes of the figures that differ in Spectrum (`drift`)"
     return _NEXT_STEPS[status.status]
 
 

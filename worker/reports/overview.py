@@ -7,6 +7,7 @@ from typing import Final
 from contracts.fields import write_time
 from outbox.migrate import open_checked_session
 from outbox.overview import StatusCount, WaitingBudget, count_statuses, list_waiting
+from outbox.read_backs import ReadBackState, count_read_back_states
 from worker.console import Console
 from worker.deployment import Deployment
 from worker.reports.budget_report import format_time
@@ -24,6 +25,7 @@ class Overview:
     waiting: tuple[WaitingBudget, ...]
     lanes: tuple[LaneReport, ...]
     workers: tuple[WorkerState, ...]
+    read_backs: tuple[ReadBackState, ...]
 
 
 async def read_overview(deployment: Deployment, workers: Sequence[str]) -> Overview:
@@ -40,8 +42,9 @@ async def read_overview(deployment: Deployment, workers: Sequence[str]) -> Overv
     async with open_checked_session(deployment.database_url) as connection:
         statuses = await count_statuses(connection)
         waiting = await list_waiting(connection, _MOST_WAITING)
+        read_backs = await count_read_back_states(connection)
         lanes = await read_lanes(deployment.kafka, deployment.group_id, deployment.topics.inbox, connection)
-    return Overview(tuple(statuses), tuple(waiting), tuple(lanes), await ask_workers(workers))
+    return Overview(tuple(statuses), tuple(waiting), tuple(lanes), await ask_workers(workers), tuple(read_backs))
 
 
 def write_overview(overview: Overview) -> dict[str, object]:
@@ -58,6 +61,10 @@ def write_overview(overview: Overview) -> dict[str, object]:
         "waiting": [
             {**one._asdict(), "key": str(one.key), "since": write_time(one.since) if one.since else None}
             for one in overview.waiting
+        ],
+        "read_backs": [
+            {**one._asdict(), "read_since": write_time(one.read_since) if one.read_since else None}
+            for one in overview.read_backs
         ],
         "lanes": [lane._asdict() for lane in overview.lanes],
         "workers": [worker._asdict() for worker in overview.workers],
@@ -81,6 +88,15 @@ def print_overview(overview: Overview, console: Console) -> None:
             [
                 (one.why, str(one.key), str(one.version or ""), format_time(one.since) if one.since else "")
                 for one in overview.waiting
+            ],
+        )
+    if overview.read_backs:
+        console.print_line()
+        console.print_table(
+            ("figures in Spectrum", "budgets", "oldest read since"),
+            [
+                (one.state, str(one.budgets), format_time(one.read_since) if one.read_since else "")
+                for one in overview.read_backs
             ],
         )
     console.print_line()

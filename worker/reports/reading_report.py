@@ -1,13 +1,23 @@
-"""What ``status KEY`` shows of what Spectrum holds: what is asked, what was last read, and what differs."""
+"""What ``status KEY`` shows of what Spectrum holds: what is asked, what was last read, and whether it differs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from contracts.drift import DriftReason
 from contracts.fields import write_cents, write_time
 from handlers.budget import Budget
-from handlers.drift import hash_drift, write_found
+from handlers.decision import show_read_back
+from handlers.drift import describe_drift
+from handlers.read_back import ReadBack
+from worker.reports.amounts import format_amount
 
-_MOST_LINES: Final = 20
+_REASONS: Final[Mapping[DriftReason, str]] = {
+    "not_complete": "not every line of the job was read",
+    "current_only": "only current estimates were read, and they differ",
+    "not_answered": "Spectrum has begun an export that it has not answered for good",
+    "export_sent": "an export was sent after the last comparison",
+    "reset": "the budget was reset",
+}
 
 
 def write_reading(budget: Budget | None) -> dict[str, object] | None:
@@ -27,35 +37,55 @@ def write_reading(budget: Budget | None) -> dict[str, object] | None:
     }
 
 
-def write_drift(budget: Budget | None) -> dict[str, object] | None:
-    """Write what the last comparison has shown as JSON values; ``None`` where nothing was compared."""
+def write_read_back(budget: Budget | None) -> dict[str, object]:
+    """Write how the last reading compares with what was exported, and what is asked, as JSON values."""
     known = budget.read_back if budget else None
-    if known is None or known.drift is None:
-        return None
-    kept = {line[:2]: line for line in known.kept}
+    shown, drift, request = show_read_back(known), known.drift if known else None, known.request if known else None
     return {
-        "export_id": str(known.drift.export_id) if known.drift.export_id else None,
-        "version": known.drift.version,
-        "state": known.drift.state,
-        "reason": known.drift.reason,
-        "drift_hash": hash_drift(known.open_lines),
-        "lines": [
-            {
-                "phase_code": line.phase_code,
-                "cost_type": line.cost_type,
-                "kinds": line.kinds,
-                "amount": write_cents(line.amount),
-                **write_found(line.found),
-                "kept_by": kept[line[:2]].by if line[:2] in kept else None,
-                "kept_reason": kept[line[:2]].reason if line[:2] in kept else None,
-            }
-            for line in known.drift.lines
-        ],
+        "state": shown.state,
+        "reason": drift.reason if drift else None,
+        "read_at": write_time(shown.read_at) if shown.read_at else None,
+        "drift_lines": shown.drift_lines,
+        "drift_amount": write_cents(shown.drift_amount),
+        "request": {
+            "request_id": str(request.id),
+            "requested_by": request.requested_by,
+            "due_at": write_time(request.due_at),
+            "times": request.times,
+        }
+        if request
+        else None,
     }
 
 
+def write_drift(budget: Budget | None) -> dict[str, object] | None:
+    """Write what the last comparison has shown as the JSON of ``erp.drift.v1``; ``None`` where nothing was compared."""
+    found = describe_drift(budget) if budget else None
+    return found.model_dump(mode="json") if found else None
+
+
+def describe_comparison(known: ReadBack) -> str:
+    """Describe how many lines differ and by how much, and why nothing certain is known; empty where nothing is."""
+    lines = known.open_lines
+    amount = format_amount(write_cents(sum(line.amount for line in lines)))
+    shown = f"{len(lines)} line{'s' if len(lines) > 1 else ''}, {amount} in all" if lines else ""
+    return "; ".join(filter(None, (shown, describe_reason(known))))
+
+
+def describe_reason(known: ReadBack) -> str:
+    """Describe why nothing certain is known, or that the last reading is too old; empty where neither is so."""
+    reason = known.drift.reason if known.drift else None
+    words = [_REASONS[reason]] if reason else []
+    return "; ".join(["the last reading is too old", *words] if known.is_stale else words)
+
+
 def format_reading(budget: Budget) -> Iterator[str]:
-    """Format what is asked, what was read and what differs, as lines of text."""
+    """Format what is asked and what was read, as lines of text."""
+    if budget.read_back or budget.base:
+        known = budget.read_back or ReadBack()
+        words = ": ".join(filter(None, (show_read_back(known).state, describe_comparison(known))))
+        more = f"; `budget-bridge drift {budget.key}` shows each line" if known.open_lines else ""
+        yield f"  compared with Spectrum: {words}{more}"
     if request := budget.open_request:
         yield f"  Spectrum is being read: an answer is due by {write_time(request.due_at)}"
     if (readings := budget.readings) and readings.collecting:
@@ -65,21 +95,5 @@ def format_reading(budget: Budget) -> Iterator[str]:
         partial = "" if reading["complete"] else ", not complete"
         yield (
             f"  last read at {reading['read_to']} ({reading['depth']}{partial}): {reading['line_count']} lines, "
-            f"{reading['total_current']} in all"
+            f"{format_amount(str(reading['total_current']))} in all"
         )
-    yield from _format_drift(budget)
-
-
-def _format_drift(budget: Budget) -> Iterator[str]:
-    known = budget.read_back
-    if known is None or known.drift is None:
-        return
-    lines, kept = known.drift.lines, {line[:2]: line for line in known.kept}
-    for line in lines[:_MOST_LINES]:
-        what = f"phase {line.phase_code}, cost type {line.cost_type} by {write_cents(line.amount)}"
-        mark = f"; kept by {kept[line[:2]].by}: {kept[line[:2]].reason}" if line[:2] in kept else ""
-        yield f"  Spectrum differs in {what} ({', '.join(line.kinds)}){mark}"
-    if len(lines) > _MOST_LINES:
-        yield f"  … and in {len(lines) - _MOST_LINES} more lines (--json prints all)"
-    if found := hash_drift(known.open_lines):
-        yield f"  a drift decision must name the drift_hash {found}"

@@ -89,6 +89,17 @@ class Granted(NamedTuple):
     body: bytes
 
 
+class StoredPage(NamedTuple):
+    """A page of a snapshot as history has it."""
+
+    source: str
+    id: str
+    verdict: str
+    headers: Headers
+    body: bytes | None
+    """``None`` where it is pruned."""
+
+
 class HoldAt(NamedTuple):
     """Why a budget was put on hold at a message."""
 
@@ -245,6 +256,12 @@ class Snapshot:
         async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_answered"], prefetch=_ROWS_AT_ONCE):
                 yield Granted(BudgetKey(*row[:3]), row[3], row[4], unpack_headers(row["headers"]), row["body"])
+
+    async def read_pages(self, budget: BudgetKey, pages: Sequence[tuple[str, str]]) -> list[StoredPage]:
+        """Read what history has of the pages of a budget's snapshots with these sources and ids."""
+        async with translate_errors(self._connection):
+            rows = await self._connection.fetch(QUERIES["audit_pages"], *budget, *transpose(pages, 2))
+        return [StoredPage(**{**dict(row), "headers": unpack_headers(row["headers"])}) for row in rows]
 
 
 @asynccontextmanager

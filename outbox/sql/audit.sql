@@ -95,6 +95,13 @@ select company_id, project_id, budget_id, budget_version, type, headers, body
 from history
 where type in ('approval.decision.v1', 'export.retry.v1', 'drift.decision.v1') and verdict = 'applied';
 
+-- name: audit_pages
+-- What came in of the pages of one budget's snapshots with these sources and ids; without bytes where they are pruned.
+select source, id, verdict, headers, case when not pruned then body end as body
+from history
+join unnest($4::text[], $5::text[]) as asked (source, id) using (source, id)
+where (company_id, project_id, budget_id, type) = ($1, $2, $3, 'erp.snapshot.v1');
+
 -- name: audit_rows_at
 -- Outbox rows of one lane by their places.
 select topic, key, headers, value

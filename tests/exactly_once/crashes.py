@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from tests.exactly_once.deployment import BUDGETS, RunningDeployment, create_database
 from tests.exactly_once.planted import Point
-from tests.unit.builders import KEY, lock, release
+from tests.unit.builders import CONCRETE, KEY, STEEL, lock, read_line, release
 from worker.reconcile.findings import DifferenceKind
 
 AT_ONCE: Final = 4
@@ -104,7 +104,8 @@ async def die_with_readings(deployment: RunningDeployment, says: str) -> float:
     worker = deployment.start_planted(CRASH_AT=says)
     await deployment.load()
     await deployment.wait_for_everything()
-    await deployment.send_readings()
+    for project in range(1, BUDGETS + 1):
+        await deployment.read_job(project, read_line(STEEL), read_line(CONCRETE))
     return await deployment.wait_for_death(worker)
 
 

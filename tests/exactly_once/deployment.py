@@ -5,7 +5,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -19,7 +19,7 @@ from contracts.records import Outgoing
 from contracts.topics import OUTPUTS
 from handlers.ids import name_export
 from tests.end_to_end.harness import Bridge
-from tests.unit.builders import CONCRETE, KEY, STEEL, accept, lock, read_line, snapshot
+from tests.unit.builders import KEY, accept, lock, snapshot
 from tests.worker_process import ForkedProcess, WorkerProcess
 from worker.kafka.admin import describe_group
 from worker.kafka.connection import KafkaConnection
@@ -70,16 +70,14 @@ class RunningDeployment(Bridge):
         keys = [KEY._replace(project_id=project) for project in range(first, last + 1)]
         await self._append([*(lock(1, key=key) for key in keys), *(accept(1, key=key) for key in keys)])
 
-    async def send_readings(self, first: int = 1, last: int = BUDGETS) -> None:
-        """Send what each job holds once Spectrum has taken its export whole, in two pages."""
-        lines = (read_line(STEEL), read_line(CONCRETE))
-        for project in range(first, last + 1):
-            key = KEY._replace(project_id=project)
-            begun = {"export_id": str(name_export(key, 1, 1)), "attempt": 1, "whole": True}
-            whole = snapshot(*lines, **key._asdict(), job_number=f"J{project}", last_begun=begun)
-            for number, line in enumerate(lines, 1):
-                page = whole.model_dump(mode="json") | {"pages": 2, "page": number, "lines": [line]}
-                await self.send(ErpSnapshot.model_validate(page))
+    async def read_job(self, project: int, *lines: dict[str, Any]) -> None:
+        """Send what the job of a project holds after its first export, one of these lines on each page."""
+        key = KEY._replace(project_id=project)
+        begun = {"export_id": str(name_export(key, 1, 1)), "attempt": 1, "whole": True}
+        whole = snapshot(*lines, **key._asdict(), job_number=f"J{project}", last_begun=begun)
+        for number, line in enumerate(lines, 1):
+            page = whole.model_dump(mode="json") | {"pages": len(lines), "page": number, "lines": [line]}
+            await self.send(ErpSnapshot.model_validate(page))
 
     async def decide_early(self) -> None:
         """Send every acceptance before its lock; when ``load`` sends them again, they are duplicates while parked."""

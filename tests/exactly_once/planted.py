@@ -22,7 +22,9 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from contracts.outbound import SpectrumExport
 from contracts.records import Outgoing, Record
 from contracts.topics import SOURCES
+from handlers import decide, snapshot_pages
 from handlers.decision import Outcome
+from handlers.readings import ReadLine
 from outbox import batch, prune
 from outbox.queries import QUERIES
 from worker.kafka.consumer import Consumer
@@ -33,6 +35,8 @@ from worker.pipeline.lane_store import PostgresLaneStore
 
 # Any, because the type checker would refuse the changes that are made to them here.
 CORE: Any = batch
+DECIDE: Any = decide
+PAGES: Any = snapshot_pages
 LANE: Any = lane
 PRUNE: Any = prune
 CONSUMER: Any = Consumer
@@ -298,6 +302,28 @@ def send_exports_twice() -> None:
     CORE.decide = decide
 
 
+def read_a_cent_more() -> None:
+    """Let every line that is read in Spectrum have a cent more under the bridge's references."""
+    original: Callable[[Any], ReadLine] = PAGES._read_line
+
+    def read_line(line: Any) -> ReadLine:
+        found = original(line)
+        return found._replace(bridge_revision=(found.bridge_revision or 0) + 1)
+
+    PAGES._read_line = read_line
+
+
+def restate_what_is_kept() -> None:
+    """Send once more what an approver has decided to keep."""
+    original = DECIDE.decide_drift
+
+    def decide_drift(step: Any, message: Any, decision: Any, situation: Any) -> Outcome:
+        restated: Outcome = original(step, message, decision.model_copy(update={"decision": "restate"}), situation)
+        return restated
+
+    DECIDE.decide_drift = decide_drift
+
+
 def pass_over_a_record() -> None:
     """Skip the first record of a batch."""
     original = STORE.store_batch
@@ -320,6 +346,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "the relay commits the offset before sending": commit_the_offset_before_sending,
     "the intake commits before appending": commit_the_intake_before_appending,
     "the core sends an export twice": send_exports_twice,
+    "the core reads a cent more than came in": read_a_cent_more,
+    "the core restates what is to be kept": restate_what_is_kept,
     "the lane passes over a record": pass_over_a_record,
 }
 

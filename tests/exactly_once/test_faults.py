@@ -9,7 +9,7 @@ import asyncpg
 from contracts.records import Outgoing
 from tests.exactly_once.deployment import BUDGETS, RunningDeployment, create_database
 from tests.exactly_once.planted import FAULTS
-from tests.unit.builders import KEY
+from tests.unit.builders import CONCRETE, KEY, STEEL, acknowledge, decide_drift, read_line
 from worker.reconcile.findings import Findings
 
 FOUND_BY: dict[str, set[str]] = {
@@ -20,6 +20,8 @@ FOUND_BY: dict[str, set[str]] = {
     "the relay commits the offset before sending": {"published: lost"},
     "the intake commits before appending": {"sources: lost"},
     "the core sends an export twice": {"exports: doubled"},
+    "the core reads a cent more than came in": {"readings: altered"},
+    "the core restates what is to be kept": {"restatements: doubled"},
     "the lane passes over a record": {"verdicts: lost"},
 }
 """What each fault is found by, at least."""
@@ -61,9 +63,24 @@ async def find_out(fault: str, deployment: RunningDeployment) -> Findings:
         if fault in {"the relay commits the offset before sending", "the intake commits before appending"}:
             await deployment.wait_for_death(worker)
             deployment.start()
+        if fault in {"the core reads a cent more than came in", "the core restates what is to be kept"}:
+            await keep_what_was_read(deployment)
         return await deployment.wait_until_carried()
     finally:
         await deployment.close()
+
+
+async def keep_what_was_read(deployment: RunningDeployment) -> None:
+    """Let Spectrum take an export, read another figure there, and keep that."""
+    key = KEY._replace(project_id=1)
+    await deployment.wait_for("spectrum.export.v1", 1, project_id=1)
+    await deployment.send(acknowledge("success", key=key))
+    await deployment.wait_for("spectrum.snapshot_requested.v1", 1, project_id=1)
+    typed = {"original_estimate_cost": "1.00", "current_estimate_cost": "1.00"}
+    await deployment.read_job(1, read_line(STEEL, **typed), read_line(CONCRETE))
+    drift = await deployment.wait_for("erp.drift.v1", 1, project_id=1, state="differs")
+    kept = decide_drift("keep", drift["drift_hash"], reason="as it should be")
+    await deployment.send(kept.model_copy(update={"project_id": 1}))
 
 
 async def spoil_database(deployment: RunningDeployment, statement: str) -> None:
@@ -149,7 +166,7 @@ async def test_what_is_spoilt_by_hand_is_found(tmp_path: Path, kafka: str, datab
         await deployment.load()
         worker = deployment.start()
         await deployment.wait_for_everything(BUDGETS)
-        await deployment.send_readings(9, 9)
+        await deployment.read_job(9, read_line(STEEL), read_line(CONCRETE))
         findings = await deployment.wait_until_carried()
         await deployment.stop(worker)
         assert findings.are_clean, findings.first

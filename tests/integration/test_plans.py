@@ -81,6 +81,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "audit_verdicts": (IDENTITY, "history_pkey"),
     "audit_places": ((0, 12, 120), "history_by_place"),
     "audit_rows_since": (("o", 0, ROWS - 100), "outbox_pkey"),
+    "audit_pages": ((1, 5, 1, ["s"], ["4"]), "history_pkey"),
     "audit_rows_at": ((0, [12], [0]), "outbox_pkey"),
     "audit_history": (([1], [5], None), "history_by_budget"),
     "audit_effects": ((1, 5), "outbox_pkey"),

@@ -11,6 +11,7 @@ from worker.watch.observations import (
     ObservedAnswer,
     ObservedDecision,
     ObservedExport,
+    ObservedReading,
     ObservedRefusal,
     ObservedRequest,
     ObservedRestate,
@@ -134,6 +135,21 @@ def test_a_restatement_needs_a_decision_of_its_own() -> None:
     assert find(observe(*HONEST, asked, refused, restated, answer), 20_000) == ["exported_without_acceptance"]
     assert find(observe(*HONEST, asked, restated, answer, again), 20_000) == ["exported_without_acceptance"]
     assert find(observe(*HONEST, asked, restated, answer, again, ObservedRetry(2, "r2", 9450)), 20_000) == []
+
+
+def test_a_reading_can_end_an_export_that_nobody_answered() -> None:
+    late = export().at_ms + LIMITS.acknowledged_within + 1
+    asked, read = observe(ASKED, ACCEPTED, EXPORT), ObservedReading("e1", 3000)
+    assert find(asked, late) == ["unacknowledged"]
+    # The rules may have readings acknowledge nothing; the bridge then waits on.
+    waiting = observe(ASKED, ACCEPTED, EXPORT, read, ObservedStatus(1, "EXPORTING", 2000))
+    assert find(waiting, late) == ["unacknowledged"]
+    synced = observe(ASKED, ACCEPTED, EXPORT, read, ObservedStatus(1, "SYNCED", 3001))
+    assert find(synced, late) == []
+    following = (ObservedRequest(2, 5001), ObservedDecision(2, "accept", "m2", 6000), export(2, 6001))
+    answered = ObservedAnswer("e2", 1, "success", 7000)
+    assert find(observe(ASKED, ACCEPTED, EXPORT, read, *following, answered), 20_000) == []
+    assert find(observe(ASKED, ACCEPTED, EXPORT, *following, answered), 20_000) == ["two_exports_in_flight"]
 
 
 def test_what_cannot_end_is_shown_for_a_week_and_what_can_end_until_it_ends() -> None:

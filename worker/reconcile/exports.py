@@ -93,9 +93,16 @@ async def check_exports(reconciliation: Reconciliation, database: sqlite3.Connec
         for what in _find_unasked(attempts, _Accepted.read(database, version), requests[0]):
             budget = BudgetKey(*version[:3])
             reconciliation.findings.differ(claim, DifferenceKind.DOUBLED, f"version {version[3]}: {what}", budget)
-    for *budget, exports, requests in database.execute(_TOO_MANY_RESTATEMENTS):
-        what = f"it was restated {exports} times, but {requests} decisions to restate were granted"
-        reconciliation.findings.differ(claim, DifferenceKind.DOUBLED, what, BudgetKey(*budget))
+    _check_restatements(reconciliation, database)
+
+
+def _check_restatements(reconciliation: Reconciliation, database: sqlite3.Connection) -> None:
+    claim = reconciliation.findings.claim("restatements", "every restatement answers to a decision")
+    for *budget, restated, requests in database.execute(_RESTATEMENTS):
+        claim.checked += restated
+        if restated > requests:
+            what = f"it was restated {restated} times, but {requests} decisions to restate were granted"
+            reconciliation.findings.differ(claim, DifferenceKind.DOUBLED, what, BudgetKey(*budget))
 
 
 class _Accepted(NamedTuple):
@@ -112,7 +119,7 @@ class _Accepted(NamedTuple):
         return cls({row[1] for row in rows if row[0] == version[3]}, {row[1] for row in rows})
 
 
-_TOO_MANY_RESTATEMENTS = """
+_RESTATEMENTS = """
 select company_id, project_id, budget_id, restated, coalesce(requests, 0)
 from (
     select company_id, project_id, budget_id, count(distinct export) as restated
@@ -120,7 +127,6 @@ from (
     group by company_id, project_id, budget_id
 )
 left join restatements using (company_id, project_id, budget_id)
-where restated > coalesce(requests, 0)
 """
 
 

@@ -13,6 +13,7 @@ from worker.reconcile.findings import DifferenceKind, Findings
 from worker.reconcile.inputs import check_inputs
 from worker.reconcile.outputs import check_outputs
 from worker.reconcile.progress import Progress, ignore_progress
+from worker.reconcile.readings import check_readings
 from worker.reconcile.reconciliation import Reconciliation
 
 
@@ -39,6 +40,7 @@ async def reconcile(
         await check_inputs(reconciliation)
         await check_outputs(reconciliation)
         await check_budget_states(reconciliation)
+        await check_readings(reconciliation)
         await check_decided_again(reconciliation)
     return findings
 

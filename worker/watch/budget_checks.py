@@ -16,6 +16,7 @@ from worker.watch.observations import (
     ObservedAnswer,
     ObservedDecision,
     ObservedExport,
+    ObservedReading,
     ObservedRefusal,
     ObservedRequest,
     ObservedRestate,
@@ -264,7 +265,9 @@ def _find_two_in_flight(observed: ObservedBudget, exports: list[ObservedExport],
         is_judged = observed.forgotten_ms < earlier.at_ms and later.at_ms < before_ms
         if earlier.number >= later.number or not is_judged:
             continue
-        answered_ms = _find_final_answer(observed, earlier)
+        read = observed.find(ObservedReading, earlier.export_id)
+        ended = (_find_final_answer(observed, earlier), read.at_ms if read else None)
+        answered_ms = min((at_ms for at_ms in ended if at_ms is not None), default=None)
         if answered_ms is None or answered_ms > later.at_ms + CLOCK_SKEW_MS:
             text = f"export {later.number} at {later.place} was sent before export {earlier.number} was answered"
             yield "two_exports_in_flight", later.at_ms, text
@@ -293,12 +296,20 @@ def _find_waiting(
     if last is not None and last.at_ms > observed.forgotten_ms:
         answers = [answer.at_ms for answer in observed.list(ObservedAnswer) if answer.export_id == last.export_id]
         since_ms = max([last.at_ms, *answers])
-        if _find_final_answer(observed, last) is None and as_of_ms - since_ms > limits.acknowledged_within:
+        is_answered = _find_final_answer(observed, last) is not None or _is_synced_by_reading(observed, last)
+        if not is_answered and as_of_ms - since_ms > limits.acknowledged_within:
             text = f"export {last.number}, attempt {last.attempt}, at {last.place} has no answer"
             yield "unacknowledged", since_ms, text
     status = observed.find(ObservedStatus)
     if status and status.status == "PENDING_APPROVAL" and as_of_ms - status.at_ms > limits.pending_within:
         yield "pending_too_long", status.at_ms, f"version {status.version} waits for its approval"
+
+
+def _is_synced_by_reading(observed: ObservedBudget, export: ObservedExport) -> bool:
+    """Return whether a snapshot showed an export whole, and the bridge took that for its success, as rules may say."""
+    status = observed.find(ObservedStatus)
+    is_synced = status is not None and (status.version, status.status) == (export.version, "SYNCED")
+    return is_synced and observed.find(ObservedReading, export.export_id) is not None
 
 
 def count_kinds(findings: Mapping[str, tuple[Finding, ...]]) -> dict[FindingKind, int]:

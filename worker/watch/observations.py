@@ -58,6 +58,18 @@ class ObservedAnswer(NamedTuple):
         return f"{self.export_id}/{self.attempt}/{self.status}"
 
 
+class ObservedReading(NamedTuple):
+    """A snapshot showed that Spectrum has taken an export whole."""
+
+    export_id: str
+    at_ms: int
+
+    @property
+    def id(self) -> str:
+        """The first snapshot that showed it counts."""
+        return self.export_id
+
+
 class ObservedRequest(NamedTuple):
     """The bridge asked for an approval."""
 
@@ -142,6 +154,7 @@ Observation = (
     | ObservedRetry
     | ObservedRestate
     | ObservedAnswer
+    | ObservedReading
     | ObservedRequest
     | ObservedRefusal
     | ObservedReturn
@@ -154,6 +167,7 @@ _KINDS: Final[dict[str, type[Any]]] = {
     "retry": ObservedRetry,
     "restate": ObservedRestate,
     "answer": ObservedAnswer,
+    "reading": ObservedReading,
     "request": ObservedRequest,
     "refusal": ObservedRefusal,
     "return": ObservedReturn,

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from contracts.cloudevents.message import Message
 from contracts.cloudevents.reading import read_message
 from contracts.drift import DriftDecision
+from contracts.erp_snapshot import ErpSnapshot
 from contracts.inbound import ApprovalDecision, ErpAcknowledgement, ExportRetry
 from contracts.records import Place, Record
 from contracts.stubs import cut_to_fit
@@ -22,6 +23,7 @@ from worker.watch.observations import (
     ObservedAnswer,
     ObservedDecision,
     ObservedExport,
+    ObservedReading,
     ObservedRefusal,
     ObservedRequest,
     ObservedRestate,
@@ -123,6 +125,8 @@ def _observe_input(topic: str, record: Record) -> ObservedRecord:
         observation = ObservedRestate(name, at_ms)
     elif isinstance(body, ExportRetry):
         observation = ObservedRetry(body.budget_version, name, at_ms)
+    elif isinstance(body, ErpSnapshot) and body.last_begun and body.last_begun.whole:
+        observation = ObservedReading(str(body.last_begun.export_id), at_ms)
     elif isinstance(body, ErpAcknowledgement):
         observation = ObservedAnswer(str(body.export_id), body.attempt, body.status, at_ms)
     return ObservedRecord(body.type, str(body.key), observation)

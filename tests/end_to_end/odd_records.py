@@ -46,6 +46,7 @@ class OddRecord:
     timestamp_ms: int = field(default_factory=lambda: int(time.time() * 1000))
     codec: Codec | None = None
     names: Mapping[bytes, bytes] = field(default_factory=dict)
+    topic: str = "procore.budgets"
 
     def write(self) -> bytes:
         """Write it as a batch of its own."""

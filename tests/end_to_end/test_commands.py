@@ -128,10 +128,12 @@ def test_help_and_keys() -> None:
         "release",
         "reset",
         "acknowledge",
+        "drift",
+        "snapshot",
         "dead-letters",
     ):
         assert command in said
-    for words in ((), ("status",), ("dead-letters", "list"), ("doctor",), ("prune",)):
+    for words in ((), ("status",), ("dead-letters", "list"), ("doctor",), ("drift",), ("prune",)):
         code, said = run(*words, "--help")
         assert (code, "For programs" in said) == (0, False)
     assert run("status", "nonsense")[0] == 2

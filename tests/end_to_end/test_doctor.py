@@ -56,6 +56,7 @@ async def test_a_healthy_deployment_has_only_ok_checks(bridge: Bridge) -> None:
         "kafka",
         "lanes",
         "permissions",
+        "readings",
         "rules",
         "sources",
         "topics",
@@ -83,6 +84,8 @@ async def test_whatever_is_broken_the_rest_is_checked(bridge: Bridge) -> None:
 async def test_topics_and_schema(bridge: Bridge) -> None:
     await reports(bridge, "other.bridge.inbox is missing", "budget-bridge topics", TOPIC_PREFIX="other.")
     stamp = {"message_timestamp_type": "LogAppendTime"}
+    await bridge.set_up_topic("spectrum.snapshots", max_message_bytes="1000000")
+    await bridge.set_up_topic("bridge.drift", max_message_bytes="16777216", cleanup_policy="delete", **stamp)
     await bridge.set_up_topic("spectrum.exports", max_message_bytes="1000000", **stamp)
     await bridge.set_up_topic("bridge.approval-requests", max_message_bytes="16777216")
     await bridge.set_up_topic("procore.approvals", max_message_bytes="16777216", cleanup_policy="compact")
@@ -91,6 +94,8 @@ async def test_topics_and_schema(bridge: Bridge) -> None:
     await reports(bridge, "approval-requests: message.timestamp.type is CreateTime", "LogAppendTime")
     await reports(bridge, "procore.approvals: cleanup.policy is compact", "set it to delete")
     await reports(bridge, "bridge.inbox: retention.ms is 60000", "set it to -1")
+    await reports(bridge, "spectrum.snapshots: max.message.bytes is 1000000", "set it to 16777216")
+    await reports(bridge, "bridge.drift: cleanup.policy is delete", "set it to compact")
     refused = await asyncio.to_thread(bridge.command, "run")
     assert (refused.returncode, "spectrum.exports takes messages of 1000000 bytes" in refused.stderr) == (2, True)
     connection = await asyncpg.connect(bridge.database_url)

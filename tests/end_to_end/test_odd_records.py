@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,25 @@ from aiokafka.client import AIOKafkaClient
 from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.odd_records import OddRecord, list_odd_records, produce
+from tests.end_to_end.odd_snapshots import list_odd_snapshots
 from tests.end_to_end.test_health import ask
-from tests.unit.builders import KEY, lock
+from tests.unit.builders import CONCRETE, KEY, STEEL, lock, read_line, snapshot
 from tests.worker_process import WorkerProcess
 
 # Of the worker's CPU: other tests keep it waiting.
 WITHIN_SECONDS = 5.0
 WITHIN_KB = 300 * 1024
 SPOILT = json.loads(json.dumps(lock(1, key=KEY._replace(budget_id=9)).model_dump(mode="json")))
+
+
+READ = snapshot(
+    read_line(STEEL), read_line(CONCRETE), **KEY._replace(budget_id=9)._asdict(), job_number="J90071"
+).model_dump(mode="json")
+
+
+def list_all_odd() -> Iterator[OddRecord]:
+    yield from list_odd_records(SPOILT)
+    yield from list_odd_snapshots(READ)
 
 
 def measure_cpu(worker: WorkerProcess) -> float:
@@ -38,8 +50,9 @@ def measure_memory(worker: WorkerProcess) -> int:
 
 
 def test_the_corpus_is_large_and_its_names_are_unique() -> None:
-    names = [record.name for record in list_odd_records(SPOILT)]
+    names = [record.name for record in list_all_odd()]
     assert len(names) == len(set(names)) >= 100
+    assert sum(record.topic == "spectrum.snapshots" for record in list_all_odd()) >= 40
 
 
 @pytest.mark.timeout(900)
@@ -47,18 +60,18 @@ async def test_whatever_one_record_is_the_next_is_decided(bridge: Bridge) -> Non
     worker = bridge.start()
     client = AIOKafkaClient(bootstrap_servers=bridge.kafka, request_timeout_ms=30_000)
     await client.bootstrap()
-    topic = f"{bridge.prefix}procore.budgets"
     spent, slow = measure_cpu(worker), dict[str, float]()
-    taken: dict[int, OddRecord] = {}
+    taken: dict[tuple[str, int], OddRecord] = {}
     refused: dict[str, int] = {}
     try:
-        for number, odd in enumerate(list_odd_records(SPOILT), 1):
+        for number, odd in enumerate(list_all_odd(), 1):
+            topic = bridge.prefix + odd.topic
             offset = await produce(client, topic, odd.write())
             if offset < 0:
                 # What a broker takes from nobody can hurt nobody.
                 refused[odd.name] = -offset
                 continue
-            taken[offset] = odd
+            taken[topic, offset] = odd
             key = KEY._replace(project_id=number)
             await bridge.send(lock(1, key=key))
             await bridge.wait_for("approval.requested.v1", 1, **key._asdict())
@@ -76,13 +89,13 @@ async def test_whatever_one_record_is_the_next_is_decided(bridge: Bridge) -> Non
     await check_watch(bridge)
 
 
-async def check_dead_letters(bridge: Bridge, taken: dict[int, OddRecord]) -> None:
+async def check_dead_letters(bridge: Bridge, taken: dict[tuple[str, int], OddRecord]) -> None:
     """A dead letter is byte for byte what was received, or has a header about what was cut."""
     letters = 0
     for record in bridge.dead_letters():
         headers = dict(record.headers)
-        odd = taken.get(int(headers["dead_letter_offset"] or b""))
-        if odd is None or (headers["dead_letter_topic"] or b"").decode() != f"{bridge.prefix}procore.budgets":
+        place = ((headers["dead_letter_topic"] or b"").decode(), int(headers["dead_letter_offset"] or b""))
+        if (odd := taken.get(place)) is None:
             continue
         letters += 1
         if "bridge_unreadable" in headers or "dead_letter_cut_from_bytes" in headers:
@@ -92,7 +105,7 @@ async def check_dead_letters(bridge: Bridge, taken: dict[int, OddRecord]) -> Non
         own = [header for header in record.headers if not header[0].startswith("dead_letter")]
         if not odd.names:
             assert own == list(odd.headers) or odd.name == "a dead letter", odd.name
-    assert letters >= 60
+    assert letters >= 90
 
 
 async def check_commands(bridge: Bridge) -> None:
@@ -103,6 +116,8 @@ async def check_commands(bridge: Bridge) -> None:
     for command in (
         ["status"],
         ["status", str(KEY._replace(budget_id=9))],
+        ["drift"],
+        ["drift", str(KEY._replace(budget_id=9))],
         ["dead-letters", "list"],
         ["dead-letters", "show", letter["id"]],
         ["doctor"],

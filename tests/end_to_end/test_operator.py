@@ -5,7 +5,7 @@ import json
 import subprocess
 
 from tests.end_to_end.harness import Bridge
-from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock
+from tests.unit.builders import CONCRETE, KEY, STEEL, accept, acknowledge, lock, read_line, snapshot
 
 WHO = ("--by", "olga", "--why", "the period is open again")
 
@@ -52,6 +52,48 @@ async def test_retry_acknowledge_and_reset(bridge: Bridge) -> None:
     assert [detail for detail in details if "olga: the period is open again" in detail] == [details[1], details[3]]
 
 
+async def test_what_spectrum_holds_is_asked_for_and_what_differs_is_shown(bridge: Bridge) -> None:
+    bridge.start()
+    await bridge.send(lock())
+    await bridge.wait_for("approval.requested.v1")
+    nothing = await run(bridge, "snapshot", str(KEY), *WHO)
+    assert (nothing.returncode, "refused: nothing_held" in nothing.stdout) == (1, True)
+    assert "no budget differs" in (await run(bridge, "drift")).stdout
+    await bridge.send(accept())
+    export = await bridge.wait_for("spectrum.export.v1")
+    await bridge.send(acknowledge("success"))
+    asked = await bridge.wait_for("spectrum.snapshot_requested.v1")
+    open_already = await run(bridge, "snapshot", str(KEY), *WHO)
+    assert (open_already.returncode, "duplicate: a request" in open_already.stdout) == (1, True)
+
+    typed = read_line(STEEL, original_estimate_cost="640000.01", current_estimate_cost="640000.01")
+    begun = {"export_id": export["export_id"], "attempt": 1, "whole": True}
+    lines = (typed, read_line(CONCRETE))
+    page = snapshot(*lines, job_number="J90071", last_begun=begun, request_id=asked["request_id"])
+    await bridge.send(page)
+    drift = await bridge.wait_for("erp.drift.v1", state="differs")
+    await bridge.wait_for("budget.status.v1", read_back="differs")
+    listed = json.loads((await run(bridge, "drift", "--json")).stdout)
+    assert (listed["total"], listed["counts"]) == (1, {"differs": 1})
+    assert (listed["budgets"][0]["key"], listed["budgets"][0]["drift_amount"]) == (str(KEY), "0.01")
+    assert f"{KEY}  differs" in (await run(bridge, "drift")).stdout
+    shown = json.loads((await run(bridge, "drift", str(KEY), "--json")).stdout)
+    assert shown == {"budget": KEY._asdict(), "read_back": "differs", "drift": drift}
+    assert "another original estimate" in (await run(bridge, "drift", str(KEY))).stdout
+    overview = json.loads((await run(bridge, "status", "--json")).stdout)
+    assert [(one["state"], one["budgets"]) for one in overview["read_backs"]] == [("differs", 1)]
+    assert "figures in Spectrum" in (await run(bridge, "status")).stdout
+
+    again = await run(bridge, "snapshot", str(KEY), *WHO)
+    assert (again.returncode, "applied: asked by olga: the period is open again" in again.stdout) == (0, True)
+    await bridge.wait_for("spectrum.snapshot_requested.v1", 2)
+    status = json.loads((await run(bridge, "status", str(KEY), "--json")).stdout)
+    assert (status["read_back"]["state"], status["read_back"]["request"]["requested_by"]) == ("differs", "olga")
+    assert status["last_reading"]["snapshot_id"] == "s1"
+
+
 async def test_nobody_answers_and_nothing_is_known(bridge: Bridge) -> None:
     assert (await run(bridge, "release", "1/2/3", *WHO)).returncode == 1
     assert (await run(bridge, "release", "nonsense", *WHO)).returncode == 2
+    assert (await run(bridge, "snapshot", "1/2/3", *WHO)).returncode == 1
+    assert [(await run(bridge, "drift", key)).returncode for key in ("1/2/3", "nonsense")] == [1, 2]

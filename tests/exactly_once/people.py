@@ -22,7 +22,7 @@ from demo.spectrum import Spectrum, SpectrumJob, finish
 from demo.spectrum_messages import read_export, write_acknowledgement
 from demo.spectrum_snapshot import Reader
 from tests.exactly_once.deployment import RunningDeployment
-from tests.unit.builders import CONCRETE, KEY, STEEL, accept, lock, reject, retry
+from tests.unit.builders import CONCRETE, KEY, STEEL, accept, decide_drift, lock, reject, retry
 from worker.kafka.errors import KafkaDown
 
 _AGAIN_SECONDS: Final = 0.2
@@ -59,16 +59,19 @@ class People:
 
     @property
     def are_done(self) -> bool:
-        """Whether every budget is synced at the last version that was locked."""
+        """Whether every budget is synced at the last version that was locked, and was read so."""
         return self.enough and all(
             (shown := self._latest.get(key)) is not None
             and (shown["status"], shown["budget_version"]) == ("SYNCED", self.locked[key])
+            and shown["read_back"] == "matches"
             for key in self._keys
         )
 
     def list_undone(self) -> list[dict[str, Any]]:
-        """List the latest statuses of budgets that are not synced."""
-        return [shown for shown in self._latest.values() if shown["status"] != "SYNCED"]
+        """List the latest statuses of budgets that are not synced, or not read so."""
+        return [
+            shown for shown in self._latest.values() if (shown["status"], shown["read_back"]) != ("SYNCED", "matches")
+        ]
 
     def find_wrong_figures(self) -> list[str]:
         """Compare what Spectrum holds with what was locked last, to the cent."""
@@ -100,6 +103,8 @@ class People:
                 return [self._answer(data, cause)]
             case b"spectrum.snapshot_requested.v1":
                 return self._read(data, cause)
+            case b"erp.drift.v1":
+                return self._settle(key, data, cause) if data["state"] == "differs" else []
             case b"budget.status.v1":
                 self._latest[key] = data
                 follow_up = self._follow_up(key, data, cause)
@@ -108,12 +113,21 @@ class People:
                 return []
 
     def _read(self, asked: dict[str, Any], cause: str) -> list[Outgoing]:
-        """Read the job, a line on each page."""
+        """Read the job, a line on each page, in which somebody may have typed a figure over."""
         budget = (asked["company_id"], asked["project_id"], asked["budget_id"])
         job = SpectrumJob(asked["company_code"], asked["job_number"])
+        if not self.enough and _chance(cause, 4):
+            _, line = min(self._spectrum.jobs[job].items())
+            line.original += 100
         now = write_time(datetime.now(UTC))
         pages = Reader(page_lines=1).read(self._spectrum, budget, job, cause, now, asked["request_id"])
         return [self._write(ErpSnapshot.model_validate(page), f"{cause}/{page['page']}") for page in pages]
+
+    def _settle(self, key: BudgetKey, drift: dict[str, Any], cause: str) -> list[Outgoing]:
+        """Have the figures sent once more, or keep Spectrum's where the next version overwrites them anyway."""
+        keeps = self.locked[key] > drift["budget_version"] and _chance(cause, 2)
+        decision = decide_drift("keep" if keeps else "restate", drift["drift_hash"], reason="typed over")
+        return [self._write(decision.model_copy(update=key._asdict()), cause)]
 
     def _follow_up(self, key: BudgetKey, shown: dict[str, Any], cause: str) -> Outgoing | None:
         version = shown["budget_version"]

@@ -203,7 +203,8 @@ def test_status_shows_what_was_read_and_what_is_asked() -> None:
     scenario, base = synced()
     pages = write_pages(base, LINES[:1], LINES[1:], **LATER)
     scenario.send(snapshot(*LINES, begun=base, complete=False), pages[0], request_snapshot())
-    asked, collected, read = format_reading(scenario.budget)
+    compared, asked, collected, read = format_reading(scenario.budget)
+    assert compared == "  compared with Spectrum: matches"
     assert "an answer is due by 2026-11-24T" in asked
     assert "1 of 2 pages of snapshot s2" in collected
     assert "last read at 2026-11-25T08:00:07Z (full, not complete): 3 lines, 1264000.50 in all" in read

@@ -207,7 +207,7 @@ def test_status_shows_what_was_read_and_what_is_asked() -> None:
     assert compared == "  compared with Spectrum: matches"
     assert "an answer is due by 2026-11-24T" in asked
     assert "1 of 2 pages of snapshot s2" in collected
-    assert "last read at 2026-11-25T08:00:07Z (full, not complete): 3 lines, 1264000.50 in all" in read
+    assert "last read at 2026-11-25T08:00:07Z (full, not complete): 3 lines, 1,264,000.50 in all" in read
     assert list(format_reading(Scenario().budget)) == []
 
 

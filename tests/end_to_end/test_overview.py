@@ -51,7 +51,7 @@ async def test_the_overview_and_one_budget(bridge: Bridge) -> None:
     record = (await asyncio.to_thread(bridge.command, "status", str(keys[1]))).stdout
     assert "EXPORT_FAILED: version 1" in record
     assert "accepted by ann" in record
-    assert "it waits for an operator, to send it again" in record
+    assert "it waits for an operator (`retry`) or approver, to send it again" in record
     # Where in Kafka each message is.
     sent = json.loads((await asyncio.to_thread(bridge.command, "status", str(keys[1]), "--json")).stdout)["sent"]
     places = {(dict(record.headers).get("ce_id") or b"").decode(): record.place for record in bridge.seen}

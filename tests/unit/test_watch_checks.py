@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.watch.budget_checks import MAX_PER_KIND, SHOWN_MS, ObservedBudget, TimeLimits, find_faults, is_settled
+from worker.watch.budget_checks import SHOWN_MS, TimeLimits, find_faults, is_settled
 from worker.watch.observations import (
     ForgottenUntil,
     Observation,
@@ -19,6 +19,7 @@ from worker.watch.observations import (
     ObservedReturn,
     ObservedStatus,
 )
+from worker.watch.observed_budget import MAX_PER_KIND, ObservedBudget
 
 LIMITS = TimeLimits(exported_within=60_000, acknowledged_within=3_600_000, pending_within=86_400_000)
 

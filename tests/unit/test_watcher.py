@@ -14,8 +14,9 @@ from contracts.topics import TopicNames
 from tests.unit.builders import KEY
 from worker.telemetry.logs import configure_log
 from worker.watch import watcher
-from worker.watch.budget_checks import MAX_PER_KIND, TimeLimits
+from worker.watch.budget_checks import TimeLimits
 from worker.watch.observe import MAX_NAME
+from worker.watch.observed_budget import MAX_PER_KIND
 from worker.watch.watcher import SETTLED_MS, Watcher, WatchTables
 
 LIMITS = TimeLimits(exported_within=60_000, acknowledged_within=3_600_000, pending_within=86_400_000)

@@ -11,10 +11,11 @@ from typing import Final, NamedTuple
 from contracts.records import Record
 from contracts.topics import TopicNames
 from worker.telemetry.logs import Logger
-from worker.watch.budget_checks import Finding, ObservedBudget, TimeLimits, count_kinds, find_faults, is_settled
+from worker.watch.budget_checks import Finding, TimeLimits, count_kinds, find_faults, is_settled
 from worker.watch.metrics import FINDINGS, RECORDS, UNREADABLE
 from worker.watch.observations import read_budget, read_value, write_key, write_value
 from worker.watch.observe import ObservedRecord, UnreadableError, observe
+from worker.watch.observed_budget import ObservedBudget
 
 SETTLED_MS: Final = 30 * 24 * 3600 * 1000
 """How long a budget of which nothing more is expected is kept. A repeat of one of its exports is found even later, as

@@ -128,7 +128,7 @@ async def test_the_doctor_says_where_no_reading_comes(connection: Connection, po
     await connection.execute("update budgets set read_since = now() - interval '4 hours'")
     assert (await count_never_read(connection, timedelta(hours=3))).budgets == 1
     [(state, found)] = await list_checks(connection)
-    assert (state, "snapshots of 1 budgets were asked for and never came" in found) == ("warning", True)
+    assert (state, "snapshots of 1 budgets were asked for, and no reading came of it" in found) == ("warning", True)
     await connection.execute("update budgets set read_back = 'stale'")
     [(state, found)] = await list_checks(connection)
     assert (state, "1 budgets were not read for too long, the oldest since" in found) == ("warning", True)

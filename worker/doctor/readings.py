@@ -30,7 +30,7 @@ async def check_readings(connection: Connection) -> Checks:
     patience = find_patience(rules)
     never = await count_never_read(connection, patience) if patience else None
     if never and never.budgets and never.read_since:
-        found = f"snapshots of {never.budgets} budgets were asked for and never came, the first since"
+        found = f"snapshots of {never.budgets} budgets were asked for, and no reading came of it, the first since"
         yield Check("readings", "warning", f"{found} {write_time(never.read_since)}", _ANSWER)
     stale = [one for one in await count_read_back_states(connection) if one.state == "stale"]
     for one in stale:

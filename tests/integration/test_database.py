@@ -99,15 +99,17 @@ async def test_a_copy_to_a_server_that_reads_no_further_ends_as_every_statement_
         port = free.getsockname()[1]
     proxy = Proxy(parts.hostname, parts.port)
     await proxy.start(port)
-    session = await connect(database_url.replace(f":{parts.port}/", f":{port}/"), 0.1)
+    session = await connect(database_url.replace(f":{parts.port}/", f":{port}/"), 1)
 
     def freeze(*_: object) -> None:
         proxy.block(to_server=True, to_client=True)
         if ends == "by being lost":
             asyncio.get_running_loop().call_later(0.2, proxy.cut)
 
+    # From now on the COPY is the first statement that waits for the server.
+    position, _ = await store_batch(session, position, [arrive(0, b"small")], TOPICS)
     # More than the buffers of all sockets on the way hold.
-    batch = [arrive(offset, bytes(2_000_000)) for offset in range(10)]
+    batch = [arrive(offset, bytes(2_000_000)) for offset in range(1, 11)]
     async with asyncio.timeout(10):
         with pytest.raises(DatabaseDown):
             await store_batch(session, position, batch, TOPICS, on_decided=freeze)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -118,7 +119,7 @@ async def connect(url: str, transaction_seconds: float | None = TRANSACTION_SECO
 async def _connect_to(url: str, server: str, seconds: float, transaction_seconds: float | None) -> Connection:
     """Open a session on one host; raises ``DatabaseDown``."""
     try:
-        return await asyncpg.connect(
+        session = await asyncpg.connect(
             url,
             timeout=seconds,
             command_timeout=None if transaction_seconds is None else transaction_seconds + 2,
@@ -130,6 +131,16 @@ async def _connect_to(url: str, server: str, seconds: float, transaction_seconds
         # urllib accepts the URL and asyncpg does not; the text of the error may hold the password.
         message = f"DATABASE_URL for {server} cannot be used: {type(error).__name__}"
         raise DatabaseRefused(message) from None
+    _let_copy_never_wait(session)
+    return session
+
+
+def _let_copy_never_wait(session: Any) -> None:
+    """Buffer whatever is written, as for other statements; what a COPY writes is in memory already.
+
+    Where a COPY waits until it may write, asyncpg waits without a limit, and even after the connection is lost.
+    """
+    session._transport.set_write_buffer_limits(high=sys.maxsize)  # noqa: SLF001 - there is no other way to it
 
 
 async def _race(attempts: Sequence[Callable[[], Coroutine[Any, Any, Connection]]], head_start: float) -> Connection:

@@ -1,14 +1,19 @@
 """Checks of the server, the database and the role, on a real Postgres."""
 
+import asyncio
 import socket
 import time
 from urllib.parse import urlsplit
 
 import pytest
 
-from outbox.database import Connection, DatabaseRefused, connect, translate_errors
+from outbox.database import Connection, DatabaseDown, DatabaseRefused, connect, translate_errors
 from outbox.migrate import migrate
+from outbox.position import Position
 from outbox.server import DatabaseUnfit, check_server, list_missing_rights, list_server_problems, read_server
+from outbox.store import store_batch
+from tests.exactly_once.proxy import Proxy
+from tests.integration.records import TOPICS, arrive
 
 
 def rename(url: str, name: str) -> str:
@@ -81,3 +86,31 @@ async def test_a_silent_host_of_several_costs_little_time(database_url: str) -> 
         assert time.monotonic() - began < 3
         assert await session.fetchval("select 1") == 1
         await session.close()
+
+
+@pytest.mark.parametrize("ends", ["never", "by being lost"])
+async def test_a_copy_to_a_server_that_reads_no_further_ends_as_every_statement_does(
+    database_url: str, position: Position, ends: str
+) -> None:
+    parts = urlsplit(database_url)
+    assert parts.hostname
+    assert parts.port
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    proxy = Proxy(parts.hostname, parts.port)
+    await proxy.start(port)
+    session = await connect(database_url.replace(f":{parts.port}/", f":{port}/"), 1)
+
+    def freeze(*_: object) -> None:
+        proxy.block(to_server=True, to_client=True)
+        if ends == "by being lost":
+            asyncio.get_running_loop().call_later(0.2, proxy.cut)
+
+    # From now on the COPY is the first statement that waits for the server.
+    position, _ = await store_batch(session, position, [arrive(0, b"small")], TOPICS)
+    # More than the buffers of all sockets on the way hold.
+    batch = [arrive(offset, bytes(2_000_000)) for offset in range(1, 11)]
+    async with asyncio.timeout(10):
+        with pytest.raises(DatabaseDown):
+            await store_batch(session, position, batch, TOPICS, on_decided=freeze)
+    await proxy.close()

@@ -1,7 +1,9 @@
 """How errors of Postgres are classified and worded: only wrong data may put a budget on hold."""
 
 import ssl
+import sys
 from typing import cast
+from unittest.mock import MagicMock
 
 import asyncpg
 import pytest
@@ -128,10 +130,11 @@ async def test_no_session_is_described_with_the_server_and_what_to_do(
 
 async def test_what_a_server_may_have_as_default_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[str, object] = {}
+    session = MagicMock()
 
     async def take(url: str, **settings: object) -> object:
         asked.update(settings, url=url)
-        return "a session"
+        return session
 
     monkeypatch.setattr(asyncpg, "connect", take)
     await connect(f"{URL}?sslmode=verify-full&connect_timeout=2&keepalives=1&keepalives_idle=30&channel_binding=prefer")
@@ -142,6 +145,8 @@ async def test_what_a_server_may_have_as_default_is_set(monkeypatch: pytest.Monk
     assert settings["search_path"] == "public, pg_temp"
     assert settings["lock_timeout"] == settings["statement_timeout"] == "0"
     assert settings["transaction_timeout"] == "6s"
+    # A COPY that had to wait until it may write could wait for good.
+    session._transport.set_write_buffer_limits.assert_called_once_with(high=sys.maxsize)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, MagicMock
 
 import asyncpg
 import pytest
@@ -83,7 +83,7 @@ async def test_the_next_host_is_tried_when_one_refuses(silent: str, monkeypatch:
 async def test_the_next_host_is_tried_while_one_is_silent(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
-    session: object = "a session"
+    session = MagicMock()
 
     async def answer(url: str, **_: object) -> object:
         asked.append(url)

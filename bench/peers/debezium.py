@@ -161,7 +161,11 @@ async def await_slot(deployment: BenchDeployment, process: subprocess.Popen[byte
 
 
 async def drop_slot(deployment: BenchDeployment) -> None:
-    """Drop its replication slot, which would keep the log for ever, once Postgres has noticed that it ended."""
+    """Drop its replication slot, which would keep the log for ever, once Postgres has noticed that it ended.
+
+    Started again it has to begin anew: where it was is no longer in the log.
+    """
+    (_find_folder(deployment) / "offsets.dat").unlink(missing_ok=True)
     async with open_session(deployment.database_url) as session:
         while await session.fetchval(ACTIVE, name_slot(deployment)):  # noqa: ASYNC110 - only Postgres knows
             await asyncio.sleep(POLL_SECONDS)

@@ -23,7 +23,8 @@ class ExportLine(Value):
     Limits are those of Spectrum's phase record; amounts of 12 characters are ±99,999,999.99.
     """
 
-    budget_line_item_id: int
+    budget_line_item_id: int | None
+    """Null for a `zero` of a line that was imported, where none was told."""
     phase_code: Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=r"^[^-]+\z")]
     cost_type: Annotated[str, StringConstraints(min_length=1, max_length=3)]
     description: Annotated[str, StringConstraints(min_length=1, max_length=25)]

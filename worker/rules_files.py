@@ -169,14 +169,16 @@ def _read_jobs(reading: _Reading) -> Mapping[tuple[int, int], Job]:
 def _read_phases(reading: _Reading) -> Mapping[str, Phase]:
     file = "phases.csv"
     phases: dict[str, Phase] = {}
-    for row, (cost_code, phase_code, description) in _read_rows(
-        reading, file, ("cost_code", "phase_code", "description")
+    preferred: dict[str, int] = {}
+    for row, (cost_code, phase_code, description, prefers) in _read_rows(
+        reading, file, ("cost_code", "phase_code", "description", "preferred"), optional=1
     ):
         _check_present(reading, file, row, "cost_code", cost_code, phases)
         _check_key(reading, file, row, "phase_code", phase_code, MAX_PHASE)
         if "-" in phase_code:
             reading.complain(file, row, f"phase_code: {phase_code!r} has a dash; Spectrum takes phases without")
-        phases[cost_code] = Phase(phase_code, description or None)
+        is_preferred = _read_preferred(reading, file, row, prefers, phase_code, preferred)
+        phases[cost_code] = Phase(phase_code, description or None, is_preferred)
     return phases
 
 
@@ -184,8 +186,9 @@ def _read_cost_types(reading: _Reading) -> Mapping[str, CostType]:
     file = "cost_types.csv"
     kinds: dict[str, CostType] = {}
     methods: dict[str, tuple[str, int]] = {}
-    for row, (kind, spectrum, method) in _read_rows(
-        reading, file, ("cost_type", "spectrum_cost_type", "price_method_code")
+    preferred: dict[str, int] = {}
+    for row, (kind, spectrum, method, prefers) in _read_rows(
+        reading, file, ("cost_type", "spectrum_cost_type", "price_method_code", "preferred"), optional=1
     ):
         _check_present(reading, file, row, "cost_type", kind, kinds)
         _check_key(reading, file, row, "spectrum_cost_type", spectrum, MAX_COST_TYPE)
@@ -196,7 +199,8 @@ def _read_cost_types(reading: _Reading) -> Mapping[str, CostType]:
         if method != first:
             what = f"price_method_code: cost type {spectrum} has {first} in row {its_row}, and can have only one"
             reading.complain(file, row, what)
-        kinds[kind] = CostType(spectrum, cast("PriceMethod", method))
+        is_preferred = _read_preferred(reading, file, row, prefers, spectrum, preferred)
+        kinds[kind] = CostType(spectrum, cast("PriceMethod", method), is_preferred)
     return kinds
 
 
@@ -260,6 +264,14 @@ def _read_reference(reading: _Reading, file: str, row: int, cell: str) -> int:
         return int(cell)
     reading.complain(file, row, f"first_reference: a whole number from 1 to {MAX_REFERENCE} is expected, not {cell!r}")
     return 1
+
+
+def _read_preferred(reading: _Reading, file: str, row: int, cell: str, target: str, rows: dict[str, int]) -> bool:
+    if cell not in {"", "yes"}:
+        reading.complain(file, row, f"preferred: yes or nothing is expected, not {cell!r}")
+    if cell == "yes" and (first := rows.setdefault(target, row)) != row:
+        reading.complain(file, row, f"preferred: row {first} is preferred for {target} already")
+    return cell == "yes"
 
 
 def _check_present(reading: _Reading, file: str, row: int, column: str, cell: str, seen: Mapping[str, object]) -> None:

@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from contracts.budget_key import BudgetKey
 from contracts.erp_snapshot import ErpSnapshot
@@ -42,7 +42,7 @@ class ImportWorld(World):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        unmapped = self.chance.choice(["refuse", "offer"])
+        unmapped: Literal["refuse", "offer"] = self.chance.choice(["refuse", "offer"])
         self.rules = replace(self.rules, every=None, after_success=False, unmapped=unmapped)
         if self.chance.random() < 0.2:
             self.rules = replace(self.rules, phases={phase: Phase(phase, None) for phase in PHASES[1:]})

@@ -11,15 +11,16 @@ from tests.unit.builders import KEY, RULES, STEEL, Line, Scenario, read_line, re
 READY = "budget.import_ready.v1"
 ENDED = "budget.import_ended.v1"
 ASKS = "spectrum.snapshot_requested.v1"
+CODES_OF_PHASES = {
+    "01-500": Phase("01500", None),
+    "02-310": Phase("02310", None),
+    "03-300": Phase("03300", None),
+    "05-120": Phase("05120", None),
+    "09-900": Phase("09900", None),
+}
 MAPS = replace(
     RULES,
-    phases={
-        "01-500": Phase("01500", None),
-        "02-310": Phase("02310", None),
-        "03-300": Phase("03300", None),
-        "05-120": Phase("05120", None),
-        "09-900": Phase("09900", None),
-    },
+    phases=CODES_OF_PHASES,
     cost_types={"L": CostType("L", "T"), "M": CostType("M", "T"), "S": CostType("S", "F"), "E": CostType("E", "T")},
 )
 DESCRIPTIONS = {

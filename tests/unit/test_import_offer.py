@@ -1,6 +1,7 @@
 """What an import offers of a reading: codes, amounts, changes and notices, and everything that can be wrong."""
 
 from dataclasses import replace
+from itertools import islice, permutations
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from handlers.reverse_maps import reverse_cost_types, reverse_phases
 from handlers.rules import CostType, Phase, Rules
 from tests.unit.builders import Line, Scenario, apply_import, request_import
 from tests.unit.import_builders import (
+    CODES_OF_PHASES,
     ENDED,
     MAPS,
     READY,
@@ -45,11 +47,11 @@ def test_example_2_lines_at_zero_are_skipped_and_told() -> None:
 
 
 def test_example_3_of_several_codes_only_a_preferred_one_is_taken() -> None:
-    scenario = offer(phases=MAPS.phases | BOTH_LEAD)
+    scenario = offer(phases=CODES_OF_PHASES | BOTH_LEAD)
     assert scenario.types == [ENDED]
     assert [(one.code, one.phase_code) for one in scenario.find(ENDED).errors] == [("ambiguous_phase", "01500")]
     preferred = BOTH_LEAD | {"01-500": Phase("01500", None, preferred=True)}
-    assert list_changes(offer(phases=MAPS.phases | preferred)) == list_changes(offer())
+    assert list_changes(offer(phases=CODES_OF_PHASES | preferred)) == list_changes(offer())
 
 
 def write_large(zeros: int) -> list[Any]:
@@ -75,6 +77,25 @@ def test_example_4_pages_come_in_any_order_and_a_budget_has_2000_lines() -> None
     assert scenario.send(second).verdict == "duplicate"
     scenario = Scenario(rules=replace(MAPS, phases=phases)).send(request_import(), *write_large(0))
     assert list_codes(scenario) == ["too_many_lines"]
+
+
+def test_neither_the_order_of_pages_nor_repeats_change_the_offer() -> None:
+    lines = list_job(S09900="1.00", E02310="2.00")
+    whole = read_job(*lines).model_dump(mode="json")
+    pages = [
+        read_job(*lines).model_validate(whole | {"pages": 5, "page": number, "lines": [line]})
+        for number, line in enumerate(whole["lines"], 1)
+    ]
+    wanted = offer(*lines).find(READY)
+    for order in islice(permutations(pages), 0, None, 7):
+        scenario = Scenario(rules=MAPS).send(request_import())
+        for page in order:
+            scenario.send(page)
+            offered = scenario.types == [READY]
+            assert not offered or scenario.find(READY) == wanted
+            scenario.send(page)
+            assert scenario.verdict == "duplicate"
+        assert offered
 
 
 def apply_first() -> Scenario:
@@ -168,7 +189,7 @@ def test_a_phase_that_several_lines_have_is_one_error() -> None:
 def test_lines_without_a_code_of_the_project_side_can_be_offered() -> None:
     scenario = offer(hold("Q77777", "1.00"), hold("S05120", "2.00"), unmapped="offer")
     assert [(line.cost_code, line.cost_type) for line in scenario.find(READY).lines] == [("05-120", "S"), (None, None)]
-    ambiguous = offer(phases=MAPS.phases | BOTH_LEAD, unmapped="offer")
+    ambiguous = offer(phases=CODES_OF_PHASES | BOTH_LEAD, unmapped="offer")
     assert list_codes(ambiguous) == ["ambiguous_phase"]
 
 

@@ -11,10 +11,9 @@ from handlers.rules import DEFAULT_PRICE_METHOD, Rules
 
 
 def find_adopted(budget: Budget, target: Target) -> Adopted | None:
-    """Find the imported lines that count for a version: before the first success, of the same job and currency."""
+    """Find the imported lines that count for a version: those of its job and currency; with a base there are none."""
     adopted = budget.imports.adopted if budget.imports else None
-    is_meant = adopted is not None and budget.base is None and adopted[1:4] == target
-    return adopted if is_meant else None
+    return adopted if adopted is not None and adopted[1:4] == target else None
 
 
 def adopt_lines(

@@ -142,7 +142,7 @@ def record_adopted(budget: Budget) -> tuple[SentLines, ...]:
     if adopted is None:
         return budget.sent
     target = Target(adopted.company_code, adopted.job_number, adopted.currency)
-    return _put_sent(budget, target, find_sent_lines(budget._replace(base=None), target))
+    return _put_sent(budget, target, find_sent_lines(budget, target))
 
 
 def _put_sent(budget: Budget, target: Target, lines: tuple[SentLine, ...]) -> tuple[SentLines, ...]:

@@ -40,6 +40,7 @@ from tests.unit.import_builders import (
     offer,
     read_job,
 )
+from worker.reports.import_report import format_import, write_import
 
 RETURNED = "budget.returned.v1"
 STATUS = "budget.status.v1"
@@ -386,6 +387,20 @@ def test_a_state_with_an_import_is_stored_and_one_without_stores_nothing_more() 
         assert read_state(write_state(stored)) == stored
     assert "imports" not in write_state(Scenario(rules=MAPS).send(lock(), accept()).budget)
     assert "readings" not in write_state(adopt().budget)
+
+
+def test_status_shows_how_an_import_stands() -> None:
+    asked, read, taken = ask().budget, offer().budget, adopt().send(request_import(mode="link")).budget
+    assert (write_import(None)["state"], list(format_import(Scenario().budget))) == ("NONE", [])
+    assert [write_import(budget)["state"] for budget in (asked, read, adopt().budget)] == ["ASKED", "READY", "APPLIED"]
+    [line] = format_import(read)
+    assert "import READY (take), asked for by ann: the project side has to take what is offered" in line
+    waits, imported = format_import(taken)
+    assert "import ASKED (link)" in waits
+    assert imported == "  imported from job 26-1001: 3 lines, 1,000,500.00 USD in all"
+    adopted = write_import(taken)["adopted"]
+    assert isinstance(adopted, dict)
+    assert (adopted["lines"], adopted["total_original"]) == (3, "1000500.00")
 
 
 def test_an_import_can_be_asked_for_again_while_a_version_that_was_adopted_is_returned() -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
+from contracts.text import is_blank
 from handlers.budget import Budget, SentLine, SpectrumLine, Target
 from handlers.import_offer import Offered
 from handlers.import_state import Adopted, AdoptedLine
 from handlers.readings import LineKey
 from handlers.rules import DEFAULT_PRICE_METHOD, Rules
+from handlers.validation.descriptions import shorten_description
 
 
 def find_adopted(budget: Budget, target: Target) -> Adopted | None:
@@ -47,13 +49,19 @@ def adopt_lines(
         lines[line.key] = AdoptedLine(
             *line.key,
             line.item_id if told is None else told,
-            line.description,
+            _choose_description(line),
             line.original,
             line.revision,
             methods.get(line.key[1], DEFAULT_PRICE_METHOD),
         )
     import_id, target = identity
     return Adopted(import_id, *target, tuple(sorted(lines.values()))) if lines else None
+
+
+def _choose_description(line: Offered) -> str:
+    """Choose what an export can write: Spectrum may hold a longer one, or none at all."""
+    shortened = shorten_description(line.description)
+    return line.key[0] if is_blank(shortened) else shortened
 
 
 def list_as_sent(adopted: Adopted) -> dict[LineKey, SentLine]:

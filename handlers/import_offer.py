@@ -12,7 +12,7 @@ from handlers.import_state import Adopted
 from handlers.readings import LineKey, ReadLine, Snapshot, SnapshotHeader
 from handlers.reverse_maps import ReverseMap, reverse_cost_types, reverse_phases
 from handlers.rules import Rules
-from handlers.validation.limits import MAX_LINES, MAX_ORIGINAL
+from handlers.validation.limits import FORBIDDEN_IN_KEYS, MAX_LINES, MAX_ORIGINAL
 
 
 class Offered(NamedTuple):
@@ -140,16 +140,21 @@ def _check_codes(lines: Iterable[Offered], rules: Rules) -> Iterator[ImportNotic
         if phase in phases.ambiguous:
             message = f"Several cost codes in phases.csv have phase {phase}; mark one of them as preferred."
             yield ImportNotice(phase_code=phase, spectrum_cost_type=None, code="ambiguous_phase", message=message)
-        elif phase not in phases.codes and rules.unmapped == "refuse":
+        elif phase not in phases.codes and (rules.unmapped == "refuse" or not _is_writable(phase)):
             message = f"No cost code in phases.csv has phase {phase}."
             yield ImportNotice(phase_code=phase, spectrum_cost_type=None, code="unmapped_phase", message=message)
     for kind in sorted({line.key[1] for line in lines}):
         if kind in kinds.ambiguous:
             message = f"Several rows of cost_types.csv have Spectrum's cost type {kind}; mark one of them as preferred."
             yield ImportNotice(phase_code=None, spectrum_cost_type=kind, code="ambiguous_type", message=message)
-        elif kind not in kinds.codes and rules.unmapped == "refuse":
+        elif kind not in kinds.codes and (rules.unmapped == "refuse" or FORBIDDEN_IN_KEYS.search(kind)):
             message = f"No row of cost_types.csv has Spectrum's cost type {kind}."
             yield ImportNotice(phase_code=None, spectrum_cost_type=kind, code="unmapped_spectrum_type", message=message)
+
+
+def _is_writable(phase: str) -> bool:
+    """Check that an export could name a phase; those of the maps are checked where the rules are."""
+    return "-" not in phase and not FORBIDDEN_IN_KEYS.search(phase)
 
 
 def _notice_line(line: ReadLine) -> Iterator[ImportNotice]:

@@ -52,7 +52,8 @@ class ImportWorld(World):
     def _estimate(self, job: SpectrumJob) -> None:
         """Somebody in accounting sets up originals, and names the phases."""
         for phase in PHASES:
-            self.spectrum.descriptions.setdefault((job, phase), f"{phase} works")
+            name = self.chance.choice([f"{phase} works", f"{phase} works", "", "x" * 40])
+            self.spectrum.descriptions.setdefault((job, phase), name)
             for kind in KINDS:
                 held = self.spectrum.jobs[job].setdefault(LineKey(phase, kind), HeldLine())
                 held.original = self.chance.choice([0, 0, 1000, 2055])
@@ -236,7 +237,7 @@ class ImportWorld(World):
                 "budget_line_item_id": number,
                 "cost_code": line.cost_code,
                 "cost_type": line.cost_type,
-                "description": line.description,
+                "description": line.description if 0 < len(line.description) < 25 else "Named",
                 "original_amount": line.original_amount,
                 "revision_amount": line.revision_amount,
             }

@@ -213,9 +213,11 @@ def offer_a_part(budget: Budget, message: Message, situation: Situation) -> Outc
 
 def forget_exports(budget: Budget, message: Message, situation: Situation) -> Outcome:
     """A fault: a budget is imported though it was exported."""
-    if isinstance(message.body, ImportRequested):
-        budget = budget._replace(unanswered=None, base=None, status=Status.RETURNED)
-    return decide(budget, message, situation)
+    if not isinstance(message.body, ImportRequested):
+        return decide(budget, message, situation)
+    outcome = decide(budget._replace(unanswered=None, base=None, status=None), message, situation)
+    after = outcome.step.budget._replace(unanswered=budget.unanswered, base=budget.base, status=budget.status)
+    return outcome._replace(step=outcome.step._replace(budget=after))
 
 
 def adopt_what_is_offered(budget: Budget, message: Message, situation: Situation) -> Outcome:

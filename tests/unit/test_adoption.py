@@ -147,6 +147,15 @@ def test_a_removed_line_is_zero_in_quantity_too() -> None:
     assert {line["unit_of_measure"] for line in scenario.find_lines(REQUESTED)} == {None}
 
 
+@pytest.mark.parametrize(
+    ("held", "sent"),
+    [("", "05120"), ("\u200b", "05120"), ("Structural steel, shop fabricated and erected", "Structural steel, shop")],
+)
+def test_a_removed_line_has_a_description_that_spectrum_takes(held: str, sent: str) -> None:
+    scenario = adopt(hold("S05120", "1.00", description=held)).send(lock(1, AS_HELD[0]), accept())
+    assert [line["description"] for line in scenario.find_lines(EXPORT)] == ["General conditions", sent]
+
+
 def test_a_description_that_was_imported_is_kept() -> None:
     renamed = (AS_HELD[0] | {"description": "Another name"}, *AS_HELD[1:])
     scenario = adopt().send(lock(1, *renamed))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contracts.imports import MOST_NOTICES
+from contracts.imports import MOST_ERRORS, MOST_NOTICES
 from handlers.import_offer import find_notices, list_offered
 from handlers.reverse_maps import reverse_cost_types, reverse_phases
 from handlers.rules import CostType, Phase, Rules
@@ -193,6 +193,18 @@ def test_lines_without_a_code_of_the_project_side_can_be_offered() -> None:
     assert list_codes(ambiguous) == ["ambiguous_phase"]
 
 
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"phase_code": "05-120"}, "unmapped_phase"),
+        ({"phase_code": "05#"}, "unmapped_phase"),
+        ({"cost_type": "S*"}, "unmapped_spectrum_type"),
+    ],
+)
+def test_what_an_export_cannot_name_is_never_offered(fields: dict[str, str], code: str) -> None:
+    assert list_codes(offer(hold("S05120", "1.00", **fields), unmapped="offer")) == [code]
+
+
 def test_a_phase_is_looked_up_whole() -> None:
     assert list_codes(offer(hold("S05120", "1.00") | {"phase_code": "5120"})) == ["unmapped_phase"]
 
@@ -242,3 +254,8 @@ def test_offered_and_skipped_add_up_to_what_was_read() -> None:
     assert readings.last
     assert ready.total_spectrum == ready.total_import == "1000507.25"
     assert sum(line.original for line in list_offered(readings.last, None)) == readings.last.header.total_original
+
+
+def test_no_more_errors_are_told_than_fit_a_message() -> None:
+    lines = [hold("L01500", "-1.00") | {"phase_code": f"9{number:05}"} for number in range(1500)]
+    assert len(list_codes(offer(*lines))) == MOST_ERRORS

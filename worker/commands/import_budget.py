@@ -10,6 +10,7 @@ from contracts.fields import check_currency
 from worker.commands.arguments import Key, read_key
 from worker.commands.budget_record import read_known_budget
 from worker.commands.operator_command import send_about_any_budget
+from worker.commands.problems import report_problems
 from worker.console import Console
 from worker.operator_messages import make_import_request
 from worker.reports.import_report import format_import
@@ -35,6 +36,7 @@ def import_budget(
     budget = read_key(key)
     now = datetime.now(UTC)  # noqa: TID251 - when a person asked
     send_about_any_budget(make_import_request(budget, by, mode, currency, at=now, unlocked=not locked))
-    record = asyncio.run(read_known_budget(read_settings(DatabaseSettings), budget))
+    with report_problems():
+        record = asyncio.run(read_known_budget(read_settings(DatabaseSettings), budget))
     for line in format_import(record.budget) if record.budget else ():
         Console().print_line(line.strip())

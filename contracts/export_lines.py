@@ -23,7 +23,8 @@ class ExportLine(Value):
     Limits are those of Spectrum's phase record; amounts of 12 characters are ±99,999,999.99.
     """
 
-    budget_line_item_id: int
+    budget_line_item_id: int | None
+    """Null for a `zero` of a line that was imported, where none was told."""
     phase_code: Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=r"^[^-]+\z")]
     cost_type: Annotated[str, StringConstraints(min_length=1, max_length=3)]
     description: Annotated[str, StringConstraints(min_length=1, max_length=25)]
@@ -32,16 +33,16 @@ class ExportLine(Value):
     price_method_code: PriceMethod
     """What `cost_types.csv` has for the cost type; `J`, the job's own, where that is nothing."""
     change: Change
-    """Compared with the base: the line is new, changed, removed, or the same."""
+    """Compared with the base, or before it with the import: the line is new, changed, removed, or the same."""
     previous_original_estimate_cost: Cents | None
-    """Null where the base has no such line."""
+    """Null where there was no such line."""
     previous_revision_amount: Cents | None
     original_change: Cents
     """Amount less previous; the amount itself where there is none."""
     revision_change: Cents
     keep_description: bool
-    """True where Spectrum has this description of the phase from the base: what was typed over it since stays, and the
-    description is written only if Spectrum lacks the phase."""
+    """True where Spectrum has this description of the phase from the base, or had it at the import: what was typed over
+    it since stays, and the description is written only if Spectrum lacks the phase."""
 
 
 class ApprovalLine(ExportLine):

@@ -30,6 +30,7 @@ from contracts.fields import (
     Words,
     cut_at,
 )
+from contracts.imports import ImportApplied, ImportRequested
 
 MAX_READ_LINES: Final = 50_000
 """Lines up to which a message is read at all; ours, so that a hostile record is bounded in time and memory."""
@@ -191,11 +192,11 @@ class DeadlinePassed(Inbound):
     type = "deadline.passed.v1"
 
     budget_version: Identifier | None = None
-    """Null for deadlines of the budget as a whole: `snapshot`, `read_back`."""
-    deadline: Literal["acknowledgement", "parked", "release", "snapshot", "read_back"]
+    """Null for deadlines of the budget as a whole: `snapshot`, `read_back`, `import`."""
+    deadline: Literal["acknowledgement", "parked", "release", "snapshot", "read_back", "import"]
     """`release`: held messages of a release are left, and the next of them are to be decided. `snapshot`: Spectrum's
     side has not answered a request for a snapshot in time. `read_back`: it is time to ask again, or the last reading is
-    too old."""
+    too old. `import`: an import has waited too long."""
     due_at: Time
     """Every deadline of this kind and version up to this time has passed."""
 
@@ -210,6 +211,8 @@ InboundMessage = (
     | BudgetRetrieved
     | ApprovalDecision
     | DriftDecision
+    | ImportRequested
+    | ImportApplied
     | ErpAcknowledgement
     | ErpSnapshot
     | ExportRetry

@@ -32,6 +32,11 @@ RefusalCode = Literal[
     "drift_changed",
     "no_drift",
     "not_synced",
+    "import_under_way",
+    "unmapped_project",
+    "job_taken",
+    "version_under_way",
+    "budget_locked",
     "no_reference_left",
 ]
 ReturnCause = Literal["rejected", "retrieved", "invalid", "export_failed", "reset"]
@@ -87,6 +92,8 @@ class ApprovalRequested(OutboundOfVersion):
     kind: Literal["export", "resync"]
     """What an acceptance would cause: `resync` once there is a base."""
     base_version: int | None
+    base_import_id: UUID | None
+    """The import whose lines the differences are against; null once there is a base, and without one."""
     company_code: str
     job_number: str
     currency: str
@@ -120,6 +127,9 @@ class SpectrumExport(OutboundOfVersion):
     """The last export that Spectrum acknowledged with success: what the differences are against. Null also where
     Spectrum was found to differ, so that no line may be skipped."""
     base_version: int | None
+    base_import_id: UUID | None
+    """Before the first success: the import whose lines, taken from Spectrum, the differences are against; null
+    without one. No line may be skipped because of it."""
     restatement: int
     """0; 1, 2, … where a person has the figures of this version sent once more, because Spectrum differs from them."""
     change_reference: Annotated[str, StringConstraints(pattern=r"^B[0-9]{7}\z")]
@@ -202,8 +212,8 @@ class SnapshotRequested(Outbound):
     """The event's own `ce_id`."""
     company_code: Annotated[str, StringConstraints(min_length=1, max_length=3)]
     job_number: Annotated[str, StringConstraints(min_length=1, max_length=10)]
-    purpose: Literal["read_back"]
-    """`read_back`: to compare it with what was exported."""
+    purpose: Literal["import", "read_back"]
+    """`import`: to offer it to the project side; `read_back`: to compare it with what was exported."""
     requested_by: str | None
     """Null where the bridge itself asks."""
     due_at: Time

@@ -8,6 +8,7 @@ from contracts.body import Inbound
 from contracts.drift import DriftDecision, ErpDrift
 from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import MAX_MESSAGE_BYTES
+from contracts.imports import ImportApplied, ImportEnded, ImportReady, ImportRequested
 from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,
@@ -35,7 +36,7 @@ DEAD_LETTERS: Final = "bridge.dead-letters"
 COMMANDS: Final = "bridge.commands"
 
 SOURCES: Final[Mapping[str, tuple[type[Inbound], ...]]] = {
-    "procore.budgets": (BudgetLocked, BudgetRetrieved),
+    "procore.budgets": (BudgetLocked, BudgetRetrieved, ImportRequested, ImportApplied),
     "procore.approvals": (ApprovalDecision, DriftDecision),
     "spectrum.acknowledgements": (ErpAcknowledgement,),
     "spectrum.snapshots": (ErpSnapshot,),
@@ -48,6 +49,7 @@ OUTPUTS: Final[Mapping[str, tuple[type[Outbound], ...]]] = {
     "spectrum.exports": (SpectrumExport, SpectrumResync),
     "spectrum.requests": (SnapshotRequested,),
     "procore.returns": (BudgetReturned, RequestRefused),
+    "procore.imports": (ImportReady, ImportEnded),
     "bridge.status": (BudgetStatus,),
     "bridge.drift": (ErpDrift,),
     DEAD_LETTERS: (),

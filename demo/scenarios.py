@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from contracts.budget_key import BudgetKey
+from demo.import_scenario import import_and_export
 from demo.scene import (
     COMPANY,
     MANAGER,
@@ -172,4 +173,5 @@ SCENARIOS: Final[tuple[Callable[[Scene], Awaitable[None]], ...]] = (
     find_and_restate,
     keep_with_a_reason,
     accept_after_opening_a_phase,
+    import_and_export,
 )

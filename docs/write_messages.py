@@ -17,6 +17,7 @@ from contracts.drift import ChosenLine, DriftLine
 from contracts.erp_snapshot import SnapshotLine
 from contracts.export_lines import ApprovalLine, ExportLine, MeasuredExportLine
 from contracts.fields import Words
+from contracts.imports import AppliedLine, ImportLine, ImportNotice
 from contracts.inbound import AcknowledgedLine, BudgetLine
 from contracts.outbound import BudgetError, FailedLine, Notice
 from contracts.samples import load_sample
@@ -33,6 +34,9 @@ PARTS: Final[dict[type[BaseModel], str]] = {
     SnapshotLine: "snapshot line",
     DriftLine: "drift line",
     ChosenLine: "chosen line",
+    AppliedLine: "applied line",
+    ImportLine: "imported line",
+    ImportNotice: "import notice",
 }
 
 

@@ -188,7 +188,7 @@ def _reject(step: Step, decision: ApprovalDecision, version: Version, situation:
 
 def _describe_failed_lines(budget: Budget) -> tuple[BudgetError, ...]:
     lines = budget.unanswered.lines if budget.unanswered else ()
-    items: dict[tuple[str | None, str | None], int] = {line.key: line.item_id for line in lines}
+    items: dict[tuple[str | None, str | None], int | None] = {line.key: line.item_id for line in lines}
     return tuple(
         BudgetError(
             budget_line_item_id=items.get((failed.phase_code, failed.cost_type)),

@@ -6,11 +6,12 @@ from typing import Final
 from contracts.export_lines import ApprovalLine, ExportLine, ExportRow
 from contracts.fields import write_cents
 from contracts.outbound import ApprovalRequested, Notice
+from handlers.adoption import find_adopted
 from handlers.budget import Budget, Proposal, Status, Version
 from handlers.drift import hash_drift, write_found
 from handlers.read_back import CountedLine
 from handlers.readings import LineKey, ReadLine
-from handlers.spectrum_lines import compare_with_base, complete_lines
+from handlers.spectrum_lines import compare_with_base, complete_lines, ends_with_known_lines
 
 _SENT_FIELDS: Final = len(ExportLine.model_fields)
 _NEVER_READ: Final = (None,) * (len(ApprovalLine.model_fields) - _SENT_FIELDS)
@@ -27,15 +28,17 @@ def request_approval(budget: Budget, version: Version, proposal: Proposal) -> Ap
         version: the current one.
         proposal: what would be accepted of it.
     """
-    base = budget.base
+    base, adopted = budget.base, find_adopted(budget, proposal.target)
     counted = budget.read_back.open_lines if budget.read_back else ()
-    rows = compare_with_base(complete_lines(budget, proposal), base, follows_base=budget.ends_with_base)
+    lines, follows_base = complete_lines(budget, proposal), ends_with_known_lines(budget, proposal.target)
+    rows = compare_with_base(lines, base, adopted, follows_base=follows_base)
     return ApprovalRequested(
         **budget.key._asdict(),
         budget_version=version.number,
         content_hash=version.content_hash or "",
         kind="resync" if base else "export",
         base_version=base.version if base else None,
+        base_import_id=adopted.import_id if adopted else None,
         company_code=proposal.target.company_code,
         job_number=proposal.target.job_number,
         currency=proposal.target.currency,

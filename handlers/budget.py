@@ -13,6 +13,7 @@ from contracts.fields import PriceMethod
 from contracts.inbound import ApprovalDecision, BudgetLocked, BudgetRetrieved
 from contracts.outbound import BudgetError, FailedLine, Notice
 from handlers.ids import name_export
+from handlers.import_state import Imports, OpenImport
 from handlers.read_back import OpenRequest, ReadBack
 from handlers.readings import Readings
 
@@ -41,7 +42,8 @@ class SpectrumLine(NamedTuple):
 
     phase_code: str
     cost_type: str
-    item_id: int
+    item_id: int | None
+    """``None`` for a line that was imported and is gone, where none was told."""
     description: str
     original: int
     revision: int
@@ -67,7 +69,7 @@ class SentLine(NamedTuple):
 
     phase_code: str
     cost_type: str
-    item_id: int
+    item_id: int | None
     description: str
     price_method_code: PriceMethod
     unit: str | None
@@ -201,6 +203,8 @@ class Budget(NamedTuple):
     """When the next piece of a release was or is due. It is kept afterwards: no two pieces have the same time."""
     read_back: ReadBack | None = None
     """``None`` as long as nothing was ever asked or read."""
+    imports: Imports | None = None
+    """``None`` as long as no import was asked for."""
     readings: Readings | None = None
     """What Spectrum was read to hold; ``None`` until a first page came. Not part of the stored state."""
 
@@ -208,6 +212,15 @@ class Budget(NamedTuple):
     def open_request(self) -> OpenRequest | None:
         """The request for a snapshot that no reading has answered yet."""
         return self.read_back.request if self.read_back else None
+
+    @property
+    def open_import(self) -> OpenImport | None:
+        """The import that is ASKED or READY."""
+        return self.imports.under_way if self.imports else None
+
+    def change_imports(self, **changes: Any) -> "Budget":
+        """Change fields of ``imports``."""
+        return self._replace(imports=(self.imports or Imports())._replace(**changes))
 
     def change_read_back(self, **changes: Any) -> "Budget":
         """Change fields of ``read_back``."""
@@ -230,11 +243,6 @@ class Budget(NamedTuple):
         """Where Spectrum may hold something of this budget: from its first export on, until a reset."""
         export = self.unanswered or self.base
         return export.target if export else None
-
-    @property
-    def ends_with_base(self) -> bool:
-        """Whether there is a base, and nothing was exported after it."""
-        return self.base is not None and self.unanswered is None
 
     @property
     def claims_job(self) -> bool:

@@ -13,6 +13,7 @@ from handlers.approval_request import request_approval
 from handlers.budget import Status, Version, Waiting
 from handlers.budget_retrieved import judge_retrieval
 from handlers.decision import DeadLetter, Outcome, Resolved, Situation, Step, Verdict
+from handlers.imports import end_import
 from handlers.requests import Request, answer_superseded_parked, resolve_parked
 from handlers.returns import return_invalid
 from handlers.validation.amounts import EXACT
@@ -53,6 +54,7 @@ def make_current(
         found: by ``check_budget``.
         situation: what else deciding sees.
     """
+    step = end_import(step, "overtaken", situation)
     budget = step.budget
     version = _make_version(lock, digest, found)
     budget = budget._replace(

@@ -5,10 +5,11 @@ from contracts.inbound import BudgetReset
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.drift import close_drift
+from handlers.imports import end_import
 from handlers.read_back import ReadBack
 from handlers.requests import refuse, refuse_version
 from handlers.returns import return_budget, send_back
-from handlers.spectrum_lines import forget_zeros
+from handlers.spectrum_lines import forget_zeros, record_adopted
 
 
 def reset_budget(step: Step, message: Message, reset: BudgetReset, situation: Situation) -> Outcome:
@@ -19,16 +20,19 @@ def reset_budget(step: Step, message: Message, reset: BudgetReset, situation: Si
     if version is None or budget.status is Status.EXPORTING:
         sentence = f"An export of version {version.number if version else 0} is under way; wait for its answer first."
         return refuse(step, message, by, "already_exported", sentence)
+    step = end_import(step, "abandoned", situation)
+    budget = step.budget
     returned = return_budget(budget.key, version, "reset", at=situation.at, by=by, reason=reset.reason)
     free = send_back(budget, version)._replace(
         unanswered=None,
         base=None,
         synced_version=None,
         erp_reference=None,
-        sent=forget_zeros(budget.sent),
+        sent=forget_zeros(record_adopted(budget)),
         tries_before_reset=len(budget.tries),
         version_forgotten=True,
         partly_applied=False,
+        imports=budget.imports and budget.imports._replace(adopted=None),
     )
     free, drift = close_drift(free, "reset")
     if free.read_back:

@@ -5,6 +5,7 @@ from contracts.inbound import DeadlinePassed
 from contracts.outbound import SnapshotRequested
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
+from handlers.imports import expire_import
 from handlers.requests import Request, name_requester, refuse, resolve_parked
 from handlers.snapshot_pages import drop_collecting
 from handlers.snapshot_requests import ask_again, ask_for_reading, plan_asking
@@ -18,6 +19,8 @@ def pass_deadline(step: Step, _: Message, passed: DeadlinePassed, situation: Sit
         return _pass_snapshot_deadline(step, passed, situation)
     if passed.deadline == "read_back":
         return _pass_read_back(step, passed, situation)
+    if passed.deadline == "import":
+        return expire_import(step, passed, situation)
     budget = step.budget
     speaks_of_it = budget.version is not None and budget.version.number == passed.budget_version
     if budget.status is Status.EXPORTING and speaks_of_it and budget.due_at and budget.due_at <= passed.due_at:

@@ -6,6 +6,7 @@ Total: no message in any state raises. Which message goes to which handler is vi
 from contracts.cloudevents.message import Message
 from contracts.drift import DriftDecision
 from contracts.erp_snapshot import ErpSnapshot
+from contracts.imports import ImportApplied, ImportRequested
 from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,
@@ -29,10 +30,12 @@ from handlers.drift_decision import decide_drift
 from handlers.erp_acknowledgement import acknowledge_export
 from handlers.erp_snapshot import take_page
 from handlers.export_retry import retry_export
+from handlers.import_applied import apply_import
+from handlers.import_requested import request_import
 from handlers.snapshot_request import request_snapshot
 
 
-def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  # noqa: C901, PLR0911 - one for each kind
+def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  # noqa: C901, PLR0911, PLR0912
     """Decide what a message means for its budget; a repeat of its identity never gets here.
 
     Args:
@@ -43,6 +46,7 @@ def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  
     Returns:
         The budget after it, what is to be sent, and the verdict with its reason.
     """
+    # One branch for each kind of message.
     step = Step(budget)
     if budget.holds_messages and not decides_held(message.body):
         return Outcome(step, Verdict.HELD, "the budget is on hold" if budget.on_hold else "a release is under way")
@@ -55,6 +59,10 @@ def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  
             return decide_approval(step, message, body, situation)
         case DriftDecision() as body:
             return decide_drift(step, message, body, situation)
+        case ImportRequested() as body:
+            return request_import(step, message, body, situation)
+        case ImportApplied() as body:
+            return apply_import(step, message, body, situation)
         case ErpAcknowledgement() as body:
             return acknowledge_export(step, message, body, situation)
         case ErpSnapshot() as body:

@@ -54,7 +54,13 @@ class DeadLetter(NamedTuple):
     """A message goes to the dead letters untouched, with a reason."""
 
     reason: Literal[
-        "unreadable", "unknown_type", "conflicting_content", "unknown_export", "snapshot_mismatch", "unknown_job"
+        "unreadable",
+        "unknown_type",
+        "conflicting_content",
+        "unknown_export",
+        "snapshot_mismatch",
+        "unknown_job",
+        "unknown_import",
     ]
     detail: str
     held: MessageId | None = None

@@ -5,12 +5,13 @@ from datetime import date
 from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision
 from contracts.outbound import SpectrumExport, SpectrumResync
+from handlers.adoption import find_adopted
 from handlers.budget import Budget, Export, ExportTry, Proposal, Status, Version
 from handlers.decision import Situation, Step
 from handlers.drift import close_drift
 from handlers.ids import name_export, write_reference
 from handlers.references import choose_reference
-from handlers.spectrum_lines import compare_with_base, complete_lines, record_sent
+from handlers.spectrum_lines import compare_with_base, complete_lines, ends_with_known_lines, record_sent
 
 
 def start_export(
@@ -40,7 +41,7 @@ def start_export(
         approved_at=decision.decided_at,
         lines=complete_lines(budget, proposal),
         effective_date=decision.effective_date,
-        follows_base=budget.ends_with_base,
+        follows_base=ends_with_known_lines(budget, proposal.target),
         passes_over=_may_pass_over(budget),
     )
     budget = budget._replace(
@@ -126,8 +127,10 @@ def _send(step: Step, budget: Budget, export: Export, situation: Situation) -> S
 
 
 def _write_export(budget: Budget, export: Export) -> SpectrumExport:
-    # The base cannot change before this export is answered, so every attempt has the same differences.
+    # Neither the base nor the imported lines can change before this export is answered, so every attempt has the same
+    # differences.
     base = budget.base
+    adopted = find_adopted(budget, export.target)
     kind = SpectrumResync if base else SpectrumExport
     return kind(
         **budget.key._asdict(),
@@ -137,6 +140,7 @@ def _write_export(budget: Budget, export: Export) -> SpectrumExport:
         export_number=export.number,
         base_export_id=base.id if base and export.passes_over else None,
         base_version=base.version if base else None,
+        base_import_id=adopted.import_id if adopted else None,
         restatement=export.restatement,
         change_reference=write_reference(export.reference),
         content_hash=export.content_hash,
@@ -148,5 +152,5 @@ def _write_export(budget: Budget, export: Export) -> SpectrumExport:
         effective_date=export.effective_date,
         line_count=len(export.lines),
         total_amount=write_cents(export.total),
-        lines=compare_with_base(export.lines, base, follows_base=export.follows_base),
+        lines=compare_with_base(export.lines, base, adopted, follows_base=export.follows_base),
     )

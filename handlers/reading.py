@@ -7,17 +7,22 @@ from handlers.budget import Budget, Export, Status
 from handlers.decision import DeadLetter, Outcome, Situation, Step, Verdict
 from handlers.drift import note_comparison, note_unanswered
 from handlers.ids import name_export
+from handlers.imports import take_import_reading
 from handlers.readings import BegunExport, Readings, Snapshot
 from handlers.taken_export import take_read_export
 
 
-def conclude_reading(step: Step, reading: Snapshot, situation: Situation) -> Outcome:
-    """Decide on a reading: compare it (rows F4 to F8), or say why it shows nothing of what Spectrum holds now."""
+def conclude_reading(  # noqa: PLR0911 - one for each row
+    step: Step, reading: Snapshot, situation: Situation
+) -> Outcome:
+    """Decide on a reading: offer it, compare it (rows F4 to F8), or say why it shows nothing of what Spectrum holds."""
     budget, begun = step.budget, reading.header.last_begun
     number = find_begun(budget, begun)
     if number is None:
         detail = f"it was read after export {begun.export_id if begun else ''}, which this bridge never sent"
         return Outcome(step.send(DeadLetter("unknown_export", detail)), Verdict.DEAD_LETTERED, detail)
+    if taken := take_import_reading(step, reading, situation):
+        return taken
     if budget.spectrum_target is None:
         return Outcome(step, Verdict.IGNORED, "nothing of this budget was exported, or nothing since its reset")
     if budget.status is Status.EXPORTING and number != len(budget.tries):

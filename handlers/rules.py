@@ -20,6 +20,7 @@ _APPROVAL: Final = {SECTION: "approval"}
 _EXPORT: Final = {SECTION: "export"}
 _WAITING: Final = {SECTION: "waiting"}
 _READBACK: Final = {SECTION: "readback"}
+_IMPORT: Final = {SECTION: "import"}
 
 
 DEFAULT_PRICE_METHOD: Final[PriceMethod] = "J"
@@ -40,6 +41,8 @@ class Phase(NamedTuple):
 
     phase_code: str
     description: str | None
+    preferred: bool = False
+    """The one of several cost codes with this phase that an import takes."""
 
 
 class CostType(NamedTuple):
@@ -47,6 +50,8 @@ class CostType(NamedTuple):
 
     spectrum_cost_type: str
     price_method_code: PriceMethod
+    preferred: bool = False
+    """The one of several cost types with this one of Spectrum that an import takes."""
 
 
 @lru_cache(maxsize=1024)
@@ -83,6 +88,10 @@ class Rules:
     stale_after: timedelta = field(default=timedelta(days=7), metadata=_READBACK)
     open_drift: Literal["notice", "block"] = field(default="notice", metadata=_READBACK)
     acknowledges: Literal["no", "success"] = field(default="no", metadata=_READBACK)
+    expiry: timedelta = field(default=timedelta(days=1), metadata=_IMPORT)
+    """How long an import may wait for the ERP side, and then for the project side."""
+    unmapped: Literal["refuse", "offer"] = field(default="refuse", metadata=_IMPORT)
+    """Whether an import offers lines for which the project side has no code."""
 
     def may_approve(self, user: str, company_id: int, project_id: int) -> bool:
         """Check whether the user is among the approvers of the project or of its company."""

@@ -6,6 +6,7 @@ from contracts.outbound import SnapshotRequested
 from handlers.budget import Budget
 from handlers.decision import Situation, Step
 from handlers.ids import name_request
+from handlers.imports import NO_SNAPSHOT, end_import
 from handlers.read_back import OpenRequest, ReadBack
 
 MOST_REQUESTS: Final = 3
@@ -18,7 +19,7 @@ def ask_for_reading(
     """Ask for what Spectrum holds of a budget; the request takes the place of an open one.
 
     Args:
-        budget: which Spectrum may hold something of; of any other nothing is asked.
+        budget: with an import under way, or which Spectrum may hold something of; of any other nothing is asked.
         requested_by: who asks; ``None`` for the bridge itself.
         situation: what else deciding sees.
         times: how often it has been asked, with this one.
@@ -26,7 +27,9 @@ def ask_for_reading(
     Returns:
         The budget with the open request, and what is to be sent.
     """
-    target = budget.spectrum_target
+    is_import = budget.open_import is not None
+    # An import is of a budget of which Spectrum holds nothing yet.
+    target = situation.rules.jobs.get(budget.key.project) if is_import else budget.spectrum_target
     if target is None:
         return budget, ()
     number = budget.read_back.requests + 1 if budget.read_back else 1
@@ -37,12 +40,12 @@ def ask_for_reading(
         request_id=request.id,
         company_code=target.company_code,
         job_number=target.job_number,
-        purpose="read_back",
+        purpose="import" if is_import else "read_back",
         requested_by=requested_by,
         due_at=due_at,
     )
-    asking = plan_asking(budget.change_read_back(request=request, requests=number), situation)
-    return asking, (asked,)
+    asking = budget.change_read_back(request=request, requests=number)
+    return asking if is_import else plan_asking(asking, situation), (asked,)
 
 
 def ask_after_success(budget: Budget, situation: Situation) -> tuple[Budget, tuple[SnapshotRequested, ...]]:
@@ -73,10 +76,10 @@ def ask_again(step: Step, request: OpenRequest, situation: Situation) -> tuple[S
     Returns:
         The step, and what was done, in words.
     """
-    if request.times >= MOST_REQUESTS:
-        given_up = step.budget.change_read_back(request=None)
-        return step.change(given_up, situation.at), f"given up after {request.times} requests"
     budget, sends = ask_for_reading(step.budget, request.requested_by, situation, request.times + 1)
+    if request.times >= MOST_REQUESTS or not sends:
+        step = step.change(step.budget.change_read_back(request=None), situation.at)
+        return end_import(step, "refused", situation, (NO_SNAPSHOT,)), f"given up after {request.times} requests"
     return step.change(budget, situation.at, *sends), f"asked again, for the {_ORDINALS[request.times + 1]} time"
 
 

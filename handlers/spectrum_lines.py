@@ -9,7 +9,9 @@ from typing import Final
 from contracts.export_lines import Change, ExportRow
 from contracts.fields import write_cents
 from contracts.json_text import write_json
+from handlers.adoption import find_adopted, index_adopted, list_as_sent
 from handlers.budget import Budget, Export, Proposal, SentLine, SentLines, SpectrumLine, Target
+from handlers.import_state import Adopted, AdoptedLine
 
 _HASHED: Final = itemgetter(0, 1, *range(3, 9))
 """What of a ``SpectrumLine`` is hashed."""
@@ -60,23 +62,30 @@ def _find_not_zero(budget: Budget) -> set[tuple[str, str]]:
 
 
 def compare_with_base(
-    lines: Sequence[SpectrumLine], base: Export | None, *, follows_base: bool
+    lines: Sequence[SpectrumLine], base: Export | None, adopted: Adopted | None, *, follows_base: bool
 ) -> tuple[ExportRow, ...]:
     """Write each line as it goes out, with its difference from the base.
 
     Args:
         lines: in the order in which they are sent; all with a quantity or none.
         base: the last export that Spectrum acknowledged with success.
-        follows_base: whether nothing was exported after it, so that its descriptions are Spectrum's.
+        adopted: the imported lines, where they count and there is no base; compared by their two amounts alone.
+        follows_base: whether nothing was exported after one or the other, so that its descriptions are Spectrum's.
 
     Returns:
         Rows of ``MeasuredExportLine`` where there are quantities, otherwise of ``ExportLine``.
     """
-    befores = map(index_base_lines(base).get, [line[:2] for line in lines])
-    rows = tuple(map(_write_line, lines, befores, _find_kept(lines, base if follows_base else None)))
+    held = index_adopted(adopted, lines) if adopted else index_base_lines(base)
+    befores = map(held.get, [line[:2] for line in lines])
+    rows = tuple(map(_write_line, lines, befores, _find_kept(lines, (adopted or base) if follows_base else None)))
     if all(line.quantity is None for line in lines):
         return rows
     return tuple((*row, write_cents(line.quantity or 0), line.unit) for row, line in zip(rows, lines, strict=True))
+
+
+def ends_with_known_lines(budget: Budget, target: Target) -> bool:
+    """Check that nothing was exported after the base, or after the import, so that what it had is Spectrum's."""
+    return budget.unanswered is None and (budget.base is not None or find_adopted(budget, target) is not None)
 
 
 def index_base_lines(base: Export | None) -> Mapping[tuple[str, str], SpectrumLine]:
@@ -85,8 +94,12 @@ def index_base_lines(base: Export | None) -> Mapping[tuple[str, str], SpectrumLi
 
 
 def find_sent_lines(budget: Budget, target: Target) -> tuple[SentLine, ...]:
-    """Find the lines that any export has sent to the target's job."""
-    return next((sent.lines for sent in budget.sent if sent[:2] == target[:2]), ())
+    """Find the lines that any export has sent to the target's job, and those that were imported from it."""
+    sent = next((sent.lines for sent in budget.sent if sent[:2] == target[:2]), ())
+    adopted = find_adopted(budget, target)
+    if adopted is None:
+        return sent
+    return tuple(({line[:2]: line for line in sent} | list_as_sent(adopted)).values())
 
 
 def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple[SentLines, ...]:
@@ -120,8 +133,21 @@ def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple
             line.unit if line.quantity is not None or before is None else before.unit,
             taken and line.gone,
         )
+    return _put_sent(budget, target, tuple(noted.values()))
+
+
+def record_adopted(budget: Budget) -> tuple[SentLines, ...]:
+    """Record the imported lines as sent, so that they stay known when a reset forgets that they were imported."""
+    adopted = budget.imports.adopted if budget.imports else None
+    if adopted is None:
+        return budget.sent
+    target = Target(adopted.company_code, adopted.job_number, adopted.currency)
+    return _put_sent(budget, target, find_sent_lines(budget, target))
+
+
+def _put_sent(budget: Budget, target: Target, lines: tuple[SentLine, ...]) -> tuple[SentLines, ...]:
     others = tuple(sent for sent in budget.sent if sent[:2] != target[:2])
-    return (*others, SentLines(target.company_code, target.job_number, tuple(noted.values())))
+    return (*others, SentLines(target.company_code, target.job_number, lines))
 
 
 def forget_zeros(sent: tuple[SentLines, ...]) -> tuple[SentLines, ...]:
@@ -129,11 +155,12 @@ def forget_zeros(sent: tuple[SentLines, ...]) -> tuple[SentLines, ...]:
     return tuple(job._replace(lines=tuple(line._replace(at_zero=False) for line in job.lines)) for job in sent)
 
 
-def _find_kept(lines: Sequence[SpectrumLine], base: Export | None) -> Iterable[bool]:
-    """Find for each line whether its phase has the description that the base gave it."""
-    if base is None:
+def _find_kept(lines: Sequence[SpectrumLine], before: Export | Adopted | None) -> Iterable[bool]:
+    """Find for each line whether its phase has the description that the base gave it, or that was imported."""
+    if before is None:
         return repeat(False)  # noqa: FBT003 - a value, not an argument
-    descriptions = {line.phase_code: line.description for line in base.lines}
+    held: tuple[SpectrumLine | AdoptedLine, ...] = before.lines
+    descriptions = {line.phase_code: line.description for line in held}
     return [descriptions.get(line.phase_code) == line.description for line in lines]
 
 

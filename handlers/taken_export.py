@@ -37,6 +37,8 @@ def make_base(budget: Budget, export: Export) -> Budget:
         overdue=False,
         failed_lines=(),
         partly_applied=False,
+        # From now on, what is exported is compared with this export.
+        imports=budget.imports and budget.imports._replace(adopted=None),
     )
 
 

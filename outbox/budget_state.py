@@ -19,8 +19,8 @@ FORMAT: Final = 2
 
 _START: Final = f'{{"format":{FORMAT},'
 _BUDGETS: Final = NamedJson(Budget)
-# What nobody has read back takes no room in a state.
-_NEVER_READ: Final = ',"read_back":null,"readings":null'
+# What nobody has read back or imported takes no room in a state. In the order in which they end it, the last first.
+_LEFT_OUT: Final = (',"readings":null', ',"imports":null', ',"read_back":null')
 _READINGS: Final = NamedJson(Readings)
 
 Json = dict[str, Any]
@@ -33,7 +33,10 @@ class UnreadableStateError(ValueError):
 def write_state(budget: Budget) -> str:
     """Write a budget as ``budgets.state`` holds it, without its readings."""
     bare = budget if budget.readings is None else budget._replace(readings=None)
-    return _START + _BUDGETS.write(bare).decode()[1:].removesuffix("}").removesuffix(_NEVER_READ) + "}"
+    written = _BUDGETS.write(bare).decode()[1:].removesuffix("}")
+    for nothing in _LEFT_OUT:
+        written = written.removesuffix(nothing)
+    return _START + written + "}"
 
 
 def write_readings(readings: Readings) -> str:

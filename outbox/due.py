@@ -1,4 +1,4 @@
-"""Finds what is due: acknowledgements, parked messages, the next pieces of releases, and requests for snapshots."""
+"""Finds what is due: acknowledgements, parked messages, pieces of releases, requests for snapshots, and imports."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -31,7 +31,7 @@ _BUDGETS: Final = (
     "company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id, "
     "attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at, "
     "parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at, last_reference, "
-    "snapshot_due_at, read_back_due_at, read_since, read_back, drift_amount"
+    "snapshot_due_at, read_back_due_at, read_since, read_back, drift_amount, import_due_at"
 )
 _OUTBOX: Final = (
     "inbox_partition, inbox_offset, ordinal, id, at, topic, type, company_id, project_id, budget_id, key, headers, "
@@ -212,6 +212,7 @@ def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[
         known.since if known and budget.base else None,
         show_read_back(known).state,
         sum(line.amount for line in known.open_lines) if known else 0,
+        budget.open_import.due_at if budget.open_import else None,
     )
 
 

@@ -11,6 +11,7 @@ from worker.commands.acknowledge import acknowledge
 from worker.commands.dead_letters import dead_letters_app
 from worker.commands.doctor import doctor
 from worker.commands.drift import print_drift
+from worker.commands.import_budget import import_budget
 from worker.commands.migrate import migrate_database
 from worker.commands.prune import prune
 from worker.commands.reconcile import reconcile_everything
@@ -54,6 +55,7 @@ app.command("status")(print_status)
 app.command("retry")(retry)
 app.command("drift")(print_drift)
 app.command("snapshot")(request_snapshot)
+app.command("import")(import_budget)
 app.command("release")(release)
 app.command("reset")(reset)
 app.command("acknowledge")(acknowledge)

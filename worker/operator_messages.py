@@ -1,25 +1,24 @@
 """The messages with which operators act on a budget. The inbox and the history keep them like any other message."""
 
 import json
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Final, Literal
 from uuid import uuid4
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.writing import SOURCE, write_attributes
+from contracts.imports import ImportMode, ImportRequested
 from contracts.inbound import BudgetRelease, BudgetReset, ErpAcknowledgement, ExportRetry, SnapshotRequest
 from contracts.outbound import BudgetStatus
 from contracts.records import Outgoing
-from contracts.topics import COMMANDS, TopicNames
+from contracts.topics import SOURCES, TopicNames
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
 
 OPERATOR_SOURCE: Final = f"{SOURCE}/operator"
 """The CloudEvents source of the messages that operators send."""
 
-_ACKNOWLEDGEMENTS: Final = "spectrum.acknowledgements"
-
-OperatorMessage = ExportRetry | SnapshotRequest | BudgetRelease | BudgetReset | ErpAcknowledgement
+OperatorMessage = ExportRetry | SnapshotRequest | ImportRequested | BudgetRelease | BudgetReset | ErpAcknowledgement
 
 
 def make_retry(key: BudgetKey, version: int, by: str, reason: str, effective_date: date | None) -> ExportRetry:
@@ -32,6 +31,15 @@ def make_retry(key: BudgetKey, version: int, by: str, reason: str, effective_dat
 def make_snapshot_request(key: BudgetKey, by: str, reason: str) -> SnapshotRequest:
     """Make the message that asks for what Spectrum holds of a budget."""
     return SnapshotRequest(**key._asdict(), requested_by=by, reason=reason)
+
+
+def make_import_request(
+    key: BudgetKey, by: str, mode: ImportMode, currency: str, *, at: datetime, unlocked: bool
+) -> ImportRequested:
+    """Make the message that asks for a budget as Spectrum holds it."""
+    return ImportRequested(
+        **key._asdict(), requested_by=by, requested_at=at, mode=mode, budget_unlocked=unlocked, currency=currency
+    )
 
 
 def make_release(key: BudgetKey, version: int, by: str, reason: str, action: Literal["retry", "skip"]) -> BudgetRelease:
@@ -91,7 +99,7 @@ async def send_operator_message(kafka: KafkaConnection, topics: TopicNames, mess
     message_id = str(uuid4())
     data: dict[str, Any] = message.model_dump(mode="json")
     headers = write_attributes(message.type, OPERATOR_SOURCE, message_id)
-    topic = _ACKNOWLEDGEMENTS if isinstance(message, ErpAcknowledgement) else COMMANDS
+    topic = next(name for name, models in SOURCES.items() if type(message) in models)
     key = str(message.key).encode()
     appender = Appender(kafka)
     try:

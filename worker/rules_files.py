@@ -20,7 +20,6 @@ from contracts.fields import MAX_INT64, PriceMethod
 from handlers.references import MAX_REFERENCE
 from handlers.rules import DEFAULT_PRICE_METHOD, SECTION, CostType, Job, Phase, Rules, fold_user
 from handlers.validation.limits import FORBIDDEN_IN_KEYS, MAX_COMPANY, MAX_COST_TYPE, MAX_JOB, MAX_PHASE
-from outbox.lost_jobs import LostJobs
 from worker.durations import parse_duration
 from worker.settings import ConfigurationError
 
@@ -69,6 +68,8 @@ class _Reading:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What is no problem, and may not be what was meant."""
+    preferred: dict[tuple[str, str], int] = field(default_factory=dict)
+    """The preferred row of each phase and cost type, by file."""
 
     def complain(self, file: str, row: int | None, what: str) -> None:
         self.problems.append(f"{file}, row {row}: {what}" if row else f"{file}: {what}")
@@ -101,18 +102,6 @@ def read_rules_and_notes(folder: Path) -> tuple[Rules, tuple[str, ...]]:
     if reading.problems:
         raise ConfigurationError(tuple(reading.problems))
     return rules, tuple(reading.notes)
-
-
-def describe_lost_jobs(lost: LostJobs) -> tuple[str, ...]:
-    """Describe the jobs that rules take away from budgets that Spectrum may hold there, and how many more there are."""
-    described = tuple(
-        f"jobs.csv: job {one.job_number} of company {one.company_code} is given to project "
-        f"{'/'.join(map(str, one.taker))}, but Spectrum may hold budget {one.key} there; give the job back, or check "
-        f"Spectrum and then use `budget-bridge reset {one.key}`"
-        for one in lost.first
-    )
-    more = lost.total - len(described)
-    return (*described, f"jobs.csv: … and {more} more budgets like these") if more else described
 
 
 def _read_policies(reading: _Reading) -> dict[str, Any]:
@@ -169,14 +158,16 @@ def _read_jobs(reading: _Reading) -> Mapping[tuple[int, int], Job]:
 def _read_phases(reading: _Reading) -> Mapping[str, Phase]:
     file = "phases.csv"
     phases: dict[str, Phase] = {}
-    for row, (cost_code, phase_code, description) in _read_rows(
-        reading, file, ("cost_code", "phase_code", "description")
+    for row, (cost_code, phase_code, description, cell) in _read_rows(
+        reading, file, ("cost_code", "phase_code", "description", "preferred"), optional=1
     ):
         _check_present(reading, file, row, "cost_code", cost_code, phases)
         _check_key(reading, file, row, "phase_code", phase_code, MAX_PHASE)
         if "-" in phase_code:
             reading.complain(file, row, f"phase_code: {phase_code!r} has a dash; Spectrum takes phases without")
-        phases[cost_code] = Phase(phase_code, description or None)
+        phases[cost_code] = Phase(
+            phase_code, description or None, _read_preferred(reading, file, row, cell, phase_code)
+        )
     return phases
 
 
@@ -184,8 +175,8 @@ def _read_cost_types(reading: _Reading) -> Mapping[str, CostType]:
     file = "cost_types.csv"
     kinds: dict[str, CostType] = {}
     methods: dict[str, tuple[str, int]] = {}
-    for row, (kind, spectrum, method) in _read_rows(
-        reading, file, ("cost_type", "spectrum_cost_type", "price_method_code")
+    for row, (kind, spectrum, method, cell) in _read_rows(
+        reading, file, ("cost_type", "spectrum_cost_type", "price_method_code", "preferred"), optional=1
     ):
         _check_present(reading, file, row, "cost_type", kind, kinds)
         _check_key(reading, file, row, "spectrum_cost_type", spectrum, MAX_COST_TYPE)
@@ -196,7 +187,8 @@ def _read_cost_types(reading: _Reading) -> Mapping[str, CostType]:
         if method != first:
             what = f"price_method_code: cost type {spectrum} has {first} in row {its_row}, and can have only one"
             reading.complain(file, row, what)
-        kinds[kind] = CostType(spectrum, cast("PriceMethod", method))
+        is_preferred = _read_preferred(reading, file, row, cell, spectrum)
+        kinds[kind] = CostType(spectrum, cast("PriceMethod", method), is_preferred)
     return kinds
 
 
@@ -260,6 +252,14 @@ def _read_reference(reading: _Reading, file: str, row: int, cell: str) -> int:
         return int(cell)
     reading.complain(file, row, f"first_reference: a whole number from 1 to {MAX_REFERENCE} is expected, not {cell!r}")
     return 1
+
+
+def _read_preferred(reading: _Reading, file: str, row: int, cell: str, target: str) -> bool:
+    if cell not in {"", "yes"}:
+        reading.complain(file, row, f"preferred: yes or nothing is expected, not {cell!r}")
+    if cell == "yes" and (first := reading.preferred.setdefault((file, target), row)) != row:
+        reading.complain(file, row, f"preferred: row {first} is preferred for {target} already")
+    return cell == "yes"
 
 
 def _check_present(reading: _Reading, file: str, row: int, column: str, cell: str, seen: Mapping[str, object]) -> None:

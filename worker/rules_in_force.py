@@ -6,9 +6,9 @@ from typing import Final, NamedTuple
 
 from handlers.rules import Rules
 from outbox.database import Connection
-from outbox.lost_jobs import find_lost_jobs
+from outbox.lost_jobs import LostJobs, find_lost_jobs
 from outbox.rules import Application, RulesUnavailable, find_application, lock_rules, put_in_force, read_version
-from worker.rules_files import describe_lost_jobs, read_rules
+from worker.rules_files import read_rules
 from worker.settings import ConfigurationError, RulesSettings, read_settings
 
 FIRST_START: Final = "the first version: none was in force"
@@ -126,3 +126,15 @@ async def _is_same(connection: Connection, application: Application, rules: Rule
         return await read_version(connection, application.rules_id) == rules
     except RulesUnavailable:
         return False
+
+
+def describe_lost_jobs(lost: LostJobs) -> tuple[str, ...]:
+    """Describe the jobs that rules take away from budgets that Spectrum may hold there, and how many more there are."""
+    described = tuple(
+        f"jobs.csv: job {one.job_number} of company {one.company_code} is given to project "
+        f"{'/'.join(map(str, one.taker))}, but Spectrum may hold budget {one.key} there; give the job back, or check "
+        f"Spectrum and then use `budget-bridge reset {one.key}`"
+        for one in lost.first
+    )
+    more = lost.total - len(described)
+    return (*described, f"jobs.csv: … and {more} more budgets like these") if more else described

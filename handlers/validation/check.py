@@ -45,16 +45,17 @@ def check_budget(
         # Beyond the limit one error is enough: a report on every further line could outgrow a message.
         columns = read_columns(lock.lines[:MAX_LINES])
     mapped = map_lines(columns, rules)
+    # Without a job, no target is that of the imported lines.
+    target = Target(job.company_code if job else "", job.job_number if job else "", lock.currency)
     errors = (
         *(problem.of_budget() for problem in _check_line_count(lock)),
         *(problem.of_budget() for problem in check_total(lock, mapped.added)),
         *(problem.of_budget() for problem in check_job(job, lock, budget, situation.job_taken_by)),
         *mapped.errors,
-        *find_removed_lines(mapped.targets, budget.base, rules),
+        *find_removed_lines(mapped.targets, budget, target, rules),
     )
     if errors or job is None:
         return errors
-    target = Target(job.company_code, job.job_number, lock.currency)
     proposal = Proposal(target, int(mapped.added), mapped.lines, mapped.notices)
     return Valid(proposal, hash_content(target, mapped.lines))
 
@@ -74,7 +75,7 @@ def check_acceptance(budget: Budget, proposal: Proposal, situation: Situation) -
     return (
         *(problem.of_budget() for problem in check_same_job(budget, proposal, rules)),
         *(problem.of_budget() for problem in check_references(budget, situation)),
-        *find_removed_lines([line.key for line in proposal.lines], budget.base, rules),
+        *find_removed_lines([line.key for line in proposal.lines], budget, proposal.target, rules),
     )
 
 

@@ -48,5 +48,14 @@ union all
     order by read_back_due_at
     limit $2
 )
+union all
+(
+    select 'import', company_id, project_id, budget_id, null, import_due_at
+    from budgets
+    where inbox_partition = any($1::integer[]) and import_due_at <= now() and not on_hold
+        and release_due_at is null
+    order by import_due_at
+    limit $2
+)
 order by due_at
 limit $2;

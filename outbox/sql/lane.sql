@@ -86,19 +86,19 @@ update budgets set
     sequence = given.sequence, state = given.state, release_due_at = given.release_due_at,
     last_reference = given.last_reference, snapshot_due_at = given.snapshot_due_at,
     read_back_due_at = given.read_back_due_at, read_since = given.read_since, read_back = given.read_back,
-    drift_amount = given.drift_amount
+    drift_amount = given.drift_amount, import_due_at = given.import_due_at
 from unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::bigint[],
     $8::timestamptz[], $9::text[], $10::uuid[], $11::integer[], $12::bigint[], $13::bigint[], $14::timestamptz[],
     $15::boolean[], $16::boolean[], $17::integer[], $18::timestamptz[], $19::bigint[], $20::text[], $21::text[],
     $22::boolean[], $23::bigint[], $24::json[], $25::timestamptz[], $26::integer[], $27::timestamptz[],
-    $28::timestamptz[], $29::timestamptz[], $30::text[], $31::bigint[]
+    $28::timestamptz[], $29::timestamptz[], $30::text[], $31::bigint[], $32::timestamptz[]
 ) as given (
     company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id,
     attempt, synced_version, waiting_version, acknowledgement_due_at, overdue, on_hold, parked, parked_due_at,
     parked_due_version, company_code, job_number, claims_job, sequence, state, release_due_at,
     last_reference, snapshot_due_at, read_back_due_at, read_since, read_back,
-    drift_amount
+    drift_amount, import_due_at
 )
 where (budgets.company_id, budgets.project_id, budgets.budget_id)
     = (given.company_id, given.project_id, given.budget_id)

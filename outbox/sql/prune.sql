@@ -36,7 +36,8 @@ and (outbox.inbox_offset, outbox.ordinal) = (old.inbox_offset, old.ordinal);
 select inbox_offset,
     not pruned
     and verdict not in ('parked', 'waiting', 'held')
-    and type in ('', 'budget.locked.v1', 'erp.acknowledgement.v1', 'erp.snapshot.v1', 'deadline.passed.v1')
+    and type in ('', 'budget.locked.v1', 'erp.acknowledgement.v1', 'erp.snapshot.v1', 'import.applied.v1',
+        'deadline.passed.v1')
     and not exists (
         select from budgets
         where (budgets.company_id, budgets.project_id, budgets.budget_id)

@@ -5,7 +5,7 @@ import json
 import subprocess
 
 from tests.end_to_end.harness import Bridge
-from tests.unit.builders import CONCRETE, KEY, STEEL, accept, acknowledge, lock, read_line, snapshot
+from tests.unit.builders import CONCRETE, KEY, STEEL, accept, acknowledge, apply_import, lock, read_line, snapshot
 
 WHO = ("--by", "olga", "--why", "the period is open again")
 
@@ -90,6 +90,26 @@ async def test_what_spectrum_holds_is_asked_for_and_what_differs_is_shown(bridge
     status = json.loads((await run(bridge, "status", str(KEY), "--json")).stdout)
     assert (status["read_back"]["state"], status["read_back"]["request"]["requested_by"]) == ("differs", "olga")
     assert status["last_reading"]["snapshot_id"] == "s1"
+
+
+async def test_a_budget_is_imported_before_it_was_ever_locked(bridge: Bridge) -> None:
+    bridge.start()
+    asked = ("import", str(KEY), "--currency", "USD", "--by")
+    stranger = await run(bridge, *asked, "eve")
+    assert (stranger.returncode, "refused: not_authorised" in stranger.stdout) == (1, True)
+    taken = await run(bridge, *asked, "ann")
+    assert (taken.returncode, "import ASKED (take), asked for by ann" in taken.stdout) == (0, True)
+    request = await bridge.wait_for("spectrum.snapshot_requested.v1", purpose="import")
+    await bridge.send(snapshot(read_line(STEEL), job_number="J90071", request_id=request["request_id"]))
+    offer = await bridge.wait_for("budget.import_ready.v1")
+    assert [(line["cost_code"], line["change"]) for line in offer["lines"]] == [("05-120", "add")]
+    status = json.loads((await run(bridge, "status", str(KEY), "--json")).stdout)
+    assert (status["status"], status["import"]["state"]) == (None, "READY")
+    assert "import READY" in (await run(bridge, "status", str(KEY))).stdout
+    await bridge.send(apply_import("whole"))
+    await bridge.wait_for("budget.import_ended.v1", cause="applied")
+    await bridge.send(lock())
+    await bridge.wait_for("approval.requested.v1", base_import_id=offer["import_id"])
 
 
 async def test_nobody_answers_and_nothing_is_known(bridge: Bridge) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from os import cpu_count
 
+from tests.laws.import_world import play_with_imports
 from tests.laws.reading_world import play_with_readings
 from tests.laws.world import LawBrokenError, play
 
@@ -21,8 +22,12 @@ def play_many(seeds: range) -> tuple[Counter[str], str | None]:
     for seed in seeds:
         try:
             chance = random.Random(seed)
-            # Every second one with readings of Spectrum, of these every second one with people who change its figures.
-            counts += play_with_readings(chance, STEPS, meddled=seed % 4 == 3) if seed % 2 else play(chance, STEPS)
+            # Every second one with readings of Spectrum, of these every second one with people who change its figures;
+            # of the others every fourth with imports.
+            if seed % 2:
+                counts += play_with_readings(chance, STEPS, meddled=seed % 4 == 3)
+            else:
+                counts += play_with_imports(chance, STEPS) if seed % 8 == 6 else play(chance, STEPS)
         except LawBrokenError as broken:
             return counts, f"seed {seed}: {broken}"
     return counts, None
@@ -54,7 +59,7 @@ def main() -> int:
     sys.stdout.write("\n\n")
     for what, count in sorted(counts.items()):
         sys.stdout.write(f"{count:>12,}  {what}\n")
-    sys.stdout.write("\nall six laws hold, and those of readings\n")
+    sys.stdout.write("\nall six laws hold, and those of readings and imports\n")
     return 0
 
 

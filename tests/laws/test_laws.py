@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from contracts.cloudevents.message import Message
 from contracts.erp_snapshot import ErpSnapshot, LastBegun
 from contracts.export_lines import ExportLine
+from contracts.imports import ImportReady, ImportRequested
 from contracts.inbound import ApprovalDecision, ExportRetry
 from contracts.outbound import SpectrumExport
 from handlers.budget import Budget, Status
 from handlers.decide import decide
 from handlers.decision import Outcome, Situation
+from handlers.imports import list_last_offered, take_offer
 from tests.laws import world
+from tests.laws.import_world import play_with_imports
 from tests.laws.reading_world import play_with_readings
 from tests.laws.world import LawBrokenError, play
 
@@ -166,3 +169,82 @@ def test_a_planted_fault_breaks_a_law_of_readings(
     with pytest.raises(LawBrokenError, match="LD"):
         for seed in range(1000):
             play_with_readings(random.Random(seed), 80, meddled=seed % 2 == 1)
+
+
+def test_the_laws_of_imports_hold_in_many_histories() -> None:
+    counts = sum((play_with_imports(random.Random(seed), 80) for seed in range(250)), start=Counter[str]())
+    for cause in ("applied", "partial", "refused", "abandoned", "expired", "overtaken"):
+        assert counts[f"imports {cause}"] > 10, cause
+    assert counts["exports after an import"] > 100
+    assert counts["round trips"] > 200
+
+
+def offer_without_revisions(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: what is left under the bridge's own references is not offered."""
+    return change_offer(decide(budget, message, situation), revision_amount="0.00")
+
+
+def offer_a_cent_too_much(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: an original is not what was read."""
+    return change_offer(decide(budget, message, situation), original_amount="10.01")
+
+
+def change_offer(outcome: Outcome, **changes: str) -> Outcome:
+    sends = tuple(
+        send.model_copy(update={"lines": tuple(line.model_copy(update=changes) for line in send.lines)})
+        if isinstance(send, ImportReady)
+        else send
+        for send in outcome.step.sends
+    )
+    return outcome._replace(step=outcome.step._replace(sends=sends))
+
+
+def offer_a_part(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: a page is forgotten."""
+    outcome = decide(budget, message, situation)
+    sends = tuple(
+        send.model_copy(update={"lines": tuple(line for line in send.lines if line.phase_code != "P1")})
+        if isinstance(send, ImportReady)
+        else send
+        for send in outcome.step.sends
+    )
+    return outcome._replace(step=outcome.step._replace(sends=sends))
+
+
+def forget_exports(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: a budget is imported though it was exported."""
+    if not isinstance(message.body, ImportRequested):
+        return decide(budget, message, situation)
+    outcome = decide(budget._replace(unanswered=None, base=None, status=None), message, situation)
+    after = outcome.step.budget._replace(unanswered=budget.unanswered, base=budget.base, status=budget.status)
+    return outcome._replace(step=outcome.step._replace(budget=after))
+
+
+def adopt_what_is_offered(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: lines count as adopted before the project side has taken them."""
+    outcome = decide(budget, message, situation)
+    step = outcome.step
+    one = step.budget.open_import
+    if one and one.is_ready:
+        offered = list_last_offered(step.budget, one)
+        step = take_offer(step, one, offered, {line.key: None for line in offered}, situation)
+    return outcome._replace(step=step)
+
+
+@pytest.mark.parametrize(
+    ("law", "fault"),
+    [
+        ("LI1", offer_without_revisions),
+        ("LI2", offer_a_cent_too_much),
+        ("LI2", offer_a_part),
+        ("LI3", forget_exports),
+        ("LI4", adopt_what_is_offered),
+    ],
+)
+def test_a_planted_fault_breaks_a_law_of_imports(
+    law: str, fault: Callable[[Budget, Message, Situation], Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "decide", fault)
+    with pytest.raises(LawBrokenError, match=law):
+        for seed in range(1000):
+            play_with_imports(random.Random(seed), 80)

@@ -12,6 +12,7 @@ from contracts.cloudevents.message import Message
 from contracts.drift import DriftDecision
 from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_cents
+from contracts.imports import ImportApplied, ImportRequested
 from contracts.inbound import (
     ApprovalDecision,
     BudgetLocked,
@@ -28,7 +29,7 @@ from contracts.outbound import Outbound
 from handlers.budget import Budget, Export, Status
 from handlers.decide import decide
 from handlers.decision import DeadLetter, Outcome, Situation, Step
-from handlers.ids import name_export
+from handlers.ids import name_export, name_request
 from handlers.rules import CostType, Job, Phase, Rules
 from handlers.validation.amounts import EXACT
 from handlers.validation.check import Valid, check_budget
@@ -174,6 +175,29 @@ def pass_deadline(deadline: str, due_at: datetime, version: int | None = 1) -> D
 def request_snapshot(by: str = "olga") -> SnapshotRequest:
     """Somebody asks for a snapshot."""
     return SnapshotRequest(**KEY._asdict(), requested_by=by, reason="the figures look odd")
+
+
+def request_import(by: str = "ann", **fields: Any) -> ImportRequested:
+    """Somebody asks for the budget as Spectrum holds it."""
+    data = {"requested_at": "2026-11-24T08:00:00Z", "mode": "take", "budget_unlocked": True, "currency": "USD"}
+    return ImportRequested.model_validate(KEY._asdict() | data | {"requested_by": by} | fields)
+
+
+def apply_import(
+    status: str = "whole", number: int = 1, *lines: tuple[str, str, int | None, str], **fields: Any
+) -> ImportApplied:
+    """What the project side says of an offer; the import is that of a request for a snapshot, by its number.
+
+    Each line is phase, cost type, item id and status, or instead of a status what was wrong.
+    """
+    names = ("phase_code", "spectrum_cost_type", "budget_line_item_id", "status")
+    told = [
+        dict(zip(names, line, strict=True))
+        | ({} if line[3] in {"success", "failed"} else {"status": "failed", "error": line[3]})
+        for line in lines
+    ]
+    data = {"import_id": str(name_request(KEY, number)), "applied_by": "mia", "applied_at": "2026-11-25T08:05:00Z"}
+    return ImportApplied.model_validate(KEY._asdict() | data | {"status": status, "lines": told} | fields)
 
 
 def read_line(line: Line, **fields: Any) -> dict[str, Any]:

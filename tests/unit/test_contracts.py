@@ -289,7 +289,7 @@ def test_the_rows_of_a_message_are_lines(measured: bool) -> None:  # noqa: FBT00
 
 def test_the_topics_fit_their_messages() -> None:
     settings = {topic.name: topic.settings for topic in list_topics()}
-    assert len(settings) == 13
+    assert len(settings) == 14
     assert settings["bridge.inbox"]["message.timestamp.type"] == "LogAppendTime"
     assert settings["bridge.inbox"]["retention.ms"] == "-1"
     assert settings["bridge.status"]["cleanup.policy"] == "compact"

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -16,23 +17,29 @@ from contracts.inbox import Arrival, copy_to_inbox, open_arrival
 from contracts.records import Headers, Place, Record
 from contracts.topics import SOURCES, TopicNames
 from handlers.budget import Status
+from handlers.ids import name_request
+from handlers.rules import Phase
 from outbox.batch import Loaded, decide_batch
 from outbox.outbox_rows import OutboxRow
 from outbox.rules import RulesVersion
 from tests.unit.builders import (
     CONCRETE,
+    KEY,
     NOON,
     RULES,
     STEEL,
     accept,
     acknowledge,
+    apply_import,
     bring_to,
     decide_drift,
     hash_of,
     list_held,
     lock,
     pass_deadline,
+    read_line,
     reject,
+    request_import,
     request_snapshot,
     reset,
     retrieve,
@@ -42,6 +49,7 @@ from tests.unit.builders import (
 
 FOLDER: Final = Path(__file__).parent / "golden"
 TOPICS: Final = TopicNames("x.")
+PHASES: Final = dict(RULES.phases) | {"03-300": Phase("03300", None, preferred=True)}
 FAILED_LINE: Final = {
     "phase_code": "05120",
     "cost_type": "S",
@@ -64,8 +72,17 @@ def read_back() -> tuple[InboundMessage, ...]:
     return (lock(), accept(), acknowledge("success"), request_snapshot(), found, restate)
 
 
+def import_job() -> tuple[InboundMessage, ...]:
+    """A job is imported, taken in part, and a version lacks what was taken."""
+    held = (read_line(STEEL), read_line(CONCRETE | {"cost_type": "S"}, original_estimate_cost="5.00"))
+    page = snapshot(*held, request_id=str(name_request(KEY, 1)))
+    told = (("05120", "S", None, "success"), ("03300", "S", None, "it exists"))
+    return (request_import(), page, apply_import("partial", 1, *told), request_import("eve"), lock(1, CONCRETE))
+
+
 HISTORIES: Final[dict[str, tuple[InboundMessage | bytes, ...]]] = {
     "read_back": read_back(),
+    "import": import_job(),
     "export_and_resync": (
         lock(1, STEEL, CONCRETE),
         accept(),
@@ -132,7 +149,9 @@ def describe(row: OutboxRow) -> Iterator[str]:
 def play(history: str) -> str:
     """Play a history and describe every verdict and every record that it causes."""
     loaded = Loaded(frozenset(), {}, {})
-    batch = decide_batch(list(carry(HISTORIES[history])), loaded, RulesVersion(1, "", RULES), TOPICS, frozenset())
+    batch = decide_batch(
+        list(carry(HISTORIES[history])), loaded, RulesVersion(1, "", replace(RULES, phases=PHASES)), TOPICS, frozenset()
+    )
     lines: list[str] = []
     for entry in batch.entries:
         offset = entry.arrival.inbox.place.offset

@@ -35,6 +35,8 @@ RULES = Rules(
     stale_after=timedelta(days=3),
     open_drift="block",
     acknowledges="success",
+    expiry=timedelta(hours=2),
+    unmapped="offer",
 )
 OLDEST = """{"acknowledgement_deadline": 1800.0, "approvers": [[4211, null, ["ann", "bob"]], [4211, 2, ["eve"]]],
 "cost_types": [["S", "S", "T"]], "four_eyes": false, "jobs": [[4211, 1, "001", "J1"], [4211, 2, "001", "J2"]],
@@ -49,6 +51,8 @@ LATER = (
     "stale_after",
     "open_drift",
     "acknowledges",
+    "expiry",
+    "unmapped",
 )
 """The policies that it did not have."""
 READ_OLDEST = replace(
@@ -121,6 +125,8 @@ def test_every_policy_is_read_from_its_section(tmp_path: Path) -> None:
         "stale_after": '"3d"',
         "open_drift": '"block"',
         "acknowledges": '"success"',
+        "expiry": '"2h"',
+        "unmapped": '"offer"',
     }
     policies = {field.name: field.metadata[SECTION] for field in fields(Rules) if SECTION in field.metadata}
     assert values.keys() == policies.keys()
@@ -144,6 +150,23 @@ def test_a_byte_order_mark_is_accepted_in_every_file(tmp_path: Path) -> None:
     marked["rules_toml"] = b"\xef\xbb\xbf[waiting]\nparked_limit = 3\n"
     assert read_rules(write(tmp_path, **marked)) == plain
     assert plain.parked_limit == 3
+
+
+def test_a_row_of_a_map_can_be_preferred_by_imports(tmp_path: Path) -> None:
+    phases = b"cost_code,phase_code,description,preferred\na,1,,yes\nb,1,,\n"
+    kinds = b"cost_type,spectrum_cost_type,price_method_code,preferred\nL,L,T,\nLAB,L,T,yes\n"
+    rules = read_rules(write(tmp_path, phases_csv=phases, cost_types_csv=kinds))
+    assert {code: phase.preferred for code, phase in rules.phases.items()} == {"a": True, "b": False}
+    assert {name: kind.preferred for name, kind in rules.cost_types.items()} == {"L": False, "LAB": True}
+    assert decode_rules(encode_rules(rules).content) == rules
+
+
+def test_only_one_row_of_a_target_can_be_preferred(tmp_path: Path) -> None:
+    phases = b"cost_code,phase_code,description,preferred\na,1,,yes\nb,1,,yes\nc,2,,no\n"
+    assert problems(write(tmp_path, phases_csv=phases)) == (
+        "phases.csv, row 3: preferred: row 2 is preferred for 1 already",
+        "phases.csv, row 4: preferred: yes or nothing is expected, not 'no'",
+    )
 
 
 def test_a_job_can_name_its_first_reference(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from contracts import samples
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
 from contracts.inbound import InboundMessage
+from contracts.outbound import Outbound
 from contracts.samples import load_sample
 from contracts.topics import OUTPUTS, SOURCES
 from handlers.budget import Budget
@@ -99,14 +100,32 @@ def test_outbound_samples_are_what_is_sent(kind: str) -> None:
     assert load_sample(kind) == play_once()[kind]
 
 
+def play_import() -> dict[str, dict[str, Any]]:
+    """Play the story of an import, of a budget that was never locked; returns what was sent as ``play`` does."""
+    rules = read_rules(Path(str(files("demo") / "rules")))
+    budget = Budget(KEY)
+    sent: dict[str, dict[str, Any]] = {}
+    for number, kind in enumerate(("import.requested.v1", "erp.snapshot.v1", "import.applied.v1")):
+        outcome = decide(budget, Message("sample", str(number), read(kind), ()), Situation(AT, rules))
+        budget = outcome.step.budget
+        sent |= {
+            send.type: json.loads(send.model_dump_json()) for send in outcome.step.sends if isinstance(send, Outbound)
+        }
+    return sent
+
+
+def play_all() -> dict[str, dict[str, Any]]:
+    return play_import() | play()
+
+
 def play_once(found: dict[str, dict[str, Any]] = {}) -> dict[str, dict[str, Any]]:  # noqa: B006 - kept on purpose
     if not found:
-        found.update(play())
+        found.update(play_all())
     return found
 
 
 if __name__ == "__main__":  # python -m tests.unit.test_samples: writes the outbound samples
     folder = Path(str(files(samples)))
-    for kind, data in play().items():
+    for kind, data in play_all().items():
         (folder / f"{kind}.json").write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     sys.stdout.write("written\n")

@@ -32,22 +32,33 @@ def send_and_report(key: str, write: Callable[[BudgetKey, BudgetRecord], Operato
         key: the budget, as on the command line.
         write: makes the message from the budget's record; may ask for confirmation.
     """
-    console = Console()
     with report_problems():
         settings = read_settings(ServerSettings)
         budget = read_key(key)
         # Another deployment may have topics with another prefix, and a budget with this key.
         asyncio.run(check_names(make_deployment(settings)))
-        message = write(budget, asyncio.run(read_known_budget(settings, budget)))
-        message_id = asyncio.run(send_operator_message(connect_kafka(settings), settings.topics, message))
-        console.print_line(f"sent {message.type} {message_id}")
-        found = asyncio.run(_wait_for_verdict(settings, budget, message_id))
-        if found is None:
-            refuse(f"no verdict within {VERDICT_SECONDS:.0f} s; is a worker running? `budget-bridge status {budget}`")
-        verdict, detail = found
-        console.print_line(f"{verdict}: {detail}")
-        if verdict != "applied":
-            raise typer.Exit(ANSWER_IS_NO)
+        _send(settings, write(budget, asyncio.run(read_known_budget(settings, budget))))
+
+
+def send_about_any_budget(message: OperatorMessage) -> None:
+    """Send a message about a budget that need not be known yet and print its verdict, as ``send_and_report`` does."""
+    with report_problems():
+        settings = read_settings(ServerSettings)
+        asyncio.run(check_names(make_deployment(settings)))
+        _send(settings, message)
+
+
+def _send(settings: ServerSettings, message: OperatorMessage) -> None:
+    console, budget = Console(), message.key
+    message_id = asyncio.run(send_operator_message(connect_kafka(settings), settings.topics, message))
+    console.print_line(f"sent {message.type} {message_id}")
+    found = asyncio.run(_wait_for_verdict(settings, budget, message_id))
+    if found is None:
+        refuse(f"no verdict within {VERDICT_SECONDS:.0f} s; is a worker running? `budget-bridge status {budget}`")
+    verdict, detail = found
+    console.print_line(f"{verdict}: {detail}")
+    if verdict != "applied":
+        raise typer.Exit(ANSWER_IS_NO)
 
 
 def find_current_version(record: BudgetRecord) -> int:

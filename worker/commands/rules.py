@@ -36,8 +36,8 @@ from worker.reports.rules_report import (
     write_changes,
     write_rows,
 )
-from worker.rules_files import describe_lost_jobs, read_rules_and_notes
-from worker.rules_in_force import Applied, apply_rules
+from worker.rules_files import read_rules_and_notes
+from worker.rules_in_force import Applied, apply_rules, describe_lost_jobs
 from worker.settings import ConfigurationError, RulesSettings, read_settings
 
 _BUDGETS_SHOWN: Final = 20

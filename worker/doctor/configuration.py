@@ -10,8 +10,8 @@ from outbox.database_url import ANY_SERVER, DatabaseUrl, parse_database_url
 from outbox.lost_jobs import find_lost_jobs
 from outbox.rules import find_application
 from worker.doctor.check import Check, Checks
-from worker.rules_files import describe_lost_jobs, read_rules
-from worker.rules_in_force import is_in_force
+from worker.rules_files import read_rules
+from worker.rules_in_force import describe_lost_jobs, is_in_force
 from worker.settings import (
     ConfigurationError,
     DatabaseSettings,

@@ -12,6 +12,7 @@ from handlers.budget import Budget, Target
 from handlers.ids import write_reference
 from outbox.budget_record import BudgetRecord, SentMessage
 from worker.console import Console
+from worker.reports.import_report import format_import, write_import
 from worker.reports.message_locations import Location
 from worker.reports.reading_report import format_reading, write_drift, write_read_back, write_reading
 
@@ -39,6 +40,7 @@ def write_budget(record: BudgetRecord, locations: Mapping[UUID, Location]) -> di
         "read_back": write_read_back(record.budget),
         "last_reading": write_reading(record.budget),
         "drift": write_drift(record.budget),
+        "import": write_import(record.budget),
         "history_total": record.history_total,
         "history": [{**row._asdict(), "at": write_time(row.at)} for row in record.history],
         "sent_total": record.sent_total,
@@ -95,7 +97,7 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
         console.print_line("ON HOLD" if is_on_hold(record) else "no version has been locked yet")
     _print_hold(record, console)
     _print_spectrum(record, console)
-    for line in format_reading(record.budget) if record.budget else ():
+    for line in (*format_reading(record.budget), *format_import(record.budget)) if record.budget else ():
         console.print_line(line)
     _print_errors(record, console)
     console.print_line()

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from contracts.fields import write_time
 from handlers.ids import write_reference
-from handlers.rules import SECTION, Rules
+from handlers.rules import SECTION, CostType, Phase, Rules
 from outbox.rules import Application
 from worker.console import Console
 from worker.durations import format_duration
@@ -114,14 +114,18 @@ def _list_rows(rules: Rules) -> Iterator[tuple[RuleRow, str]]:
         yield RuleRow("jobs.csv", f"{company}/{project}"), f"company {job.company_code}, job {job.job_number}{first}"
     for code, phase in sorted(rules.phases.items()):
         description = f", {phase.description}" if phase.description else ""
-        yield RuleRow("phases.csv", code), f"phase {phase.phase_code}{description}"
+        yield RuleRow("phases.csv", code), f"phase {phase.phase_code}{description}{_describe_preferred(phase)}"
     for kind, mapped in sorted(rules.cost_types.items()):
         says = f"cost type {mapped.spectrum_cost_type}, price method {mapped.price_method_code}"
-        yield RuleRow("cost_types.csv", kind), says
+        yield RuleRow("cost_types.csv", kind), says + _describe_preferred(mapped)
     for (company, approved), users in sorted(rules.approvers.items(), key=lambda item: (item[0][0], item[0][1] or 0)):
         for user in sorted(users):
             where = f"{company}/{approved}" if approved else f"all of {company}"
             yield RuleRow("approvers.csv", f"{where}, {user}"), "approver"
+
+
+def _describe_preferred(row: Phase | CostType) -> str:
+    return ", preferred by imports" if row.preferred else ""
 
 
 def _format_policy(value: object) -> str:

@@ -92,6 +92,8 @@ _OUTPUTS: Final[dict[str, type[_Output]]] = {
     "spectrum.resync.v1": _ExportOutput,
     "spectrum.snapshot_requested.v1": _Output,
     "erp.drift.v1": _Output,
+    "budget.import_ready.v1": _Output,
+    "budget.import_ended.v1": _Output,
     "budget.returned.v1": _VersionOutput,
     "request.refused.v1": _RefusalOutput,
     "budget.status.v1": _StatusOutput,

@@ -1,0 +1,42 @@
+"""``budget-bridge import``: asks for a budget as Spectrum holds it."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import typer
+
+from contracts.fields import check_currency
+from worker.commands.arguments import Key, read_key
+from worker.commands.budget_record import read_known_budget
+from worker.commands.operator_command import send_about_any_budget
+from worker.commands.problems import report_problems
+from worker.console import Console
+from worker.operator_messages import make_import_request
+from worker.reports.import_report import format_import
+from worker.settings import DatabaseSettings, read_settings
+
+
+def import_budget(
+    key: Key,
+    by: Annotated[str, typer.Option(prompt="Who are you", help="An approver of the project; the history keeps it.")],
+    currency: Annotated[str, typer.Option(prompt="Currency", help="Of the job, such as USD.")],
+    *,
+    mode: Annotated[
+        Literal["take", "link"],
+        typer.Option(help="take: the project side gets the lines; link: it has them already, they are only adopted."),
+    ] = "take",
+    locked: Annotated[bool, typer.Option("--locked", help="The budget is locked on the project side.")] = False,
+) -> None:
+    """Ask the ERP side for the budget as Spectrum holds it; `status` shows how the import stands."""
+    try:
+        check_currency(currency)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    budget = read_key(key)
+    now = datetime.now(UTC)  # noqa: TID251 - when a person asked
+    send_about_any_budget(make_import_request(budget, by, mode, currency, at=now, unlocked=not locked))
+    with report_problems():
+        record = asyncio.run(read_known_budget(read_settings(DatabaseSettings), budget))
+    for line in format_import(record.budget) if record.budget else ():
+        Console().print_line(line.strip())

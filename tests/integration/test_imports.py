@@ -4,6 +4,7 @@ from contracts.inbound import InboundMessage
 from outbox.audit import open_snapshot
 from outbox.budget_record import read_budget_record
 from outbox.database import Connection
+from outbox.decide_again import ProjectDecidedAgain
 from outbox.due import Due, find_due
 from outbox.loading import load_batch
 from outbox.position import Position
@@ -11,9 +12,9 @@ from outbox.rules import put_in_force
 from outbox.store import store_batch
 from tests.integration.records import TOPICS, arrive
 from tests.integration.stored import count_rows, read_verdicts
-from tests.integration.test_stored_states import decide_again
 from tests.unit.builders import KEY, accept, apply_import, lock, request_import
 from tests.unit.import_builders import MAPS, list_job, lock_line, read_job
+from worker.reconcile.decided_again import decide_project_again
 from worker.reports.import_report import write_import
 
 TAKEN: tuple[InboundMessage, ...] = (request_import(), read_job(*list_job()), apply_import("whole"))
@@ -40,7 +41,8 @@ async def test_what_was_adopted_is_decided_again(connection: Connection, databas
     await store(connection, position, *TAKEN, version, accept())
     assert await read_verdicts(connection) == ["applied"] * 5
     async with open_snapshot(database_url) as found:
-        assert await decide_again(found) == []
+        again = ProjectDecidedAgain({2: MAPS}, TOPICS)
+        assert [one async for one in decide_project_again(found, KEY.project, again)] == []
     [budget] = (await load_batch(connection, [arrive(9, accept())], TOPICS)).budgets.values()
     assert budget[0].unanswered
     assert [line.gone for line in budget[0].unanswered.lines] == [False, False, True]

@@ -14,8 +14,10 @@ from uuid import uuid4
 
 import asyncpg
 
+from contracts.budget_key import BudgetKey
 from contracts.cloudevents.writing import write_attributes
 from contracts.records import Outgoing
+from handlers.ids import name_export
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
 
@@ -65,6 +67,59 @@ def write_acceptance(project: int, lines: int = LINES) -> bytes:
         "content_hash": hash_content(project, lines),
     }
     return json.dumps({**_key(project), **decision}).encode()
+
+
+def write_acknowledgement(project: int) -> bytes:
+    """Write what Spectrum answers when it has taken the export of version 1 whole."""
+    answer = {"export_id": _name_export(project), "attempt": 1, "status": "success"}
+    return json.dumps({**_key(project), **answer, "acknowledged_at": "2026-11-24T10:00:00Z"}).encode()
+
+
+def write_snapshot(project: int, lines: int = LINES) -> bytes:
+    """Write what the job holds then, as one page."""
+    amounts = [f"{project * 7 + 1 + number}.25" for number in range(lines)]
+    total = f"{sum(project * 7 + 1 + number for number in range(lines)) + lines // 4}.{lines % 4 * 25:02d}"
+    at = "2026-11-24T11:00:00Z"
+    page = {
+        **{name: value for name, value in _key(project).items() if name != "budget_version"},
+        "request_id": None,
+        "snapshot_id": f"s{project}",
+        "page": 1,
+        "pages": 1,
+        "read_from": at,
+        "read_to": at,
+        "company_code": "001",
+        "job_number": f"J{project}",
+        "job_status": "A",
+        "depth": "full",
+        "complete": True,
+        "last_begun": {"export_id": _name_export(project), "attempt": 1, "whole": True},
+        "unposted": False,
+        "line_count": lines,
+        "total_original": total,
+        "total_current": total,
+        "lines": [_write_held(number, amount) for number, amount in enumerate(amounts)],
+    }
+    return json.dumps(page).encode()
+
+
+def _write_held(number: int, amount: str) -> dict[str, str | None]:
+    return {
+        "phase_code": f"033{number:02d}",
+        "cost_type": "L",
+        "description": f"Concrete work {number}",
+        "status": "A",
+        "original_estimate_cost": amount,
+        "bridge_revision": "0.00",
+        "other_revision": "0.00",
+        "current_estimate_cost": amount,
+        "job_to_date_cost": None,
+        "price_method_code": "T",
+    }
+
+
+def _name_export(project: int) -> str:
+    return str(name_export(BudgetKey(COMPANY, project, 1), 1, 1))
 
 
 def hash_content(project: int, lines: int = LINES) -> str:
@@ -169,6 +224,19 @@ class BenchDeployment:
     async def send_acceptances(self) -> int:
         """Accept every budget; returns the number of messages."""
         await self._append(self.make_acceptance(project) for project in range(1, self.budgets + 1))
+        return self.budgets
+
+    async def send_acknowledgements(self) -> int:
+        """Acknowledge every export with success; returns the number of messages."""
+        for_each = range(1, self.budgets + 1)
+        kind = "spectrum.acknowledgements", "erp.acknowledgement.v1"
+        await self._append(self._make_record(*kind, project, write_acknowledgement(project)) for project in for_each)
+        return self.budgets
+
+    async def send_snapshots(self) -> int:
+        """Send what every job holds; returns the number of messages."""
+        pages = ((project, write_snapshot(project, self.lines)) for project in range(1, self.budgets + 1))
+        await self._append(self._make_record("spectrum.snapshots", "erp.snapshot.v1", *page) for page in pages)
         return self.budgets
 
     async def send_versions(self, count: int) -> int:

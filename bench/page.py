@@ -240,7 +240,8 @@ def write_scale(part: Part, folder: Path) -> str:
         "## Scale\n",
         wrap(
             "The whole path with one thing changed. *History* is rows of earlier messages in history and outbox. A "
-            "*hot budget* is locked again and again. With messages *waiting*, the worker decides the first of them."
+            "*hot budget* is locked again and again. *Acknowledgements* and *snapshots* are what Spectrum answers to "
+            "exports of 20 lines. With messages *waiting*, the worker decides the first of them."
         ),
         write_runs(part, part.names()),
         draw(part, by_lines, folder, "lines", "Lines of a budget"),

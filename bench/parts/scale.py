@@ -1,4 +1,4 @@
-"""How the cost of a message grows: with lines, history, partitions, workers, a hot budget, a held snapshot."""
+"""How the cost of a message grows: with lines, history, partitions, workers, a hot budget, a snapshot, a backlog."""
 
 from contextlib import AsyncExitStack, ExitStack
 from typing import Final
@@ -61,6 +61,7 @@ async def measure_scale(bench: Bench) -> Part:
     part.runs += [await carry_with_workers(bench, workers) for workers in WORKERS]
     part.runs += [await carry_with_history(bench, rows) for rows in HISTORIES]
     part.runs += [await carry_hot_budget(bench, held=held) for held in (False, True)]
+    part.runs += await carry_answers(bench)
     part.runs += [await carry_backlog(bench, waiting, lines) for waiting, lines in BACKLOGS.items()]
     return part
 
@@ -110,6 +111,18 @@ async def carry_hot_budget(bench: Bench, *, held: bool) -> Run:
             await stack.enter_async_context(hold_snapshot(deployment.database_url))
         name = "one hot budget, snapshot held" if held else "one hot budget"
         return await bench.carry_on(deployment, Load(name, messages), WORKER)
+
+
+async def carry_answers(bench: Bench) -> list[Run]:
+    """Carry what Spectrum answers to exports: that it has them, then what the jobs hold."""
+    deployment = await bench.prepare(bench.size(BUDGETS))
+    await bench.carry_on(deployment, Load("locks", await deployment.send_locks()), WORKER)
+    await bench.carry_on(deployment, Load("acceptances", await deployment.send_acceptances()), WORKER)
+    # Of what either causes, the statuses are counted.
+    answers = Load("acknowledgements", await deployment.send_acknowledgements(), each=1)
+    runs = [await bench.carry_on(deployment, answers, WORKER)]
+    snapshots = Load("snapshots of 20 lines", await deployment.send_snapshots(), each=1)
+    return [*runs, await bench.carry_on(deployment, snapshots, WORKER)]
 
 
 async def carry_backlog(bench: Bench, number: int, lines: int) -> Run:

@@ -16,16 +16,19 @@ from contracts.body import Inbound
 from contracts.budget_key import BudgetKey
 from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_time
+from contracts.imports import ImportApplied
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
-from demo.spectrum import Spectrum, SpectrumJob, finish
+from demo.spectrum import LineKey, Spectrum, SpectrumJob, finish
+from demo.spectrum_accounting import run_project_setup
 from demo.spectrum_messages import read_export, write_acknowledgement
 from demo.spectrum_snapshot import Reader
 from tests.exactly_once.deployment import RunningDeployment
-from tests.unit.builders import CONCRETE, KEY, STEEL, accept, decide_drift, lock, reject, retry
+from tests.unit.builders import CONCRETE, KEY, STEEL, accept, decide_drift, lock, reject, request_import, retry
 from worker.kafka.errors import KafkaDown
 
 _AGAIN_SECONDS: Final = 0.2
+_NOW: Final = "2026-11-24T08:00:00Z"
 
 
 class People:
@@ -44,8 +47,8 @@ class People:
         self.enough = False
 
     async def work(self) -> None:
-        """Lock every budget, then react to whatever the bridge sends."""
-        await self._send([self._lock(key) for key in self._keys])
+        """Lock every budget, or import it first, then react to whatever the bridge sends."""
+        await self._send([self._import(key) if key.project_id % 3 == 0 else self._lock(key) for key in self._keys])
         while True:
             try:
                 await self._deployment.read(0.1)
@@ -94,23 +97,26 @@ class People:
         data: dict[str, Any] = json.loads(record.value or b"{}")
         key = BudgetKey(data["company_id"], data["project_id"], data["budget_id"])
         version: int = data.get("budget_version", 0)
+        reactions: list[Outgoing | None] = []
         match dict(record.headers).get("ce_type"):
             case b"approval.requested.v1":
                 refuses = _chance(cause, 12) and self.locked[key] == version
                 accepted = accept(version, key=key, content_hash=data["content_hash"])
-                return [self._write(reject(version, key=key) if refuses else accepted, cause)]
+                reactions = [self._write(reject(version, key=key) if refuses else accepted, cause)]
             case b"spectrum.export.v1" | b"spectrum.resync.v1":
-                return [self._answer(data, cause)]
+                reactions = [self._answer(data, cause)]
             case b"spectrum.snapshot_requested.v1":
-                return self._read(data, cause)
-            case b"erp.drift.v1":
-                return self._settle(key, data, cause) if data["state"] == "differs" else []
+                reactions = [*self._read(data, cause)]
+            case b"budget.import_ready.v1":
+                reactions = [self._apply(key, data, cause)]
+            case b"budget.import_ended.v1" if not self.locked[key]:
+                reactions = [self._lock(key, cause)]
+            case b"erp.drift.v1" if data["state"] == "differs":
+                reactions = [self._settle(key, data, cause)]
             case b"budget.status.v1":
                 self._latest[key] = data
-                follow_up = self._follow_up(key, data, cause)
-                return [follow_up] if follow_up else []
-            case _:
-                return []
+                reactions = [self._follow_up(key, data, cause)]
+        return [reaction for reaction in reactions if reaction]
 
     def _read(self, asked: dict[str, Any], cause: str) -> list[Outgoing]:
         """Read the job, a line on each page, in which somebody may have typed a figure over."""
@@ -123,11 +129,11 @@ class People:
         pages = Reader(page_lines=1).read(self._spectrum, budget, job, cause, now, asked["request_id"])
         return [self._write(ErpSnapshot.model_validate(page), f"{cause}/{page['page']}") for page in pages]
 
-    def _settle(self, key: BudgetKey, drift: dict[str, Any], cause: str) -> list[Outgoing]:
+    def _settle(self, key: BudgetKey, drift: dict[str, Any], cause: str) -> Outgoing:
         """Have the figures sent once more, or keep Spectrum's where the next version overwrites them anyway."""
         keeps = self.locked[key] > drift["budget_version"] and _chance(cause, 2)
         decision = decide_drift("keep" if keeps else "restate", drift["drift_hash"], reason="typed over")
-        return [self._write(decision.model_copy(update=key._asdict()), cause)]
+        return self._write(decision.model_copy(update=key._asdict()), cause)
 
     def _follow_up(self, key: BudgetKey, shown: dict[str, Any], cause: str) -> Outgoing | None:
         version = shown["budget_version"]
@@ -150,6 +156,17 @@ class People:
         if export["attempt"] > 1 or not _chance(cause, 6):
             body = write_acknowledgement(order, finish(self._spectrum.apply(order)), write_time(datetime.now(UTC)))
         return self._write(ErpAcknowledgement.model_validate(body), cause)
+
+    def _import(self, key: BudgetKey) -> Outgoing:
+        """Ask for a job that was set up in Spectrum, with a line that the first version lacks."""
+        lines = self._spectrum.jobs.setdefault(SpectrumJob("001", f"J{key.project_id}"), {})
+        run_project_setup(lines, {LineKey("05120", "S"): 1_00, LineKey("03300", "M"): 2_00})
+        return self._write(request_import(**key._asdict()), "first")
+
+    def _apply(self, key: BudgetKey, offered: dict[str, Any], cause: str) -> Outgoing:
+        """Take what is offered into the project side's budget."""
+        taken = {"import_id": offered["import_id"], "applied_by": "ann", "applied_at": _NOW, "status": "whole"}
+        return self._write(ImportApplied.model_validate(key._asdict() | taken), cause)
 
     def _lock(self, key: BudgetKey, cause: str = "first") -> Outgoing:
         self.locked[key] += 1

@@ -30,7 +30,7 @@ DriftReason = Literal["not_complete", "current_only", "not_answered", "export_se
 
 
 class DriftLine(Value):
-    """One line of the job that is not as it was sent, or that is told for another reason."""
+    """One line of the job that is not as it was sent, or that is reported for another reason."""
 
     phase_code: str
     cost_type: str
@@ -44,7 +44,7 @@ class DriftLine(Value):
     found_other_revision: Cents | None
     found_current: Cents | None
     kept_by: str | None
-    """Who has said that Spectrum's figure is meant; the line then counts no more."""
+    """Who has said that Spectrum's figure is meant; the line then no longer counts."""
     kept_reason: str | None
 
 
@@ -55,7 +55,7 @@ class ErpDrift(OutboundOfVersion):
     topic = "bridge.drift"
 
     export_id: UUID | None
-    """What it was compared with, which is of `budget_version`; null after a reset."""
+    """The export that the reading was compared with, of version `budget_version`; null after a reset."""
     state: DriftState
     reason: DriftReason | None
     """Null unless `state` is `unknown`: not every line was seen, or only current estimates; Spectrum has begun an
@@ -82,12 +82,12 @@ class ChosenLine(Value):
 
 
 class DriftDecision(Inbound):
-    """An approver has the figures sent again, or keeps what Spectrum holds."""
+    """An approver has the synced version restated, or keeps what Spectrum holds."""
 
     type = "drift.decision.v1"
 
     decision: Literal["restate", "keep"]
-    """`restate`: the current version is exported once more; `keep`: Spectrum's figure is meant."""
+    """`restate`: the synced version is exported once more; `keep`: Spectrum's figure is meant."""
     drift_hash: Hash
     """Of the `erp.drift` that it is about."""
     decided_by: User
@@ -97,4 +97,4 @@ class DriftDecision(Inbound):
     effective_date: Date | None = None
     """For `restate`: the date under which Spectrum books it."""
     lines: Annotated[tuple[ChosenLine, ...], Field(max_length=MOST_DRIFT_LINES)] = ()
-    """For `keep`; none means all that count. Others are passed over."""
+    """For `keep`: which lines; none means all that count. Other lines are skipped."""

@@ -24,14 +24,14 @@ class ExportLine(Value):
     """
 
     budget_line_item_id: int | None
-    """Null for a `zero` of a line that was imported, where none was told."""
+    """Null for a `zero` of an imported line whose item id is not known."""
     phase_code: Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=r"^[^-]+\z")]
     cost_type: Annotated[str, StringConstraints(min_length=1, max_length=3)]
     description: Annotated[str, StringConstraints(min_length=1, max_length=25)]
     original_estimate_cost: Annotated[Cents, _at_most_digits(8)]
     revision_amount: Annotated[Cents, _at_most_digits(10)]
     price_method_code: PriceMethod
-    """What `cost_types.csv` has for the cost type; `J`, the job's own, where that is nothing."""
+    """What `cost_types.csv` has for the cost type; `J`, the job's own, where it has none."""
     change: Change
     """Compared with the base, or before it with the import: the line is new, changed, removed, or the same."""
     previous_original_estimate_cost: Cents | None

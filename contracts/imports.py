@@ -22,7 +22,7 @@ ImportCause = Literal["applied", "partial", "refused", "abandoned", "expired", "
 
 
 class ImportRequested(Inbound):
-    """An approver asks for the budget as Spectrum holds it."""
+    """An approver asks for an import: for the budget as Spectrum holds it."""
 
     type = "import.requested.v1"
 
@@ -31,7 +31,7 @@ class ImportRequested(Inbound):
     mode: ImportMode
     """`take`: the project side gets the lines; `link`: it has them already, and they are only adopted."""
     budget_unlocked: bool
-    """As the project side sees it: only then it can take lines."""
+    """Whether the budget is unlocked on the project side; `take` is refused while it is locked."""
     currency: Currency
 
 
@@ -55,15 +55,15 @@ class ImportApplied(Inbound):
     applied_at: Time
     status: Literal["whole", "partial", "abandoned"]
     lines: Annotated[tuple[AppliedLine, ...], Field(max_length=MOST_APPLIED_LINES), FailFast()] = ()
-    """At most 4,000. After `partial` only those count as taken that are named with `success`. Keys are trimmed; lines
-    that were not offered are passed over; if a line appears twice, the last one counts."""
+    """At most 4,000. After `partial` only lines named with `success` count as taken. Keys are trimmed; lines
+    that were not offered are skipped; if a line appears twice, the last one counts."""
 
 
 class ImportLine(Value):
     """One phase and cost type of Spectrum, under the project side's codes."""
 
     cost_code: str | None
-    """Null, like `cost_type`, where no row of the maps leads to it, and the rules have it offered all the same."""
+    """Null where no row of the maps leads to the phase, and the rules let it be offered; likewise `cost_type`."""
     cost_type: str | None
     phase_code: str
     spectrum_cost_type: str
@@ -72,19 +72,19 @@ class ImportLine(Value):
     revision_amount: Cents
     """What is left under the bridge's own references, from before a reset."""
     other_revision: Cents | None
-    """Of others, to read, not to take; null where Spectrum lacks the line."""
+    """What others have booked: for information, not to be taken; null where Spectrum lacks the line."""
     job_to_date_cost: Cents | None
-    """To read, not to take; null if unknown."""
+    """For information, not to be taken; null if unknown."""
     change: ImportChange
-    """Compared with what was adopted before; a `gone` line is no longer there, or has nothing left to take."""
+    """Compared with what was adopted before; a `gone` line was adopted and now has nothing to take."""
     previous_amount: Cents | None
     """The original that was adopted; null where none was."""
     budget_line_item_id: int | None
-    """Null until an `import.applied` has told it."""
+    """Null until an `import.applied` has named it."""
 
 
 class ImportNotice(Value):
-    """An error or a notice: about one line, about a phase or a cost type, or about the whole."""
+    """An error or a notice: about one line, about a phase or a cost type, or about the import as a whole."""
 
     phase_code: str | None
     spectrum_cost_type: str | None
@@ -112,7 +112,7 @@ class ImportReady(Outbound):
     total_before: Cents | None
     """Those that were adopted before; null where none were."""
     lines: tuple[ImportLine, ...]
-    """At most 2,000, and besides those that are gone; ordered by phase, then type."""
+    """At most 2,000, not counting those that are `gone`; ordered by phase, then cost type."""
     notices: tuple[ImportNotice, ...]
     """What a person should know; at most 10,000."""
 
@@ -130,4 +130,4 @@ class ImportEnded(Outbound):
     notices: tuple[ImportNotice, ...]
     """Those of the offer, if there was one."""
     notify: tuple[str, ...]
-    """Who asked."""
+    """Who asked for it."""

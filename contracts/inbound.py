@@ -164,7 +164,7 @@ class ExportRetry(Requested):
 
 
 class SnapshotRequest(Inbound):
-    """Somebody asks for what Spectrum holds of the budget to be read."""
+    """Somebody asks the ERP side to read what Spectrum holds of the budget."""
 
     type = "snapshot.request.v1"
 

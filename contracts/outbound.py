@@ -131,7 +131,7 @@ class SpectrumExport(OutboundOfVersion):
     """Before the first success: the import whose lines, taken from Spectrum, the differences are against; null
     without one. No line may be skipped because of it."""
     restatement: int
-    """0; 1, 2, … where a person has the figures of this version sent once more, because Spectrum differs from them."""
+    """1, 2, … over the restatements of this version; 0 for an export that was accepted."""
     change_reference: Annotated[str, StringConstraints(pattern=r"^B[0-9]{7}\z")]
     """`B` and seven digits, such as `B0000002`: it rises with each export of the project, and no two exports of a
     project have the same, also not after a reset. The same for every attempt."""
@@ -203,7 +203,7 @@ class RequestRefused(Outbound):
 
 
 class SnapshotRequested(Outbound):
-    """Please read what this job holds, and answer with an `erp.snapshot`."""
+    """The ERP side is asked to read what a job holds, and to answer with an `erp.snapshot`."""
 
     type = "spectrum.snapshot_requested.v1"
     topic = "spectrum.requests"
@@ -268,7 +268,7 @@ class BudgetStatus(OutboundOfVersion):
     read_at: Time | None
     """When that was read, by the connector's clock."""
     drift_lines: int
-    """How many lines differ; 0 unless `differs`."""
+    """How many lines count; 0 unless `differs`."""
     drift_amount: Cents
     """By how much."""
     sequence: int

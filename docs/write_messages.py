@@ -52,7 +52,8 @@ def describe_type(annotation: object) -> str:
     if origin is Literal:
         return ", ".join(f"`{argument}`" for argument in arguments)
     if origin is tuple:
-        return f"list of {describe_type(arguments[0])}s"
+        items = describe_type(arguments[0])
+        return f"list of {items}" if items.endswith("`") else f"list of {items}s"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return PARTS.get(annotation, "line")
     return {str: "text", int: "integer", bool: "true or false", UUID: "UUID"}[annotation]  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""The imported lines: taken over from what was offered, and found again where a version goes to the same job."""
+"""The imported lines: adopted from what was offered, and found again for a version of the same job and currency."""
 
 from collections.abc import Iterable, Mapping
 from uuid import UUID
@@ -25,12 +25,12 @@ def adopt_lines(
     identity: tuple[UUID, Target],
     rules: Rules,
 ) -> Adopted | None:
-    """Adopt what the project side has taken; the rest stays as it was before.
+    """Adopt what the project side has taken; the rest stays as it was.
 
     Args:
         before: what was adopted so far, of the same job and currency.
         offered: everything that was offered.
-        taken: which of it was taken, each with the item id that was told.
+        taken: which of it was taken, each with the item id that was named, if any.
         identity: of the import, and where its lines are in Spectrum.
         rules: which have the price methods.
 

@@ -43,7 +43,7 @@ class SpectrumLine(NamedTuple):
     phase_code: str
     cost_type: str
     item_id: int | None
-    """``None`` for a line that was imported and is gone, where none was told."""
+    """``None`` for a line that was imported and is gone, where none is known."""
     description: str
     original: int
     revision: int
@@ -144,9 +144,9 @@ class Export(NamedTuple):
     follows_base: bool = False
     """Nothing was exported between the base and this export, so the base's descriptions are Spectrum's."""
     restatement: int = 0
-    """1, 2, … where a person has the figures of a version sent once more; 0 for an export that was accepted."""
+    """1, 2, … over the restatements of a version; 0 for an export that was accepted."""
     passes_over: bool = True
-    """Whether lines that are the same may be passed over: not where Spectrum was found to differ."""
+    """Whether lines that are the same may be skipped: not where Spectrum was found to differ."""
 
 
 class Waiting(NamedTuple):

@@ -12,11 +12,11 @@ from handlers.spectrum_lines import find_sent_lines
 _JOBS_OWN_METHOD: Final = "J"
 
 Difference = tuple[DriftKind, int]
-"""A kind, and by how much it counts, in hundredths; 0 where it is only told."""
+"""A kind, and by how much it counts, in hundredths; 0 where it is only reported."""
 
 
 class ComparedLine(NamedTuple):
-    """One line that is not as it was sent, or that is told for another reason."""
+    """One line that is not as it was sent, or that is reported for another reason."""
 
     key: LineKey
     kinds: tuple[DriftKind, ...]
@@ -146,7 +146,7 @@ def _compare_shallow(
 
 
 def _tell_about(line: SpectrumLine | None, found: ReadLine) -> Iterator[Difference]:
-    """Tell what is Spectrum's own, and never touched."""
+    """Report what is Spectrum's own, and never touched."""
     if line is None:
         return
     if found.status == "C":

@@ -1,4 +1,4 @@
-"""Remembers what comparing a reading with an export has shown, and reports it where it is new."""
+"""Remembers what comparing a reading with an export has shown, and reports it when it is new."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ def note_unanswered(budget: Budget, reading: Snapshot) -> tuple[Budget, tuple[Er
 
 
 def close_drift(budget: Budget, reason: DriftReason) -> tuple[Budget, tuple[ErpDrift, ...]]:
-    """Remember that what was found before says nothing any more; nothing is sent where nothing was compared."""
+    """Remember that what was found before no longer holds; nothing is sent where nothing was compared."""
     before = budget.read_back.drift if budget.read_back else None
     if before is None:
         return budget, ()

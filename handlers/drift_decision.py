@@ -1,4 +1,4 @@
-"""An approver decides what to do where Spectrum differs from what was exported: send it once more, or keep it."""
+"""An approver decides what to do where Spectrum differs from what was exported: restate it, or keep what is there."""
 
 from contracts.cloudevents.message import Message
 from contracts.drift import DriftDecision

@@ -14,7 +14,7 @@ from handlers.readings import LineKey
 
 
 def apply_import(step: Step, _: Message, applied: ImportApplied, situation: Situation) -> Outcome:
-    """Decide on what the project side says about an offer (rows I6 to I8)."""
+    """Decide on the answer of the project side to an offer (rows I6 to I8)."""
     budget, one, by = step.budget, step.budget.open_import, applied.applied_by
     if _has_ended(budget, applied):
         return Outcome(step, Verdict.STALE, "this import has ended before")

@@ -18,7 +18,7 @@ class AdoptedLine(NamedTuple):
     phase_code: str
     cost_type: str
     item_id: int | None
-    """``None`` where the project side did not tell it."""
+    """``None`` where the project side did not name it."""
     description: str
     original: int
     revision: int

@@ -57,7 +57,7 @@ def list_last_offered(budget: Budget, one: OpenImport) -> tuple[Offered, ...]:
 def take_offer(
     step: Step, one: OpenImport, offered: tuple[Offered, ...], taken: dict[LineKey, int | None], situation: Situation
 ) -> Step:
-    """Adopt those of the offered lines that were taken, each with the item id that was told."""
+    """Adopt those of the offered lines that were taken, each with the item id that was named, if any."""
     budget = step.budget
     reading = budget.readings.last if budget.readings else None
     if reading is None or taken.keys().isdisjoint(line.key for line in offered):
@@ -69,7 +69,7 @@ def take_offer(
 
 
 def end_import(step: Step, cause: ImportCause, situation: Situation, errors: tuple[ImportNotice, ...] = ()) -> Step:
-    """End the import under way, if there is one: tell who asked, and ask the ERP side no more."""
+    """End the import under way, if there is one: report it to whoever asked, and stop asking the ERP side."""
     budget = step.budget
     imports, one = budget.imports, budget.open_import
     if imports is None or one is None:

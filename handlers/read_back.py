@@ -1,4 +1,4 @@
-"""What is known of how Spectrum stands to what was exported: requests, what a comparison has shown, what was kept.
+"""What is known of how Spectrum compares with what was exported: requests, what was found, what was kept.
 
 Frozen values without rules; ``drift`` and ``snapshot_requests`` change them.
 """
@@ -18,7 +18,7 @@ class OpenRequest(NamedTuple):
     requested_by: str | None
     due_at: datetime
     times: int
-    """How often it was asked, with this one."""
+    """How often it was asked, including this one."""
 
 
 class FoundFigures(NamedTuple):
@@ -42,7 +42,7 @@ class CountedLine(NamedTuple):
 
 
 class KeptLine(NamedTuple):
-    """A line of which a person has said that Spectrum's figure is meant: it counts no more until another is found."""
+    """A line of which a person has said that Spectrum's figure is meant: it no longer counts until its figures change."""
 
     phase_code: str
     cost_type: str
@@ -52,7 +52,7 @@ class KeptLine(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """What the last comparison has shown, or why it shows nothing any more."""
+    """What the last comparison has shown, or why that no longer holds."""
 
     export_id: UUID | None
     version: int

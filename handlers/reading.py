@@ -1,4 +1,4 @@
-"""A reading is placed among the exports of its budget by the one that was begun last, never by its time."""
+"""Places a reading among the exports of its budget: by the one that was begun last, never by its time."""
 
 from contracts.drift import ErpDrift
 from contracts.fields import write_time

@@ -1,4 +1,4 @@
-"""Somebody asks for what Spectrum holds of a budget to be read."""
+"""Somebody asks the ERP side to read what Spectrum holds of a budget."""
 
 from contracts.cloudevents.message import Message
 from contracts.inbound import SnapshotRequest

@@ -19,10 +19,10 @@ def ask_for_reading(
     """Ask for what Spectrum holds of a budget; the request takes the place of an open one.
 
     Args:
-        budget: with an import under way, or which Spectrum may hold something of; of any other nothing is asked.
+        budget: with an import under way, or of which Spectrum may hold something; for any other nothing is asked.
         requested_by: who asks; ``None`` for the bridge itself.
         situation: what else deciding sees.
-        times: how often it has been asked, with this one.
+        times: how often it has been asked, including this one.
 
     Returns:
         The budget with the open request, and what is to be sent.
@@ -49,7 +49,7 @@ def ask_for_reading(
 
 
 def ask_after_success(budget: Budget, situation: Situation) -> tuple[Budget, tuple[SnapshotRequested, ...]]:
-    """Ask what Spectrum holds now that it has taken an export whole, or see to it that it is asked some time."""
+    """Ask what Spectrum holds now that it has taken an export whole, or plan when to ask."""
     if situation.rules.after_success:
         return ask_for_reading(budget, None, situation)
     return plan_asking(budget, situation), ()

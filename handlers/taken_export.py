@@ -43,7 +43,7 @@ def make_base(budget: Budget, export: Export) -> Budget:
 
 
 def take_read_export(step: Step, export: Export, sends: tuple[ErpDrift, ...], situation: Situation) -> Outcome:
-    """Take an export whose every line was read to stand, or was kept, as if Spectrum had answered it with success.
+    """Take an export as if Spectrum had answered success: a reading shows every line of it, or the others were kept.
 
     Nothing is asked: what Spectrum holds has just been read.
 

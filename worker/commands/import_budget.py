@@ -1,4 +1,4 @@
-"""``budget-bridge import``: asks for a budget as Spectrum holds it."""
+"""``budget-bridge import``: asks for an import, that is, for a budget as Spectrum holds it."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ def import_budget(
     ] = "take",
     locked: Annotated[bool, typer.Option("--locked", help="The budget is locked on the project side.")] = False,
 ) -> None:
-    """Ask the ERP side for the budget as Spectrum holds it; `status` shows how the import stands."""
+    """Ask the ERP side for the budget as Spectrum holds it; `status` shows how far the import is."""
     try:
         check_currency(currency)
     except ValueError as error:

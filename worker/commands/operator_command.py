@@ -1,4 +1,4 @@
-"""Sends the message of an operator and waits for its verdict; shared by retry, release, reset and acknowledge."""
+"""Sends the message of an operator and waits for its verdict; shared by every command that acts on a budget."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""``budget-bridge snapshot``: asks what Spectrum holds of a budget."""
+"""``budget-bridge snapshot``: asks the ERP side to read what Spectrum holds of a budget."""
 
 from worker.commands.arguments import Key
 from worker.commands.operator_command import By, Why, send_and_report

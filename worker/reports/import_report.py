@@ -10,7 +10,7 @@ from worker.reports.amounts import format_amount
 
 
 def write_import(budget: Budget | None) -> dict[str, object]:
-    """Write how the import stands, and what was adopted, as JSON values."""
+    """Write the state of the import, and what was adopted, as JSON values."""
     one = budget.open_import if budget else None
     adopted = budget.imports.adopted if budget and budget.imports else None
     return {
@@ -38,7 +38,7 @@ def write_import(budget: Budget | None) -> dict[str, object]:
 
 
 def format_import(budget: Budget) -> Iterator[str]:
-    """Format how the import stands, as lines of text; none where there is nothing to say."""
+    """Format the state of the import, as lines of text; none where there is nothing to say."""
     if one := budget.open_import:
         waits = "the project side has to take what is offered" if one.is_ready else "Spectrum is to be read"
         state = _name_state(one, None)

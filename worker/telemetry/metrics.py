@@ -75,7 +75,7 @@ DRIFT: Final = Gauge(
     "Budgets of which Spectrum differs from what was exported, unless that is kept.",
 )
 OLDEST_READING: Final = Gauge(
-    "budget_bridge_oldest_reading_seconds", "How long ago the budget was read that Spectrum was read for longest ago."
+    "budget_bridge_oldest_reading_seconds", "How long ago the budget with the oldest last reading was read."
 )
 RULES_IN_FORCE: Final = Gauge(
     "budget_bridge_rules_in_force", "Which version of the rules is in force; always 1.", ["id", "digest"]

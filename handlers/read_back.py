@@ -42,7 +42,7 @@ class CountedLine(NamedTuple):
 
 
 class KeptLine(NamedTuple):
-    """A line of which a person has said that Spectrum's figure is meant: it no longer counts until its figures change."""
+    """A line that an approver has kept, with the figures found then: while they stay, it does not count."""
 
     phase_code: str
     cost_type: str

@@ -55,8 +55,8 @@ class ImportApplied(Inbound):
     applied_at: Time
     status: Literal["whole", "partial", "abandoned"]
     lines: Annotated[tuple[AppliedLine, ...], Field(max_length=MOST_APPLIED_LINES), FailFast()] = ()
-    """At most 4,000. After `partial` only lines named with `success` count as taken. Keys are trimmed; lines
-    that were not offered are skipped; if a line appears twice, the last one counts."""
+    """At most 4,000. After `partial`, or a `whole` with a failed line, only lines named with `success` count as taken.
+    Keys are trimmed; lines that were not offered are skipped; if a line appears twice, the last one counts."""
 
 
 class ImportLine(Value):

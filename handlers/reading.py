@@ -49,9 +49,9 @@ def find_begun(budget: Budget, begun: BegunExport | None) -> int | None:
 
 
 def _is_before_base(budget: Budget, number: int, begun: BegunExport | None) -> bool:
-    """Check whether a reading is older than the success that made the base (row F7)."""
+    """Check whether a reading is older than the success that made the base, or than the last reset (row F7)."""
     if budget.base is None:
-        return number == 0
+        return number <= budget.tries_before_reset
     return number < budget.base.number or (number == budget.base.number and begun is not None and not begun.whole)
 
 

@@ -297,6 +297,12 @@ class TestRowsOfReadings:
         assert books.read(None, last_begun=None).verdict == "stale"
         assert books.budget.readings is None
 
+    def test_f7_from_before_a_reset(self) -> None:
+        books = synced()
+        before = books.base
+        books.send(reset(), lock(2, *LINES), accept(2), acknowledge("failed", 2))
+        assert books.read(before).verdict == "stale"
+
     def test_f7_the_base_before_it_was_whole(self) -> None:
         books = synced()
         begun = {"export_id": str(books.base.id), "attempt": 1, "whole": False}
@@ -695,13 +701,6 @@ class TestWhatProvesNothing:
         books = failed()
         self.keep(books, {"S05120": {"original_estimate_cost": "640000.00"}, unseen: None}, complete=False)
         assert (books.drift.drift_lines, books.status) == (0, Status.EXPORT_FAILED)
-
-    def test_an_approver_is_not_shown_what_another_job_held(self) -> None:
-        books = synced()
-        books.read(books.base).send(reset())
-        books.with_rules(jobs={KEY[:2]: Job("001", "26-2002")}).send(lock(2, *LINES))
-        rows = books.find_lines("approval.requested.v1")
-        assert {(row["found_original"], row["found_at"]) for row in rows} == {(None, None)}
 
     def test_an_approval_is_asked_for_again_when_a_late_success_closes_what_was_found(self) -> None:
         books = failed()

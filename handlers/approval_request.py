@@ -7,7 +7,7 @@ from contracts.export_lines import ApprovalLine, ExportLine, ExportRow
 from contracts.fields import write_cents
 from contracts.outbound import ApprovalRequested, Notice
 from handlers.adoption import find_adopted
-from handlers.budget import Budget, Proposal, Status, Version
+from handlers.budget import Budget, Proposal, Status, Target, Version
 from handlers.drift import hash_drift, write_found
 from handlers.read_back import CountedLine
 from handlers.readings import LineKey, ReadLine
@@ -48,7 +48,7 @@ def request_approval(budget: Budget, version: Version, proposal: Proposal) -> Ap
         drift_hash=hash_drift(counted),
         drift_lines=len(counted),
         drift_amount=write_cents(sum(line.amount for line in counted)),
-        lines=tuple(_add_found(budget, rows)),
+        lines=tuple(_add_found(budget, proposal.target, rows)),
         notices=(*proposal.notices, *_notice_differences(proposal, counted)),
     )
 
@@ -72,10 +72,10 @@ def _list_figures(request: ApprovalRequested) -> ApprovalRequested:
     return request.model_copy(update={"lines": rows})
 
 
-def _add_found(budget: Budget, rows: tuple[ExportRow, ...]) -> Iterator[ExportRow]:
-    """Add to each row what Spectrum was last read to hold of it."""
+def _add_found(budget: Budget, target: Target, rows: tuple[ExportRow, ...]) -> Iterator[ExportRow]:
+    """Add to each row what Spectrum was last read to hold of it; a reading of another job says nothing."""
     last = budget.readings.last if budget.readings else None
-    if last is None:
+    if last is None or (last.header.company_code, last.header.job_number) != target[:2]:
         for row in rows:
             yield row[:_SENT_FIELDS] + _NEVER_READ + row[_SENT_FIELDS:]
         return

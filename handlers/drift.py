@@ -29,7 +29,7 @@ def note_comparison(budget: Budget, export: Export, reading: Snapshot) -> tuple[
     """
     header = reading.header
     lines = compare_reading(budget, export, reading)
-    kept = _carry_kept(budget.read_back.kept if budget.read_back else (), lines)
+    kept = _carry_kept(budget.read_back.kept if budget.read_back else (), lines, reading)
     state, reason = judge_lines(lines, set(map(_KEY, kept)), is_full=header.depth == "full")
     counted = tuple(CountedLine(*line.key, line.kinds, line.amount, line.figures) for line in lines if line.amount)
     drift = Drift(export.id, export.version, state, reason, header.read_to, header.depth, header.complete, counted)
@@ -106,12 +106,20 @@ def hash_drift(lines: Sequence[CountedLine]) -> str | None:
     return hashlib.sha256(write_json(rows)).hexdigest() if rows else None
 
 
-def _carry_kept(kept: tuple[KeptLine, ...], lines: Iterable[ComparedLine]) -> tuple[KeptLine, ...]:
+def _carry_kept(kept: tuple[KeptLine, ...], lines: Iterable[ComparedLine], reading: Snapshot) -> tuple[KeptLine, ...]:
     """Carry over the marks of lines of which the same is found, or of which nothing can be said."""
+    is_full, is_complete = reading.header.depth == "full", reading.header.complete
     figures = {line.key: line.figures for line in lines if line.amount}
-    unseen = {line.key for line in lines if "not_seen" in line.kinds}
+    held = reading.index_lines() if kept else {}
+
+    def stays(line: KeptLine) -> bool:
+        found = held.get(line[:2])
+        if found and not is_full:
+            return found.current == line.found.current
+        return figures.get(line[:2]) == line.found if found or (is_full and is_complete) else True
+
     last = {line[:2]: line for line in kept}
-    return tuple(line for key, line in sorted(last.items()) if figures.get(key) == line.found or key in unseen)
+    return tuple(line for _, line in sorted(last.items()) if stays(line))
 
 
 def _tell(budget: Budget, drift: Drift, lines: Iterable[ComparedLine]) -> tuple[Budget, tuple[ErpDrift, ...]]:

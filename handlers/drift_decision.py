@@ -72,7 +72,7 @@ def _keep(step: Step, decision: DriftDecision, counted: tuple[CountedLine, ...],
     budget, sends = keep_lines(before, export, reading, kept)
     detail = f"{len(kept)} of {len(counted)} lines kept by {by}: {decision.reason}"
     ends_failure = before.status is Status.EXPORT_FAILED and before.partly_applied and export is before.unanswered
-    if ends_failure and len(kept) == len(counted):
+    if ends_failure and reading.header.complete and len(kept) == len(counted):
         outcome = take_read_export(step._replace(budget=budget), export, sends, situation)
         return outcome._replace(detail=detail)
     step = step.change(budget, situation.at, *sends, *renew_request(before, budget))

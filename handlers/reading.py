@@ -49,9 +49,9 @@ def find_begun(budget: Budget, begun: BegunExport | None) -> int | None:
 
 
 def _is_before_base(budget: Budget, number: int, begun: BegunExport | None) -> bool:
-    """Check whether a reading is older than the success that made the base (row F7)."""
+    """Check whether a reading is older than the success that made the base, or than the last reset (row F7)."""
     if budget.base is None:
-        return number == 0
+        return number <= budget.tries_before_reset
     return number < budget.base.number or (number == budget.base.number and begun is not None and not begun.whole)
 
 
@@ -95,6 +95,8 @@ def _shows_that_it_stands(budget: Budget) -> bool:
 
 def _ends_export(budget: Budget, export: Export, reading: Snapshot, situation: Situation) -> bool:
     """Check whether a reading counts as the success of an export that nobody has answered so (row F4)."""
-    begun = reading.header.last_begun
-    is_proof = begun is not None and begun.whole and reading.header.depth == "full" and _shows_that_it_stands(budget)
-    return is_proof and export is budget.unanswered and situation.rules.acknowledges == "success"
+    header, drift = reading.header, budget.read_back.drift if budget.read_back else None
+    # A line at zero that the reading lacks may only not have been seen; one that was kept does not stand as sent.
+    is_proof = header.depth == "full" and header.complete and drift is not None and not drift.lines
+    is_whole = header.last_begun is not None and header.last_begun.whole and _shows_that_it_stands(budget)
+    return is_proof and is_whole and export is budget.unanswered and situation.rules.acknowledges == "success"

@@ -1,6 +1,7 @@
 """Spectrum has taken an export whole: it becomes the base, and Spectrum is asked what it holds now."""
 
 from contracts.drift import ErpDrift
+from handlers.approval_request import renew_request
 from handlers.budget import Budget, Export, Status
 from handlers.budget_locked import make_waiting_current
 from handlers.decision import Outcome, Situation, Step, Verdict
@@ -15,15 +16,17 @@ def take_export(step: Step, export: Export, situation: Situation) -> Outcome:
     drift = budget.read_back.drift if budget.read_back else None
     taken = make_base(budget, export)
     told: tuple[ErpDrift, ...] = ()
-    if drift and (drift.export_id != export.id or drift.state == "differs"):
-        # It was found before this success, and perhaps against another export.
+    if drift and (drift.export_id != export.id or drift.lines):
+        # It was found before this success, and perhaps against another export; what was kept of it counts no more.
         taken, told = close_drift(taken, "export_sent")
     taken, asked = ask_after_success(taken, situation)
     if budget.status in {Status.EXPORTING, Status.EXPORT_FAILED}:
         step = step.change(taken._replace(status=Status.SYNCED), situation.at, *told, *asked)
         return Outcome(make_waiting_current(step, situation), Verdict.APPLIED, "Spectrum applied all of it")
     detail = f"Spectrum applied all of version {export.version}; the status is already past that export"
-    return Outcome(step.change(taken, situation.at, *told, *asked), Verdict.APPLIED, detail)
+    # The approver was shown what is now closed, and an acceptance that names it would be refused.
+    renewed = renew_request(step.budget, taken) if told else ()
+    return Outcome(step.change(taken, situation.at, *told, *asked, *renewed), Verdict.APPLIED, detail)
 
 
 def make_base(budget: Budget, export: Export) -> Budget:

@@ -38,8 +38,7 @@ async def test_a_silent_consumer_is_reported_and_joins_again(
     silent = [line["reader"] for line in deployment.read_log() if line["event"] == "consumer.silent"]
     _, metrics = await ask(port, "/metrics")
     for reader in ("intake", "lanes"):
-        # On a machine with too much to do, one that has just joined again may be taken for silent once more.
-        assert silent.count(reader) in {1, 2}
-        assert f'budget_bridge_rejoins_total{{reader="{reader}"}} {silent.count(reader)}.0' in metrics
+        assert silent.count(reader) == 1
+        assert f'budget_bridge_rejoins_total{{reader="{reader}"}} 1.0' in metrics
     findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first

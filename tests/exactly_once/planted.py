@@ -384,11 +384,10 @@ def stall_consumers(sign: Path, *, deaf: bool) -> None:
     """Let every consumer that exists when a file appears return nothing more, while it stays a member of its group.
 
     This is what happens when aiokafka's fetching task ends, which nothing in aiokafka notices.
-
-    It is what aiokafka does when the task that fetches ends: nothing in it checks that it still runs.
     """
-    before: set[int] = set()
-    stalled: set[int] = set()
+    # The clients themselves: a new one may have the address, and so the id, of one that is gone.
+    before: set[Any] = set()
+    stalled: set[Any] = set()
 
     async def give_no_answer(*_: object) -> None:
         raise aiokafka.errors.KafkaTimeoutError
@@ -396,13 +395,13 @@ def stall_consumers(sign: Path, *, deaf: bool) -> None:
     def stall(reader: Any) -> None:
         consumer = reader._consumer
         if not sign.exists():
-            before.add(id(consumer))
-        elif id(consumer) in before:
+            before.add(consumer)
+        elif consumer in before:
             for task in (consumer._fetcher._fetch_task, *consumer._fetcher._pending_tasks):
                 task.cancel()
             if deaf:
                 consumer.end_offsets = consumer.topics = give_no_answer
-            stalled.add(id(consumer))
+            stalled.add(consumer)
             sign.write_text(str(len(stalled)))
 
     for name in ("fetch", "fetch_any"):

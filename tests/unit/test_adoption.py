@@ -227,6 +227,11 @@ def test_the_approver_is_shown_what_the_import_has_read() -> None:
     assert scenario.find(REQUESTED).drift_hash is None
 
 
+def test_the_approver_is_not_shown_what_another_job_held() -> None:
+    scenario = adopt().with_rules(jobs={KEY[:2]: Job("001", "26-2002")}).send(lock(1, *AS_HELD))
+    assert {(line["found_original"], line["found_at"]) for line in scenario.find_lines(REQUESTED)} == {(None, None)}
+
+
 def test_imported_lines_that_the_first_export_has_are_sent_no_matter_how_they_were_imported() -> None:
     linked = Scenario(rules=replace(MAPS)).send(request_import(mode="link"), read_job(*list_job()))
     linked.send(lock(1, *AS_HELD[:2]), accept())

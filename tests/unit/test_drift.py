@@ -297,6 +297,12 @@ class TestRowsOfReadings:
         assert books.read(None, last_begun=None).verdict == "stale"
         assert books.budget.readings is None
 
+    def test_f7_from_before_a_reset(self) -> None:
+        books = synced()
+        before = books.base
+        books.send(reset(), lock(2, *LINES), accept(2), acknowledge("failed", 2))
+        assert books.read(before).verdict == "stale"
+
     def test_f7_the_base_before_it_was_whole(self) -> None:
         books = synced()
         begun = {"export_id": str(books.base.id), "attempt": 1, "whole": False}
@@ -646,6 +652,64 @@ class TestKinds:
         changes = TYPED | {"L01500": {"status": "C"}, "M03300": {"other_revision": "1.00"}}
         books.read(books.base, changes)
         assert [line.phase_code for line in books.drift.lines] == ["05120", "01500", "03300"]
+
+
+class TestWhatProvesNothing:
+    def keep(self, books: Books, changes: dict[str, Any], **fields: Any) -> None:
+        """Find these differences, and keep all that count."""
+        books.read(books.budget.unanswered or books.base, changes, **fields)
+        books.send(decide_drift("keep", books.drift.drift_hash or "", reason="it is meant"))
+
+    def test_a_line_stays_kept_where_only_its_current_estimate_is_seen_and_is_the_same(self) -> None:
+        books = synced()
+        self.keep(books, TYPED)
+        books.read(books.base, TYPED, depth="current_only", total_original=None)
+        assert books.read(books.base, TYPED).shown == ("matches", 0, "0.00")
+        books.read(books.base, {"S05120": {"current_estimate_cost": "5.00"}}, depth="current_only", total_original=None)
+        assert books.read(books.base, TYPED).shown == ("differs", 1, "0.01")
+
+    def test_a_line_at_zero_stays_kept_where_it_may_only_not_have_been_seen(self) -> None:
+        books = failed()
+        books.send(acknowledge("success", 2))
+        back = {"L01500": {"original_estimate_cost": "7.00"}}
+        self.keep(books, back)
+        books.read(books.base, {"L01500": None}, complete=False)
+        assert books.read(books.base, back).shown[0] == "matches"
+        books.read(books.base, {"L01500": None})
+        assert books.read(books.base, back).shown == ("differs", 1, "7.00")
+
+    def test_what_was_kept_of_a_failed_export_counts_no_more_once_it_succeeds(self) -> None:
+        books = failed("failed")
+        self.keep(books, {"S05120": {"original_estimate_cost": "640000.00"}})
+        books.send(acknowledge("success", 2))
+        assert books.shown == ("unknown", 0, "0.00")
+        assert books.drift.reason == "export_sent"
+
+    def test_f4_not_by_a_line_that_was_kept_before_the_export(self) -> None:
+        books = synced(acknowledges="success")
+        self.keep(books, TYPED)
+        books.send(lock(2, *LINES[:2], LINES[2] | {"original_amount": "1.00"}, STEEL), accept(2))
+        assert books.read(books.unanswered, TYPED).status is Status.EXPORTING
+
+    def test_f4_not_by_a_line_at_zero_that_may_only_not_have_been_seen(self) -> None:
+        books = exporting(acknowledges="success")
+        assert books.read(books.unanswered, {"L01500": None}, complete=False).status is Status.EXPORTING
+        assert books.read(books.unanswered, {"L01500": None}).status is Status.SYNCED
+
+    @pytest.mark.parametrize("unseen", ["L03300", "L01500"])
+    def test_d3_not_while_a_line_may_not_have_been_seen(self, unseen: str) -> None:
+        books = failed()
+        self.keep(books, {"S05120": {"original_estimate_cost": "640000.00"}, unseen: None}, complete=False)
+        assert (books.drift.drift_lines, books.status) == (0, Status.EXPORT_FAILED)
+
+    def test_an_approval_is_asked_for_again_when_a_late_success_closes_what_was_found(self) -> None:
+        books = failed()
+        books.read(books.unanswered, {"S05120": {"original_estimate_cost": "640000.00"}})
+        books.send(lock(3, STEEL))
+        assert books.find("approval.requested.v1").drift_hash
+        books.send(acknowledge("success", 2))
+        request = books.find("approval.requested.v1")
+        assert (request.drift_hash, request.base_version) == (None, 2)
 
 
 def test_the_rules_of_these_tests_ask_nothing_by_themselves() -> None:

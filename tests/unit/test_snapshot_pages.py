@@ -270,6 +270,21 @@ def test_one_request_is_open_at_a_time_and_a_reset_forgets_it() -> None:
     assert (refusal.budget_version, refusal.message_type) == (None, "snapshot.request.v1")
 
 
+def test_a_reset_forgets_what_was_read_whatever_the_connectors_clock_said() -> None:
+    scenario, export = synced()
+    scenario.send(snapshot(read_line(STEEL), begun=export, read_to="9999-12-31T00:00:00Z"))
+    assert scenario.send(snapshot(read_line(STEEL), begun=export, snapshot_id="s2")).verdict == "stale"
+    scenario.send(reset(), lock(1), accept(), acknowledge("success", number=2))
+    assert scenario.budget.base
+    assert scenario.send(snapshot(read_line(STEEL), begun=scenario.budget.base)).verdict == "applied"
+
+
+def test_a_reset_ends_a_snapshot_that_is_collected() -> None:
+    scenario, export = synced()
+    scenario.send(write_pages(export, (read_line(STEEL),), ())[0])
+    assert list_resolved(scenario.send(reset())) == ["superseded"]
+
+
 def test_nothing_is_read_of_a_budget_that_was_never_exported() -> None:
     for status in (None, Status.INVALID, Status.PENDING_APPROVAL, Status.RETURNED):
         assert bring_to(status).send(request_snapshot()).refusal == "nothing_held"

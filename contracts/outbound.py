@@ -125,7 +125,7 @@ class SpectrumExport(OutboundOfVersion):
     """1, 2, 3, … over the exports of this budget; a reset does not start it again."""
     base_export_id: UUID | None
     """The last export that Spectrum acknowledged with success: what the differences are against. Null also where
-    Spectrum was found to differ, so that no line may be skipped."""
+    Spectrum was found to differ, or may, so that no line may be skipped."""
     base_version: int | None
     base_import_id: UUID | None
     """Before the first success: the import whose lines, taken from Spectrum, the differences are against; null

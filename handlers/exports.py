@@ -104,12 +104,15 @@ def resend_export(step: Step, export: Export, effective_date: date | None, situa
 
 
 def _may_pass_over(budget: Budget) -> bool:
-    """Check that Spectrum is not known to differ from the base, in lines that were kept or not."""
+    """Check that Spectrum is not known to differ from the base, in lines that were kept or not, or suspected to."""
     if budget.unanswered and not budget.unanswered.passes_over:
         # It differed then, and perhaps nothing of that export was written.
         return False
-    drift = budget.read_back.drift if budget.read_back else None
-    return drift is None or not drift.lines
+    known = budget.read_back
+    if known is None or known.drift is None:
+        return True
+    # What an earlier reading found may still be so where the last one has not seen it.
+    return not known.drift.lines and not known.kept and known.drift.reason in {None, "export_sent"}
 
 
 def _send(step: Step, budget: Budget, export: Export, situation: Situation) -> Step:

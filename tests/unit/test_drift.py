@@ -685,6 +685,20 @@ class TestWhatProvesNothing:
         assert books.shown == ("unknown", 0, "0.00")
         assert books.drift.reason == "export_sent"
 
+    @pytest.mark.parametrize(
+        ("kept", "fields"), [(False, {"complete": False}), (True, {"depth": "current_only", "total_original": None})]
+    )
+    def test_what_the_last_reading_has_not_seen_is_not_passed_over(self, *, kept: bool, fields: dict[str, Any]) -> None:
+        typed = {"S05120": {"original_estimate_cost": "1.00", "current_estimate_cost": "640000.00"}}
+        books = synced()
+        books.read(books.base, typed)
+        if kept:
+            books.send(decide_drift("keep", books.drift.drift_hash or "", reason="it is meant"))
+        books.read(books.base, typed if kept else {"S05120": None}, **fields)
+        assert books.shown[0] == ("matches" if kept else "unknown")
+        books.send(lock(2, *LINES[1:]), accept(2))
+        assert books.find(RESYNC).base_export_id is None
+
     def test_f4_not_by_a_line_that_was_kept_before_the_export(self) -> None:
         books = synced(acknowledges="success")
         self.keep(books, TYPED)

@@ -8,7 +8,7 @@ from handlers.budget import Approval, Budget, Export, Status, Version
 from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.drift import hash_drift
 from handlers.exports import resend_export, start_export
-from handlers.requests import answer_superseded, is_early, is_late, park, refuse
+from handlers.requests import answer_superseded, is_early, is_late, park, refuse, refuse_stranger
 from handlers.returns import return_budget, return_invalid, send_back
 from handlers.rules import Rules, fold_user
 from handlers.validation.check import check_acceptance
@@ -63,7 +63,7 @@ def _was_said(decision: ApprovalDecision, export: Export) -> bool:
 
 def _refuse_early(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome | None:
     """Refuse to park what a stranger decides, and the acceptance of content that nobody has seen."""
-    if refused := _refuse_stranger(step, message, decision, situation):
+    if refused := refuse_stranger(step, message, decision.decided_by, situation):
         return refused
     if decision.decision == "accept" and decision.content_hash is None:
         sentence = (
@@ -72,14 +72,6 @@ def _refuse_early(step: Step, message: Message, decision: ApprovalDecision, situ
         )
         return refuse(step, message, decision.decided_by, "content_mismatch", sentence)
     return None
-
-
-def _refuse_stranger(step: Step, message: Message, decision: ApprovalDecision, situation: Situation) -> Outcome | None:
-    by, key = decision.decided_by, step.budget.key
-    if situation.rules.may_approve(by, key.company_id, key.project_id):
-        return None
-    sentence = f"{by} is not among the approvers of project {key.company_id}/{key.project_id} or its company."
-    return refuse(step, message, by, "not_authorised", sentence)
 
 
 def _answer_late(step: Step, message: Message, decision: ApprovalDecision, version: Version) -> Outcome:
@@ -104,7 +96,7 @@ def _refuse_by_rule(
 ) -> Outcome | None:
     rules, by = situation.rules, decision.decided_by
     accepts = decision.decision == "accept"
-    if refused := _refuse_stranger(step, message, decision, situation):
+    if refused := refuse_stranger(step, message, decision.decided_by, situation):
         return refused
     if accepts and (refused := _refuse_two_eyes(step, message, by, version, rules)):
         return refused

@@ -29,7 +29,7 @@ def request_approval(budget: Budget, version: Version, proposal: Proposal) -> Ap
         proposal: what would be accepted of it.
     """
     base, adopted = budget.base, find_adopted(budget, proposal.target)
-    counted = budget.read_back.open_lines if budget.read_back else ()
+    counted = budget.open_lines
     lines, follows_base = complete_lines(budget, proposal), ends_with_known_lines(budget, proposal.target)
     rows = compare_with_base(lines, base, adopted, follows_base=follows_base)
     return ApprovalRequested(
@@ -74,7 +74,7 @@ def _list_figures(request: ApprovalRequested) -> ApprovalRequested:
 
 def _add_found(budget: Budget, target: Target, rows: tuple[ExportRow, ...]) -> Iterator[ExportRow]:
     """Add to each row what Spectrum was last read to hold of it; a reading of another job says nothing."""
-    last = budget.readings.last if budget.readings else None
+    last = budget.last_reading
     if last is None or (last.header.company_code, last.header.job_number) != target[:2]:
         for row in rows:
             yield row[:_SENT_FIELDS] + _NEVER_READ + row[_SENT_FIELDS:]

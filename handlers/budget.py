@@ -14,8 +14,8 @@ from contracts.inbound import ApprovalDecision, BudgetLocked, BudgetRetrieved
 from contracts.outbound import BudgetError, FailedLine, Notice
 from handlers.ids import name_export
 from handlers.import_state import Imports, OpenImport
-from handlers.read_back import OpenRequest, ReadBack
-from handlers.readings import Readings
+from handlers.read_back import CountedLine, Drift, OpenRequest, ReadBack
+from handlers.readings import Readings, Snapshot
 
 
 class Status(StrEnum):
@@ -212,6 +212,26 @@ class Budget(NamedTuple):
     def open_request(self) -> OpenRequest | None:
         """The request for a snapshot that no reading has answered yet."""
         return self.read_back.request if self.read_back else None
+
+    @property
+    def next_request(self) -> int:
+        """The number of the next request for a snapshot."""
+        return self.read_back.requests + 1 if self.read_back else 1
+
+    @property
+    def last_reading(self) -> Snapshot | None:
+        """What Spectrum was last read to hold, if it was read."""
+        return self.readings.last if self.readings else None
+
+    @property
+    def drift(self) -> Drift | None:
+        """What the last comparison of a reading has shown, or why that no longer holds."""
+        return self.read_back.drift if self.read_back else None
+
+    @property
+    def open_lines(self) -> tuple[CountedLine, ...]:
+        """The lines in which Spectrum is known to differ and that nobody has kept."""
+        return self.read_back.open_lines if self.read_back else ()
 
     @property
     def open_import(self) -> OpenImport | None:

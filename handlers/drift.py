@@ -47,7 +47,7 @@ def note_unanswered(budget: Budget, reading: Snapshot) -> tuple[Budget, tuple[Er
 
 def close_drift(budget: Budget, reason: DriftReason) -> tuple[Budget, tuple[ErpDrift, ...]]:
     """Remember that what was found before no longer holds; nothing is sent where nothing was compared."""
-    before = budget.read_back.drift if budget.read_back else None
+    before = budget.drift
     if before is None:
         return budget, ()
     export_id = None if reason == "reset" else before.export_id
@@ -79,10 +79,10 @@ def drop_kept(budget: Budget, export: Export) -> Budget:
 
 def describe_drift(budget: Budget) -> ErpDrift | None:
     """Describe what the last comparison has shown, line by line; ``None`` where nothing was compared since a reset."""
-    drift = budget.read_back.drift if budget.read_back else None
+    drift = budget.drift
     if drift is None:
         return None
-    export, reading = find_compared(budget), budget.readings.last if budget.readings else None
+    export, reading = find_compared(budget), budget.last_reading
     # Where nothing was compared, or something else was read since, there are no lines to show.
     is_shown = drift.reason != "not_answered" and reading is not None and drift.read_to == reading.header.read_to
     lines = compare_reading(budget, export, reading) if export and reading and is_shown else ()
@@ -91,7 +91,7 @@ def describe_drift(budget: Budget) -> ErpDrift | None:
 
 def find_compared(budget: Budget) -> Export | None:
     """Find the export that the last comparison was made with, if it is still the base or the one that failed."""
-    drift = budget.read_back.drift if budget.read_back else None
+    drift = budget.drift
     return next((one for one in (budget.unanswered, budget.base) if one and drift and one.id == drift.export_id), None)
 
 
@@ -123,7 +123,7 @@ def _carry_kept(kept: tuple[KeptLine, ...], lines: Iterable[ComparedLine], readi
 
 
 def _tell(budget: Budget, drift: Drift, lines: Iterable[ComparedLine]) -> tuple[Budget, tuple[ErpDrift, ...]]:
-    before = budget.read_back.drift if budget.read_back else None
+    before = budget.drift
     shown = _write_drift(budget.change_read_back(drift=drift), drift, lines)
     told = hashlib.sha256(shown.model_dump_json(exclude={"read_to"}).encode()).hexdigest()
     budget = budget.change_read_back(drift=drift._replace(told=told))

@@ -9,14 +9,14 @@ from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.drift import find_compared, hash_drift, keep_lines
 from handlers.exports import restate_export
 from handlers.read_back import CountedLine, KeptLine
-from handlers.requests import refuse
+from handlers.requests import refuse, refuse_stranger
 from handlers.taken_export import take_read_export
 from handlers.validation.job import check_references
 
 
 def decide_drift(step: Step, message: Message, decision: DriftDecision, situation: Situation) -> Outcome:
     """Decide on a drift decision (rows D1 to D3)."""
-    counted = step.budget.read_back.open_lines if step.budget.read_back else ()
+    counted = step.budget.open_lines
     if refused := _refuse(step, message, decision, counted, situation):
         return refused
     if decision.decision == "restate":
@@ -28,10 +28,8 @@ def _refuse(  # noqa: PLR0911 - one for each code
     step: Step, message: Message, decision: DriftDecision, counted: tuple[CountedLine, ...], situation: Situation
 ) -> Outcome | None:
     budget, by = step.budget, decision.decided_by
-    key = budget.key
-    if not situation.rules.may_approve(by, key.company_id, key.project_id):
-        sentence = f"{by} is not among the approvers of project {key.company_id}/{key.project_id} or its company."
-        return refuse(step, message, by, "not_authorised", sentence)
+    if refused := refuse_stranger(step, message, by, situation):
+        return refused
     if not counted:
         return refuse(step, message, by, "no_drift", "Spectrum is not known to differ from what was exported.")
     if decision.drift_hash != hash_drift(counted):
@@ -60,7 +58,7 @@ def _restate(step: Step, decision: DriftDecision, situation: Situation) -> Outco
 
 def _keep(step: Step, decision: DriftDecision, counted: tuple[CountedLine, ...], situation: Situation) -> Outcome:
     before, by = step.budget, decision.decided_by
-    export, reading = find_compared(before), before.readings.last if before.readings else None
+    export, reading = find_compared(before), before.last_reading
     chosen = {(line.phase_code, line.cost_type) for line in decision.lines}
     kept = [
         KeptLine(line.phase_code, line.cost_type, line.found, by, decision.reason or "")

@@ -5,7 +5,7 @@ from contracts.imports import ImportRequested
 from handlers.budget import Status
 from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.import_state import OpenImport
-from handlers.requests import refuse
+from handlers.requests import refuse, refuse_stranger
 from handlers.rules import fold_user
 from handlers.snapshot_requests import ask_for_reading
 
@@ -15,9 +15,8 @@ def request_import(step: Step, message: Message, request: ImportRequested, situa
     if refused := _refuse(step, message, request, situation):
         return refused
     budget, by = step.budget, request.requested_by
-    number = budget.read_back.requests + 1 if budget.read_back else 1
     due_at = situation.at + situation.rules.expiry
-    asked = budget.change_imports(under_way=OpenImport(number, by, request.mode, request.currency, due_at))
+    asked = budget.change_imports(under_way=OpenImport(budget.next_request, by, request.mode, request.currency, due_at))
     budget, sends = ask_for_reading(asked, by, situation)
     return Outcome(step.change(budget, situation.at, *sends), Verdict.APPLIED, f"an import was asked for by {by}")
 
@@ -28,9 +27,8 @@ def _refuse(  # noqa: PLR0911 - one for each code
     """Find the first reason against an import."""
     budget, by, rules = step.budget, request.requested_by, situation.rules
     key, one = budget.key, step.budget.open_import
-    if not rules.may_approve(by, key.company_id, key.project_id):
-        sentence = f"{by} is not among the approvers of project {key.company_id}/{key.project_id} or its company."
-        return refuse(step, message, by, "not_authorised", sentence)
+    if refused := refuse_stranger(step, message, by, situation):
+        return refused
     if one and one.mode == request.mode and fold_user(one.requested_by) == fold_user(by):
         return Outcome(step, Verdict.DUPLICATE, "this import is under way already")
     if one:

@@ -48,7 +48,7 @@ def take_import_reading(step: Step, reading: Snapshot, situation: Situation) -> 
 
 def list_last_offered(budget: Budget, one: OpenImport) -> tuple[Offered, ...]:
     """List what the last reading offers to the import under way: nothing but that reading decides about it."""
-    reading = budget.readings.last if budget.readings else None
+    reading = budget.last_reading
     if reading is None:
         return ()
     return list_offered(reading, find_adopted(budget, _find_target(reading, one)))
@@ -59,7 +59,7 @@ def take_offer(
 ) -> Step:
     """Adopt those of the offered lines that were taken, each with the item id that was named, if any."""
     budget = step.budget
-    reading = budget.readings.last if budget.readings else None
+    reading = budget.last_reading
     if reading is None or taken.keys().isdisjoint(line.key for line in offered):
         return step
     target = _find_target(reading, one)
@@ -74,7 +74,7 @@ def end_import(step: Step, cause: ImportCause, situation: Situation, errors: tup
     imports, one = budget.imports, budget.open_import
     if imports is None or one is None:
         return step
-    reading = budget.readings.last if budget.readings else None
+    reading = budget.last_reading
     was_offered = one.is_ready or cause == "applied"
     ended = ImportEnded(
         **budget.key._asdict(),
@@ -106,5 +106,5 @@ def _find_target(reading: Snapshot, one: OpenImport) -> Target:
 
 def _names_import(budget: Budget, one: OpenImport, request_id: UUID | None) -> bool:
     """Check whether a snapshot names one of the import's requests: all since its first one, as long as it is open."""
-    last = budget.read_back.requests if budget.read_back else 0
-    return any(request_id == name_request(budget.key, number) for number in range(one.first_request, last + 1))
+    numbers = range(one.first_request, budget.next_request)
+    return any(request_id == name_request(budget.key, number) for number in numbers)

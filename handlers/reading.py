@@ -89,13 +89,13 @@ def _note(
 
 
 def _shows_that_it_stands(budget: Budget) -> bool:
-    drift = budget.read_back.drift if budget.read_back else None
+    drift = budget.drift
     return drift is not None and drift.state == "matches"
 
 
 def _ends_export(budget: Budget, export: Export, reading: Snapshot, situation: Situation) -> bool:
     """Check whether a reading counts as the success of an export that nobody has answered so (row F4)."""
-    header, drift = reading.header, budget.read_back.drift if budget.read_back else None
+    header, drift = reading.header, budget.drift
     # A line at zero that the reading lacks may only not have been seen; one that was kept does not stand as sent.
     is_proof = header.depth == "full" and header.complete and drift is not None and not drift.lines
     is_whole = header.last_begun is not None and header.last_begun.whole and _shows_that_it_stands(budget)

@@ -40,6 +40,15 @@ def refuse(step: Step, message: Message, requested_by: str, code: RefusalCode, s
     return Outcome(step.send(refusal), Verdict.REFUSED, f"{code}: {sentence}")
 
 
+def refuse_stranger(step: Step, message: Message, requested_by: str, situation: Situation) -> Outcome | None:
+    """Refuse what only approvers may ask for, if somebody else does; ``None`` for an approver of the project."""
+    key = step.budget.key
+    if situation.rules.may_approve(requested_by, key.company_id, key.project_id):
+        return None
+    sentence = f"{requested_by} is not among the approvers of project {key.company_id}/{key.project_id} or its company."
+    return refuse(step, message, requested_by, "not_authorised", sentence)
+
+
 def refuse_version(step: Step, message: Message, command: Requested) -> Outcome | None:
     """Refuse a command for a version that is neither current nor waiting; ``None`` if it is one of them."""
     budget, number = step.budget, command.budget_version

@@ -32,7 +32,7 @@ def ask_for_reading(
     target = situation.rules.jobs.get(budget.key.project) if is_import else budget.spectrum_target
     if target is None:
         return budget, ()
-    number = budget.read_back.requests + 1 if budget.read_back else 1
+    number = budget.next_request
     due_at = situation.at + situation.rules.snapshot_deadline
     request = OpenRequest(name_request(budget.key, number), requested_by, due_at, times)
     asked = SnapshotRequested(

@@ -57,7 +57,7 @@ def complete_lines(budget: Budget, proposal: Proposal) -> tuple[SpectrumLine, ..
 
 def _find_not_zero(budget: Budget) -> set[tuple[str, str]]:
     """Find the lines that were sent as zero, and that Spectrum was found to hold nevertheless, unless they are kept."""
-    lines = budget.read_back.open_lines if budget.read_back else ()
+    lines = budget.open_lines
     return {line[:2] for line in lines if "not_zero" in line.kinds}
 
 

@@ -13,7 +13,7 @@ from handlers.spectrum_lines import record_sent
 def take_export(step: Step, export: Export, situation: Situation) -> Outcome:
     """Take the success of the last export (row 8)."""
     budget = drop_kept(step.budget, export)
-    drift = budget.read_back.drift if budget.read_back else None
+    drift = budget.drift
     taken = make_base(budget, export)
     told: tuple[ErpDrift, ...] = ()
     if drift and (drift.export_id != export.id or drift.lines):

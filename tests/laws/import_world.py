@@ -23,7 +23,7 @@ from handlers.budget import Status
 from handlers.decision import Outcome
 from handlers.ids import name_request
 from handlers.rules import Phase
-from tests.laws.world import KINDS, PHASES, PROJECT, USERS, LawBrokenError, World, read_cents, require
+from tests.laws.world import KINDS, PHASES, PROJECT, USERS, World, play_world, read_cents, require
 
 Figures = dict[LineKey, tuple[int, int, int]]
 """Original, revision of the bridge, and revisions of others."""
@@ -265,11 +265,4 @@ class ImportWorld(World):
 
 def play_with_imports(chance: random.Random, steps: int) -> Counter[str]:
     """Play one history in which budgets are imported; returns what was counted."""
-    world = ImportWorld(chance, steps)
-    try:
-        world.play()
-    except LawBrokenError as broken:
-        tail = "\n  ".join(world.log[-25:])
-        raise LawBrokenError(f"{broken}\n  {tail}") from broken
-    world.counts["histories"] += 1
-    return world.counts
+    return play_world(ImportWorld(chance, steps))

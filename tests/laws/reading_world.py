@@ -22,7 +22,7 @@ from demo.spectrum_snapshot import Reader
 from handlers.budget import Status
 from handlers.decision import Outcome
 from handlers.drift import hash_drift
-from tests.laws.world import PROJECT, LawBrokenError, World, expect, require
+from tests.laws.world import PROJECT, World, expect, play_world, require
 
 OF_ACCOUNTING = LineKey("P9", "Z")
 """A line that accounting has made, and nobody sends."""
@@ -223,11 +223,4 @@ class ReadingWorld(World):
 
 def play_with_readings(chance: random.Random, steps: int, *, meddled: bool) -> Counter[str]:
     """Play one history in which Spectrum is read; returns what was counted."""
-    world = ReadingWorld(chance, steps, meddled=meddled)
-    try:
-        world.play()
-    except LawBrokenError as broken:
-        tail = "\n  ".join(world.log[-25:])
-        raise LawBrokenError(f"{broken}\n  {tail}") from broken
-    world.counts["histories"] += 1
-    return world.counts
+    return play_world(ReadingWorld(chance, steps, meddled=meddled))

@@ -624,7 +624,11 @@ def read_cents(amount: str) -> int:
 
 def play(chance: random.Random, steps: int) -> Counter[str]:
     """Play one history; raises ``LawBrokenError`` with its last messages. Returns what was counted."""
-    world = World(chance, steps)
+    return play_world(World(chance, steps))
+
+
+def play_world(world: World) -> Counter[str]:
+    """Play the history of a world; raises ``LawBrokenError`` with its last messages. Returns what was counted."""
     try:
         world.play()
     except LawBrokenError as broken:

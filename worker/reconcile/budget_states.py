@@ -59,7 +59,7 @@ def check_budget(key: BudgetKey, budget: Budget) -> Iterator[str]:
             yield "what its approver is asked to accept does not have its content hash"
         if proposal.total != sum(line.original + line.revision for line in proposal.lines):
             yield "the total of what its approver is asked to accept is not the sum of its lines"
-    last = budget.readings.last if budget.readings else None
+    last = budget.last_reading
     if last and any(digest_page(last.header, page.number, page.lines) != page.digest for page in last.pages):
         yield "a page of the last reading is not what came in"
     for name, export in (("the export under way", budget.unanswered), ("the base", budget.base)):

@@ -20,7 +20,7 @@ async def check_readings(reconciliation: Reconciliation) -> None:
     findings, snapshot = reconciliation.findings, reconciliation.snapshot
     claim = findings.claim("readings", "every reading answers to its pages")
     async for stored in snapshot.read_budgets():
-        last = stored.budget.readings.last if stored.budget and stored.budget.readings else None
+        last = stored.budget.last_reading if stored.budget else None
         if last is None:
             continue
         claim.checked += 1

@@ -22,7 +22,7 @@ _REASONS: Final[Mapping[DriftReason, str]] = {
 
 def write_reading(budget: Budget | None) -> dict[str, object] | None:
     """Write the last reading as JSON values; ``None`` where there is none."""
-    last = budget.readings.last if budget and budget.readings else None
+    last = budget.last_reading if budget else None
     if last is None:
         return None
     header = last.header

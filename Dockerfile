@@ -6,6 +6,7 @@ WORKDIR /build
 RUN python -m venv --without-pip /venv
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY contracts contracts
+COPY desk desk
 COPY handlers handlers
 COPY outbox outbox
 COPY worker worker

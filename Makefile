@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 # What the image has: the wheel with the extra for traces, and no tools.
 WHEEL_VENV := $(VENV)-wheel
 WHEEL_READY := $(WHEEL_VENV)/.ready
-ROOMS := contracts handlers outbox worker
+ROOMS := contracts desk handlers outbox worker
 HISTORIES ?= 100000
 SEED ?= 1
 SECONDS ?= 300
@@ -30,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 		|| { echo "Python 3.11 or later is needed; $(PYTHON) is older. Try: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "setting up $(VENV) (once; a minute or two) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,demo,dev,traces,watch]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,demo,desk,dev,traces,watch]'
 	@touch $@
 
 .PHONY: setup
@@ -111,7 +111,7 @@ docs: $(READY) ## write docs/messages.md from the message models
 .PHONY: constraints
 constraints: ## pin the latest version of every package that pyproject.toml allows
 	@rm -rf .constraints && $(PYTHON) -m venv .constraints
-	@.constraints/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench,demo,dev,traces,watch]'
+	@.constraints/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench,demo,desk,dev,traces,watch]'
 	@{ echo "# Written by 'make constraints'."; .constraints/bin/python -m pip freeze --exclude-editable; } > constraints.txt
 	@rm -rf .constraints
 

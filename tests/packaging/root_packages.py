@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib.metadata import Distribution, distributions
 
 DISTRIBUTION = "budget-bridge"
-ROOT_PACKAGES = frozenset({"contracts", "handlers", "outbox", "worker"})
+ROOT_PACKAGES = frozenset({"contracts", "desk", "handlers", "outbox", "worker"})
 
 
 def find_owners(installed: Iterable[Distribution]) -> dict[str, set[str]]:

@@ -23,7 +23,7 @@ SOURCES = {
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
-rooms = [importlib.import_module(name) for name in ("contracts", "handlers", "outbox", "worker")]
+rooms = [importlib.import_module(name) for name in ("contracts", "desk", "handlers", "outbox", "worker")]
 names = [found.name for room in rooms for found in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")]
 for name in names:
     importlib.import_module(name)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-PACKAGES = ("contracts", "handlers", "outbox", "worker", "demo", "bench")
+PACKAGES = ("contracts", "desk", "handlers", "outbox", "worker", "demo", "bench")
 
 
 class Planted(NamedTuple):

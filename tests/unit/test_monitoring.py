@@ -16,7 +16,7 @@ from worker.telemetry import log_writer, metrics
 from worker.watch import metrics as watch_metrics
 
 ROOT: Final = Path(__file__).parents[2]
-ROOMS: Final = ("contracts", "handlers", "outbox", "worker")
+ROOMS: Final = ("contracts", "desk", "handlers", "outbox", "worker")
 RUNBOOK: Final = (ROOT / "docs" / "runbook.md").read_text()
 
 OF_PROMETHEUS: Final = frozenset({"instance", "job"})

@@ -1,0 +1,1 @@
+"""The desk: the web page on which people approve budgets and operators look after them."""

@@ -1,4 +1,4 @@
-"""The wheel and the sdist carry the four rooms, whole, and nothing that belongs to the checkout."""
+"""The wheel and the sdist carry the five rooms, whole, and nothing that belongs to the checkout."""
 
 import os
 import subprocess
@@ -101,6 +101,7 @@ def test_a_distribution_that_uses_a_name_of_a_room_is_found(tmp_path: Path) -> N
     planted: Distribution = PathDistribution(info)
     assert find_owners([planted]) == {
         "contracts": set(),
+        "desk": set(),
         "handlers": set(),
         "outbox": {"celery-worker"},
         "worker": {"celery-worker"},

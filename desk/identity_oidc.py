@@ -22,7 +22,7 @@ from desk.identity import LEEWAY_SECONDS, SIGNATURES, Found, Person, ProviderUna
 from desk.identity_settings import OidcSettings
 from desk.seals import Seal
 from desk.session import Sessions, name_cookie, write_cookie
-from desk.sign_in import begin_session, find_session, make_sign_out_routes, read_next
+from desk.sign_in import begin_session, choose_next, find_session, make_sign_out_routes
 from worker.telemetry.logs import Logger
 
 PROVIDER_SECONDS: Final = 8.0
@@ -63,7 +63,10 @@ class OidcIdentity:
 
     async def _leave(self, request: Request) -> Response:
         """Send somebody to the provider, with a cookie that knows them again when they come back."""
-        flow: dict[str, Any] = {"next": read_next(request), "at": int(self._now().timestamp())}
+        flow: dict[str, Any] = {
+            "next": choose_next(request.query_params.get("next")),
+            "at": int(self._now().timestamp()),
+        }
         request.scope["session"] = flow
         async with self._ask_provider():
             response: Response = await self._client.authorize_redirect(request, self._callback)

@@ -4,6 +4,7 @@ Nothing that is trusted has a default, which could be left in by mistake: header
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from desk.seals import read_secrets
 from worker.settings import EnvironmentSettings, Secret
 
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,100}", re.ASCII)
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def _check_secrets(file: Path) -> Path:
@@ -33,7 +34,7 @@ def _check_header(name: str) -> str:
 def check_url(url: str) -> str:
     """Check that nobody on the way can read or change what goes to a URL; raises ``ValueError``."""
     parts = urlsplit(url)
-    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
+    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)):
         return url
     message = f"a URL with https is expected (or with http, on this machine), not {url!r}"
     raise ValueError(message)
@@ -80,4 +81,9 @@ class ProxyHeaderSettings(EnvironmentSettings):
     proxy_secret_file: SecretsFile
 
 
-IDENTITIES: Final = {"oidc": OidcSettings, "proxy-jwt": ProxyJwtSettings, "proxy-header": ProxyHeaderSettings}
+IdentitySettings = OidcSettings | ProxyJwtSettings | ProxyHeaderSettings
+IDENTITIES: Final[Mapping[str, type[IdentitySettings]]] = {
+    "oidc": OidcSettings,
+    "proxy-jwt": ProxyJwtSettings,
+    "proxy-header": ProxyHeaderSettings,
+}

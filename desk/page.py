@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse
 
 from contracts.budget_key import BudgetKey, parse_budget_key
 from contracts.fields import MAX_INT64
+from desk.identification import SignInNeeded
 from desk.identity import Person
 from desk.preferences import find_zone, wants_keys
 from desk.rendering import render
@@ -24,10 +25,6 @@ from outbox.database import Connection
 from outbox.rules import RulesVersion, find_rules_in_force
 
 NO_STORE = {"Cache-Control": "no-store"}
-
-
-class SignInNeeded(Exception):  # noqa: N818 - no fault: whoever asks has not signed in yet
-    """A page is for people who have signed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +75,7 @@ def describe_request(request: Request) -> dict[str, Any]:
         "numbers": settings.desk_numbers,
         "keys": wants_keys(request),
         "person": getattr(request.state, "person", None),
+        "signs_out": bool(request.app.state.services.identity.routes),
         "rights": None,
         "now": request.app.state.services.now(),
     }

@@ -1,13 +1,15 @@
 """What the desk has outside: the database, Kafka, a clock, and whoever knows who somebody is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from desk.forms import Forms
 from desk.identity import Identity
 from outbox.reader import Reader
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
+from worker.rules_files import People
 from worker.telemetry.logs import Logger
 
 
@@ -20,6 +22,7 @@ class Services:
     appender: Appender
     now: Callable[[], datetime]
     identity: Identity
-    list_operators: Callable[[], Mapping[tuple[int, int | None], frozenset[str]]]
-    """Folded users by company and project, as the file has them now; no project means the whole company."""
+    list_operators: Callable[[], People]
+    """As the file has them now."""
+    forms: Forms
     log: Logger

@@ -4,12 +4,13 @@ import re
 from typing import Final
 
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from desk.identity import Found, Person
+from desk.page import describe_request
+from desk.rendering import render
 from desk.session import Sessions
-from desk.templates_of_desk import render
 
 MAX_NEXT: Final = 1000
 """Characters of the address that somebody comes back to: it travels in a cookie while they sign in."""
@@ -18,10 +19,9 @@ _OWN_PATH: Final = re.compile(rf"/(?![/\\])[!-\[\]-~]{{0,{MAX_NEXT - 1}}}", re.A
 """No other site: neither ``//host`` nor ``/\\host``, which browsers read as one."""
 
 
-def read_next(connection: HTTPConnection) -> str:
-    """Read where somebody goes after signing in; the first page, if it is no page of ours."""
-    wanted = connection.query_params.get("next", "/")
-    return wanted if _OWN_PATH.fullmatch(wanted) else "/"
+def choose_next(wanted: str | None) -> str:
+    """Choose where somebody goes after signing in: where they wanted to, or the first page if that is none of ours."""
+    return wanted if wanted and _OWN_PATH.fullmatch(wanted) else "/"
 
 
 def find_session(sessions: Sessions, connection: HTTPConnection) -> Found | None:
@@ -46,6 +46,6 @@ def make_sign_out_routes(sessions: Sessions) -> tuple[Route, ...]:
         return response
 
     async def show_signed_out(request: Request) -> Response:
-        return render(request, "signed_out.html")
+        return HTMLResponse(render("signed_out.html", describe_request(request)))
 
     return Route("/logout", sign_out, methods=["POST"]), Route("/signed-out", show_signed_out)

@@ -154,7 +154,9 @@ def test_a_body_without_a_length_is_counted_as_it_comes(client: TestClient) -> N
     assert client.post("/act", content=stream(), headers=SAME_ORIGIN).status_code == 413
 
 
-async def ask(headers: list[tuple[bytes, bytes]], messages: list[Message], method: str = "POST") -> tuple[int, list[str]]:
+async def ask(
+    headers: list[tuple[bytes, bytes]], messages: list[Message], method: str = "POST"
+) -> tuple[int, list[str]]:
     """Ask a guarded application that notes what it receives."""
     seen: list[str] = []
     statuses: list[int] = []

@@ -145,6 +145,7 @@ class SpectrumExport(OutboundOfVersion):
     job_number: Annotated[str, StringConstraints(min_length=1, max_length=10)]
     currency: str
     approved_by: str
+    """Who has accepted it; `approved_at` says when."""
     approved_at: Time
     """Of the first acceptance, also where another one has sent the export again; with an `approval`, of that one."""
     effective_date: Date | None

@@ -2,7 +2,7 @@
 
 import json
 from datetime import date, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from uuid import uuid4
 
 from contracts.budget_key import BudgetKey
@@ -10,7 +10,7 @@ from contracts.cloudevents.writing import SOURCE, write_attributes
 from contracts.imports import ImportMode, ImportRequested
 from contracts.inbound import BudgetRelease, BudgetReset, ErpAcknowledgement, ExportRetry, SnapshotRequest
 from contracts.outbound import BudgetStatus
-from contracts.records import Outgoing
+from contracts.records import Outgoing, Place
 from contracts.topics import SOURCES, TopicNames
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
@@ -82,16 +82,20 @@ def make_acknowledgement(
     )
 
 
-async def send_operator_message(kafka: KafkaConnection, topics: TopicNames, message: OperatorMessage) -> str:
+class SentMessage(NamedTuple):
+    """An operator's message as it was sent: its id, and the place that Kafka gave it, which nobody else can have."""
+
+    id: str
+    place: Place
+
+
+async def send_operator_message(kafka: KafkaConnection, topics: TopicNames, message: OperatorMessage) -> SentMessage:
     """Append a message to its source topic.
 
     Args:
         kafka: how Kafka is reached.
         topics: how the topics of this deployment are named.
         message: the message.
-
-    Returns:
-        The id under which history keeps it.
 
     Raises:
         KafkaDown: it may or may not have been appended.
@@ -103,7 +107,7 @@ async def send_operator_message(kafka: KafkaConnection, topics: TopicNames, mess
     key = str(message.key).encode()
     appender = Appender(kafka)
     try:
-        await appender.append([Outgoing(topics.full(topic), key, json.dumps(data).encode(), headers)])
+        place = await appender.append_one(Outgoing(topics.full(topic), key, json.dumps(data).encode(), headers))
     finally:
         await appender.close(2.0)
-    return message_id
+    return SentMessage(message_id, place)

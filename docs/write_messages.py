@@ -22,6 +22,7 @@ from contracts.imports import AppliedLine, ImportLine, ImportNotice
 from contracts.inbound import AcknowledgedLine, BudgetLine
 from contracts.outbound import BudgetError, FailedLine, Notice
 from contracts.samples import load_sample
+from contracts.signature.event import SignedEvent
 from contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
 
 HERE: Final = Path(__file__).parent
@@ -38,6 +39,7 @@ PARTS: Final[dict[type[BaseModel], str]] = {
     AppliedLine: "applied line",
     ImportLine: "imported line",
     ImportNotice: "import notice",
+    SignedEvent: "signed event",
 }
 
 

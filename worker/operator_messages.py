@@ -1,7 +1,7 @@
 """The messages with which operators act on a budget. The inbox and the history keep them like any other message."""
 
 from datetime import date, datetime
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from uuid import uuid4
 
 from contracts.budget_key import BudgetKey
@@ -11,7 +11,7 @@ from contracts.imports import ImportMode, ImportRequested
 from contracts.inbound import BudgetRelease, BudgetReset, ErpAcknowledgement, ExportRetry, SnapshotRequest
 from contracts.json_text import write_json
 from contracts.outbound import BudgetStatus
-from contracts.records import Outgoing
+from contracts.records import Outgoing, Place
 from contracts.signature.signing import PrivateKey, sign_headers
 from contracts.topics import SOURCES, TopicNames
 from worker.kafka.connection import KafkaConnection
@@ -84,6 +84,13 @@ def make_acknowledgement(
     )
 
 
+class SentMessage(NamedTuple):
+    """An operator's message as it was sent: its id, and the place that Kafka gave it, which nobody else can have."""
+
+    id: str
+    place: Place
+
+
 def write_operator_message(
     message: OperatorMessage, message_id: str, topics: TopicNames, at: datetime, key: PrivateKey | None
 ) -> Outgoing:
@@ -105,7 +112,7 @@ def write_operator_message(
 
 async def send_operator_message(
     kafka: KafkaConnection, topics: TopicNames, message: OperatorMessage, at: datetime, key: PrivateKey | None
-) -> str:
+) -> SentMessage:
     """Append a message to its source topic.
 
     Args:
@@ -115,16 +122,13 @@ async def send_operator_message(
         at: when it is sent.
         key: what it is signed with; ``None`` leaves it unsigned.
 
-    Returns:
-        The id under which history keeps it.
-
     Raises:
         KafkaDown: it may or may not have been appended.
     """
     message_id = str(uuid4())
     appender = Appender(kafka)
     try:
-        await appender.append([write_operator_message(message, message_id, topics, at, key)])
+        place = await appender.append_one(write_operator_message(message, message_id, topics, at, key))
     finally:
         await appender.close(2.0)
-    return message_id
+    return SentMessage(message_id, place)

@@ -18,7 +18,7 @@ from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
 from worker.console import Console
 from worker.deployment import check_names, make_deployment
 from worker.kafka.connection import connect_kafka
-from worker.operator_messages import OPERATOR_SOURCE, OperatorMessage, send_operator_message
+from worker.operator_messages import OperatorMessage, SentMessage, send_operator_message
 from worker.settings import ServerSettings, read_settings
 
 VERDICT_SECONDS: Final = 15.0
@@ -62,9 +62,9 @@ def _send(settings: ServerSettings, message: OperatorMessage) -> None:
     console, budget = Console(), message.key
     now = datetime.now(UTC)  # noqa: TID251 - when a person asked
     sending = send_operator_message(connect_kafka(settings), settings.topics, message, now, read_operator_key())
-    message_id = asyncio.run(sending)
-    console.print_line(f"sent {message.type} {message_id}")
-    found = asyncio.run(_wait_for_verdict(settings, budget, message_id))
+    sent = asyncio.run(sending)
+    console.print_line(f"sent {message.type} {sent.id}")
+    found = asyncio.run(_wait_for_verdict(settings, budget, sent))
     if found is None:
         refuse(f"no verdict within {VERDICT_SECONDS:.0f} s; is a worker running? `budget-bridge status {budget}`")
     verdict, detail = found
@@ -87,11 +87,11 @@ def confirm(question: str, *, yes: bool) -> None:
         raise typer.Exit(ANSWER_IS_NO)
 
 
-async def _wait_for_verdict(settings: ServerSettings, budget: BudgetKey, message_id: str) -> tuple[str, str] | None:
+async def _wait_for_verdict(settings: ServerSettings, budget: BudgetKey, sent: SentMessage) -> tuple[str, str] | None:
     until = time.monotonic() + VERDICT_SECONDS
     async with open_checked_session(settings.database_url.get_secret_value()) as connection:
         while time.monotonic() < until:
-            if found := await read_verdict(connection, budget, OPERATOR_SOURCE, message_id):
+            if found := await read_verdict(connection, budget, *sent):
                 return found
             await asyncio.sleep(0.2)
     return None

@@ -5,7 +5,7 @@ can be interrupted anywhere and simply be applied again. docs/messages.md has th
 """
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
@@ -161,6 +161,9 @@ class ApprovalCheck(Protocol):
 
     def verify(self, export: ReceivedExport) -> Acceptance | str:
         """Verify an export before its first line; returns what it rests on, or why it must not be written."""
+
+    def note_lines(self, job: SpectrumJob, keys: Iterable[LineKey]) -> None:
+        """Note lines that may be set to zero later, such as those of a snapshot that is given for an import."""
 
     def note_begun(self, budget: Budget, acceptance: Acceptance) -> None:
         """Note that an export of a budget begins."""

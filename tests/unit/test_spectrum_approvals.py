@@ -7,9 +7,12 @@ from typing import Any, Final
 
 import pytest
 
+from contracts.fields import write_time
 from contracts.inbound import InboundMessage
+from contracts.json_text import write_json
+from contracts.signature.event import write_event
 from contracts.signature.keys import PublicKey
-from contracts.signature.signing import PrivateKey
+from contracts.signature.signing import PrivateKey, sign
 from demo.spectrum import ApplyResult, HeldLine, LineKey, Spectrum, SpectrumJob, finish
 from demo.spectrum_approvals import Approvals
 from demo.spectrum_messages import read_export
@@ -102,6 +105,14 @@ def add_zero(data: Data, key: LineKey, amount: str = "0.00") -> Data:
     amounts = {"original_estimate_cost": amount, "revision_amount": "0.00"}
     line = data["lines"][0] | key._asdict() | amounts | {"change": "zero"}
     return data | {"lines": [*data["lines"], line]}
+
+
+def sign_event(body: InboundMessage, kind: str | None = None) -> Data:
+    """Sign a message as an approver would who means this, perhaps as another type."""
+    attributes = {"specversion": "1.0", "id": "x", "source": "ui", "type": kind or body.type, "subject": str(body.key)}
+    attributes["time"] = write_time(NOW)
+    data = write_json(body.model_dump(mode="json"))
+    return write_event(attributes, data, sign(attributes, data, ANN)).model_dump(mode="json")
 
 
 @pytest.fixture
@@ -243,17 +254,15 @@ def test_same_that_is_so_is_passed_over() -> None:
     assert spectrum.jobs[JOB][CONCRETE_KEY].original == 1_00
 
 
-def restate(decision: str = "restate") -> tuple[Data, Data]:
-    """An export, and a restatement of it, or what a forger makes of a decision to keep."""
+def restate() -> tuple[Data, Data]:
+    """An export, and the restatement of it."""
     bridge = Bridge().accept(1, STEEL).take(acknowledge("success"))
     base = bridge.lane.budget.base
     assert base
     bridge.take(snapshot(*list_held(base, S05120={"original_estimate_cost": "640000.01"}), begun=base))
     [drift] = bridge.lane.find("erp.drift.v1")
-    decided = arrive_signed(9, decide_drift(decision, drift["drift_hash"], reason="meant"), "drift", key=ANN)
-    bridge.lane.take(decided)
-    (first, *restated) = bridge.exports
-    return first, restated[0] if restated else forge(first, restatement=1)
+    first, restated = bridge.take(decide_drift("restate", drift["drift_hash"])).exports
+    return first, restated
 
 
 def test_a_restatement_is_written() -> None:
@@ -276,15 +285,15 @@ def test_a_restatement_needs_a_decision_that_asks_for_it() -> None:
     refuse(spectrum, restated | {"restatement": 0, "budget_version": 2}, "is not an acceptance of version 2")
 
 
-def test_a_rejection_is_no_acceptance(export: Data) -> None:
-    found = arrive_signed(0, reject(1), "no", key=ANN)
-    lane = SignedLane().take(found)
-    assert lane.verdicts == ["parked"]
-    proof = lane.budget.parked[0].proof
-    assert proof
-    assert proof.event
-    approval = proof.event.model_dump(mode="json")
-    refuse(make_spectrum(), export | {"approval": approval}, "is not an acceptance of version 1")
+def test_a_decision_that_says_something_else_is_no_acceptance(export: Data) -> None:
+    spectrum = make_spectrum()
+    accepted = accept(1, content_hash=hash_of(STEEL))
+    assert apply(make_spectrum(), export | {"approval": sign_event(accepted)}).status == "success"
+    refuse(spectrum, export | {"approval": sign_event(reject(1))}, "is not an acceptance of version 1")
+    refuse(spectrum, export | {"approval": sign_event(accepted, "drift.decision.v1")}, "is no approval.decision.v1")
+    refuse(spectrum, export | {"approval": sign_event(accept(1))}, "not those that were accepted")
+    keep = {"restatement": 1, "drift_decision": sign_event(decide_drift("keep", "x", reason="meant"))}
+    refuse(spectrum, export | keep, "is not to restate anything")
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,19 @@ async def test_dead_letters_are_listed_counted_and_found_by_budget(connection: C
     assert "\x1b" not in out.getvalue()
 
 
+@pytest.mark.parametrize("value", [b"x" * 5000, b"\xff" * 5000])
+def test_a_long_dead_letter_is_shown_whole_if_that_is_asked_for(value: bytes) -> None:
+    letter = set_aside("x.procore.budgets")._replace(value=value)
+    shown = {}
+    for full in (False, True):
+        console, out = print_to_text()
+        print_dead_letter(letter, console, full=full)
+        shown[full] = out.getvalue().translate({10: None, 32: None})
+    assert value.decode("latin-1") in shown[True] or value.hex() in shown[True]
+    assert "and1000more" in shown[False]
+    assert len(shown[False]) < len(shown[True])
+
+
 def set_aside(topic: str, reason: str = "unreadable", headers: Headers = ()) -> StoredDeadLetter:
     at = datetime.fromtimestamp(AT / 1000, UTC)
     listed = ListedDeadLetter(UUID(int=1), at, reason, "", None, None, Place(topic, 0, 0), (0, 0))

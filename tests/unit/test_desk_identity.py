@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, KeySet, OctKey
 from starlette.testclient import TestClient
 
 from desk import proxy_keys
-from desk.identity import SignInRefused, make_person
+from desk.identity import ProviderUnavailable, SignInRefused, make_person
 from desk.identity_demo import DemoIdentity, DemoPerson
 from desk.identity_proxy import ProxyHeaderIdentity, ProxyJwtIdentity
 from desk.identity_settings import ProxyHeaderSettings, ProxyJwtSettings
@@ -328,7 +328,7 @@ async def test_a_key_server_that_is_silent_costs_its_time_limit(clock: Clock, mo
     with socket.create_server(("127.0.0.1", 0)) as silent:
         keys = KeysBehindUrl(f"http://127.0.0.1:{silent.getsockname()[1]}/", clock, logger)
         async with asyncio.timeout(5):
-            with pytest.raises(proxy_keys.ProviderUnavailable, match="does not answer as it should"):
+            with pytest.raises(ProviderUnavailable, match="does not answer as it should"):
                 await keys.get()
     [(event, values)] = logger.lines
     assert (event, "Timeout" in values["error"]) == ("proxy_keys.unavailable", True)

@@ -2,8 +2,8 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
-from pathlib import Path
 
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import CONCRETE, KEY, STEEL, accept, acknowledge, apply_import, lock, read_line, snapshot
@@ -122,8 +122,8 @@ async def test_nobody_answers_and_nothing_is_known(bridge: Bridge) -> None:
 
 async def test_an_operator_signs_with_the_key_that_signers_new_has_made(bridge: Bridge) -> None:
     made = json.loads((await run(bridge, "signers", "new", bridge.prefix + "olga", "--user", "olga", "--json")).stdout)
-    file, kid = Path(made["file"]), made["signer"]["kid"]
-    key = file.replace(bridge.folder / file.name)
+    kid, key = made["signer"]["kid"], bridge.folder / made["file"]
+    shutil.move(made["file"], key)
     bridge.write_rules(
         rules_toml='[signatures]\nrequire = ["retry", "reset"]\n',
         signers_csv="kid,user,company_id,project_id,may,valid_from,valid_until\n" + f"{kid},olga,4211,,retry,,\n",

@@ -26,7 +26,7 @@ _UNCOMPRESSED: Final = b"\x04"
 _P: Final = 2**255 - 19
 _D: Final = -121665 * pow(121666, -1, _P) % _P
 # The y of a point of order 8; with 0, 1 and -1, and its negative, these are all the points of low order.
-_Y_OF_ORDER_8: Final = 2707385501144840649318225287225658788936804267575313519463743609750303021622
+_Y_OF_ORDER_8: Final = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _LOW_ORDER: Final = frozenset({0, 1, _P - 1, _Y_OF_ORDER_8, _P - _Y_OF_ORDER_8})
 
 
@@ -110,7 +110,7 @@ def read_public_part(jwk: Mapping[str, object]) -> PublicKey:
     kid = jwk.get("kid")
     if not isinstance(kid, str) or not KEY_ID.fullmatch(kid):
         raise KeySetError("kid of 1 to 100 printable ASCII characters is expected, without comma and space")
-    form = tuple(jwk.get(name) for name in ("alg", "kty", "crv"))
+    form = tuple(str(jwk.get(name)) for name in ("alg", "kty", "crv"))
     if form in {("EdDSA", "OKP", "Ed25519"), ("Ed25519", "OKP", "Ed25519")}:
         return PublicKey(kid, "EdDSA", _check_ed25519(kid, _read_coordinate(kid, jwk, "x")))
     if form == ("ES256", "EC", "P-256"):

@@ -202,6 +202,12 @@ class ServerSettings(KafkaSettings, DatabaseSettings):
     """Both servers."""
 
 
+class OperatorSettings(_EnvironmentSettings):
+    """With which key an operator signs."""
+
+    operator_key_file: Path | None = None
+
+
 class HttpSettings(_EnvironmentSettings):
     """Where a process serves its health and its metrics."""
 

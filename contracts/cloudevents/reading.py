@@ -65,7 +65,7 @@ def read_message(topic: str, record: Record) -> Message | Unreadable:
         return Unreadable("unreadable", _describe(error))
     except _WrongError as wrong:
         return wrong.unreadable
-    return Message(source, message_id, body, read_trace(record.headers))
+    return Message(source, message_id, body, read_trace(record.headers), record.place)
 
 
 def read_project(record: Record) -> tuple[int, int] | None:

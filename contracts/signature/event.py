@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from pydantic import Field, StringConstraints
 
 from contracts.fields import Value
+from contracts.records import Record, fold_headers
 
 SIGNED_HEADERS: Final[Mapping[str, str]] = {
     "id": "ce_id",
@@ -44,6 +45,13 @@ class SignedEvent(Value):
     """The value of the Kafka record, byte for byte."""
     dssematerial: _Text
     """The envelope with the signature."""
+
+
+def read_event(record: Record) -> SignedEvent:
+    """Read as an event what a record holds that was verified before."""
+    folded = fold_headers(record.headers)
+    attributes = {name: folded[header].decode() for name, header in SIGNED_HEADERS.items() if header in folded}
+    return write_event(attributes, record.value or b"", folded[MATERIAL_HEADER].decode())
 
 
 def write_event(attributes: Mapping[str, str], data: bytes, material: str) -> SignedEvent:

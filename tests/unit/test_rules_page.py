@@ -32,7 +32,7 @@ def test_every_policy_is_listed_with_its_section_and_default() -> None:
 
 
 def test_every_column_is_listed_in_its_order() -> None:
-    source = "".join(Path(one.__file__).read_text() for one in (rules_files, signer_files))
+    source = "".join(Path(str(one.__file__)).read_text() for one in (rules_files, signer_files))
     tables = {
         found[1]: re.findall(r"^\| `(\w+)` \|", found[2], re.MULTILINE)
         for found in re.finditer(r"## `(\w+\.csv)`(.*?)(?=\n#+ |\nSpectrum's keys)", PAGE, re.DOTALL)

@@ -60,7 +60,13 @@ def test_es256_refuses_der_and_figures_outside_the_group() -> None:
     r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
     zero, order = bytes(32), _P256_ORDER.to_bytes(32)
     forms = [encode_dss_signature(r, s), signature[:32] + zero, zero + signature[32:], zero + zero, order + order, b""]
-    for form in (*forms, signature[:32] + order, b"\xff" * 64, signature + b"\x00", signature[:63]):
+    for form in (
+        *forms,
+        signature[:32] + order,
+        b"\xff" * 64,
+        signature[:32] + b"\x00" + signature[32:],
+        signature[:63],
+    ):
         refuse(make_enveloped(_make_with(form, P256_KEY)), "send r and s of 32 bytes each, not DER")
 
 

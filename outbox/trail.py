@@ -67,6 +67,8 @@ class ReceivedRow(NamedTuple):
     verdict: str
     detail: str
     rules_id: int
+    kid: str | None
+    """The key that it was proven with; ``None`` where the rules did not want that."""
     pruned: bool
     """Whether its bytes are gone."""
 
@@ -158,6 +160,7 @@ def _read_received(row: Any) -> ReceivedRow:
         row["verdict"],
         row["detail"],
         row["rules_id"],
+        row["kid"],
         row["pruned"],
     )
 

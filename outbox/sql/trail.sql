@@ -6,7 +6,7 @@ select id, group_id, inbox, pruned_before, now() as read_at from deployment;
 -- name: trail_received_of_budget
 select inbox_partition, inbox_offset, at, company_id, project_id, budget_id, budget_version, source, id, type,
     origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body, verdict, detail, rules_id,
-    pruned
+    kid, pruned
 from history
 where (company_id, project_id, budget_id) = ($1, $2, $3)
 order by inbox_partition, inbox_offset;
@@ -15,7 +15,7 @@ order by inbox_partition, inbox_offset;
 -- Reads the whole table by its places: times need not rise along a partition.
 select inbox_partition, inbox_offset, at, company_id, project_id, budget_id, budget_version, source, id, type,
     origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body, verdict, detail, rules_id,
-    pruned
+    kid, pruned
 from history
 where at >= $1 and ($2::timestamptz is null or at < $2)
 order by inbox_partition, inbox_offset;

@@ -59,15 +59,15 @@ def test_an_honest_trail_is_proved() -> None:
     lines, _ = write(make_honest())
     found = check(lines)
     assert found.problems == []
-    assert found.proved == {"ann-2026": 2}
-    assert (found.lines, found.unproved, found.unapproved) == (6, {}, 0)
+    assert found.proven == {"ann-2026": 2}
+    assert (found.lines, found.unproven, found.unapproved) == (6, {}, 0)
     assert found.digest == sha256(lines[-1].removesuffix(b"\n")).hexdigest()
 
 
 def test_without_signers_everything_but_signatures_is_checked() -> None:
     lines, _ = write([receive(2, accept(content_hash=hash_of()), MALLORY)])
     found = verify_trail(lines, None)
-    assert (found.problems, found.proved) == ([], {})
+    assert (found.problems, found.proven) == ([], {})
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -158,16 +158,16 @@ def test_a_change_is_seen_although_the_chain_was_written_anew(name: str) -> None
 def test_a_forged_signature_is_seen() -> None:
     forged = receive(2, accept(content_hash=hash_of()), MALLORY)
     (problem,) = check(write([forged])[0]).problems
-    assert problem.startswith("line 3: approval.decision.v1 m2 of 4211/90071/55210 is applied and not proved: ")
+    assert problem.startswith("line 3: approval.decision.v1 m2 of 4211/90071/55210 is applied and not proven: ")
     assert "The signature is not one of key ann-2026" in problem
 
 
 def test_an_acceptance_without_a_signature_is_seen_where_the_rules_ask_for_one() -> None:
     unsigned = receive(2, accept(content_hash=hash_of()))
     (problem,) = check(write([unsigned])[0]).problems
-    assert "is applied and not proved: Here this must be signed" in problem
+    assert "is applied and not proven: This must be signed" in problem
     found = check(write([unsigned], RULES_LINE._replace(required=()))[0])
-    assert (found.problems, found.unproved) == ([], {("approval.decision.v1", 3): 1})
+    assert (found.problems, found.unproven) == ([], {("approval.decision.v1", 3): 1})
 
 
 def test_what_was_refused_needs_no_proof() -> None:
@@ -175,7 +175,7 @@ def test_what_was_refused_needs_no_proof() -> None:
         verdict="refused", source="x.procore.approvals/0", id="2@0"
     )
     found = check(write([forged])[0])
-    assert (found.problems, found.proved) == ([], {})
+    assert (found.problems, found.proven) == ([], {})
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_key_counts_as_of_the_message() -> None:
         (send_export(2, ACCEPTED, job_number="26-1002"), "of another content"),
         (send_export(2, ACCEPTED, budget_version=2), "its approval is of another version, 1"),
         (send_export(2, ACCEPTED, approved_by="bob"), "of another person than bob"),
-        (send_export(2, ACCEPTED, approval={"id": "1"}), "its approval is not proved: This is no signed CloudEvent"),
+        (send_export(2, ACCEPTED, approval={"id": "1"}), "its approval is not proven: This is no signed CloudEvent"),
         (send_export(2, ACCEPTED)._replace(budget=KEY._replace(budget_id=1)), "of another budget, 4211/90071/55210"),
         (send_export(2, receive(2, accept(decision="reject", reason="no"), ANN)), "but it is no acceptance"),
         (send_export(2, ACCEPTED, lines=[{}]), "it is no export with an acceptance"),
@@ -223,7 +223,7 @@ def test_removed_lines_and_restatements_answer_to_the_acceptance_too() -> None:
     zero = LINE | {"phase_code": "09900", "original_estimate_cost": "0.00", "change": "zero"}
     exports = [send_export(2, ACCEPTED, LINE, zero), send_export(3, ACCEPTED, budget_version=2, restatement=1)]
     found = check(write([ACCEPTED, *exports])[0])
-    assert (found.problems, found.proved) == ([], {"ann-2026": 3})
+    assert (found.problems, found.proven) == ([], {"ann-2026": 3})
 
 
 def test_an_export_without_an_acceptance_is_counted() -> None:

@@ -69,6 +69,7 @@ def receive(offset: int, body: InboundMessage, key: PrivateKey | None = None, *m
         "applied",
         "done",
         3,
+        key.public.kid if key else None,
         pruned=False,
     )
 

@@ -138,10 +138,10 @@ def _describe(found: Verification, *, checked: bool) -> Iterator[str]:
     if not checked:
         yield "signatures were not checked: give your own copy of the signers' files with --rules"
         return
-    for kid, count in sorted(found.proved.items()):
-        yield f"{count} messages and exports are proved by key {kid}"
-    for (kind, rules_id), count in sorted(found.unproved.items()):
-        yield f"{count} {kind} are proved by no signature; version {rules_id} of the rules is said to ask for none"
+    for kid, count in sorted(found.proven.items()):
+        yield f"{count} messages and exports are proven by key {kid}"
+    for (kind, rules_id), count in sorted(found.unproven.items()):
+        yield f"{count} {kind} are proven by no signature; version {rules_id} of the rules is said to ask for none"
     if found.unapproved:
         yield f"{found.unapproved} exports carry no signed acceptance"
 

@@ -1,4 +1,4 @@
-"""Whether an export answers to the acceptance that it carries: proved, of this budget, with these lines."""
+"""Whether an export answers to the acceptance that it carries: proven, of this budget, with these lines."""
 
 from collections.abc import Mapping
 from operator import attrgetter
@@ -58,7 +58,7 @@ def find_approving_key(value: bytes, budget: str | None, signers: Signers) -> st
         return None
     found = verify_event(data["approval"], signers.keys)
     if isinstance(found, Unverified):
-        raise NotApprovedError(f"its approval is not proved: {found.detail}")
+        raise NotApprovedError(f"its approval is not proven: {found.detail}")
     try:
         export = _Export.model_validate(data)
         decision = ApprovalDecision.model_validate_json(found.data)

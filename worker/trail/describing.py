@@ -43,10 +43,12 @@ def describe_received(kind: str, record: Record) -> Described:
     """Describe a record that came in.
 
     Args:
-        kind: the type of message that it was taken for; empty for a record that was none.
+        kind: the type of message that it was taken for; empty for a record that was taken for none.
         record: as it was first read.
     """
-    topic = next((name for name, models in SOURCES.items() if kind in {model.type for model in models}), None)
+    # What was refused unproven has no type of its own, so that the genuine message is no repeat of it.
+    wanted = kind or fold_headers(record.headers).get("ce_type", b"").decode(errors="replace")
+    topic = next((name for name, models in SOURCES.items() if wanted in {model.type for model in models}), None)
     message = read_message(topic, record) if topic else None
     if not isinstance(message, Message):
         return Described(None, None, None, None)

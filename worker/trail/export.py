@@ -67,8 +67,9 @@ def make_rules(rules: TrailRules) -> RulesLine:
 
 def make_received(row: ReceivedRow, inbox: str) -> Received:
     """Make the line of a message that came in; ``inbox`` is the topic's full name."""
-    described = describe_received("" if row.pruned else row.type, row.original)
     record = row.original
+    described = describe_received(row.type, record)
+    signable = described.message and described.message.body.type in WORDS_OF_TYPES
     return Received(
         at=row.at,
         inbox=KafkaPlace(topic=inbox, partition=row.inbox_partition, offset=row.inbox_offset),
@@ -84,9 +85,10 @@ def make_received(row: ReceivedRow, inbox: str) -> Received:
         verdict=row.verdict,
         detail=row.detail,
         rules_id=row.rules_id,
+        proven_by=row.kid,
         pruned=row.pruned,
         value_sha256=digest_value(record.value),
-        record=pack_bytes(record.headers, record.value) if described.message and row.type in WORDS_OF_TYPES else None,
+        record=pack_bytes(record.headers, record.value) if signable else None,
     )
 
 

@@ -99,6 +99,8 @@ class Received(_Line):
     verdict: str
     detail: str
     rules_id: int
+    proven_by: str | None
+    """The key that the bridge says it has proven the message with."""
     pruned: bool
     value_sha256: str | None
     record: Bytes | None

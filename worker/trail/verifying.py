@@ -32,10 +32,10 @@ class Verification:
     lines: int = 0
     problems: list[str] = field(default_factory=list)
     """A sentence each, with the number of the line."""
-    proved: Counter[str] = field(default_factory=Counter)
-    """Messages and exports by the key that they are proved with."""
-    unproved: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """Messages that need no signature and are proved by none, by type and version of the rules."""
+    proven: Counter[str] = field(default_factory=Counter)
+    """Messages and exports by the key that they are proven with."""
+    unproven: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Messages that need no signature and are proven by none, by type and version of the rules."""
     unapproved: int = 0
     """Exports that carry no acceptance."""
     pruned: int = 0
@@ -108,12 +108,14 @@ class _Check:
         elif no_signer := signers.explain_no_signer(verified.kid, body, line.at):
             why = f"Key {verified.kid} may not sign it: {no_signer}."
         else:
-            found.proved[verified.kid] += 1
+            found.proven[verified.kid] += 1
+            if line.proven_by not in {None, verified.kid}:
+                yield f"it is proven by key {verified.kid}, and not by {line.proven_by}: the line was changed"
             return
-        if word in self._required.get(line.rules_id, ()):
-            yield f"{line.type} {line.id} of {line.budget} is {line.verdict} and not proved: {why}"
+        if line.proven_by or word in self._required.get(line.rules_id, ()):
+            yield f"{line.type} {line.id} of {line.budget} is {line.verdict} and not proven: {why}"
         else:
-            found.unproved[line.type, line.rules_id] += 1
+            found.unproven[line.type, line.rules_id] += 1
 
     def _check_sent(self, line: Sent, found: Verification) -> Iterator[str]:
         if line.type not in EXPORTS:
@@ -138,7 +140,7 @@ class _Check:
             except NotApprovedError as error:
                 yield f"{line.type} {line.id} of {line.budget} is not approved: {error}"
                 return
-            found.proved.update([kid] if kid else [])
+            found.proven.update([kid] if kid else [])
             found.unapproved += kid is None
 
 

@@ -25,7 +25,7 @@ from tests.unit.trail_builders import (
     trust,
     write,
 )
-from worker.trail.verifying import verify_trail
+from worker.trail.verifying import MAX_PROBLEMS, verify_trail
 
 HEAD, RULES, LOCK, ACCEPT, EXPORT, END = range(6)
 
@@ -130,6 +130,7 @@ CHANGES: dict[str, tuple[int, Callable[[dict[str, Any]], object], str]] = {
     "who": (ACCEPT, lambda line: line.update(who="bob"), "its who is not the one of its record"),
     "what": (ACCEPT, lambda line: line["says"].update(decision="reject"), "its says is not the one of its record"),
     "kid": (ACCEPT, lambda line: line["signed"].update(kid="bob-1"), "its signed is not the one of its record"),
+    "proof": (ACCEPT, lambda line: line.update(proven_by="bob-1"), "is proven by key ann-2026, and not by bob-1"),
     "id": (ACCEPT, lambda line: line.update(id="m9"), "its id is not the one of its record"),
     "budget": (ACCEPT, lambda line: line.update(budget="4211/1/1"), "its budget is not the one of its record"),
     "version": (ACCEPT, lambda line: line.update(version=2), "its version is not the one of its record"),
@@ -168,6 +169,12 @@ def test_an_acceptance_without_a_signature_is_seen_where_the_rules_ask_for_one()
     assert "is applied and not proven: This must be signed" in problem
     found = check(write([unsigned], RULES_LINE._replace(required=()))[0])
     assert (found.problems, found.unproven) == ([], {("approval.decision.v1", 3): 1})
+
+
+def test_what_the_bridge_says_it_has_proven_is_proven_whatever_the_rules_are_said_to_be() -> None:
+    forged = receive(2, accept(content_hash=hash_of()), MALLORY)
+    (problem,) = check(write([forged], RULES_LINE._replace(required=()))[0]).problems
+    assert "is applied and not proven: The signature is not one of key ann-2026" in problem
 
 
 def test_what_was_refused_needs_no_proof() -> None:
@@ -217,6 +224,13 @@ def test_an_export_that_does_not_answer_to_its_acceptance_is_seen(export: Any, s
     (problem,) = check(write([ACCEPTED, export])[0]).problems
     assert "spectrum.export.v1" in problem
     assert sentence in problem
+
+
+def test_an_acceptance_in_an_export_counts_as_of_its_signing() -> None:
+    export = send_export(2, ACCEPTED)
+    (problem,) = check(write([export])[0], trust(ANN, valid_from=NOON)).problems
+    assert "its approval is signed with key ann-2026, which may not: it is not valid at 2026-11-24T09:00:00Z" in problem
+    assert check(write([export])[0], trust(ANN, valid_until=NOON)).problems == []
 
 
 def test_removed_lines_and_restatements_answer_to_the_acceptance_too() -> None:
@@ -271,6 +285,11 @@ def test_what_is_no_line_is_named(text: bytes) -> None:
     lines, _ = write(make_honest())
     problems = check([*lines[:2], text, *lines[2:]]).problems
     assert problems[0].startswith("line 3: it is no line of a trail: ")
+
+
+def test_however_many_problems_a_file_has_the_first_are_kept() -> None:
+    found = check([b"nothing\n"] * 1000)
+    assert (len(found.problems), found.problem_count) == (MAX_PROBLEMS, 1001)
 
 
 def test_the_page_has_every_line_and_its_digest() -> None:

@@ -26,7 +26,6 @@ from worker.trail.keys import read_signer_folder
 from worker.trail.output import write_trail
 from worker.trail.verifying import Verification, verify_trail
 
-_SHOWN: Final = 100
 _ONLY_HEAD_AND_END: Final = 2
 
 Time = Annotated[str | None, typer.Option(metavar="TIME", help="RFC 3339 with offset, such as 2026-11-01T00:00:00Z.")]
@@ -127,10 +126,12 @@ def _open_page(path: Path | None) -> Iterator[BinaryIO | None]:
 
 
 def _describe(found: Verification, *, checked: bool) -> Iterator[str]:
-    yield from found.problems[:_SHOWN]
-    if len(found.problems) > _SHOWN:
-        yield f"and {len(found.problems) - _SHOWN} more"
-    state = f"{len(found.problems)} problems" if found.problems else "complete, and each line says what its record says"
+    yield from found.problems
+    if more := found.problem_count - len(found.problems):
+        yield f"and {more} more"
+    state = (
+        f"problems: {found.problem_count}" if found.problems else "complete, and each line says what its record says"
+    )
     yield f"{found.lines} lines: {state}"
     yield f"digest of the last line: {found.digest}"
     if found.pruned:

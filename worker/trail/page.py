@@ -31,12 +31,22 @@ tr.rules { background: #eef2f6; }
 @media print { body { margin: 0; } }
 """
 _POLICY: Final = f"default-src 'none'; style-src 'sha256-{b64encode(sha256(_STYLE.encode()).digest()).decode()}'"
-_COLUMNS: Final = ("When (UTC)", "Who", "What", "Key", "Rules", "What became of it", "Where in Kafka")
+_COLUMNS: Final[Mapping[str, int]] = {
+    "When (UTC)": 10,
+    "Who": 10,
+    "What": 28,
+    "Key": 11,
+    "Rules": 4,
+    "What became of it": 15,
+    "Where in Kafka": 22,
+}
+"""Each with its width, in hundredths of the page's."""
 _BAD: Final = frozenset({"refused", "dead_lettered"})
 
 
 def begin_page(head: Head) -> str:
     """Write everything up to the first row."""
+    widths = "".join(f'<col width="{width}%">' for width in _COLUMNS.values())
     columns = "".join(f'<th scope="col">{name}</th>' for name in _COLUMNS)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -45,7 +55,7 @@ def begin_page(head: Head) -> str:
         f"<h1>Audit trail of {_write(_name_scope(head))}</h1>\n"
         f"<p>As the database was at {_write_time(head.read_at)}; deployment {_write(head.deployment)}, "
         f"group {_write(head.group or 'none yet')}, budget-bridge {_write(head.program)}.</p>\n"
-        f"{_describe_pruning(head)}<table><thead><tr>{columns}</tr></thead><tbody>\n"
+        f"{_describe_pruning(head)}<table><colgroup>{widths}</colgroup><thead><tr>{columns}</tr></thead><tbody>\n"
     )
 
 
@@ -79,8 +89,8 @@ def _describe_pruning(head: Head) -> str:
     if not head.pruned_before:
         return "<p>Nothing was pruned.</p>\n"
     return (
-        f"<p>Of what arrived before {_write_time(head.pruned_before)}, sent messages and the bytes of messages that no "
-        "person sent may have been pruned; such rows say so, and what was sent is missing.</p>\n"
+        f"<p>Of what arrived before {_write_time(head.pruned_before)}, sent messages, and the bytes of messages other "
+        "than people's own, may have been pruned; such rows say so, and what was sent is missing.</p>\n"
     )
 
 
@@ -96,7 +106,7 @@ def _write_received(line: Received, digest: str) -> str:
     key = f"{line.signed.kid}, {line.signed.at}" if line.signed else "–"
     cells = (
         _write_time(line.at),
-        _write(line.who or "–"),
+        _write(line.who or line.source),
         _write_what(_name(line.type or "unreadable record", line.budget, line.version), line.says, pruned=line.pruned),
         _write(key),
         str(line.rules_id),

@@ -17,6 +17,9 @@ from worker.trail.describing import EXPORTS, Described, describe_received, descr
 from worker.trail.keys import Signers
 from worker.trail.lines import Bytes, KafkaPlace, Line, Received, RulesLine, Sent
 
+MAX_PROBLEMS: Final = 100
+"""How many are kept; nobody reads more than that."""
+
 _NOT_DONE: Final = frozenset({"refused", "dead_lettered"})
 """Verdicts of messages whose signature may be anything: they were not acted on."""
 
@@ -31,7 +34,8 @@ class Verification:
     """Of the last line."""
     lines: int = 0
     problems: list[str] = field(default_factory=list)
-    """A sentence each, with the number of the line."""
+    """The first of them, a sentence each, with the number of the line."""
+    problem_count: int = 0
     proven: Counter[str] = field(default_factory=Counter)
     """Messages and exports by the key that they are proven with."""
     unproven: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -40,6 +44,12 @@ class Verification:
     """Exports that carry no acceptance."""
     pruned: int = 0
     """Messages of which only the line is left."""
+
+    def complain(self, problem: str) -> None:
+        """Count a problem; only the first are kept, however many a file has."""
+        self.problem_count += 1
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
 
 
 def verify_trail(lines: Iterable[bytes], signers: Signers | None) -> Verification:
@@ -54,9 +64,10 @@ def verify_trail(lines: Iterable[bytes], signers: Signers | None) -> Verificatio
         problems = [problem] if problem else []
         if line:
             problems += check.check(line, found)
-        found.problems += [f"line {number}: {one}" for one in problems]
+        for one in problems:
+            found.complain(f"line {number}: {one}")
     if problem := reader.check_end():
-        found.problems.append(problem)
+        found.complain(problem)
     found.lines, found.digest = reader.count, reader.digest
     return found
 

@@ -21,6 +21,7 @@ from worker.commands.reset import reset
 from worker.commands.retry import retry
 from worker.commands.rules import rules_app
 from worker.commands.run import run
+from worker.commands.signers import signers_app
 from worker.commands.snapshot import request_snapshot
 from worker.commands.status import print_status
 from worker.commands.topics import create_missing_topics
@@ -61,6 +62,7 @@ app.command("reset")(reset)
 app.command("acknowledge")(acknowledge)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(rules_app, name="rules")
+app.add_typer(signers_app, name="signers")
 app.command("doctor")(doctor)
 app.command("reconcile")(reconcile_everything)
 app.command("recover")(recover_deployment)

@@ -217,6 +217,12 @@ def check_address(value: str) -> str:
     return value
 
 
+class OperatorSettings(EnvironmentSettings):
+    """With which key an operator signs."""
+
+    operator_key_file: Path | None = None
+
+
 class HttpSettings(EnvironmentSettings):
     """Where a process serves its health and its metrics."""
 

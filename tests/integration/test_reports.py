@@ -117,8 +117,10 @@ async def test_a_budget_says_what_to_search_in_spectrum(connection: Connection, 
     print_budget(record, {}, console)
     for shown in ("company 001, job J90071", "B0000001", str(name_export(KEY, 1, 1)), "BE-7/[x]", "accepted by ann"):
         assert shown in out.getvalue()
-    assert await read_verdict(connection, KEY, "test", "m1") == ("applied", record.history[1].detail)
-    assert await read_verdict(connection, KEY, "test", "m99") is None
+    place = arrive(1, accept()).original.place
+    assert await read_verdict(connection, KEY, "m1", place) == ("applied", record.history[1].detail)
+    assert await read_verdict(connection, KEY, "m99", place) is None
+    assert await read_verdict(connection, KEY, "m1", place._replace(offset=99)) is None
 
 
 async def test_an_invalid_budget_says_why(connection: Connection, position: Position) -> None:

@@ -14,6 +14,7 @@ from contracts.fields import Words
 from contracts.imports import AppliedLine, ImportLine, ImportNotice
 from contracts.inbound import AcknowledgedLine, BudgetLine
 from contracts.outbound import BudgetError, FailedLine, Notice
+from contracts.signature.event import SignedEvent
 
 KEY_FIELDS: Final = frozenset({"company_id", "project_id", "budget_id", "budget_version"})
 """What all messages, or all about a version, have in common."""
@@ -30,6 +31,7 @@ PARTS: Final[dict[type[BaseModel], str]] = {
     AppliedLine: "applied line",
     ImportLine: "imported line",
     ImportNotice: "import notice",
+    SignedEvent: "signed event",
 }
 """The parts of messages that have fields of their own, and what they are called."""
 

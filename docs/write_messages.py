@@ -5,6 +5,7 @@
 
 import json
 import sys
+from base64 import urlsafe_b64decode
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -64,6 +65,23 @@ def describe_lines() -> str:
     return f"{write_fields(describe_fields(MeasuredExportLine))}\n\nOnly while quantities are switched on: `{extra}`."
 
 
+def describe_vector() -> str:
+    """Describe the reference vector of signatures, step by step."""
+    vector = json.loads((HERE / "signature_vector.json").read_text(encoding="utf-8"))
+    public = {name: value for name, value in vector["private_jwk"].items() if name not in {"d", "user"}}
+    secret = urlsafe_b64decode(vector["private_jwk"]["d"] + "=").hex()
+    digests = [(f"S({name})", digest) for name, digest in vector["digests"].items()]
+    rows = [
+        ("secret key", secret),
+        ("public key", json.dumps(public, separators=(",", ":"))),
+        *vector["attributes"].items(),
+        ("data", vector["data"]),
+        *digests,
+        *((name, vector[name]) for name in ("core", "pae", "signature", "dssematerial")),
+    ]
+    return "\n".join(("| | |", "|---|---|", *(f"| {name} | `{value}` |" for name, value in rows)))
+
+
 def write_page() -> str:
     """Write the page."""
     inbound = [model for models in SOURCES.values() for model in models]
@@ -71,6 +89,7 @@ def write_page() -> str:
     return (
         (HERE / "messages.template.md")
         .read_text(encoding="utf-8")
+        .replace("{vector}", describe_vector())
         .replace("{topics}", describe_topics())
         .replace("{inbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in inbound))
         .replace("{outbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in outbound))

@@ -37,6 +37,8 @@ _READ: Final = (
     *("read_deployment", "read_first_start", "find_lost_jobs", "read_positions", "read_server", "read_pruned_before"),
     *("read_rules", "find_rule_application", "read_accepted_digests", "find_cutoff", "find_old_rows"),
     *("find_old_messages", "load_known_message"),
+    # Of the desk.
+    *("load_projects", "load_listed", "find_last_request", "find_rows", "find_keys", "find_keys_of_reference"),
 )
 _PRUNE: Final = (
     *("lock_pruning", "find_cutoff", "find_old_rows", "drop_rows", "find_old_messages", "drop_bytes"),

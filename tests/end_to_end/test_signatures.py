@@ -103,6 +103,9 @@ async def test_a_forgery_is_refused_and_the_genuine_decision_is_exported_with_it
         ("warning", "approval.decision.v1"),
         ("warning", "export.retry.v1"),
     ]
+    checks = json.loads((await run(bridge, "doctor", "--json")).stdout)
+    [checked] = [check for check in checks if check["about"] == "signatures"]
+    assert (checked["state"], "decision, retry must be signed" in checked["found"]) == ("ok", True)
     await bridge.wait_until_carried()
     await bridge.stop(worker)
     recovered = await run(bridge, "recover", "--dry-run")

@@ -105,6 +105,9 @@ def read_rules_and_notes(folder: Path) -> tuple[Rules, tuple[str, ...]]:
         reading.complain(
             "rules.toml", None, f"signatures.require: {words}, but signers.csv has no row: nobody can sign"
         )
+    if "acknowledgement" in rules.signatures_required and rules.acknowledges == "success":
+        note = 'acknowledgements must be signed, but by readback.acknowledges = "success" a snapshot ends an export too'
+        reading.notes.append(f"rules.toml: {note}, and snapshots are never signed")
     if reading.problems:
         raise ConfigurationError(tuple(reading.problems))
     return rules, tuple(reading.notes)
@@ -206,6 +209,9 @@ def read_people(file: Path) -> People:
     """
     reading = RulesReading(file.parent)
     people = _read_people(reading, file.name)
+    if "acknowledgement" in rules.signatures_required and rules.acknowledges == "success":
+        note = 'acknowledgements must be signed, but by readback.acknowledges = "success" a snapshot ends an export too'
+        reading.notes.append(f"rules.toml: {note}, and snapshots are never signed")
     if reading.problems:
         raise ConfigurationError(tuple(reading.problems))
     return people

@@ -14,7 +14,7 @@ from handlers.budget import Budget
 from handlers.decision import Verdict
 from outbox.budget_state import UnreadableStateError
 from outbox.columns import transpose
-from outbox.database import Connection, open_session, translate_errors
+from outbox.database import Connection, open_frozen_session, translate_errors
 from outbox.identity import Identity
 from outbox.loading import read_budget
 from outbox.queries import QUERIES
@@ -274,9 +274,7 @@ class Snapshot:
 @asynccontextmanager
 async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
     """Read the database as of now, for as long as it takes; lanes continue meanwhile."""
-    async with open_session(database_url, transaction_seconds=None) as connection:
-        async with translate_errors(connection):
-            await connection.execute("begin isolation level repeatable read, read only")
+    async with open_frozen_session(database_url) as connection:
         yield Snapshot(connection)
 
 

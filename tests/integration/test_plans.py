@@ -88,6 +88,8 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "audit_count_before": ((1, 5, NOW), "history_by_budget"),
     "audit_holds": ((1, 5), "holds_by_project"),
     "audit_budgets": ((1, 5), "budgets_pkey"),
+    "trail_received_of_budget": ((1, 5, 1), "history_by_budget"),
+    "trail_sent_of_budget": ((1, 5, 1), "outbox_by_budget"),
     "find_old_rows": ((0, 0, 0, ROWS, NOW, 1000), "outbox_pkey"),
     "find_old_messages": ((0, 0, ROWS, NOW, 1000), "history_by_place"),
     "drop_rows": ((0, [12], [0]), "outbox_pkey"),

@@ -1,4 +1,4 @@
-"""The command line, ``budget-bridge COMMAND``: every command is registered here, and only here.
+"""The command line, ``budget-bridge COMMAND``: every command is registered here, but ``desk``, in ``desk.__main__``.
 
 Exit codes: 0 done; 1 the answer is no, such as an unknown budget; 2 the environment, the rules or a server is broken.
 """
@@ -12,6 +12,7 @@ from worker.commands.audit import audit_app
 from worker.commands.dead_letters import dead_letters_app
 from worker.commands.doctor import doctor
 from worker.commands.drift import print_drift
+from worker.commands.grants import print_grants
 from worker.commands.import_budget import import_budget
 from worker.commands.migrate import migrate_database
 from worker.commands.prune import prune
@@ -51,6 +52,7 @@ def _take_options(
 
 
 app.command("migrate")(migrate_database)
+app.command("grants")(print_grants)
 app.command("topics")(create_missing_topics)
 app.command("run")(run)
 app.command("status")(print_status)

@@ -65,7 +65,7 @@ FORGERIES: dict[str, tuple[Callable[[int], Arrival], Rules, str, str]] = {
         lambda at: arrive_signed(at, accept_signed(), key=None),
         SIGNED,
         "signature_missing",
-        "Here this must be signed",
+        "This must be signed",
     ),
     "by a key that is not listed": (
         lambda at: arrive_signed(at, accept_signed(), key=STRANGER),

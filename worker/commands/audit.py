@@ -17,7 +17,6 @@ from outbox.migrate import open_checked_session
 from outbox.trail import Between, Scope, open_trail
 from worker.commands.arguments import read_key
 from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
-from worker.commands.version import read_version
 from worker.console import Console
 from worker.settings import ConfigurationError, DatabaseSettings, read_settings
 from worker.trail.chain import ChainWriter
@@ -25,6 +24,7 @@ from worker.trail.export import make_lines
 from worker.trail.keys import read_signer_folder
 from worker.trail.output import write_trail
 from worker.trail.verifying import Verification, verify_trail
+from worker.version import read_version
 
 _ONLY_HEAD_AND_END: Final = 2
 

@@ -28,6 +28,7 @@ from contracts.budget_key import BudgetKey
 from contracts.topics import TopicNames
 from demo.bridge_client import Data, UnexpectedError, connect_bridge
 from demo.kafka_server import run_kafka
+from demo.keys import Keys, make_keys, read_approvals, require_signatures
 from demo.postgres_server import run_postgres
 from demo.scenarios import SCENARIOS
 from demo.scene import COMPANY, COMPANY_CODE, Line, Scene, hash_content, write_acceptance, write_lock
@@ -54,6 +55,7 @@ class DemoSetup:
     database_url: str
     topics: TopicNames
     folder: Path
+    keys: Keys
 
     @property
     def environment(self) -> dict[str, str]:
@@ -125,8 +127,10 @@ def _prepare(console: Console) -> Iterator[DemoSetup]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-bridge-")))
         with console.status("Starting …") as status:
             bootstrap, database_url = _find_servers(stack, folder, lambda step: status.update(f"{step} …"))
-            setup = DemoSetup(bootstrap, database_url, TopicNames(f"demo-{uuid4().hex[:8]}."), folder)
-            _write_rules(folder / "rules")
+            setup = DemoSetup(
+                bootstrap, database_url, TopicNames(f"demo-{uuid4().hex[:8]}."), folder, make_keys(folder)
+            )
+            _write_rules(folder / "rules", setup.keys)
             for step, command in (
                 ("Creating the database schema", ["migrate"]),
                 ("Creating the topics", ["topics", "--partitions", "4"]),
@@ -148,13 +152,14 @@ def _find_servers(stack: ExitStack, folder: Path, progress: Callable[[str], None
     )
 
 
-def _write_rules(folder: Path) -> None:
+def _write_rules(folder: Path, keys: Keys) -> None:
     """Write the demo's rules, with a job for each project whose budget is under way when the worker is killed."""
     folder.mkdir()
     for file in (files(__package__) / "rules").iterdir():
         (folder / file.name).write_text(file.read_text())
     with (folder / "jobs.csv").open("a") as jobs:
         jobs.writelines(f"{COMPANY},{project},{COMPANY_CODE},{_name_job(project)}\n" for project in _KILL_PROJECTS)
+    require_signatures(folder, keys)
 
 
 def _name_job(project: int) -> str:
@@ -185,9 +190,10 @@ async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
         status: Data = json.loads(output or "{}")
         return status
 
-    bridge = connect_bridge(connection, setup.topics, read_status)
-    spectrum = Spectrum()
-    connector = SpectrumConnector(spectrum, connection, setup.topics)
+    keys = setup.keys.by_type
+    bridge = connect_bridge(connection, setup.topics, keys, read_status)
+    spectrum = Spectrum(approvals=read_approvals(setup.folder / "rules"))
+    connector = SpectrumConnector(spectrum, connection, setup.topics, keys)
     scene = Scene(bridge, spectrum, timeline)
     worker = WorkerProcess(setup)
     worker.start()

@@ -5,7 +5,7 @@ A scenario expects every message that the bridge sends; those that none expected
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,6 +15,7 @@ from contracts.budget_key import BudgetKey
 from contracts.cloudevents.writing import write_attributes
 from contracts.fields import write_time
 from contracts.records import Outgoing, Record
+from contracts.signature.signing import PrivateKey, sign_headers
 from contracts.topics import SOURCES, TopicNames
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
@@ -49,6 +50,8 @@ class BridgeClient:
     topics: TopicNames
     appender: Appender
     reader: Consumer
+    keys: Mapping[str, PrivateKey]
+    """Who signs which type of message."""
     read_status: Callable[[BudgetKey], Awaitable[Data]]
     """Runs ``budget-bridge status BUDGET --json``."""
     sent: list[Sent] = field(default_factory=list)
@@ -70,11 +73,19 @@ class BridgeClient:
             The message's id.
         """
         message_id = message_id or str(uuid4())
-        topic = next(topic for topic, models in SOURCES.items() if any(model.type == kind for model in models))
-        headers = write_attributes(kind, "demo", message_id, time=write_time(datetime.now(UTC)))
-        value = json.dumps({**budget._asdict(), "budget_version": version, **data}).encode()
-        await self.appender.append([Outgoing(self.topics.full(topic), str(budget).encode(), value, headers)])
+        await self.appender.append([self.write(kind, budget, version, data, message_id, self.keys.get(kind))])
         return message_id
+
+    def write(
+        self, kind: str, budget: BudgetKey, version: int | None, data: Data, message_id: str, key: PrivateKey | None
+    ) -> Outgoing:
+        """Write the record of a message, signed with a key if there is one; the rest is as for ``send``."""
+        topic = next(topic for topic, models in SOURCES.items() if any(model.type == kind for model in models))
+        now = write_time(datetime.now(UTC))
+        headers = write_attributes(kind, "demo", message_id, time=now, subject=str(budget))
+        value = json.dumps({**budget._asdict(), "budget_version": version, **data}).encode()
+        signed = sign_headers(headers, value, key) if key else headers
+        return Outgoing(self.topics.full(topic), str(budget).encode(), value, signed)
 
     async def expect(self, kind: str, budget: BudgetKey, **fields: object) -> Data:
         """Wait for a message of the bridge that no scenario has expected yet.
@@ -138,11 +149,14 @@ class BridgeClient:
 
 
 def connect_bridge(
-    connection: KafkaConnection, topics: TopicNames, read_status: Callable[[BudgetKey], Awaitable[Data]]
+    connection: KafkaConnection,
+    topics: TopicNames,
+    keys: Mapping[str, PrivateKey],
+    read_status: Callable[[BudgetKey], Awaitable[Data]],
 ) -> BridgeClient:
     """Make a client of the bridge; the caller must start its reader."""
     reader = Consumer(connection, f"demo-{uuid4()}", topics.outputs, start="earliest")
-    return BridgeClient(topics, Appender(connection), reader, read_status)
+    return BridgeClient(topics, Appender(connection), reader, keys, read_status)
 
 
 def _read_sent(record: Record) -> Sent:

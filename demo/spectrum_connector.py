@@ -18,8 +18,9 @@ from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_time
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
+from contracts.signature.signing import PrivateKey, sign_headers
 from contracts.topics import TopicNames
-from demo.spectrum import Spectrum, SpectrumJob, finish
+from demo.spectrum import LineKey, Spectrum, SpectrumJob, finish
 from demo.spectrum_messages import read_export, write_acknowledgement
 from demo.spectrum_snapshot import Reader
 from worker.kafka.connection import KafkaConnection
@@ -35,9 +36,12 @@ _SNAPSHOTS: Final = "spectrum.snapshots"
 class SpectrumConnector:
     """Applies exports to Spectrum and acknowledges them, and answers requests for snapshots."""
 
-    def __init__(self, spectrum: Spectrum, connection: KafkaConnection, topics: TopicNames) -> None:
+    def __init__(
+        self, spectrum: Spectrum, connection: KafkaConnection, topics: TopicNames, keys: Mapping[str, PrivateKey]
+    ) -> None:
         self._spectrum = spectrum
         self._topics = topics
+        self._keys = keys
         read = [topics.full(name) for name in (_EXPORTS, _REQUESTS)]
         self._reader = Consumer(connection, f"spectrum-{uuid4()}", read, start="earliest")
         self._appender = Appender(connection)
@@ -68,11 +72,17 @@ class SpectrumConnector:
         job = SpectrumJob(asked["company_code"], asked["job_number"])
         now = write_time(datetime.now(UTC))
         pages = Reader().read(self._spectrum, budget, job, str(uuid4()), now, asked["request_id"])
+        if self._spectrum.approvals and asked["purpose"] == "import":
+            lines = (line for page in pages for line in page["lines"])
+            self._spectrum.approvals.note_lines(job, (LineKey(line["phase_code"], line["cost_type"]) for line in lines))
         return [self._write(_SNAPSHOTS, ErpSnapshot.type, record.key, page) for page in pages]
 
     def _write(self, topic: str, kind: str, key: bytes | None, data: Mapping[str, Any]) -> Outgoing:
-        headers = write_attributes(kind, "spectrum", str(uuid4()), time=write_time(datetime.now(UTC)))
-        return Outgoing(self._topics.full(topic), key, json.dumps(data).encode(), headers)
+        now, subject = write_time(datetime.now(UTC)), (key or b"").decode()
+        headers = write_attributes(kind, "spectrum", str(uuid4()), time=now, subject=subject)
+        value, signer = json.dumps(data).encode(), self._keys.get(kind)
+        signed = sign_headers(headers, value, signer) if signer else headers
+        return Outgoing(self._topics.full(topic), key, value, signed)
 
     def _apply(self, record: Record) -> Outgoing:
         export = read_export(json.loads(record.value or b""))

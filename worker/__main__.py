@@ -1,4 +1,4 @@
-"""The command line, ``budget-bridge COMMAND``: every command is registered here, and only here.
+"""The command line, ``budget-bridge COMMAND``: every command is registered here, but ``desk``, in ``desk.__main__``.
 
 Exit codes: 0 done; 1 the answer is no, such as an unknown budget; 2 the environment, the rules or a server is broken.
 """
@@ -23,6 +23,7 @@ from worker.commands.reset import reset
 from worker.commands.retry import retry
 from worker.commands.rules import rules_app
 from worker.commands.run import run
+from worker.commands.signers import signers_app
 from worker.commands.snapshot import request_snapshot
 from worker.commands.status import print_status
 from worker.commands.topics import create_missing_topics
@@ -65,6 +66,7 @@ app.command("reset")(reset)
 app.command("acknowledge")(acknowledge)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(rules_app, name="rules")
+app.add_typer(signers_app, name="signers")
 app.command("doctor")(doctor)
 app.command("reconcile")(reconcile_everything)
 app.command("recover")(recover_deployment)

@@ -19,7 +19,9 @@ from contracts.topics import TopicNames
 from outbox.database_url import check_tls_files, parse_database_url
 from outbox.tls_files import check_ca_file, check_key_pair
 
-_SECRETS: Final = frozenset({"database_url", "kafka_sasl_password", "kafka_oauth_client_secret"})
+_SECRETS: Final = frozenset(
+    {"database_url", "desk_database_url", "kafka_oauth_client_secret", "kafka_sasl_password", "oidc_client_secret"}
+)
 """The settings that can be given as a file, by a variable with ``_FILE`` at its end."""
 
 _TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
@@ -55,7 +57,7 @@ class _UnreadableFile(NamedTuple):
     problem: str
 
 
-class _EnvironmentSettings(BaseSettings):
+class EnvironmentSettings(BaseSettings):
     """Settings from the environment; a variable that is set to nothing counts as not set, as ``${X:-}`` leaves it."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True)
@@ -91,11 +93,11 @@ def _refuse_unreadable_file(value: object) -> object:
     return value
 
 
-_Secret = Annotated[SecretStr, BeforeValidator(_refuse_unreadable_file)]
+Secret = Annotated[SecretStr, BeforeValidator(_refuse_unreadable_file)]
 _OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_refuse_unreadable_file)]
 
 
-class NamesSettings(_EnvironmentSettings):
+class NamesSettings(EnvironmentSettings):
     """The names of the group and the topics."""
 
     kafka_group_id: Annotated[str, Field(min_length=1)] = "budget-bridge"
@@ -200,19 +202,24 @@ def _has_usable_name(server: str) -> bool:
     return 1 <= int(port) <= _MAX_PORT
 
 
-class DatabaseSettings(_EnvironmentSettings):
+def check_database_url(value: SecretStr) -> SecretStr:
+    """Check that a URL of Postgres can be used, and the files that it names; raises ``ValueError``."""
+    check_tls_files(parse_database_url(value.get_secret_value()), os.environ)
+    return value
+
+
+class DatabaseSettings(EnvironmentSettings):
     """How to reach Postgres."""
 
-    database_url: _Secret
+    database_url: Secret
 
     @field_validator("database_url")
     @classmethod
     def _check_url(cls, value: SecretStr) -> SecretStr:
-        check_tls_files(parse_database_url(value.get_secret_value()), os.environ)
-        return value
+        return check_database_url(value)
 
 
-class RulesSettings(_EnvironmentSettings):
+class RulesSettings(EnvironmentSettings):
     """Where accounting keeps its rules."""
 
     rules_dir: Path
@@ -230,7 +237,23 @@ class ServerSettings(KafkaSettings, DatabaseSettings):
     """Both servers."""
 
 
-class HttpSettings(_EnvironmentSettings):
+class OperatorSettings(EnvironmentSettings):
+    """With which key an operator signs."""
+
+    operator_key_file: Path | None = None
+
+
+def check_address(value: str) -> str:
+    """Check that a process can listen on an address; raises ``ValueError``."""
+    try:
+        ip_address(value)
+    except ValueError:
+        message = f'an IP address such as "127.0.0.1", "0.0.0.0" or "::" is expected, not {value!r}'
+        raise ValueError(message) from None
+    return value
+
+
+class HttpSettings(EnvironmentSettings):
     """Where a process serves its health and its metrics."""
 
     http_port: Annotated[int, Field(ge=1, le=_MAX_PORT)] | None = None
@@ -241,19 +264,14 @@ class HttpSettings(_EnvironmentSettings):
     @field_validator("http_bind")
     @classmethod
     def _check_address(cls, value: str) -> str:
-        try:
-            ip_address(value)
-        except ValueError:
-            message = f'an IP address such as "127.0.0.1", "0.0.0.0" or "::" is expected, not {value!r}'
-            raise ValueError(message) from None
-        return value
+        return check_address(value)
 
 
 class WatcherSettings(KafkaSettings, HttpSettings):
     """Everything that the watch needs."""
 
 
-class TracesSettings(_EnvironmentSettings):
+class TracesSettings(EnvironmentSettings):
     """Where traces go, in OpenTelemetry's own variables; the other ones are read by OpenTelemetry itself."""
 
     otel_exporter_otlp_endpoint: str = ""

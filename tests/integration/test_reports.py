@@ -115,8 +115,10 @@ async def test_a_budget_says_what_to_search_in_spectrum(connection: Connection, 
     print_budget(record, {}, console)
     for shown in ("company 001, job J90071", "B0000001", str(name_export(KEY, 1, 1)), "BE-7/[x]", "accepted by ann"):
         assert shown in out.getvalue()
-    assert await read_verdict(connection, KEY, "test", "m1") == ("applied", record.history[1].detail)
-    assert await read_verdict(connection, KEY, "test", "m99") is None
+    place = arrive(1, accept()).original.place
+    assert await read_verdict(connection, KEY, "m1", place) == ("applied", record.history[1].detail)
+    assert await read_verdict(connection, KEY, "m99", place) is None
+    assert await read_verdict(connection, KEY, "m1", place._replace(offset=99)) is None
 
 
 async def test_an_invalid_budget_says_why(connection: Connection, position: Position) -> None:
@@ -176,6 +178,19 @@ async def test_dead_letters_are_listed_counted_and_found_by_budget(connection: C
     print_dead_letter(letter, console, full=True)
     assert "[/b]" in out.getvalue()
     assert "\x1b" not in out.getvalue()
+
+
+@pytest.mark.parametrize("value", [b"x" * 5000, b"\xff" * 5000])
+def test_a_long_dead_letter_is_shown_whole_if_that_is_asked_for(value: bytes) -> None:
+    letter = set_aside("x.procore.budgets")._replace(value=value)
+    shown = {}
+    for full in (False, True):
+        console, out = print_to_text()
+        print_dead_letter(letter, console, full=full)
+        shown[full] = out.getvalue().translate({10: None, 32: None})
+    assert value.decode("latin-1") in shown[True] or value.hex() in shown[True]
+    assert "and1000more" in shown[False]
+    assert len(shown[False]) < len(shown[True])
 
 
 def set_aside(topic: str, reason: str = "unreadable", headers: Headers = ()) -> StoredDeadLetter:

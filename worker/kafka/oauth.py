@@ -10,8 +10,9 @@ from time import monotonic
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from aiokafka import conn
 from aiokafka.abc import AbstractTokenProvider
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, SaslAuthenticationFailed
 
 TOKEN_SECONDS: Final = 4.0
 """Longest that getting a token may take: less than one server of Kafka may take, which waits for it."""
@@ -32,6 +33,20 @@ class TokenUnavailable(KafkaError):  # type: ignore[misc]  # noqa: N818 - a stat
 
     def __str__(self) -> str:
         return f"{self.found}: {self.to_do}"
+
+
+class _Authenticator(conn.OAuthAuthenticator):  # type: ignore[misc]  # aiokafka has no types
+    """Notices that a token is refused: the server answers with the reason (RFC 7628, 3.2.3), and aiokafka goes on."""
+
+    async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
+        if self._token_sent and payload:
+            raise SaslAuthenticationFailed(payload.decode(errors="replace"))
+        following: tuple[bytes, bool] | None = await super().step(payload)
+        return following
+
+
+# For the whole process, because a connection makes its authenticator itself.
+conn.OAuthAuthenticator = _Authenticator
 
 
 class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types

@@ -1,0 +1,54 @@
+"""The desk as an application: which page answers which address, and what every request passes before."""
+
+from typing import Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.routing import BaseRoute, Route
+
+from desk import pages_approvals, pages_budget
+from desk.error_pages import ERROR_PAGES
+from desk.identification import Identify
+from desk.security import Guard
+from desk.services import Services
+from desk.settings import DeskSettings
+from desk.static_files import serve_static
+from desk.summaries import Summaries
+
+_SMALLEST_COMPRESSED = 1000
+"""Bytes; below it, compressing costs more than it saves."""
+
+
+def make_app(settings: DeskSettings, services: Services) -> Starlette:
+    """Make the application.
+
+    Args:
+        settings: the environment.
+        services: everything outside.
+    """
+    app = Starlette(
+        routes=[*_ROUTES, *services.identity.routes],
+        middleware=[
+            Middleware(Guard, url=settings.desk_url),
+            # Inside the guard, so that no error page goes out without its headers.
+            Middleware(ExceptionMiddleware, handlers=ERROR_PAGES),
+            Middleware(GZipMiddleware, minimum_size=_SMALLEST_COMPRESSED, compresslevel=6),
+            Middleware(Identify, identity=services.identity, now=services.now),
+        ],
+        exception_handlers=ERROR_PAGES,
+    )
+    app.state.settings, app.state.services, app.state.summaries = settings, services, Summaries()
+    return app
+
+
+_BUDGET: Final = "/budgets/{company:int}/{project:int}/{budget:int}"
+_ROUTES: tuple[BaseRoute, ...] = (
+    Route("/static/{name}", serve_static),
+    Route("/", pages_approvals.list_approvals),
+    Route(_BUDGET, pages_budget.show_budget),
+    Route(f"{_BUDGET}/lines.csv", pages_budget.download_lines),
+    Route(f"{_BUDGET}/versions/{{version:int}}", pages_budget.show_version),
+    Route(f"{_BUDGET}/versions/{{version:int}}/lines.csv", pages_budget.download_lines),
+)

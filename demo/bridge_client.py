@@ -38,6 +38,7 @@ class Sent:
     id: str
     key: str
     data: Data
+    is_dead_letter: bool = False
     was_expected: bool = False
     """Whether a scenario has expected it."""
 
@@ -70,10 +71,7 @@ class BridgeClient:
             The message's id.
         """
         message_id = message_id or str(uuid4())
-        topic = next(topic for topic, models in SOURCES.items() if any(model.type == kind for model in models))
-        headers = write_attributes(kind, "demo", message_id, time=write_time(datetime.now(UTC)))
-        value = json.dumps({**budget._asdict(), "budget_version": version, **data}).encode()
-        await self.appender.append([Outgoing(self.topics.full(topic), str(budget).encode(), value, headers)])
+        await self.appender.append([write_message(self.topics, kind, budget, version, data, message_id)])
         return message_id
 
     async def expect(self, kind: str, budget: BudgetKey, **fields: object) -> Data:
@@ -117,7 +115,13 @@ class BridgeClient:
         while not holds():
             if time.monotonic() > until:
                 raise UnexpectedError(f"did not see {what} within {PATIENCE_SECONDS:.0f} s")
-            self.sent.extend(_read_sent(record) for record in await self.reader.fetch_any(500, 0.05))
+            await self.read()
+
+    async def read(self) -> list[Sent]:
+        """Read what the bridge has sent since; returns at once if there is anything."""
+        new = [read_sent(record) for record in await self.reader.fetch_any(500, 0.05)]
+        self.sent.extend(new)
+        return new
 
     async def wait_for_verdict(self, budget: BudgetKey, message_id: str, verdict: str) -> None:
         """Wait until the bridge's history holds a verdict on a message.
@@ -145,11 +149,24 @@ def connect_bridge(
     return BridgeClient(topics, Appender(connection), reader, read_status)
 
 
-def _read_sent(record: Record) -> Sent:
+def write_message(
+    topics: TopicNames, kind: str, budget: BudgetKey, version: int | None, data: Data, message_id: str
+) -> Outgoing:
+    """Write a message to the bridge; for its arguments see ``BridgeClient.send``."""
+    topic = next(topic for topic, models in SOURCES.items() if any(model.type == kind for model in models))
+    headers = write_attributes(kind, "demo", message_id, time=write_time(datetime.now(UTC)))
+    value = json.dumps({**budget._asdict(), "budget_version": version, **data}).encode()
+    return Outgoing(topics.full(topic), str(budget).encode(), value, headers)
+
+
+def read_sent(record: Record | Outgoing) -> Sent:
+    """Read a message that the bridge sent."""
     headers = {name: (value or b"").decode() for name, value in record.headers}
+    reason = headers.get("dead_letter_reason")
     return Sent(
-        headers.get("dead_letter_reason") or headers["ce_type"],
+        reason or headers["ce_type"],
         headers.get("ce_id", ""),
         (record.key or b"").decode(),
         json.loads(record.value or b"null"),
+        is_dead_letter=reason is not None,
     )

@@ -71,11 +71,20 @@ async def read_rules_in_force(connection: Connection) -> RulesVersion:
         row = await connection.fetchrow(QUERIES["share_rules_in_force"])
         if row is None or row["rules_id"] is None:
             raise RulesUnavailable(NO_RULES)
-        key = row["rules_id"], row["digest"]
-        if key not in _cache:
-            content = await connection.fetchval(QUERIES["read_rules"], row["rules_id"])
-            _remember(RulesVersion(*key, _decode(row["rules_id"], content)))
-    return _cache[key]
+        return await _read_cached(connection, row["rules_id"], row["digest"])
+
+
+async def find_rules_in_force(connection: Connection) -> RulesVersion:
+    """Read the version in force as of the caller's transaction; others may be put in force meanwhile.
+
+    Raises:
+        RulesUnavailable: no version is in force, or a newer version of this program stored it.
+    """
+    found = await find_application(connection)
+    if found is None:
+        raise RulesUnavailable(NO_RULES)
+    async with translate_errors(connection):
+        return await _read_cached(connection, found.rules_id, found.digest)
 
 
 async def read_version(connection: Connection, rules_id: int) -> Rules | None:
@@ -143,6 +152,14 @@ async def put_in_force(connection: Connection, rules: Rules, applied_by: str, wh
         rules_id: int = await connection.fetchval(QUERIES["keep_rules"], encoded.digest, encoded.content)
         at: datetime = await connection.fetchval(QUERIES["put_rules_in_force"], rules_id, applied_by, why)
     return Application(rules_id, encoded.digest, applied_by, why, at)
+
+
+async def _read_cached(connection: Connection, rules_id: int, digest: str) -> RulesVersion:
+    key = rules_id, digest
+    if key not in _cache:
+        content = await connection.fetchval(QUERIES["read_rules"], rules_id)
+        _remember(RulesVersion(*key, _decode(rules_id, content)))
+    return _cache[key]
 
 
 def _decode(rules_id: int, content: str) -> Rules:

@@ -1,4 +1,4 @@
-"""The command line, ``budget-bridge COMMAND``: every command is registered here, and only here.
+"""The command line, ``budget-bridge COMMAND``: every command is registered here, but ``desk``, in ``desk.__main__``.
 
 Exit codes: 0 done; 1 the answer is no, such as an unknown budget; 2 the environment, the rules or a server is broken.
 """

@@ -18,7 +18,7 @@ from contracts.topics import TopicNames
 from outbox.database_url import check_tls_files, parse_database_url
 from outbox.tls_files import check_ca_file, check_key_pair
 
-_SECRETS: Final = frozenset({"database_url", "kafka_sasl_password"})
+_SECRETS: Final = frozenset({"database_url", "desk_database_url", "kafka_sasl_password"})
 """The settings that can be given as a file, by a variable with ``_FILE`` at its end."""
 
 _TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
@@ -90,7 +90,7 @@ def _refuse_unreadable_file(value: object) -> object:
     return value
 
 
-_Secret = Annotated[SecretStr, BeforeValidator(_refuse_unreadable_file)]
+Secret = Annotated[SecretStr, BeforeValidator(_refuse_unreadable_file)]
 
 
 class KafkaSettings(_EnvironmentSettings):
@@ -172,16 +172,21 @@ def _has_usable_name(server: str) -> bool:
     return 1 <= int(port) <= _MAX_PORT
 
 
+def check_database_url(value: SecretStr) -> SecretStr:
+    """Check that a URL of Postgres can be used, and the files that it names; raises ``ValueError``."""
+    check_tls_files(parse_database_url(value.get_secret_value()), os.environ)
+    return value
+
+
 class DatabaseSettings(_EnvironmentSettings):
     """How to reach Postgres."""
 
-    database_url: _Secret
+    database_url: Secret
 
     @field_validator("database_url")
     @classmethod
     def _check_url(cls, value: SecretStr) -> SecretStr:
-        check_tls_files(parse_database_url(value.get_secret_value()), os.environ)
-        return value
+        return check_database_url(value)
 
 
 class RulesSettings(_EnvironmentSettings):
@@ -202,6 +207,16 @@ class ServerSettings(KafkaSettings, DatabaseSettings):
     """Both servers."""
 
 
+def check_address(value: str) -> str:
+    """Check that a process can listen on an address; raises ``ValueError``."""
+    try:
+        ip_address(value)
+    except ValueError:
+        message = f'an IP address such as "127.0.0.1", "0.0.0.0" or "::" is expected, not {value!r}'
+        raise ValueError(message) from None
+    return value
+
+
 class HttpSettings(_EnvironmentSettings):
     """Where a process serves its health and its metrics."""
 
@@ -213,12 +228,7 @@ class HttpSettings(_EnvironmentSettings):
     @field_validator("http_bind")
     @classmethod
     def _check_address(cls, value: str) -> str:
-        try:
-            ip_address(value)
-        except ValueError:
-            message = f'an IP address such as "127.0.0.1", "0.0.0.0" or "::" is expected, not {value!r}'
-            raise ValueError(message) from None
-        return value
+        return check_address(value)
 
 
 class WatcherSettings(KafkaSettings, HttpSettings):

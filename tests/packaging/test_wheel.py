@@ -78,7 +78,7 @@ def test_the_command_is_the_one_of_the_rooms(installed: Path) -> None:
     (ours,) = distributions(path=[str(installed)])
     (command,) = ours.entry_points
     assert command.name == "budget-bridge"
-    assert command.module == "worker.__main__"
+    assert command.module == "desk.__main__"
     assert callable(command.load())
 
 

@@ -1,0 +1,205 @@
+"""The lines of a budget as a page shows them: what would be sent, what was before, and what that adds up to."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
+from typing import NamedTuple
+
+from contracts.export_lines import Change, ExportLine, ExportRow, MeasuredApprovalLine, MeasuredExportLine
+from contracts.outbound import Notice
+from desk.money import read_cents
+from handlers.adoption import find_adopted
+from handlers.approval_request import request_approval
+from handlers.budget import Budget, Export
+from handlers.readings import LineKey, ReadLine
+from handlers.spectrum_lines import compare_with_base
+
+_PLACES = {name: place for place, name in enumerate(ExportLine.model_fields)}
+_MEASURED = {len(MeasuredExportLine.model_fields), len(MeasuredApprovalLine.model_fields)}
+"""How long rows are that have a quantity and a unit at their end."""
+_DIVISION_DIGITS = 2
+
+
+class Line(NamedTuple):
+    """One line; amounts in hundredths, ``None`` where there is none."""
+
+    phase: str
+    cost_type: str
+    description: str
+    original: int
+    revision: int
+    before_original: int | None
+    before_revision: int | None
+    change: Change
+    quantity: int | None
+    unit: str | None
+    item_id: int | None
+    found: ReadLine | None
+    """What Spectrum was last read to hold of it."""
+    notices: tuple[Notice, ...]
+
+    @property
+    def anchor(self) -> str:
+        """The name under which links reach its row."""
+        return f"line-{self.phase}-{self.cost_type}"
+
+    @property
+    def amount(self) -> int:
+        """Original and revision together."""
+        return self.original + self.revision
+
+    @property
+    def before(self) -> int | None:
+        """The same before."""
+        if self.before_original is None:
+            return None
+        return self.before_original + (self.before_revision or 0)
+
+    @property
+    def difference(self) -> int:
+        """By how much it changes."""
+        return self.amount - (self.before or 0)
+
+
+class Totals(NamedTuple):
+    """The sums of some lines, in hundredths."""
+
+    name: str
+    lines: int
+    original: int
+    revision: int
+    before: int
+
+    @property
+    def amount(self) -> int:
+        """Original and revision together."""
+        return self.original + self.revision
+
+    @property
+    def difference(self) -> int:
+        """By how much they change."""
+        return self.amount - self.before
+
+
+class Shown(NamedTuple):
+    """The lines of a budget and what they are."""
+
+    lines: tuple[Line, ...]
+    total: int
+    """As the version itself names it, in hundredths."""
+    notices: tuple[Notice, ...]
+    read_at: datetime | None
+    """When Spectrum was read last."""
+
+    @property
+    def changed(self) -> tuple[Line, ...]:
+        """The lines that do not stay the same."""
+        return tuple(line for line in self.lines if line.change != "same")
+
+    def count(self, change: Change) -> int:
+        """Count the lines with one kind of change."""
+        return sum(line.change == change for line in self.lines)
+
+    @property
+    def sums(self) -> Totals:
+        """The sums of all lines."""
+        return add_up("all", self.lines)
+
+    @property
+    def by_cost_type(self) -> tuple[Totals, ...]:
+        """The sums per cost type."""
+        return _group(self.lines, "cost_type")
+
+    @property
+    def by_division(self) -> tuple[Totals, ...]:
+        """The sums per division: the first two characters of the phase."""
+        divisions = [line._replace(phase=line.phase[:_DIVISION_DIGITS]) for line in self.lines]
+        return _group(divisions, "phase")
+
+    @property
+    def unplaced_notices(self) -> tuple[Notice, ...]:
+        """The notices that are about no line that is shown."""
+        items = {line.item_id for line in self.lines}
+        return tuple(one for one in self.notices if one.budget_line_item_id not in items)
+
+
+def show_lines(budget: Budget) -> Shown | None:
+    """Show what an acceptance would send, or what was sent last; ``None`` where the state holds neither."""
+    version = budget.version
+    if version and version.proposal:
+        asked = request_approval(budget, version, version.proposal)
+        return _show(budget, asked.lines, version.proposal.total, asked.notices)
+    export = _find_export(budget)
+    if export is None:
+        return None
+    adopted = find_adopted(budget, export.target)
+    rows = compare_with_base(export.lines, budget.base, adopted, follows_base=export.follows_base)
+    return _show(budget, rows, export.total, ())
+
+
+def _find_export(budget: Budget) -> Export | None:
+    """Find the export of the current version, under way, failed or taken."""
+    version = budget.version
+    return next(
+        (one for one in (budget.unanswered, budget.base) if one and version and one.version == version.number), None
+    )
+
+
+def _show(budget: Budget, rows: Sequence[ExportRow], total: int, notices: tuple[Notice, ...]) -> Shown:
+    last = budget.last_reading
+    held = last.index_lines() if last else {}
+    of_item: dict[int | None, list[Notice]] = {}
+    for notice in notices:
+        of_item.setdefault(notice.budget_line_item_id, []).append(notice)
+    lines = tuple(read_row(row, held, tuple(of_item.get(row[0], ())) if row[0] is not None else ()) for row in rows)
+    return Shown(lines, total, notices, last.header.read_to if last else None)
+
+
+def read_row(row: ExportRow, held: dict[LineKey, ReadLine], notices: tuple[Notice, ...]) -> Line:
+    """Read a row of an export or of a request for approval.
+
+    Args:
+        row: in the order of ``ExportLine``; quantity and unit are the last two where it has them.
+        held: what Spectrum was last read to hold.
+        notices: about this line.
+    """
+
+    def get(name: str) -> str | None:
+        value: str | None = row[_PLACES[name]]
+        return value
+
+    is_measured = len(row) in _MEASURED
+    phase, cost_type = str(get("phase_code")), str(get("cost_type"))
+    before, before_revision = get("previous_original_estimate_cost"), get("previous_revision_amount")
+    return Line(
+        phase,
+        cost_type,
+        str(get("description")),
+        read_cents(str(get("original_estimate_cost"))),
+        read_cents(str(get("revision_amount"))),
+        None if before is None else read_cents(before),
+        None if before_revision is None else read_cents(before_revision),
+        row[_PLACES["change"]],
+        read_cents(row[-2]) if is_measured else None,
+        row[-1] if is_measured else None,
+        row[0],
+        held.get((phase, cost_type)),
+        notices,
+    )
+
+
+def _group(lines: Iterable[Line], name: str) -> tuple[Totals, ...]:
+    ordered = sorted(lines, key=attrgetter(name))
+    return tuple(add_up(value, tuple(group)) for value, group in groupby(ordered, attrgetter(name)))
+
+
+def add_up(name: str, lines: Sequence[Line]) -> Totals:
+    """Add up lines."""
+    return Totals(
+        name,
+        len(lines),
+        sum(line.original for line in lines),
+        sum(line.revision for line in lines),
+        sum(line.before or 0 for line in lines),
+    )

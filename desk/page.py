@@ -1,0 +1,146 @@
+"""What every page begins with: who asks, what they may see, the rules in force, and one moment of the database."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from contracts.budget_key import BudgetKey, parse_budget_key
+from contracts.fields import MAX_INT64
+from desk.identity import Person
+from desk.preferences import find_zone, wants_keys
+from desk.rendering import render
+from desk.rights import Rights, find_rights
+from desk.services import Services
+from desk.settings import DeskSettings
+from outbox.database import Connection
+from outbox.rules import RulesVersion, find_rules_in_force
+
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+class SignInNeeded(Exception):  # noqa: N818 - no fault: whoever asks has not signed in yet
+    """A page is for people who have signed in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One request for a page, and what answering it needs."""
+
+    request: Request
+    person: Person
+    rights: Rights
+    rules: RulesVersion
+    connection: Connection
+    now: datetime
+
+    @property
+    def services(self) -> Services:
+        """Everything outside."""
+        services: Services = self.request.app.state.services
+        return services
+
+    @property
+    def settings(self) -> DeskSettings:
+        """The environment."""
+        settings: DeskSettings = self.request.app.state.settings
+        return settings
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone that the person has chosen."""
+        return find_zone(self.request, self.settings)
+
+    def render(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
+        """Render a template with what every page shows."""
+        html = render(template, self.describe() | values)
+        return HTMLResponse(html, status_code, headers=NO_STORE)
+
+    def describe(self) -> dict[str, Any]:
+        """Describe what every page shows."""
+        return describe_request(self.request) | {"person": self.person, "rights": self.rights, "now": self.now}
+
+
+def describe_request(request: Request) -> dict[str, Any]:
+    """Describe what a page shows even where nothing is known but the request."""
+    settings: DeskSettings = request.app.state.settings
+    return {
+        "path": request.url.path,
+        "address": f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path,
+        "zone": find_zone(request, settings),
+        "numbers": settings.desk_numbers,
+        "keys": wants_keys(request),
+        "person": getattr(request.state, "person", None),
+        "rights": None,
+        "now": request.app.state.services.now(),
+    }
+
+
+def require_person(request: Request) -> Person:
+    """Return who asks.
+
+    Raises:
+        SignInNeeded: nobody has signed in.
+    """
+    person: Person | None = request.state.person
+    if person is None:
+        raise SignInNeeded
+    return person
+
+
+@asynccontextmanager
+async def open_page(request: Request) -> AsyncIterator[Page]:
+    """Open the transaction of one page.
+
+    Raises:
+        SignInNeeded: nobody has signed in.
+        DatabaseDown: Postgres does not answer.
+        RulesUnavailable: no rules are in force.
+    """
+    person = require_person(request)
+    services: Services = request.app.state.services
+    async with services.reader.read() as connection:
+        rules = await find_rules_in_force(connection)
+        rights = find_rights(person.user, rules.rules, services.list_operators())
+        yield Page(request, person, rights, rules, connection, services.now())
+
+
+def read_key(request: Request) -> BudgetKey:
+    """Read the budget's key from the address; one that cannot be is not found."""
+    parts = request.path_params
+    try:
+        return parse_key(f"{parts['company']}/{parts['project']}/{parts['budget']}")
+    except ValueError as error:
+        raise HTTPException(404, str(error)) from None
+
+
+def parse_key(text: str) -> BudgetKey:
+    """Read a budget's key as people write it.
+
+    Raises:
+        ValueError: it is none, or one whose numbers no budget can have.
+    """
+    key = parse_budget_key(text)
+    if max(key) > MAX_INT64:
+        message = f"There can be no budget {text}: its numbers are too large."
+        raise ValueError(message)
+    return key
+
+
+def check_sight(page: Page, key: BudgetKey) -> None:
+    """Let only those see a budget who approve or operate its project; for others it does not exist."""
+    if not page.rights.may_see(*key.project):
+        raise HTTPException(404, f"You can see no budget {key}.")
+
+
+def write_link(path: str, **query: object) -> str:
+    """Write an address with a query, without what is not set."""
+    given = {name: value for name, value in query.items() if value not in {None, ""}}
+    return f"{quote(path)}?{urlencode(given)}" if given else quote(path)

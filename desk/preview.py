@@ -1,0 +1,94 @@
+"""The dry run: what the bridge would decide on an act before anybody sends it, and the export that would go out.
+
+It runs the core's own ``decide`` on the stored state, with the message that the click would send. No rule is written
+twice: what the page shows as possible, and the sentence that it shows where something is not, are the bridge's own.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from contracts.cloudevents.message import Message
+from contracts.inbound import ApprovalDecision, InboundMessage
+from contracts.outbound import RequestRefused, SpectrumExport
+from handlers.budget import Budget
+from handlers.decide import decide
+from handlers.decision import Outcome, Situation, Verdict
+from handlers.drift import hash_drift
+from handlers.rules import Rules
+
+SOURCE = "budget-bridge/desk"
+"""``ce_source`` of everything that the desk sends."""
+
+
+class Preview(NamedTuple):
+    """What the bridge would decide on one message."""
+
+    outcome: Outcome
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether it would be applied."""
+        return self.outcome.verdict is Verdict.APPLIED
+
+    @property
+    def sentence(self) -> str:
+        """Why not, in the bridge's own words."""
+        return self.refusal.message if self.refusal else self.outcome.detail
+
+    @property
+    def refusal(self) -> RequestRefused | None:
+        """The refusal that would be sent."""
+        return next((sent for sent in self.outcome.step.sends if isinstance(sent, RequestRefused)), None)
+
+    @property
+    def export(self) -> SpectrumExport | None:
+        """The export that would be sent."""
+        return next((sent for sent in self.outcome.step.sends if isinstance(sent, SpectrumExport)), None)
+
+
+def preview(budget: Budget, body: InboundMessage, situation: Situation) -> Preview:
+    """Decide on a message without sending it."""
+    return Preview(decide(budget, Message(SOURCE, "preview", body, ()), situation))
+
+
+def make_acceptance(budget: Budget, by: str, at: datetime) -> ApprovalDecision | None:
+    """Make the acceptance of the current version, of exactly what is shown; ``None`` before a version was locked."""
+    version = budget.version
+    if version is None:
+        return None
+    return ApprovalDecision(
+        **budget.key._asdict(),
+        budget_version=version.number,
+        decision="accept",
+        decided_by=by,
+        decided_at=at,
+        content_hash=version.content_hash,
+        drift_hash=hash_drift(budget.open_lines),
+    )
+
+
+def make_rejection(budget: Budget, by: str, at: datetime, reason: str) -> ApprovalDecision | None:
+    """Make the rejection of the current version; ``None`` before a version was locked."""
+    acceptance = make_acceptance(budget, by, at)
+    return acceptance and acceptance.model_copy(update={"decision": "reject", "reason": reason, "drift_hash": None})
+
+
+def list_who_may_accept(budget: Budget, rules: Rules, situation: Situation) -> tuple[str, ...]:
+    """List the approvers of the project whose acceptance would be applied, as the rules name them."""
+    company, project = budget.key.project
+    approvers = rules.approvers.get((company, project), frozenset()) | rules.approvers.get((company, None), frozenset())
+    thin = _thin(budget)
+    return tuple(
+        user
+        for user in sorted(approvers)
+        if (act := make_acceptance(thin, user, situation.at))
+        and preview(thin, act, situation).outcome.verdict is not Verdict.REFUSED
+    )
+
+
+def _thin(budget: Budget) -> Budget:
+    """Leave one line of what would be sent: who may accept it does not depend on the lines, and others cost time."""
+    version, export = budget.version, budget.unanswered
+    if version and version.proposal:
+        version = version._replace(proposal=version.proposal._replace(lines=version.proposal.lines[:1]))
+    return budget._replace(version=version, unanswered=export and export._replace(lines=export.lines[:1]))

@@ -1,0 +1,67 @@
+"""Renders templates: everything that is put into one is escaped, and money and times are written in one place."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
+
+from contracts.fields import write_cents, write_time
+from desk.money import write_money
+from desk.static_files import name_static
+from desk.times import write_age, write_moment, write_utc
+
+
+@pass_context
+def _money(context: Context, cents: int) -> str:
+    return write_money(cents, context["numbers"])
+
+
+@pass_context
+def _moment(context: Context, at: datetime) -> str:
+    return write_moment(at, context["zone"])
+
+
+@pass_context
+def _age(context: Context, at: datetime) -> str:
+    return write_age(context["now"] - at)
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _make_environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("desk"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.filters |= {
+        "money": _money,
+        "cents": write_cents,
+        "moment": _moment,
+        "age": _age,
+        "rfc3339": write_time,
+        "utc": write_utc,
+        "counted": _count,
+    }
+    environment.globals["static"] = name_static
+    return environment
+
+
+_ENVIRONMENT: Final = _make_environment()
+
+
+def render(template: str, values: Mapping[str, Any]) -> str:
+    """Render a template.
+
+    Args:
+        template: the name of a file in ``templates/``.
+        values: what it shows.
+    """
+    return _ENVIRONMENT.get_template(template).render(values)

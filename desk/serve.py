@@ -1,0 +1,102 @@
+"""Runs the desk until it is asked to stop: the people's port, and beside it health and metrics."""
+
+import asyncio
+import socket
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final
+
+import uvicorn
+
+from desk.app import make_app
+from desk.identity import Nobody
+from desk.services import Services
+from desk.settings import DeskSettings
+from outbox.database import DatabaseDown
+from outbox.reader import Reader
+from outbox.server import DatabaseUnfit
+from worker.kafka.connection import connect_kafka
+from worker.kafka.producer import Appender
+from worker.resilience.backoff import wait_unless
+from worker.settings import ConfigurationError
+from worker.supervise import Supervisor
+from worker.telemetry.health_server import Health, Readiness, serve_health
+from worker.telemetry.logs import Logger
+
+CLOSE_SECONDS: Final = 2.0
+"""How long the clients of Kafka and Postgres may take to close."""
+
+CHECK_SECONDS: Final = 5.0
+"""How often readiness looks whether the database answers."""
+
+
+async def serve_desk(settings: DeskSettings, log: Logger) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: a port cannot be used, or the schema is not this program's.
+    """
+    kafka = connect_kafka(settings)
+    reader = Reader(settings.desk_database_url.get_secret_value())
+    services = Services(reader, kafka, Appender(kafka), _read_clock, Nobody(), dict, log)
+    config = uvicorn.Config(
+        make_app(settings, services),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(CLOSE_SECONDS),
+    )
+    server, stopping = uvicorn.Server(config), asyncio.Event()
+    supervisor = Supervisor(stopping, log)
+    await _check_schema(reader)
+    with _listen(settings) as listening:
+        async with serve_health(settings.http_port, settings.http_bind) as health:
+            supervisor.start("health", health.run)
+            supervisor.start("database", partial(_check_database, reader, health))
+            log.info("desk.started", url=settings.desk_url, port=settings.desk_port)
+            try:
+                await server.serve([listening])
+            finally:
+                stopping.set()
+                await supervisor.end(CLOSE_SECONDS)
+                await services.appender.close(CLOSE_SECONDS)
+                await reader.close()
+    log.info("desk.stopped")
+
+
+def _read_clock() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - when people act, and how long ago something was
+
+
+def _listen(settings: DeskSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.desk_bind else socket.AF_INET
+    try:
+        return socket.create_server((settings.desk_bind, settings.desk_port), family=family, backlog=1024)
+    except OSError as error:
+        problem = f"DESK_PORT: port {settings.desk_port} cannot be used ({error.strerror})"
+        raise ConfigurationError((problem,)) from error
+
+
+async def _check_schema(reader: Reader) -> None:
+    """Refuse a schema of another version; a database that is unavailable may come back with the right one."""
+    try:
+        async with reader.read():
+            pass
+    except DatabaseUnfit as unfit:
+        raise ConfigurationError((str(unfit),)) from unfit
+    except DatabaseDown:
+        return
+
+
+async def _check_database(reader: Reader, health: Health, stopping: asyncio.Event) -> None:
+    """Keep readiness up to date: the desk is ready while the database can be read."""
+    while not stopping.is_set():
+        problem = None
+        try:
+            async with reader.read():
+                pass
+        except (DatabaseDown, DatabaseUnfit) as down:
+            problem = str(down)
+        health.find_readiness = partial(Readiness, problem is None, {"database": problem})
+        await wait_unless(stopping, CHECK_SECONDS)

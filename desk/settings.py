@@ -1,0 +1,60 @@
+"""Reads the settings of the desk from the environment; what the worker has too is called as there."""
+
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, field_validator
+
+from worker.settings import HttpSettings, KafkaSettings, Secret, check_address, check_database_url
+
+_MAX_PORT: Final = 65_535
+
+Numbers = Literal["1,234.56", "1.234,56", "1 234,56", "1'234.56"]
+
+
+class DeskSettings(KafkaSettings, HttpSettings):
+    """Everything that the desk needs."""
+
+    desk_port: Annotated[int, Field(ge=1, le=_MAX_PORT)] = 8090
+    desk_bind: str = "0.0.0.0"  # noqa: S104 - as HTTP_BIND: whatever carries TLS reaches it from another address
+    desk_url: str
+    """The origin under which people reach the desk, such as ``https://desk.example.com``."""
+    desk_database_url: Secret
+    desk_time_zone: str = "UTC"
+    desk_numbers: Numbers = "1,234.56"
+
+    @property
+    def time_zone(self) -> ZoneInfo:
+        """The zone in which times are shown to whoever has not chosen another one."""
+        return ZoneInfo(self.desk_time_zone)
+
+    @field_validator("desk_bind")
+    @classmethod
+    def _check_bind(cls, value: str) -> str:
+        return check_address(value)
+
+    @field_validator("desk_url")
+    @classmethod
+    def _check_origin(cls, value: str) -> str:
+        parts = urlsplit(value)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        if parts.scheme not in {"http", "https"} or not parts.hostname or value.rstrip("/") != origin:
+            message = f'an origin such as "https://desk.example.com" is expected, not {value!r}'
+            raise ValueError(message)
+        return origin
+
+    @field_validator("desk_database_url")
+    @classmethod
+    def _check_url(cls, value: SecretStr) -> SecretStr:
+        return check_database_url(value)
+
+    @field_validator("desk_time_zone")
+    @classmethod
+    def _check_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            message = f'a time zone such as "UTC" or "America/Chicago" is expected, not {value!r}'
+            raise ValueError(message) from None
+        return value

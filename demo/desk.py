@@ -19,7 +19,7 @@ from demo.desk_processes import DeskProcesses, choose_port
 from demo.desk_rules import CHARACTERS, write_desk_rules
 from demo.scene import format_amount
 from demo.seeding import Seeding
-from demo.seeds import FOUNDATIONS, REFUSAL, REFUSED, SEEDS, SILENT_JOB, write_version
+from demo.seeds import FOUNDATIONS, REFUSAL, REFUSED, SEEDS, SILENT_JOB, Reached, write_version
 from demo.setup import DemoSetup, prepare
 from demo.spectrum import Spectrum
 from demo.spectrum_connector import SpectrumConnector
@@ -32,7 +32,7 @@ _STOPPED_BY: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FAILED: Final = 1
 
 
-async def plant(bridge: BridgeClient, processes: DeskProcesses) -> None:
+async def plant(bridge: BridgeClient, processes: DeskProcesses) -> Seeding:
     """Bring the seeds to their states.
 
     Raises:
@@ -49,15 +49,17 @@ async def plant(bridge: BridgeClient, processes: DeskProcesses) -> None:
             await bridge.send(step.kind, message.budget, step.version, message.data, step.message_id)
         for sent in await bridge.read():
             seeding.note(sent)
+    return seeding
 
 
-async def play_on(bridge: BridgeClient, timeline: Timeline, processes: DeskProcesses) -> None:
+async def play_on(bridge: BridgeClient, seeding: Seeding, processes: DeskProcesses, timeline: Timeline) -> None:
     """Print what the bridge reports, and send another version of one budget from time to time."""
     budget, version, due = SEEDS[-1].budget, 1, time.monotonic() + VERSION_SECONDS
     while True:
         processes.check()
         for sent in await bridge.read():
-            print_status(timeline, sent)
+            if reached := seeding.note(sent):
+                print_change(timeline, sent, reached)
         if time.monotonic() > due:
             version, due = version + 1, due + VERSION_SECONDS
             lock = write_next_version(version)
@@ -73,13 +75,11 @@ def write_next_version(number: int) -> Data:
     return write_version((first._replace(amount=str(amount)), *FOUNDATIONS[1:]))
 
 
-def print_changes(timeline: Timeline, bridge: BridgeClient, sent: Sent) -> None:
-    """Print a change of status; other messages about a budget, such as that it was read back, change none."""
-    if sent.type != "budget.status.v1":
-        return
-    shown = [read_reached(one.data) for one in bridge.sent if (one.type, one.key) == (sent.type, sent.key)]
-    version, status, overdue = reached = read_reached(sent.data)
-    before = shown[shown.index(reached) - 1] if False else None
+def print_change(timeline: Timeline, sent: Sent, reached: Reached) -> None:
+    """Print the new state of a budget."""
+    overdue = ", overdue" if reached.overdue else ""
+    what = f"{sent.key} version {reached.version}: {reached.status}{overdue}"
+    timeline.print_event("←", "bridge", what, style="cyan")
 
 
 def print_welcome(console: Console, url: str) -> None:
@@ -120,11 +120,11 @@ async def live(setup: DemoSetup, console: Console) -> None:
             async with connector.running():
                 await bridge.reader.start()
                 with console.status(f"Carrying {len(SEEDS)} budgets to where you will find them …"):
-                    await plant(bridge, processes)
+                    seeding = await plant(bridge, processes)
                 with console.status("Waiting for the desk …"):
                     await processes.await_page()
                 print_welcome(console, processes.url)
-                await play_on(bridge, Timeline(console), processes)
+                await play_on(bridge, seeding, processes, Timeline(console))
         finally:
             await bridge.reader.close(1.0)
             await bridge.appender.close(1.0)

@@ -24,7 +24,7 @@ from demo.kafka_server import run_kafka
 from demo.postgres_server import run_postgres
 from demo.scene import COMPANY, COMPANY_CODE
 
-BUDGET_BRIDGE: Final = tuple(shlex.split(os.environ.get("BUDGET_BRIDGE", ""))) or (sys.executable, "-m", "worker")
+BUDGET_BRIDGE: Final = tuple(shlex.split(os.environ.get("BUDGET_BRIDGE", ""))) or (sys.executable, "-m", "desk")
 """What is demonstrated: this checkout, or the command that the environment names, such as one from the wheel."""
 
 

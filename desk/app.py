@@ -1,5 +1,7 @@
 """The desk as an application: which page answers which address, and what every request passes before."""
 
+from typing import Final
+
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -7,7 +9,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from desk import pages_approvals
+from desk import pages_approvals, pages_budget
 from desk.error_pages import ERROR_PAGES
 from desk.security import make_middleware
 from desk.services import Services
@@ -39,9 +41,14 @@ def make_app(settings: DeskSettings, services: Services) -> Starlette:
     return app
 
 
+_BUDGET: Final = "/budgets/{company:int}/{project:int}/{budget:int}"
 _ROUTES: tuple[BaseRoute, ...] = (
     Route("/static/{name}", serve_static),
     Route("/", pages_approvals.list_approvals),
+    Route(_BUDGET, pages_budget.show_budget),
+    Route(f"{_BUDGET}/lines.csv", pages_budget.download_lines),
+    Route(f"{_BUDGET}/versions/{{version:int}}", pages_budget.show_version),
+    Route(f"{_BUDGET}/versions/{{version:int}}/lines.csv", pages_budget.download_lines),
 )
 
 

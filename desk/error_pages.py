@@ -8,8 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from desk.page import NO_STORE, SignInNeeded, describe_request, write_link
-from desk.rendering import render
+from desk.page import NO_STORE, SignInNeeded, respond, write_link
 from outbox.database import DatabaseDown
 from outbox.rules import RulesUnavailable
 from outbox.server import DatabaseUnfit
@@ -37,9 +36,7 @@ _ADVICE: Final[Mapping[int, str]] = {
 
 def _show(request: Request, status: int, **values: Any) -> HTMLResponse:
     shown = {"title": "", "sentence": "", "advice": "", "retry_seconds": None, "error_id": None} | values
-    return HTMLResponse(
-        render("error.html", describe_request(request) | shown | {"status": status}), status, headers=NO_STORE
-    )
+    return respond(request, "error.html", status, status=status, **shown)
 
 
 async def _ask_to_sign_in(request: Request, _: Exception) -> Response:

@@ -1,12 +1,13 @@
 """The lines of a budget as a page shows them: what would be sent, what was before, and what that adds up to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-from contracts.export_lines import Change, ExportLine, ExportRow, MeasuredApprovalLine, MeasuredExportLine
+from contracts.export_lines import ApprovalLine, Change, ExportLine, ExportRow, MeasuredApprovalLine, MeasuredExportLine
+from contracts.json_text import name_values
 from contracts.outbound import Notice
 from desk.money import read_cents
 from handlers.adoption import find_adopted
@@ -15,10 +16,11 @@ from handlers.budget import Budget, Export
 from handlers.readings import LineKey, ReadLine
 from handlers.spectrum_lines import compare_with_base
 
-_PLACES = {name: place for place, name in enumerate(ExportLine.model_fields)}
-_MEASURED = {len(MeasuredExportLine.model_fields), len(MeasuredApprovalLine.model_fields)}
-"""How long rows are that have a quantity and a unit at their end."""
-_DIVISION_DIGITS = 2
+_NAMES: Final = {
+    len(model.model_fields): tuple(model.model_fields)
+    for model in (ExportLine, MeasuredExportLine, ApprovalLine, MeasuredApprovalLine)
+}
+_DIVISION_DIGITS: Final = 2
 
 
 class Line(NamedTuple):
@@ -149,42 +151,46 @@ def _find_export(budget: Budget) -> Export | None:
 def _show(budget: Budget, rows: Sequence[ExportRow], total: int, notices: tuple[Notice, ...]) -> Shown:
     last = budget.last_reading
     held = last.index_lines() if last else {}
-    of_item: dict[int | None, list[Notice]] = {}
+    of_item: dict[int, list[Notice]] = {}
     for notice in notices:
-        of_item.setdefault(notice.budget_line_item_id, []).append(notice)
-    lines = tuple(read_row(row, held, tuple(of_item.get(row[0], ())) if row[0] is not None else ()) for row in rows)
+        if notice.budget_line_item_id is not None:
+            of_item.setdefault(notice.budget_line_item_id, []).append(notice)
+    lines = tuple(
+        read_line(values, held, tuple(of_item.get(values["budget_line_item_id"], ())))
+        for values in name_values(_NAMES[len(rows[0])], rows)
+    )
     return Shown(lines, total, notices, last.header.read_to if last else None)
 
 
-def read_row(row: ExportRow, held: dict[LineKey, ReadLine], notices: tuple[Notice, ...]) -> Line:
-    """Read a row of an export or of a request for approval.
+def read_line(
+    values: Mapping[str, Any], held: Mapping[LineKey, ReadLine] | None = None, notices: tuple[Notice, ...] = ()
+) -> Line:
+    """Read a line of an export or of a request for approval.
 
     Args:
-        row: in the order of ``ExportLine``; quantity and unit are the last two where it has them.
+        values: under the names of the contract.
         held: what Spectrum was last read to hold.
         notices: about this line.
     """
 
-    def get(name: str) -> str | None:
-        value: str | None = row[_PLACES[name]]
-        return value
+    def read(name: str) -> int | None:
+        amount = values.get(name)
+        return None if amount is None else read_cents(amount)
 
-    is_measured = len(row) in _MEASURED
-    phase, cost_type = str(get("phase_code")), str(get("cost_type"))
-    before, before_revision = get("previous_original_estimate_cost"), get("previous_revision_amount")
+    phase, cost_type = values["phase_code"], values["cost_type"]
     return Line(
         phase,
         cost_type,
-        str(get("description")),
-        read_cents(str(get("original_estimate_cost"))),
-        read_cents(str(get("revision_amount"))),
-        None if before is None else read_cents(before),
-        None if before_revision is None else read_cents(before_revision),
-        row[_PLACES["change"]],
-        read_cents(row[-2]) if is_measured else None,
-        row[-1] if is_measured else None,
-        row[0],
-        held.get((phase, cost_type)),
+        values["description"],
+        read_cents(values["original_estimate_cost"]),
+        read_cents(values["revision_amount"]),
+        read("previous_original_estimate_cost"),
+        read("previous_revision_amount"),
+        values["change"],
+        read("original_estimate_quantity"),
+        values.get("unit_of_measure"),
+        values["budget_line_item_id"],
+        held.get((phase, cost_type)) if held else None,
         notices,
     )
 

@@ -17,7 +17,7 @@ from contracts.fields import MAX_INT64
 from desk.identity import Person
 from desk.preferences import find_zone, wants_keys
 from desk.rendering import render
-from desk.rights import Rights, find_rights
+from desk.rights import Rights
 from desk.services import Services
 from desk.settings import DeskSettings
 from outbox.database import Connection
@@ -60,16 +60,15 @@ class Page:
 
     def render(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
         """Render a template with what every page shows."""
-        html = render(template, self.describe() | values)
-        return HTMLResponse(html, status_code, headers=NO_STORE)
-
-    def describe(self) -> dict[str, Any]:
-        """Describe what every page shows."""
-        return describe_request(self.request) | {"person": self.person, "rights": self.rights, "now": self.now}
+        return respond(self.request, template, status_code, rights=self.rights, now=self.now, **values)
 
 
-def describe_request(request: Request) -> dict[str, Any]:
-    """Describe what a page shows even where nothing is known but the request."""
+def respond(request: Request, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
+    """Render a template where nothing is known but the request, such as the page for signing in."""
+    return HTMLResponse(render(template, _describe(request) | values), status_code, headers=NO_STORE)
+
+
+def _describe(request: Request) -> dict[str, Any]:
     settings: DeskSettings = request.app.state.settings
     return {
         "path": request.url.path,
@@ -108,7 +107,7 @@ async def open_page(request: Request) -> AsyncIterator[Page]:
     services: Services = request.app.state.services
     async with services.reader.read() as connection:
         rules = await find_rules_in_force(connection)
-        rights = find_rights(person.user, rules.rules, services.list_operators())
+        rights = services.find_rights(person.user, rules.rules)
         yield Page(request, person, rights, rules, connection, services.now())
 
 

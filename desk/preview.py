@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision, InboundMessage
-from contracts.outbound import RequestRefused, SpectrumExport
-from handlers.budget import Budget
+from contracts.outbound import BudgetError, RequestRefused, SpectrumExport
+from handlers.budget import Budget, Status
 from handlers.decide import decide
 from handlers.decision import Outcome, Situation, Verdict
 from handlers.drift import hash_drift
@@ -27,8 +27,14 @@ class Preview(NamedTuple):
 
     @property
     def is_allowed(self) -> bool:
-        """Whether it would be applied."""
-        return self.outcome.verdict is Verdict.APPLIED
+        """Whether it would be applied, and do what it asks for: an acceptance can also show that nothing fits now."""
+        return self.outcome.verdict is Verdict.APPLIED and not self.errors
+
+    @property
+    def errors(self) -> tuple[BudgetError, ...]:
+        """What would make the version invalid."""
+        after = self.outcome.step.budget
+        return after.version.errors if after.status is Status.INVALID and after.version else ()
 
     @property
     def sentence(self) -> str:

@@ -8,7 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 
 from contracts.fields import write_cents, write_time
-from desk.money import write_money
+from desk.money import read_cents, write_money
 from desk.static_files import name_static
 from desk.times import write_age, write_moment, write_utc
 
@@ -44,6 +44,7 @@ def _make_environment() -> Environment:
     environment.filters |= {
         "money": _money,
         "cents": write_cents,
+        "to_cents": read_cents,
         "moment": _moment,
         "age": _age,
         "rfc3339": write_time,

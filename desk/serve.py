@@ -10,6 +10,7 @@ import uvicorn
 
 from desk.app import make_app
 from desk.identity import Nobody
+from desk.rights import Rights
 from desk.services import Services
 from desk.settings import DeskSettings
 from outbox.database import DatabaseDown
@@ -38,7 +39,7 @@ async def serve_desk(settings: DeskSettings, log: Logger) -> None:
     """
     kafka = connect_kafka(settings)
     reader = Reader(settings.desk_database_url.get_secret_value())
-    services = Services(reader, kafka, Appender(kafka), _read_clock, Nobody(), dict, log)
+    services = Services(reader, kafka, Appender(kafka), _read_clock, Nobody(), Rights, log)
     config = uvicorn.Config(
         make_app(settings, services),
         log_config=None,

@@ -1,10 +1,12 @@
 """What the desk has outside: the database, Kafka, a clock, and whoever knows who somebody is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from desk.identity import Identity
+from desk.rights import Rights
+from handlers.rules import Rules
 from outbox.reader import Reader
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
@@ -20,6 +22,6 @@ class Services:
     appender: Appender
     now: Callable[[], datetime]
     identity: Identity
-    list_operators: Callable[[], Mapping[tuple[int, int | None], frozenset[str]]]
-    """Folded users by company and project, as the file has them now; no project means the whole company."""
+    find_rights: Callable[[str, Rules], Rights]
+    """Looks up what a user may do under these rules."""
     log: Logger

@@ -25,3 +25,54 @@ select company_id, project_id, budget_id, revision, state, on_hold and not is_ho
 from budgets
 join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
     using (company_id, project_id, budget_id);
+
+-- name: show_budget_at
+-- As show_budget, with the revision of its state.
+select state, revision, on_hold and not is_hold_to_come(budgets.*) as on_hold, readings.content as readings
+from budgets
+left join readings using (company_id, project_id, budget_id)
+where (company_id, project_id, budget_id) = ($1, $2, $3);
+
+-- name: show_received
+-- The latest messages of a budget, latest first; the bytes only of what people sent, which is short.
+select at, source, id, type, budget_version, verdict, detail, rules_id, inbox_partition, inbox_offset, origin_topic,
+    origin_partition, origin_offset, origin_timestamp_ms, null::bytea as key, headers,
+    case when type = any($5::text[]) and octet_length(body) < 1000000 then body end as body
+from history
+where (company_id, project_id, budget_id) = ($1, $2, $3)
+order by inbox_offset desc, inbox_partition desc
+limit $4;
+
+-- name: show_caused
+-- What was sent because of these records of a budget, in order; of an export its reference and attempt, which stand in
+-- its first hundred bytes or so.
+select outbox.inbox_partition, outbox.inbox_offset, at, id, type, topic,
+    substring(encode(substring(value for 1000), 'escape') from '"change_reference":"(B[0-9]{7})"') as reference,
+    substring(encode(substring(value for 1000), 'escape') from '"attempt":([0-9]{1,9})[,}]')::integer as attempt
+from outbox
+join unnest($4::integer[], $5::bigint[]) as caused (inbox_partition, inbox_offset)
+    on (outbox.inbox_partition, outbox.inbox_offset) = (caused.inbox_partition, caused.inbox_offset)
+where (company_id, project_id, budget_id) = ($1, $2, $3)
+order by inbox_offset, inbox_partition, ordinal;
+
+-- name: count_received
+select count(*) as messages, count(*) filter (where verdict = 'held') as held
+from history
+where (company_id, project_id, budget_id) = ($1, $2, $3);
+
+-- name: list_versions
+-- The versions of a budget that were locked, latest first, each with what became of its last lock.
+select distinct on (budget_version) budget_version, at, verdict, detail
+from history
+where (company_id, project_id, budget_id) = ($1, $2, $3) and type = 'budget.locked.v1'
+order by budget_version desc, inbox_offset desc
+limit $4;
+
+-- name: find_last_request
+-- The last request for the approval of a version, as it was sent; its version stands in its first hundred bytes or so.
+select at, value
+from outbox
+where (company_id, project_id, budget_id) = ($1, $2, $3) and type = 'approval.requested.v1'
+and encode(substring(value for 300), 'escape') ~ ('"budget_version":' || $4::bigint || '[,}]')
+order by inbox_offset desc, ordinal desc
+limit 1;

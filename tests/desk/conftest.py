@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from contracts.inbound import InboundMessage
 from desk.app import make_app
 from desk.identity import Person
+from desk.rights import find_rights
 from desk.services import Services
 from desk.settings import DeskSettings
 from handlers.rules import Rules
@@ -84,7 +85,15 @@ async def desk(database_url: str, desk_settings: DeskSettings) -> AsyncIterator[
     position = await start_position(session, 0, 0, uuid4())
     reader, kafka = Reader(database_url), KafkaConnection("127.0.0.1:9")
     now: Callable[[], datetime] = lambda: NOW  # noqa: E731 - a clock that stands
-    services = Services(reader, kafka, Appender(kafka), now, Visitor(), lambda: OPERATORS, structlog.get_logger())
+    services = Services(
+        reader,
+        kafka,
+        Appender(kafka),
+        now,
+        Visitor(),
+        lambda user, rules: find_rights(user, rules, OPERATORS),
+        structlog.get_logger(),
+    )
     transport = httpx.ASGITransport(make_app(desk_settings, services), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://desk.example") as client:
         yield Desk(session, position, client, services)

@@ -79,10 +79,6 @@ def _print_lines(found: ErpDrift, amounts: Mapping[tuple[str, str], int], consol
 
 
 def _format_line(line: DriftLine, amounts: Mapping[tuple[str, str], int], depth: Depth | None) -> tuple[str, ...]:
-    kinds = (
-        _OF_CURRENT_ONLY if (kind, depth) == ("current_differs", "current_only") else _KINDS[kind]
-        for kind in line.kinds
-    )
     kept = f"; kept by {line.kept_by}: {line.kept_reason}" if line.kept_by else ""
     amount = amounts.get((line.phase_code, line.cost_type))
     return (
@@ -95,5 +91,13 @@ def _format_line(line: DriftLine, amounts: Mapping[tuple[str, str], int], depth:
         line.found_other_revision or "",
         line.found_current or "",
         write_cents(amount) if amount else "",
-        "; ".join(kinds) + kept,
+        describe_kinds(line, depth) + kept,
+    )
+
+
+def describe_kinds(line: DriftLine, depth: Depth | None) -> str:
+    """Describe in words what is found to be different in a line, by a reading of this depth."""
+    return "; ".join(
+        _OF_CURRENT_ONLY if (kind, depth) == ("current_differs", "current_only") else _KINDS[kind]
+        for kind in line.kinds
     )

@@ -1,0 +1,109 @@
+"""The page of one budget, on a real Postgres: what would be sent, whether somebody may accept it, and its history."""
+
+import csv
+import io
+
+from tests.desk.conftest import Desk
+from tests.unit.builders import CONCRETE, KEY, STEEL, accept, acknowledge, lock, reject
+
+PAGE = f"/budgets/{KEY}"
+CHEAPER = STEEL | {"original_amount": "600000.00"}
+
+
+async def read(desk: Desk, path: str = PAGE, user: str = "ann") -> str:
+    answer = await desk.get(path, user)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+async def test_a_first_export_is_shown_as_it_would_be_sent(desk: Desk) -> None:
+    await desk.receive(lock(1, STEEL, CONCRETE))
+    page = await read(desk)
+    for shown in (
+        "Job 26-1001",
+        "You may accept: approver of project 4211/90071, sent by sam and locked by lou, not by you.",
+        "640,000.00",
+        "312,500.50",
+        "-500.25",
+        "the version's own total, USD",
+        "952,000.25",
+    ):
+        assert shown in page.replace("&#39;", "'"), shown
+
+
+async def test_a_resync_opens_on_what_changes_and_says_what_is_hidden(desk: Desk) -> None:
+    await desk.receive(lock(1, STEEL, CONCRETE), accept(), acknowledge("success"), lock(2, CHEAPER, CONCRETE))
+    page = await read(desk)
+    assert "1 line not shown." in page
+    assert page.count("hidden>\n<th scope") == 1
+    assert "-40,000.00" in page
+    everything = await read(desk, f"{PAGE}?lines=all&sort=-original")
+    assert "hidden>\n<th scope" not in everything
+    assert everything.index("Structural steel") < everything.index(">Concrete<")
+
+
+async def test_a_line_that_goes_to_zero_stays_in_its_place(desk: Desk) -> None:
+    await desk.receive(lock(1, STEEL, CONCRETE), accept(), acknowledge("success"), lock(2, CONCRETE))
+    page = await read(desk)
+    assert "<del>Structural steel</del>" in page
+    assert "to zero" in page
+    assert "-640,000.00" in page
+
+
+async def test_who_may_not_accept_reads_the_sentence_of_the_bridge_and_who_may(desk: Desk) -> None:
+    await desk.receive(lock(sent_by="ann"))
+    page = await read(desk)
+    assert "ann sent or locked version 1; somebody else must accept it." in page
+    assert "Who may accept it: bob." in page
+    assert "You may accept" not in page
+    assert "You may accept: approver of company 4211" in await read(desk, user="bob")
+
+
+async def test_what_cannot_be_seen_is_not_there(desk: Desk) -> None:
+    await desk.receive(lock())
+    for path, user in ((PAGE, "eve"), ("/budgets/4211/90071/1", "ann"), (f"/budgets/{KEY[0]}/{2**70}/1", "ann")):
+        assert (await desk.get(path, user)).status_code == 404
+
+
+async def test_the_history_says_who_did_what_and_what_became_of_it(desk: Desk) -> None:
+    await desk.receive(lock(), reject(reason="<b>too high</b>"), lock(2), accept(2))
+    page = await read(desk)
+    assert "<q>&lt;b&gt;too high&lt;/b&gt;</q>" in page
+    assert "export B0000001, attempt 1" in page
+    assert "accepted by ann" in page
+    assert "on its way to Spectrum" in page
+
+
+async def test_an_invalid_version_says_what_is_wrong(desk: Desk) -> None:
+    await desk.receive(lock(1, STEEL | {"cost_code": "<i>99"}))
+    page = await read(desk)
+    assert "unmapped_cost_code" in page
+    assert "&lt;i&gt;99" in page
+    assert "<i>99" not in page
+
+
+async def test_a_failed_export_shows_what_spectrum_did_not_take(desk: Desk) -> None:
+    failed = {"phase_code": "05120", "cost_type": "S", "status": "failed", "error_description": "period is closed"}
+    await desk.receive(lock(), accept(), acknowledge("failed", lines=[failed]))
+    page = await read(desk)
+    assert "period is closed" in page
+    assert 'href="#line-05120-S"' in page
+    assert "You may accept" in page
+
+
+async def test_an_older_version_is_shown_as_it_was(desk: Desk) -> None:
+    await desk.receive(lock(1, STEEL), reject(), lock(2, CHEAPER))
+    page = await read(desk, f"{PAGE}/versions/1")
+    assert "640,000.00" in page
+    assert "version 2" in page
+    assert (await desk.get(f"{PAGE}/versions/3")).status_code == 404
+    rows = list(csv.reader(io.StringIO((await read(desk, f"{PAGE}/versions/1/lines.csv")).removeprefix("\ufeff"))))
+    assert rows[1][:7] == ["05120", "S", "Structural steel", "add", "640000.00", "0.00", "640000.00"]
+
+
+async def test_no_cell_of_text_is_a_formula_and_amounts_stay(desk: Desk) -> None:
+    await desk.receive(lock(1, STEEL | {"description": "=1+1", "revision_amount": "-5"}))
+    answer = await desk.get(f"{PAGE}/lines.csv")
+    assert answer.headers["content-disposition"] == 'attachment; filename="budget-4211-90071-55210-v1.csv"'
+    [_, row] = csv.reader(io.StringIO(answer.text.removeprefix("\ufeff")))
+    assert row[2:7] == ["'=1+1", "add", "640000.00", "-5.00", "639995.00"]

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Error, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 _NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS: Final = (
@@ -89,8 +89,4 @@ async def open_tab(browser: Browser, url: str, user: str | None, **options: Any)
         yield tab
         assert tab.complaints == []
     finally:
-        try:
-            await context.close()
-        except Error as error:
-            # A browser that has crashed is what the test has failed by.
-            print(error)
+        await context.close()

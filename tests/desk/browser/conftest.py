@@ -1,4 +1,3 @@
-import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit, urlunsplit

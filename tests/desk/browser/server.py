@@ -1,7 +1,7 @@
 """The desk as a server on a real port, over a database with the seeds of the demo."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,8 +15,10 @@ from starlette.applications import Starlette
 from demo.scene import COMPANY, OPERATOR
 from demo.server_process import choose_ports
 from desk.app import make_app
+from desk.rights import Rights, find_rights
 from desk.services import Services
 from desk.settings import DeskSettings
+from handlers.rules import Rules
 from outbox.database import connect
 from outbox.reader import Reader
 from tests.desk.conftest import Visitor
@@ -54,8 +56,12 @@ async def serve_desk(database_url: str, folder: Path, kafka: str = NO_KAFKA) -> 
     url = f"http://127.0.0.1:{port}"
     reader, connection = Reader(database_url), KafkaConnection(kafka)
     appender = Appender(connection)
-    operators = {(COMPANY, None): frozenset({OPERATOR})}
-    services = Services(reader, connection, appender, lambda: NOW, Visitor(), lambda: operators, structlog.get_logger())
+    operators: Mapping[tuple[int, int | None], frozenset[str]] = {(COMPANY, None): frozenset({OPERATOR})}
+
+    def find(user: str, rules: Rules) -> Rights:
+        return find_rights(user, rules, operators)
+
+    services = Services(reader, connection, appender, lambda: NOW, Visitor(), find, structlog.get_logger())
     app = make_app(make_settings(database_url, url, kafka), services)
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)

@@ -4,14 +4,14 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from desk import pages_approvals, pages_budget
 from desk.error_pages import ERROR_PAGES
-from desk.security import make_middleware
+from desk.identification import Identify
+from desk.security import Guard
 from desk.services import Services
 from desk.settings import DeskSettings
 from desk.static_files import serve_static
@@ -31,9 +31,11 @@ def make_app(settings: DeskSettings, services: Services) -> Starlette:
     app = Starlette(
         routes=[*_ROUTES, *services.identity.routes],
         middleware=[
-            *make_middleware(settings),
+            Middleware(Guard, url=settings.desk_url),
+            # Inside the guard, so that no error page goes out without its headers.
+            Middleware(ExceptionMiddleware, handlers=ERROR_PAGES),
             Middleware(GZipMiddleware, minimum_size=_SMALLEST_COMPRESSED, compresslevel=6),
-            Middleware(_FindPerson, services=services),
+            Middleware(Identify, identity=services.identity, now=services.now),
         ],
         exception_handlers=ERROR_PAGES,
     )
@@ -50,16 +52,3 @@ _ROUTES: tuple[BaseRoute, ...] = (
     Route(f"{_BUDGET}/versions/{{version:int}}", pages_budget.show_version),
     Route(f"{_BUDGET}/versions/{{version:int}}/lines.csv", pages_budget.download_lines),
 )
-
-
-class _FindPerson:
-    """Puts whoever sends a request at ``request.state.person``."""
-
-    def __init__(self, app: ASGIApp, services: Services) -> None:
-        self._app = app
-        self._identity = services.identity
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope.setdefault("state", {})["person"] = self._identity.find_person(HTTPConnection(scope))
-        await self._app(scope, receive, send)

@@ -8,7 +8,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from desk.page import NO_STORE, SignInNeeded, respond, write_link
+from desk.forms import FormRefused
+from desk.identification import SignInNeeded, read_typed
+from desk.identity import ProviderUnavailable, SignInRefused
+from desk.page import NO_STORE, respond, write_link
+from desk.session import SAFE_METHODS
 from outbox.database import DatabaseDown
 from outbox.rules import RulesUnavailable
 from outbox.server import DatabaseUnfit
@@ -32,6 +36,10 @@ _ADVICE: Final[Mapping[int, str]] = {
     409: "Nothing was sent. Open the page again: it shows what is so now.",
     429: "Wait a minute, then go on.",
 }
+_TYPED: Final = frozenset({"reason"})
+"""The fields of forms that people type, and want to see again."""
+
+_SIGN_IN_AGAIN: Final = "Open the desk again to sign in; if that does not help, show this page to whoever runs it."
 
 
 def _show(request: Request, status: int, **values: Any) -> HTMLResponse:
@@ -40,10 +48,41 @@ def _show(request: Request, status: int, **values: Any) -> HTMLResponse:
 
 
 async def _ask_to_sign_in(request: Request, _: Exception) -> Response:
-    """Send somebody who has not signed in to where that is done, and from there back."""
-    is_read = request.method in {"GET", "HEAD"}
+    """Send somebody who has not signed in to where that is done, and from there back.
+
+    A form is not lost: it is offered again. A script that asks for a piece of a page gets no page for signing in.
+    """
+    if request.method not in SAFE_METHODS:
+        return await _offer_again(request)
+    if request.headers.get("sec-fetch-dest") == "empty":
+        return _show(request, 401, title="You are not signed in")
     back = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
-    return RedirectResponse(write_link("/login", next=back if is_read else "/"), 303, headers=NO_STORE)
+    return RedirectResponse(write_link("/login", next=back), 303, headers=NO_STORE)
+
+
+async def _offer_again(request: Request) -> Response:
+    fields = await read_typed(request)
+    typed = [value for name, value in fields if name in _TYPED]
+    return respond(request, "form_again.html", 401, fields=fields, typed=typed)
+
+
+async def _refuse_sign_in(request: Request, error: Exception) -> Response:
+    return _show(request, 403, title="You are not signed in", sentence=str(error), advice=_SIGN_IN_AGAIN)
+
+
+async def _wait_for_provider(request: Request, error: Exception) -> Response:
+    return _show(
+        request,
+        503,
+        title="You cannot sign in at present",
+        sentence=str(error),
+        advice="Nobody who is signed in is affected. Try again in a minute; if that does not help, report it.",
+    )
+
+
+async def _refuse_form(request: Request, error: Exception) -> Response:
+    advice = "Nothing was sent. Open the page again and do it there: it shows what is so now."
+    return _show(request, 409, title="This form cannot be taken", sentence=str(error), advice=advice)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
@@ -103,6 +142,9 @@ async def _report_bug(request: Request, error: Exception) -> Response:
 
 ERROR_PAGES: Final[Mapping[Any, Any]] = {
     SignInNeeded: _ask_to_sign_in,
+    SignInRefused: _refuse_sign_in,
+    ProviderUnavailable: _wait_for_provider,
+    FormRefused: _refuse_form,
     HTTPException: _refuse,
     DatabaseDown: _wait_for_database,
     DatabaseUnfit: _wait_for_operator,

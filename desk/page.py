@@ -14,20 +14,17 @@ from starlette.responses import HTMLResponse
 
 from contracts.budget_key import BudgetKey, parse_budget_key
 from contracts.fields import MAX_INT64
+from desk.identification import SignInNeeded
 from desk.identity import Person
 from desk.preferences import find_zone, wants_keys
 from desk.rendering import render
-from desk.rights import Rights
+from desk.rights import Rights, find_rights
 from desk.services import Services
 from desk.settings import DeskSettings
 from outbox.database import Connection
 from outbox.rules import RulesVersion, find_rules_in_force
 
 NO_STORE = {"Cache-Control": "no-store"}
-
-
-class SignInNeeded(Exception):  # noqa: N818 - no fault: whoever asks has not signed in yet
-    """A page is for people who have signed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,7 @@ def respond(request: Request, template: str, status_code: int = 200, **values: A
 
 
 def _describe(request: Request) -> dict[str, Any]:
+    """Describe what a page shows even where nothing is known but the request."""
     settings: DeskSettings = request.app.state.settings
     return {
         "path": request.url.path,
@@ -77,6 +75,7 @@ def _describe(request: Request) -> dict[str, Any]:
         "numbers": settings.desk_numbers,
         "keys": wants_keys(request),
         "person": getattr(request.state, "person", None),
+        "signs_out": bool(request.app.state.services.identity.routes),
         "rights": None,
         "now": request.app.state.services.now(),
     }
@@ -107,7 +106,7 @@ async def open_page(request: Request) -> AsyncIterator[Page]:
     services: Services = request.app.state.services
     async with services.reader.read() as connection:
         rules = await find_rules_in_force(connection)
-        rights = services.find_rights(person.user, rules.rules)
+        rights = find_rights(person.user, rules.rules, services.list_operators())
         yield Page(request, person, rights, rules, connection, services.now())
 
 

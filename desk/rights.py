@@ -1,9 +1,17 @@
-"""What a person may do: looked up at each request, from the rules in force."""
+"""What a person may do: looked up at each request, so that a right that was taken away is gone at the next click.
 
-from collections.abc import Mapping
+Approvers are in the rules in force. Operators are in a file of their own, which the desk alone reads: the bridge does
+not ask who commands it. Whoever is on neither list may see nothing. Neither list gives what the other one gives.
+"""
+
 from dataclasses import dataclass
+from pathlib import Path
 
+from desk.changing_file import ChangingFile
 from handlers.rules import Rules, fold_user
+from worker.rules_files import People, read_people
+from worker.settings import ConfigurationError
+from worker.telemetry.logs import Logger
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +38,7 @@ class Rights:
     @property
     def approves(self) -> frozenset[tuple[int, int | None]]:
         """For which projects the person is an approver; no project means the whole company."""
-        folded = fold_user(self.user)
-        return frozenset(project for project, users in self.rules.approvers.items() if folded in users)
+        return _list_projects(self.rules.approvers, self.user)
 
     @property
     def is_approver(self) -> bool:
@@ -44,7 +51,29 @@ class Rights:
         return bool(self.operates)
 
 
-def find_rights(user: str, rules: Rules, operators: Mapping[tuple[int, int | None], frozenset[str]]) -> Rights:
+class Operators:
+    """The operators that ``OPERATORS_FILE`` lists, as it is now."""
+
+    def __init__(self, file: Path | None, log: Logger) -> None:
+        """Take the file; without one nobody is an operator."""
+        self._file = None if file is None else ChangingFile(file, read_people)
+        self._log = log
+        self._problems: tuple[str, ...] = ()
+
+    def list(self) -> People:
+        """List the operators; nobody is one while the file has problems, and the log says why, once."""
+        try:
+            people: People = {} if self._file is None else self._file.get()
+        except ConfigurationError as error:
+            if error.problems != self._problems:
+                self._log.error("operators.unreadable", problems=error.problems)
+            self._problems = error.problems
+            return {}
+        self._problems = ()
+        return people
+
+
+def find_rights(user: str, rules: Rules, operators: People) -> Rights:
     """Find what a person may do.
 
     Args:
@@ -52,5 +81,9 @@ def find_rights(user: str, rules: Rules, operators: Mapping[tuple[int, int | Non
         rules: those in force.
         operators: folded users by company and project, as the rules have approvers.
     """
+    return Rights(user, rules, _list_projects(operators, user))
+
+
+def _list_projects(people: People, user: str) -> frozenset[tuple[int, int | None]]:
     folded = fold_user(user)
-    return Rights(user, rules, frozenset(project for project, users in operators.items() if folded in users))
+    return frozenset(project for project, users in people.items() if folded in users)

@@ -4,13 +4,16 @@ import asyncio
 import socket
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import uvicorn
 
 from desk.app import make_app
-from desk.identity import Nobody
-from desk.rights import Rights
+from desk.forms import Forms
+from desk.identity import Identity
+from desk.rights import Operators
+from desk.seals import read_secrets
 from desk.services import Services
 from desk.settings import DeskSettings
 from outbox.database import DatabaseDown
@@ -27,19 +30,28 @@ from worker.telemetry.logs import Logger
 CLOSE_SECONDS: Final = 2.0
 """How long the clients of Kafka and Postgres may take to close."""
 
+_BACKLOG: Final = 1024
+
 CHECK_SECONDS: Final = 5.0
 """How often readiness looks whether the database answers."""
 
 
-async def serve_desk(settings: DeskSettings, log: Logger) -> None:
+async def serve_desk(settings: DeskSettings, identity: Identity, log: Logger) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: the environment.
+        identity: how people sign in.
+        log: where to log.
 
     Raises:
         ConfigurationError: a port cannot be used, or the schema is not this program's.
     """
     kafka = connect_kafka(settings)
     reader = Reader(settings.desk_database_url.get_secret_value())
-    services = Services(reader, kafka, Appender(kafka), _read_clock, Nobody(), Rights, log)
+    operators = Operators(settings.operators_file, log)
+    forms = Forms(read_secrets(settings.desk_secret_file), read_clock)
+    services = Services(reader, kafka, Appender(kafka), read_clock, identity, operators.list, forms, log)
     config = uvicorn.Config(
         make_app(settings, services),
         log_config=None,
@@ -66,17 +78,30 @@ async def serve_desk(settings: DeskSettings, log: Logger) -> None:
     log.info("desk.stopped")
 
 
-def _read_clock() -> datetime:
+def read_clock() -> datetime:
+    """Read the time."""
     return datetime.now(UTC)  # noqa: TID251 - when people act, and how long ago something was
 
 
 def _listen(settings: DeskSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.desk_bind else socket.AF_INET
     try:
-        return socket.create_server((settings.desk_bind, settings.desk_port), family=family, backlog=1024)
+        if settings.desk_bind.startswith("unix:"):
+            return _listen_on_path(settings.desk_bind.removeprefix("unix:"))
+        family = socket.AF_INET6 if ":" in settings.desk_bind else socket.AF_INET
+        return socket.create_server((settings.desk_bind, settings.desk_port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        problem = f"DESK_PORT: port {settings.desk_port} cannot be used ({error.strerror})"
+        problem = f"DESK_PORT: port {settings.desk_port} of {settings.desk_bind} cannot be used ({error.strerror})"
         raise ConfigurationError((problem,)) from error
+
+
+def _listen_on_path(path: str) -> socket.socket:
+    """Listen on a unix socket that the group may use; one that an earlier desk has left is replaced."""
+    Path(path).unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    Path(path).chmod(0o660)
+    listening.listen(_BACKLOG)
+    return listening
 
 
 async def _check_schema(reader: Reader) -> None:

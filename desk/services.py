@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from desk.forms import Forms
 from desk.identity import Identity
-from desk.rights import Rights
-from handlers.rules import Rules
 from outbox.reader import Reader
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
+from worker.rules_files import People
 from worker.telemetry.logs import Logger
 
 
@@ -22,6 +22,7 @@ class Services:
     appender: Appender
     now: Callable[[], datetime]
     identity: Identity
-    find_rights: Callable[[str, Rules], Rights]
-    """Looks up what a user may do under these rules."""
+    list_operators: Callable[[], People]
+    """As the file has them now."""
+    forms: Forms
     log: Logger

@@ -1,16 +1,39 @@
 """Reads the settings of the desk from the environment; what the worker has too is called as there."""
 
+import os
+from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator
 
-from worker.settings import HttpSettings, KafkaSettings, Secret, check_address, check_database_url
+from desk.identity_settings import IDENTITIES, IdentitySettings, SecretsFile, check_url
+from worker.rules_files import read_people
+from worker.settings import (
+    ConfigurationError,
+    HttpSettings,
+    KafkaSettings,
+    Secret,
+    check_address,
+    check_database_url,
+    read_settings,
+)
 
 _MAX_PORT: Final = 65_535
 
 Numbers = Literal["1,234.56", "1.234,56", "1 234,56", "1'234.56"]
+
+
+def _check_operators(file: Path) -> Path:
+    try:
+        read_people(file)
+    except ConfigurationError as error:
+        raise ValueError("; ".join(error.problems)) from None
+    return file
+
+
+OperatorsFile = Annotated[Path, AfterValidator(_check_operators)]
 
 
 class DeskSettings(KafkaSettings, HttpSettings):
@@ -23,6 +46,10 @@ class DeskSettings(KafkaSettings, HttpSettings):
     desk_database_url: Secret
     desk_time_zone: str = "UTC"
     desk_numbers: Numbers = "1,234.56"
+    desk_identity: Literal["oidc", "proxy-jwt", "proxy-header"] = "oidc"
+    desk_secret_file: SecretsFile
+    """Secrets that sign sessions and forms, one in each line: the first one signs, and all of them are believed."""
+    operators_file: OperatorsFile | None = None
 
     @property
     def time_zone(self) -> ZoneInfo:
@@ -32,7 +59,7 @@ class DeskSettings(KafkaSettings, HttpSettings):
     @field_validator("desk_bind")
     @classmethod
     def _check_bind(cls, value: str) -> str:
-        return check_address(value)
+        return value if value.startswith("unix:/") else check_address(value)
 
     @field_validator("desk_url")
     @classmethod
@@ -42,7 +69,7 @@ class DeskSettings(KafkaSettings, HttpSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname or value.rstrip("/") != origin:
             message = f'an origin such as "https://desk.example.com" is expected, not {value!r}'
             raise ValueError(message)
-        return origin
+        return check_url(origin)
 
     @field_validator("desk_database_url")
     @classmethod
@@ -58,3 +85,26 @@ class DeskSettings(KafkaSettings, HttpSettings):
             message = f'a time zone such as "UTC" or "America/Chicago" is expected, not {value!r}'
             raise ValueError(message) from None
         return value
+
+
+def read_desk_settings() -> tuple[DeskSettings, IdentitySettings]:
+    """Read the settings, and those of the way in which people sign in.
+
+    Raises:
+        ConfigurationError: either has problems; it lists those of both.
+    """
+    kind = IDENTITIES.get(os.environ.get("DESK_IDENTITY") or "oidc")
+    try:
+        settings = read_settings(DeskSettings)
+    except ConfigurationError as error:
+        raise ConfigurationError((*error.problems, *_list_problems(kind))) from None
+    return settings, read_settings(IDENTITIES[settings.desk_identity])
+
+
+def _list_problems(kind: type[IdentitySettings] | None) -> tuple[str, ...]:
+    try:
+        if kind is not None:
+            read_settings(kind)
+    except ConfigurationError as error:
+        return error.problems
+    return ()

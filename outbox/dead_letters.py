@@ -8,11 +8,16 @@ from uuid import UUID
 from contracts.budget_key import BudgetKey
 from contracts.records import Headers, Place
 from handlers.decision import DeadLetter
+from outbox.approvals import Projects
 from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
 from outbox.stored_records import unpack_headers
 
 REASONS: Final[tuple[str, ...]] = get_args(DeadLetter.__annotations__["reason"])
+
+
+LetterPlace = tuple[datetime, int, int, int]
+"""When a dead letter was stored, and its place in the outbox."""
 
 
 class DeadLetterFilter(NamedTuple):
@@ -78,6 +83,39 @@ async def list_dead_letters(
     async with translate_errors(connection):
         rows = await connection.fetch(QUERIES["list_dead_letters"], topic, *wanted.list_parameters(), at_most)
     return [_list(row, row["reason"], row["detail"].removeprefix(f"{row['reason']}: ")) for row in rows]
+
+
+async def list_dead_letters_page(
+    connection: Connection,
+    topic: str,
+    wanted: DeadLetterFilter,
+    seen: Projects,
+    after: LetterPlace | None,
+    at_most: int,
+) -> Sequence[tuple[ListedDeadLetter, LetterPlace]]:
+    """List dead letters of the budgets that somebody sees, latest first, each with its place in that order.
+
+    Those whose budget is not known are seen by whoever sees all of a company.
+
+    Args:
+        connection: a session on a database with our schema.
+        topic: the full name of the topic of dead letters.
+        wanted: which of them.
+        seen: of which somebody sees dead letters.
+        after: the place of the last one of the page before.
+        at_most: how many.
+    """
+    sees_unknown = bool(seen.companies)
+    parameters = (*wanted.list_parameters(), *seen.list_parameters(), sees_unknown, *(after or (None,) * 4), at_most)
+    async with translate_errors(connection):
+        rows = await connection.fetch(QUERIES["list_dead_letters_page"], topic, *parameters)
+    return [
+        (
+            _list(row, row["reason"], row["detail"].removeprefix(f"{row['reason']}: ")),
+            (row["at"], row["inbox_partition"], row["inbox_offset"], row["ordinal"]),
+        )
+        for row in rows
+    ]
 
 
 async def count_dead_letters(connection: Connection, topic: str, wanted: DeadLetterFilter) -> Sequence[DeadLetterCount]:

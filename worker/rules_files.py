@@ -33,6 +33,8 @@ def _read_duration(value: object) -> object:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read_duration)]
+People = Mapping[tuple[int, int | None], frozenset[str]]
+"""Folded users by company and project; no project means the whole company."""
 
 
 def _read_duration_or_off(value: object) -> object:
@@ -96,7 +98,7 @@ def read_rules_and_notes(folder: Path) -> tuple[Rules, tuple[str, ...]]:
         jobs=_read_jobs(reading),
         phases=_read_phases(reading),
         cost_types=_read_cost_types(reading),
-        approvers=_read_approvers(reading),
+        approvers=_read_people(reading, "approvers.csv"),
         **policies,
     )
     if reading.problems:
@@ -192,9 +194,21 @@ def _read_cost_types(reading: _Reading) -> Mapping[str, CostType]:
     return kinds
 
 
-def _read_approvers(reading: _Reading) -> Mapping[tuple[int, int | None], frozenset[str]]:
-    file = "approvers.csv"
-    approvers: dict[tuple[int, int | None], frozenset[str]] = {}
+def read_people(file: Path) -> People:
+    """Read a table of people and their projects, with the columns of ``approvers.csv``.
+
+    Raises:
+        ConfigurationError: the file is missing or has an error; it lists every problem.
+    """
+    reading = _Reading(file.parent)
+    people = _read_people(reading, file.name)
+    if reading.problems:
+        raise ConfigurationError(tuple(reading.problems))
+    return people
+
+
+def _read_people(reading: _Reading, file: str) -> People:
+    people: dict[tuple[int, int | None], frozenset[str]] = {}
     rows: dict[tuple[tuple[int, int | None], str], int] = {}
     for row, (company, project, user) in _read_rows(reading, file, ("company_id", "project_id", "user")):
         company_id = _read_id(reading, file, row, "company_id", company)
@@ -205,8 +219,8 @@ def _read_approvers(reading: _Reading) -> Mapping[tuple[int, int | None], frozen
         key = (company_id, project_id)
         if (first := rows.setdefault((key, folded), row)) != row:
             reading.notes.append(f"{file}, row {row}: {user} is the same person as in row {first}, and one approver")
-        approvers[key] = approvers.get(key, frozenset()) | {folded}
-    return approvers
+        people[key] = people.get(key, frozenset()) | {folded}
+    return people
 
 
 def _read_rows(

@@ -18,7 +18,7 @@ from contracts.topics import TopicNames
 from outbox.database_url import check_tls_files, parse_database_url
 from outbox.tls_files import check_ca_file, check_key_pair
 
-_SECRETS: Final = frozenset({"database_url", "desk_database_url", "kafka_sasl_password"})
+_SECRETS: Final = frozenset({"database_url", "desk_database_url", "kafka_sasl_password", "oidc_client_secret"})
 """The settings that can be given as a file, by a variable with ``_FILE`` at its end."""
 
 _TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
@@ -54,7 +54,7 @@ class _UnreadableFile(NamedTuple):
     problem: str
 
 
-class _EnvironmentSettings(BaseSettings):
+class EnvironmentSettings(BaseSettings):
     """Settings from the environment; a variable that is set to nothing counts as not set, as ``${X:-}`` leaves it."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True)
@@ -93,7 +93,7 @@ def _refuse_unreadable_file(value: object) -> object:
 Secret = Annotated[SecretStr, BeforeValidator(_refuse_unreadable_file)]
 
 
-class KafkaSettings(_EnvironmentSettings):
+class KafkaSettings(EnvironmentSettings):
     """How to reach Kafka, and the names of the group and the topics."""
 
     kafka_bootstrap: str
@@ -178,7 +178,7 @@ def check_database_url(value: SecretStr) -> SecretStr:
     return value
 
 
-class DatabaseSettings(_EnvironmentSettings):
+class DatabaseSettings(EnvironmentSettings):
     """How to reach Postgres."""
 
     database_url: Secret
@@ -189,7 +189,7 @@ class DatabaseSettings(_EnvironmentSettings):
         return check_database_url(value)
 
 
-class RulesSettings(_EnvironmentSettings):
+class RulesSettings(EnvironmentSettings):
     """Where accounting keeps its rules."""
 
     rules_dir: Path
@@ -217,7 +217,7 @@ def check_address(value: str) -> str:
     return value
 
 
-class HttpSettings(_EnvironmentSettings):
+class HttpSettings(EnvironmentSettings):
     """Where a process serves its health and its metrics."""
 
     http_port: Annotated[int, Field(ge=1, le=_MAX_PORT)] | None = None
@@ -235,7 +235,7 @@ class WatcherSettings(KafkaSettings, HttpSettings):
     """Everything that the watch needs."""
 
 
-class TracesSettings(_EnvironmentSettings):
+class TracesSettings(EnvironmentSettings):
     """Where traces go, in OpenTelemetry's own variables; the other ones are read by OpenTelemetry itself."""
 
     otel_exporter_otlp_endpoint: str = ""

@@ -76,3 +76,99 @@ where (company_id, project_id, budget_id) = ($1, $2, $3) and type = 'approval.re
 and encode(substring(value for 300), 'escape') ~ ('"budget_version":' || $4::bigint || '[,}]')
 order by inbox_offset desc, ordinal desc
 limit 1;
+
+-- name: list_people_messages
+-- What people decided and commanded, latest first; the condition is that of the index.
+select at, source, id, type, budget_version, verdict, detail, rules_id, inbox_partition, inbox_offset, origin_topic,
+    origin_partition, origin_offset, origin_timestamp_ms, null::bytea as key, headers,
+    case when octet_length(body) < 1000000 then body end as body, company_id, project_id, budget_id
+from history
+where (type in ('approval.decision.v1', 'drift.decision.v1', 'import.requested.v1', 'export.retry.v1',
+                'snapshot.request.v1', 'budget.release.v1', 'budget.reset.v1', 'budget.retrieved.v1')
+    or source in ('budget-bridge/operator', 'budget-bridge/desk'))
+and (company_id = any($1::bigint[]) or (company_id, project_id) in (select * from unnest($2::bigint[], $3::bigint[])))
+and ($4::timestamptz is null or (at, inbox_partition, inbox_offset) < ($4, $5::integer, $6::bigint))
+order by at desc, inbox_partition desc, inbox_offset desc
+limit $7;
+
+-- name: find_rows
+-- The rows of lists of these budgets.
+select company_id, project_id, budget_id, status, version, since, overdue, on_hold, parked, waiting_version,
+    company_code, job_number, attempt, read_back, drift_amount
+from budgets
+join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
+    using (company_id, project_id, budget_id);
+
+-- name: list_rows_of_status
+select company_id, project_id, budget_id, status, version, since, overdue, on_hold, parked, waiting_version,
+    company_code, job_number, attempt, read_back, drift_amount
+from budgets
+where status = $4
+and (company_id = any($1::bigint[]) or (company_id, project_id) in (select * from unnest($2::bigint[], $3::bigint[])))
+and (company_id, project_id, budget_id) > ($5, $6, $7)
+order by company_id, project_id, budget_id
+limit $8;
+
+-- name: list_noticed_rows
+-- Budgets that are overdue, on hold, or have something parked or waiting; the condition is that of an index.
+select company_id, project_id, budget_id, status, version, since, overdue, on_hold, parked, waiting_version,
+    company_code, job_number, attempt, read_back, drift_amount
+from budgets
+where (overdue or on_hold or parked_due_at is not null or waiting_version is not null)
+and case $4::text when 'overdue' then overdue when 'on_hold' then on_hold when 'parked' then parked > 0
+    else waiting_version is not null end
+and (company_id = any($1::bigint[]) or (company_id, project_id) in (select * from unnest($2::bigint[], $3::bigint[])))
+and (company_id, project_id, budget_id) > ($5, $6, $7)
+order by company_id, project_id, budget_id
+limit $8;
+
+-- name: list_differing_rows
+-- Budgets that do not match what Spectrum was read to hold; the condition is that of an index.
+select company_id, project_id, budget_id, status, version, since, overdue, on_hold, parked, waiting_version,
+    company_code, job_number, attempt, read_back, drift_amount
+from budgets
+where read_back in ('differs', 'stale', 'unknown') and read_back = $4
+and (company_id = any($1::bigint[]) or (company_id, project_id) in (select * from unnest($2::bigint[], $3::bigint[])))
+and (company_id, project_id, budget_id) > ($5, $6, $7)
+order by company_id, project_id, budget_id
+limit $8;
+
+-- name: list_rows_of_projects
+-- The budgets of some projects, which have few each.
+select company_id, project_id, budget_id, status, version, since, overdue, on_hold, parked, waiting_version,
+    company_code, job_number, attempt, read_back, drift_amount
+from budgets
+where (company_id = any($1::bigint[]) or (company_id, project_id) in (select * from unnest($2::bigint[], $3::bigint[])))
+and (company_id, project_id) in (select * from unnest($4::bigint[], $5::bigint[]))
+order by company_id, project_id, budget_id
+limit $6;
+
+-- name: find_keys
+-- Budgets by a number of their key, by the job that Spectrum may hold them in, or by their last export.
+select company_id, project_id, budget_id
+from budgets
+where (company_id = any($1::bigint[]) or (company_id, project_id) in (select * from unnest($2::bigint[], $3::bigint[])))
+and (project_id = $4 or budget_id = $4 or starts_with(job_number, $5) or export_id = $6)
+order by company_id, project_id, budget_id
+limit $7;
+
+-- name: find_keys_of_reference
+-- Budgets of these projects that have sent an export under a change reference.
+select distinct company_id, project_id, budget_id
+from outbox
+where (company_id = any($1::bigint[]) or (company_id, project_id) in (select * from unnest($2::bigint[], $3::bigint[])))
+and (company_id, project_id) in (select * from unnest($4::bigint[], $5::bigint[]))
+and type in ('spectrum.export.v1', 'spectrum.resync.v1')
+and encode(substring(value for 1000), 'escape') ~ ('"change_reference":"' || $6 || '"')
+limit $7;
+
+-- name: list_dead_letters_page
+-- Dead letters after one of them, latest first and without their bytes. $10: also those whose budget is not known.
+select * from find_dead_letters($1, $2, $3, $4, $5)
+where ($6::text is null or reason = $6)
+and (company_id = any($7::bigint[]) or (company_id, project_id) in (select * from unnest($8::bigint[], $9::bigint[]))
+    or ($10 and budget_id is null))
+and ($11::timestamptz is null or at < $11 or (at = $11 and (inbox_partition, -inbox_offset, ordinal)
+    > ($12::integer, -$13::bigint, $14::integer)))
+order by at desc, inbox_partition, inbox_offset desc, ordinal
+limit $15;

@@ -1,9 +1,10 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 import structlog
 from starlette.requests import HTTPConnection
@@ -11,8 +12,8 @@ from starlette.routing import BaseRoute
 
 from contracts.inbound import InboundMessage
 from desk.app import make_app
-from desk.identity import Person
-from desk.rights import find_rights
+from desk.forms import Forms
+from desk.identity import Found, Person
 from desk.services import Services
 from desk.settings import DeskSettings
 from handlers.rules import Rules
@@ -29,6 +30,8 @@ from worker.kafka.producer import Appender
 from worker.settings import read_settings
 
 NOW = datetime(2026, 11, 24, 14, tzinfo=UTC)
+SECRET = "s" * 32
+LOG = structlog.get_logger()
 OPERATORS: Mapping[tuple[int, int | None], frozenset[str]] = {(4211, None): frozenset({"olga"})}
 
 
@@ -37,9 +40,9 @@ class Visitor:
 
     routes: tuple[BaseRoute, ...] = ()
 
-    def find_person(self, connection: HTTPConnection) -> Person | None:
+    async def find_person(self, connection: HTTPConnection) -> Found | None:
         user = connection.headers.get("x-test-user")
-        return Person(user, "https://id.example", user, NOW) if user else None
+        return Found(Person(user, "https://id.example", user, NOW)) if user else None
 
 
 @dataclass
@@ -48,7 +51,7 @@ class Desk:
 
     connection: Connection
     position: Position
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     services: Services
     offset: int = field(default=0)
 
@@ -59,7 +62,7 @@ class Desk:
             self.position, _ = await store_batch(self.connection, self.position, arrivals, TOPICS)
             self.offset += 1
 
-    async def get(self, path: str, user: str | None = "ann", **headers: str) -> httpx.Response:
+    async def get(self, path: str, user: str | None = "ann", **headers: str) -> httpx2.Response:
         """Load a page as somebody."""
         return await self.client.get(path, headers=headers | ({"x-test-user": user} if user else {}))
 
@@ -69,10 +72,12 @@ class Desk:
 
 
 @pytest.fixture
-def desk_settings(database_url: str, monkeypatch: pytest.MonkeyPatch) -> DeskSettings:
+def desk_settings(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DeskSettings:
     monkeypatch.setenv("KAFKA_BOOTSTRAP", "127.0.0.1:9")
-    monkeypatch.setenv("DESK_URL", "http://desk.example")
+    monkeypatch.setenv("DESK_URL", "https://desk.example")
     monkeypatch.setenv("DESK_DATABASE_URL", database_url)
+    (tmp_path / "secret").write_text(SECRET)
+    monkeypatch.setenv("DESK_SECRET_FILE", str(tmp_path / "secret"))
     monkeypatch.setenv("TOPIC_PREFIX", TOPICS.prefix)
     return read_settings(DeskSettings)
 
@@ -85,17 +90,9 @@ async def desk(database_url: str, desk_settings: DeskSettings) -> AsyncIterator[
     position = await start_position(session, 0, 0, uuid4())
     reader, kafka = Reader(database_url), KafkaConnection("127.0.0.1:9")
     now: Callable[[], datetime] = lambda: NOW  # noqa: E731 - a clock that stands
-    services = Services(
-        reader,
-        kafka,
-        Appender(kafka),
-        now,
-        Visitor(),
-        lambda user, rules: find_rights(user, rules, OPERATORS),
-        structlog.get_logger(),
-    )
-    transport = httpx.ASGITransport(make_app(desk_settings, services), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://desk.example") as client:
+    services = Services(reader, kafka, Appender(kafka), now, Visitor(), lambda: OPERATORS, Forms([SECRET], now), LOG)
+    transport = httpx2.ASGITransport(make_app(desk_settings, services), raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="https://desk.example") as client:
         yield Desk(session, position, client, services)
     await reader.close()
     await session.close()

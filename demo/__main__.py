@@ -18,7 +18,7 @@ from contracts.budget_key import BudgetKey
 from demo.bridge_client import Data, UnexpectedError, connect_bridge
 from demo.scenarios import SCENARIOS
 from demo.scene import COMPANY, Line, Scene, hash_content, write_acceptance, write_lock
-from demo.setup import BridgeProcess, DemoSetup, copy_rules, prepare, run_command
+from demo.setup import DemoSetup, LastingProcess, copy_rules, make_worker, prepare, run_command
 from demo.spectrum import Spectrum
 from demo.spectrum_connector import SpectrumConnector
 from demo.timeline import Timeline
@@ -43,7 +43,7 @@ def demo() -> None:
             checks = asyncio.run(_play(setup, Timeline(console)))
         except UnexpectedError as error:
             console.print(f"\n✗ {error}", markup=False, style="bold red")
-            if (log := setup.log_of("run")).exists():
+            if (log := make_worker(setup).log).exists():
                 console.print("\nThe worker's log ends with:", style="dim")
                 console.print(log.read_text()[-3000:], markup=False, style="dim")
             raise typer.Exit(CHECK_FAILED) from error
@@ -68,7 +68,7 @@ async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
     spectrum = Spectrum()
     connector = SpectrumConnector(spectrum, connection, setup.topics)
     scene = Scene(bridge, spectrum, timeline)
-    worker = BridgeProcess(setup, "run")
+    worker = make_worker(setup)
     worker.start()
     try:
         await bridge.reader.start()
@@ -88,7 +88,7 @@ async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
     return timeline.checks
 
 
-async def _kill_worker(scene: Scene, worker: BridgeProcess) -> None:
+async def _kill_worker(scene: Scene, worker: LastingProcess) -> None:
     """The worker is killed in the middle of its work and started again."""
     bridge, timeline = scene.bridge, scene.timeline
     budgets = [BudgetKey(COMPANY, project, 1) for project in _KILL_PROJECTS]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import signal
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -15,7 +16,7 @@ from demo import child_process
 from demo.bridge_client import PATIENCE_SECONDS, UnexpectedError
 from demo.desk_rules import OPERATORS_FILE
 from demo.server_process import choose_ports, is_free
-from demo.setup import BridgeProcess, DemoSetup
+from demo.setup import DemoSetup, LastingProcess, make_worker
 
 PORT: Final = 8090
 
@@ -24,19 +25,19 @@ class DeskProcesses:
     """The worker and the desk."""
 
     def __init__(self, setup: DemoSetup, port: int) -> None:
-        self._setup = setup
         self.url = f"http://127.0.0.1:{port}"
         secret = setup.folder / "desk.secret"
         secret.write_text(secrets.token_hex(32))
         environment = {
+            "DESK_BIND": "127.0.0.1",
             "DESK_PORT": str(port),
             "DESK_URL": self.url,
             "DESK_DATABASE_URL": setup.database_url,
             "DESK_SECRET_FILE": str(secret),
-            "DESK_IDENTITY": "demo",
             "OPERATORS_FILE": str(setup.rules / OPERATORS_FILE),
         }
-        self._processes = BridgeProcess(setup, "run"), BridgeProcess(setup, "desk", environment)
+        desk = LastingProcess(setup, "desk", [sys.executable, "-m", "demo.desk_server"], environment)
+        self._processes = make_worker(setup), desk
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -57,8 +58,8 @@ class DeskProcesses:
         """
         for one in self._processes:
             if one.process is not None and (code := one.process.poll()) is not None:
-                log = child_process.read_tail(self._setup.log_of(one.command))
-                raise UnexpectedError(f"budget-bridge {one.command} has ended with exit code {code}:\n{log}")
+                log = child_process.read_tail(one.log)
+                raise UnexpectedError(f"the {one.name} has ended with exit code {code}:\n{log}")
 
     async def await_page(self) -> None:
         """Wait until the desk serves its first page.

@@ -24,7 +24,7 @@ from demo.kafka_server import run_kafka
 from demo.postgres_server import run_postgres
 from demo.scene import COMPANY, COMPANY_CODE
 
-BUDGET_BRIDGE: Final = tuple(shlex.split(os.environ.get("BUDGET_BRIDGE", ""))) or (sys.executable, "-m", "desk")
+BUDGET_BRIDGE: Final = tuple(shlex.split(os.environ.get("BUDGET_BRIDGE", ""))) or (sys.executable, "-m", "worker")
 """What is demonstrated: this checkout, or the command that the environment names, such as one from the wheel."""
 
 
@@ -55,26 +55,28 @@ class DemoSetup:
         """The folder of the rules."""
         return self.folder / "rules"
 
-    def log_of(self, command: str) -> Path:
-        """Name the file that the log of a command goes to."""
-        return self.folder / f"{command}.log"
-
 
 @dataclass(slots=True)
-class BridgeProcess:
-    """A command of the bridge that keeps running, as a process of its own that ends with us and not by Ctrl+C."""
+class LastingProcess:
+    """A program of the deployment that keeps running, as a process of its own that ends with us and not by Ctrl+C."""
 
     setup: DemoSetup
-    command: str
+    name: str
+    command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     """What its environment has besides."""
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
+    @property
+    def log(self) -> Path:
+        """The file that its log goes to."""
+        return self.setup.folder / f"{self.name}.log"
+
     def start(self) -> None:
         """Start it."""
         self.process = child_process.start(
-            [*BUDGET_BRIDGE, self.command],
-            log=self.setup.log_of(self.command),
+            self.command,
+            log=self.log,
             folder=Path.cwd(),
             environment={**self.setup.environment, **self.environment},
         )
@@ -87,6 +89,11 @@ class BridgeProcess:
         code = self.process.wait(15)
         self.process = None
         return code
+
+
+def make_worker(setup: DemoSetup) -> LastingProcess:
+    """Make the real worker, which is not started yet."""
+    return LastingProcess(setup, "worker", [*BUDGET_BRIDGE, "run"])
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from desk.identity import LEEWAY_SECONDS, SIGNATURES, Found, Person, ProviderUnavailable, SignInRefused, make_person
-from desk.identity_settings import OidcSettings
+from desk.identity_settings import OidcSettings, check_url
 from desk.seals import Seal
 from desk.session import Sessions, name_cookie, write_cookie
 from desk.sign_in import begin_session, choose_next, find_session, make_sign_out_routes
@@ -100,7 +100,9 @@ class OidcIdentity:
         except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL) as error:
             self._log.warning("provider.unavailable", issuer=issuer, error=repr(error))
             raise ProviderUnavailable(f"{issuer}, where you sign in, does not answer as it should.") from error
-        except (OAuthError, JoseError, ValueError) as error:
+        except (OAuthError, JoseError, KeyError, TypeError, ValueError) as error:
+            # Keys that cannot be read would otherwise stay.
+            self._client.server_metadata.pop("jwks", None)
             self._log.warning("sign_in.refused", issuer=issuer, error=f"{type(error).__name__}: {error}")
             message = (
                 "The answer of your sign-in could not be taken. Perhaps it was begun in another window, more than "
@@ -110,13 +112,14 @@ class OidcIdentity:
 
     async def _discover(self) -> None:
         """Read the provider's metadata, once, and take only what can be believed of it."""
-        metadata = await self._client.load_server_metadata()
-        if metadata.get("issuer") != self._settings.oidc_issuer:
-            found = metadata.get("issuer")
-            metadata.clear()
-            raise httpx2.HTTPError(f"the metadata is of issuer {found!r}")
-        listed = metadata.get("id_token_signing_alg_values_supported", ())
-        metadata["id_token_signing_alg_values_supported"] = sorted(SIGNATURES.intersection(listed)) or ["RS256"]
+        try:
+            metadata = await self._client.load_server_metadata()
+            _check_metadata(metadata, self._settings.oidc_issuer)
+            listed = metadata.get("id_token_signing_alg_values_supported", ())
+            metadata["id_token_signing_alg_values_supported"] = sorted(SIGNATURES.intersection(listed)) or ["RS256"]
+        except (KeyError, TypeError, ValueError) as error:
+            self._client.server_metadata.clear()
+            raise httpx2.HTTPError(f"its metadata cannot be used: {error!r}") from error
 
     def _read_flow(self, request: Request) -> dict[str, Any]:
         flow = self._seal.open(request.cookies.get(name_cookie("desk-sign-in", secure=self._secure), ""))
@@ -126,6 +129,14 @@ class OidcIdentity:
 
     def _keep(self, response: Response, value: str) -> None:
         response.headers.append("Set-Cookie", write_cookie("desk-sign-in", value, secure=self._secure))
+
+
+def _check_metadata(metadata: Mapping[str, Any], issuer: str) -> None:
+    if metadata["issuer"] != issuer:
+        message = f"it is of issuer {metadata['issuer']!r}"
+        raise ValueError(message)
+    for endpoint in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+        check_url(str(metadata[endpoint]))
 
 
 def read_claims(claims: Mapping[str, Any], user_claim: str, issuer: str, at: datetime) -> Person:

@@ -12,16 +12,17 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 
+from demo.desk_rules import CHARACTERS
 from demo.scene import COMPANY, OPERATOR
 from demo.server_process import choose_ports
 from desk.app import make_app
-from desk.rights import Rights, find_rights
+from desk.forms import Forms
+from desk.identity_demo import DemoIdentity, DemoPerson
 from desk.services import Services
 from desk.settings import DeskSettings
-from handlers.rules import Rules
 from outbox.database import connect
 from outbox.reader import Reader
-from tests.desk.conftest import Visitor
+from tests.desk.conftest import SECRET
 from tests.desk.world import TOPICS, World, open_world, plant
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
@@ -57,12 +58,10 @@ async def serve_desk(database_url: str, folder: Path, kafka: str = NO_KAFKA) -> 
     reader, connection = Reader(database_url), KafkaConnection(kafka)
     appender = Appender(connection)
     operators: Mapping[tuple[int, int | None], frozenset[str]] = {(COMPANY, None): frozenset({OPERATOR})}
-
-    def find(user: str, rules: Rules) -> Rights:
-        return find_rights(user, rules, operators)
-
-    services = Services(reader, connection, appender, lambda: NOW, Visitor(), find, structlog.get_logger())
-    app = make_app(make_settings(database_url, url, kafka), services)
+    identity = DemoIdentity([DemoPerson(*one) for one in CHARACTERS], [SECRET], read_now, url)
+    forms, log = Forms([SECRET], read_now), structlog.get_logger()
+    services = Services(reader, connection, appender, read_now, identity, lambda: operators, forms, log)
+    app = make_app(make_settings(database_url, url, folder, kafka), services)
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())
@@ -79,13 +78,20 @@ async def serve_desk(database_url: str, folder: Path, kafka: str = NO_KAFKA) -> 
         await session.close()
 
 
-def make_settings(database_url: str, url: str, kafka: str = NO_KAFKA) -> DeskSettings:
+def read_now() -> datetime:
+    """Read the clock of the desk, which stands."""
+    return NOW
+
+
+def make_settings(database_url: str, url: str, folder: Path, kafka: str) -> DeskSettings:
     """Make the settings of a desk at an address."""
+    (folder / "secret").write_text(SECRET)
     environment = {
         "KAFKA_BOOTSTRAP": kafka,
         "TOPIC_PREFIX": TOPICS.prefix,
         "DESK_URL": url,
         "DESK_DATABASE_URL": database_url,
+        "DESK_SECRET_FILE": str(folder / "secret"),
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():

@@ -1,6 +1,7 @@
 """The batch transaction, on a real Postgres: one writer, one verdict for each message, all or nothing."""
 
 import asyncio
+import json
 import sys
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,8 @@ from outbox.database import Connection, DatabaseDown, DataRefusedError, connect,
 from outbox.due import find_due
 from outbox.identity import identify
 from outbox.lost_jobs import find_lost_jobs
-from outbox.position import Position, PositionLost, take_position
+from outbox.position import Position, PositionLost, start_position, take_position
+from outbox.queries import QUERIES
 from outbox.rules import put_in_force
 from outbox.store import store_batch
 from outbox.writing import write_budgets
@@ -86,6 +88,40 @@ async def test_taking_a_position_waits_for_the_transaction_of_its_owner(
     assert taken.next_offset == 7
     assert position.next_offset == 0
     await successor.close()
+
+
+MANY_MOVES = """
+do $$ begin
+    for batch in 1 .. 20000 loop
+        update positions set next_offset = next_offset + 1 where next_offset = batch - 1;
+        commit;
+    end loop;
+end $$
+"""
+
+
+async def test_a_batch_passes_none_of_the_versions_that_a_held_snapshot_keeps(
+    connection: Connection, database_url: str, position: Position
+) -> None:
+    """A report that is left open over a day keeps a version of the position for each batch of that day."""
+    holder = await connect(database_url)
+    await holder.execute("begin isolation level repeatable read")
+    await holder.execute("select from positions")
+    await connection.execute("set synchronous_commit = off")
+    await connection.execute(MANY_MOVES)
+    moving = f"explain (analyze, buffers, format json) execute moving (0, 20000, '{position.owner}', 20001)"
+    await connection.execute(f"prepare moving as {QUERIES['move_position']}")
+    [found] = json.loads(await connection.fetchval(moving.replace("20001", "20001, null, null, null")))
+    touched = found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"]
+    await holder.execute("rollback")
+    await holder.close()
+    assert touched < 20
+
+
+async def test_a_lane_is_started_once(connection: Connection, position: Position) -> None:
+    with pytest.raises(PositionLost):
+        await start_position(connection, position.inbox_partition, position.next_offset + 1, uuid4())
+    assert await count_rows(connection, "positions") == 1
 
 
 async def test_a_session_that_dies_stores_nothing(

@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -110,28 +111,36 @@ def prepare(console: Console, write_rules: Callable[[Path], None]) -> Iterator[D
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-bridge-")))
         with console.status("Starting …") as status:
-            bootstrap, database_url = _find_servers(stack, folder, lambda step: status.update(f"{step} …"))
-            setup = DemoSetup(bootstrap, database_url, TopicNames(f"demo-{uuid4().hex[:8]}."), folder)
-            write_rules(setup.rules)
-            for step, command in (
-                ("Creating the database schema", ["migrate"]),
-                ("Creating the topics", ["topics", "--partitions", "4"]),
-            ):
-                status.update(f"{step} …")
-                run_command(setup, command)
+            setup = _start(stack, folder, write_rules, lambda step: status.update(f"{step} …"))
         console.print(
-            f"Apache Kafka at {bootstrap}, PostgreSQL beside it; topics are named {setup.topics.prefix}*",
+            f"Apache Kafka at {setup.bootstrap}, PostgreSQL beside it; topics are named {setup.topics.prefix}*",
             soft_wrap=True,
         )
         yield setup
 
 
-def _find_servers(stack: ExitStack, folder: Path, progress: Callable[[str], None]) -> tuple[str, str]:
-    """Return Kafka's and PostgreSQL's address: those that the environment names, or of servers started here."""
-    return (
-        os.environ.get("KAFKA_BOOTSTRAP") or stack.enter_context(run_kafka(folder / "kafka", progress)).bootstrap,
-        os.environ.get("TEST_DATABASE_URL") or stack.enter_context(run_postgres(folder / "postgres", progress)).url,
+def _start(
+    stack: ExitStack, folder: Path, write_rules: Callable[[Path], None], progress: Callable[[str], None]
+) -> DemoSetup:
+    """Start what the environment does not name; Kafka takes the longest, so the schema is created meanwhile."""
+    database_url = (
+        os.environ.get("TEST_DATABASE_URL") or stack.enter_context(run_postgres(folder / "postgres", progress)).url
     )
+    names = TopicNames(f"demo-{uuid4().hex[:8]}.")
+    with ThreadPoolExecutor(1) as meanwhile:
+        # The address of Kafka does not matter to it.
+        without_kafka = DemoSetup(os.environ.get("KAFKA_BOOTSTRAP", "127.0.0.1:9"), database_url, names, folder)
+        migrated = meanwhile.submit(run_command, without_kafka, ["migrate"])
+        bootstrap = (
+            os.environ.get("KAFKA_BOOTSTRAP") or stack.enter_context(run_kafka(folder / "kafka", progress)).bootstrap
+        )
+        setup = replace(without_kafka, bootstrap=bootstrap)
+        write_rules(setup.rules)
+        progress("Creating the topics")
+        run_command(setup, ["topics", "--partitions", "4"])
+        progress("Creating the database schema")
+        migrated.result()
+    return setup
 
 
 def copy_rules(folder: Path, jobs: Mapping[int, str]) -> None:

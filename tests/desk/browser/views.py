@@ -38,6 +38,8 @@ VIEWS: Final = (
     View("budget, that nobody knows", _BUDGET, "/budgets/4211/1/1", status=404),
     View("version, an older one", f"{_BUDGET}/versions/{{version:int}}", f"{_RESYNC}/versions/1"),
     View("version, that there never was", f"{_BUDGET}/versions/{{version:int}}", f"{_RESYNC}/versions/9", status=404),
+    View("who one may be in the demo", "/login", "/login", None),
+    View("signed out", "/signed-out", "/signed-out", None),
     View("no such page", "", "/nowhere", status=404),
 )
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from contracts.budget_key import write_project_key
-from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.message import Message, Unproven, Unreadable
 from contracts.cloudevents.reading import read_message, read_project
 from contracts.fields import MAX_INT64, write_time
 from contracts.inbound import DeadlinePassed, InboundMessage
@@ -36,7 +36,8 @@ class Arrival:
 
     inbox: Record
     original: Record
-    message: Message | Unreadable
+    message: Message | Unreadable | Unproven
+    """Never unproven when it is opened: what must be signed depends on the rules."""
 
 
 def copy_to_inbox(record: Record, inbox_topic: str) -> Outgoing:

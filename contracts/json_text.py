@@ -13,6 +13,7 @@ from pydantic_core import to_json
 _LONGEST_INTEGER: Final = len(str(2**63)) + 1
 """Characters of the longest integer that a field can have, with its sign."""
 
+_SHOWN: Final = 40
 
 MAX_VALUES: Final = 750_000
 """Values in one text; ours. A budget of 50,000 lines has about 500,000; so many keys of numbers take 2 s and 200 MB."""
@@ -51,11 +52,25 @@ def parse_json(text: bytes) -> object:
         ValueError: it is not UTF-8, no JSON, nested too deeply, or has too many values; the message says which and
             where.
     """
+    return _parse(text)
+
+
+def parse_unique_json(text: bytes) -> object:
+    """Parse a JSON text of which no two readers can think differently.
+
+    Raises:
+        ValueError: as for ``parse_json``, or an object names a member twice, or a number is ``NaN`` or infinite; the
+            message says which.
+    """
+    return _parse(text, object_pairs_hook=_make_unique, parse_constant=_refuse_constant)
+
+
+def _parse(text: bytes, **hooks: Any) -> object:
     if may_have_more_values(text, MAX_VALUES):
         too_many = f"it has more than {MAX_VALUES:,} commas and opening brackets"
         raise ValueError(too_many)
     try:
-        return json.loads(text.decode(), parse_float=JsonNumber, parse_int=_read_integer)
+        return json.loads(text.decode(), parse_float=JsonNumber, parse_int=_read_integer, **hooks)
     except UnicodeDecodeError as error:
         message = f"byte {error.start} is not UTF-8"
     except json.JSONDecodeError as error:
@@ -80,3 +95,16 @@ def may_have_more_values(text: bytes, limit: int) -> bool:
 
 def _read_integer(text: str) -> int | JsonNumber:
     return int(text) if len(text) <= _LONGEST_INTEGER else JsonNumber(text)
+
+
+def _make_unique(members: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(members)
+    if len(made) < len(members):
+        names = [name for name, _ in members]
+        repeated = next(name for name in made if names.count(name) > 1)
+        raise ValueError(f"an object names its member {repeated[:_SHOWN]!r} twice")
+    return made
+
+
+def _refuse_constant(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON number")

@@ -11,6 +11,7 @@ from pydantic import StringConstraints
 from contracts.budget_key import BudgetKey
 from contracts.export_lines import ApprovalLines, ExportLines
 from contracts.fields import Cents, Date, Time, Value
+from contracts.signature.event import SignedEvent
 
 Code = Annotated[str, StringConstraints(min_length=1)]
 RefusalCode = Literal[
@@ -38,6 +39,10 @@ RefusalCode = Literal[
     "version_under_way",
     "budget_locked",
     "no_reference_left",
+    "signature_missing",
+    "signature_invalid",
+    "signer_not_allowed",
+    "signature_expired",
 ]
 ReturnCause = Literal["rejected", "retrieved", "invalid", "export_failed", "reset"]
 StatusName = Literal["INVALID", "PENDING_APPROVAL", "EXPORTING", "EXPORT_FAILED", "RETURNED", "SYNCED"]
@@ -120,7 +125,7 @@ class SpectrumExport(OutboundOfVersion):
     export_id: UUID
     """The same for every attempt; another one if the version comes again after a reset."""
     attempt: int
-    """1, 2, …; everything else but `effective_date` is the same in every attempt."""
+    """1, 2, …; everything else but `effective_date` is the same in every attempt that one acceptance causes."""
     export_number: int
     """1, 2, 3, … over the exports of this budget; a reset does not start it again."""
     base_export_id: UUID | None
@@ -140,14 +145,21 @@ class SpectrumExport(OutboundOfVersion):
     job_number: Annotated[str, StringConstraints(min_length=1, max_length=10)]
     currency: str
     approved_by: str
+    """Who has accepted it; `approved_at` says when."""
     approved_at: Time
-    """Of the first acceptance, also where another one has sent the export again."""
+    """Of the first acceptance, also where another one has sent the export again; with an `approval`, of that one."""
     effective_date: Date | None
     """The last one that an acceptance or a retry gave; the ERP side takes the date of `approved_at` if it is null."""
     line_count: int
     """Of the lines in the message."""
     total_amount: Cents
     """Of the whole budget."""
+    approval: SignedEvent | None
+    """The acceptance that sends this attempt, as it was signed, in CloudEvents' JSON format: it proves to the ERP side
+    who accepted which content. Null where acceptances need not be signed, and for an export accepted before they had to
+    be. For a restatement, the acceptance of the same content, perhaps of an earlier version."""
+    drift_decision: SignedEvent | None
+    """For a restatement: the decision that asked for it, in the same form; null otherwise."""
     lines: ExportLines
     """The whole budget, and removed lines as zeros."""
 
@@ -196,7 +208,15 @@ class RequestRefused(Outbound):
     """The request that is refused."""
     message_source: str
     message_type: str
+    message_topic: str | None
+    """The topic, partition and offset that Kafka gave the request when it was sent: only a refusal of this place is
+    yours, because somebody else may have sent another message under your id. Null only where a request was parked
+    before the bridge kept places."""
+    message_partition: int | None
+    message_offset: int | None
     requested_by: str
+    """The person that the request names; of an acknowledgement its `ce_source`. Nobody has proven that, if the code
+    begins with `sign`."""
     code: RefusalCode
     message: Code
     """One plain sentence that a person can act on."""

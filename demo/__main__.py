@@ -9,6 +9,7 @@ import json
 import signal
 from collections import Counter
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
 import typer
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from contracts.budget_key import BudgetKey
 from demo.bridge_client import Data, UnexpectedError, connect_bridge
+from demo.keys import Keys, read_approvals, require_signatures
 from demo.scenarios import SCENARIOS
 from demo.scene import COMPANY, Line, Scene, hash_content, write_acceptance, write_lock
 from demo.setup import DemoSetup, LastingProcess, copy_rules, make_worker, prepare, run_command
@@ -38,7 +40,7 @@ def demo() -> None:
     """
     console = Console()
     with ExitStack() as stack:
-        setup = stack.enter_context(prepare(console, lambda folder: copy_rules(folder, _KILL_PROJECTS)))
+        setup = stack.enter_context(prepare(console, _write_rules))
         try:
             checks = asyncio.run(_play(setup, Timeline(console)))
         except UnexpectedError as error:
@@ -54,6 +56,11 @@ def demo() -> None:
     console.print(f"\n[bold green]✓ all {len(checks)} checks passed[/bold green]")
 
 
+def _write_rules(folder: Path, keys: Keys) -> None:
+    copy_rules(folder, _KILL_PROJECTS)
+    require_signatures(folder, keys)
+
+
 async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
     """Play every scenario; returns each check and whether it holds."""
     connection = KafkaConnection(setup.bootstrap)
@@ -64,9 +71,10 @@ async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
         status: Data = json.loads(output or "{}")
         return status
 
-    bridge = connect_bridge(connection, setup.topics, read_status)
-    spectrum = Spectrum()
-    connector = SpectrumConnector(spectrum, connection, setup.topics)
+    keys = setup.keys.by_type
+    bridge = connect_bridge(connection, setup.topics, keys, read_status)
+    spectrum = Spectrum(approvals=read_approvals(setup.rules))
+    connector = SpectrumConnector(spectrum, connection, setup.topics, keys)
     scene = Scene(bridge, spectrum, timeline)
     worker = make_worker(setup)
     worker.start()

@@ -5,16 +5,17 @@ A scenario expects every message that the bridge sends; those that none expected
 
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.writing import write_attributes
 from contracts.fields import write_time
 from contracts.records import Outgoing, Record
+from contracts.signature.signing import PrivateKey, sign_headers
 from contracts.topics import SOURCES, TopicNames
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
@@ -43,6 +44,16 @@ class Sent:
     """Whether a scenario has expected it."""
 
 
+class Written(NamedTuple):
+    """One message to the bridge; for its fields see ``BridgeClient.send``."""
+
+    kind: str
+    budget: BudgetKey
+    version: int | None
+    data: Data
+    message_id: str
+
+
 @dataclass(slots=True)
 class BridgeClient:
     """Writes what upstream systems and people send, and reads everything that the bridge sends."""
@@ -50,6 +61,8 @@ class BridgeClient:
     topics: TopicNames
     appender: Appender
     reader: Consumer
+    keys: Mapping[str, PrivateKey]
+    """Who signs which type of message."""
     read_status: Callable[[BudgetKey], Awaitable[Data]]
     """Runs ``budget-bridge status BUDGET --json``."""
     sent: list[Sent] = field(default_factory=list)
@@ -71,8 +84,14 @@ class BridgeClient:
             The message's id.
         """
         message_id = message_id or str(uuid4())
-        await self.appender.append([write_message(self.topics, kind, budget, version, data, message_id)])
+        await self.appender.append([self.write(kind, budget, version, data, message_id, self.keys.get(kind))])
         return message_id
+
+    def write(
+        self, kind: str, budget: BudgetKey, version: int | None, data: Data, message_id: str, key: PrivateKey | None
+    ) -> Outgoing:
+        """Write the record of a message, signed with a key if there is one; the rest is as for ``send``."""
+        return write_message(self.topics, Written(kind, budget, version, data, message_id), key)
 
     async def expect(self, kind: str, budget: BudgetKey, **fields: object) -> Data:
         """Wait for a message of the bridge that no scenario has expected yet.
@@ -142,21 +161,24 @@ class BridgeClient:
 
 
 def connect_bridge(
-    connection: KafkaConnection, topics: TopicNames, read_status: Callable[[BudgetKey], Awaitable[Data]]
+    connection: KafkaConnection,
+    topics: TopicNames,
+    keys: Mapping[str, PrivateKey],
+    read_status: Callable[[BudgetKey], Awaitable[Data]],
 ) -> BridgeClient:
     """Make a client of the bridge; the caller must start its reader."""
     reader = Consumer(connection, f"demo-{uuid4()}", topics.outputs, start="earliest")
-    return BridgeClient(topics, Appender(connection), reader, read_status)
+    return BridgeClient(topics, Appender(connection), reader, keys, read_status)
 
 
-def write_message(
-    topics: TopicNames, kind: str, budget: BudgetKey, version: int | None, data: Data, message_id: str
-) -> Outgoing:
-    """Write a message to the bridge; for its arguments see ``BridgeClient.send``."""
-    topic = next(topic for topic, models in SOURCES.items() if any(model.type == kind for model in models))
-    headers = write_attributes(kind, "demo", message_id, time=write_time(datetime.now(UTC)))
-    value = json.dumps({**budget._asdict(), "budget_version": version, **data}).encode()
-    return Outgoing(topics.full(topic), str(budget).encode(), value, headers)
+def write_message(topics: TopicNames, message: Written, key: PrivateKey | None) -> Outgoing:
+    """Write the record of a message to the bridge, signed with a key if there is one."""
+    topic = next(topic for topic, models in SOURCES.items() if any(model.type == message.kind for model in models))
+    now, subject = write_time(datetime.now(UTC)), str(message.budget)
+    headers = write_attributes(message.kind, "demo", message.message_id, time=now, subject=subject)
+    value = json.dumps({**message.budget._asdict(), "budget_version": message.version, **message.data}).encode()
+    signed = sign_headers(headers, value, key) if key else headers
+    return Outgoing(topics.full(topic), subject.encode(), value, signed)
 
 
 def read_sent(record: Record | Outgoing) -> Sent:

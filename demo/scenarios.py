@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from contracts.budget_key import BudgetKey
+from demo.forgery_scenario import refuse_forgeries
 from demo.import_scenario import import_and_export
 from demo.scene import (
     COMPANY,
@@ -174,4 +175,5 @@ SCENARIOS: Final[tuple[Callable[[Scene], Awaitable[None]], ...]] = (
     keep_with_a_reason,
     accept_after_opening_a_phase,
     import_and_export,
+    refuse_forgeries,
 )

@@ -22,6 +22,7 @@ from contracts.topics import TopicNames
 from demo import child_process
 from demo.bridge_client import UnexpectedError
 from demo.kafka_server import run_kafka
+from demo.keys import Keys, make_keys
 from demo.postgres_server import run_postgres
 from demo.scene import COMPANY, COMPANY_CODE
 
@@ -37,6 +38,7 @@ class DemoSetup:
     database_url: str
     topics: TopicNames
     folder: Path
+    keys: Keys
 
     @property
     def environment(self) -> dict[str, str]:
@@ -98,12 +100,12 @@ def make_worker(setup: DemoSetup) -> LastingProcess:
 
 
 @contextmanager
-def prepare(console: Console, write_rules: Callable[[Path], None]) -> Iterator[DemoSetup]:
+def prepare(console: Console, write_rules: Callable[[Path, Keys], None]) -> Iterator[DemoSetup]:
     """Start the servers, unless the environment names others, and create schema and topics.
 
     Args:
         console: shows the progress.
-        write_rules: writes the rules' files into a folder.
+        write_rules: writes the rules' files into a folder, with the keys of those who sign.
 
     Yields:
         Where everything is; the servers that were started here are stopped in the end.
@@ -120,7 +122,7 @@ def prepare(console: Console, write_rules: Callable[[Path], None]) -> Iterator[D
 
 
 def _start(
-    stack: ExitStack, folder: Path, write_rules: Callable[[Path], None], progress: Callable[[str], None]
+    stack: ExitStack, folder: Path, write_rules: Callable[[Path, Keys], None], progress: Callable[[str], None]
 ) -> DemoSetup:
     """Start what the environment does not name; Kafka takes the longest, so the schema is created meanwhile."""
     database_url = (
@@ -129,13 +131,15 @@ def _start(
     names = TopicNames(f"demo-{uuid4().hex[:8]}.")
     with ThreadPoolExecutor(1) as meanwhile:
         # The address of Kafka does not matter to it.
-        without_kafka = DemoSetup(os.environ.get("KAFKA_BOOTSTRAP", "127.0.0.1:9"), database_url, names, folder)
+        without_kafka = DemoSetup(
+            os.environ.get("KAFKA_BOOTSTRAP", "127.0.0.1:9"), database_url, names, folder, make_keys(folder)
+        )
         migrated = meanwhile.submit(run_command, without_kafka, ["migrate"])
         bootstrap = (
             os.environ.get("KAFKA_BOOTSTRAP") or stack.enter_context(run_kafka(folder / "kafka", progress)).bootstrap
         )
         setup = replace(without_kafka, bootstrap=bootstrap)
-        write_rules(setup.rules)
+        write_rules(setup.rules, setup.keys)
         progress("Creating the topics")
         run_command(setup, ["topics", "--partitions", "4"])
         progress("Creating the database schema")

@@ -5,12 +5,16 @@ can be interrupted anywhere and simply be applied again. docs/messages.md has th
 """
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol
 
 BRIDGE_REFERENCE: Final = re.compile(r"B[0-9]{7}")
 """The references under which the bridge books revisions; every other revision in a job belongs to others."""
+
+Budget = tuple[int, int, int]
+"""Company, project and budget of the project side."""
 
 COMPLETE: Final = "C"
 """The status of a phase that takes no more entries."""
@@ -82,16 +86,31 @@ class ReceivedLine(NamedTuple):
     change: str
     keep_description: bool
 
+    @property
+    def figures(self) -> tuple[object, ...]:
+        """Everything that an approver accepts of a line."""
+        return self.description, self.original, self.revision, self.price_method_code, self.quantity, self.unit
+
     def stands_in(self, held: HeldLine) -> bool:
         """Check whether Spectrum holds the figures of this line."""
         return (held.original, held.booked_by_bridge, held.current) == (self.original, self.revision, held.total)
+
+
+class ApprovalClaim(NamedTuple):
+    """What an export says of its approval: nothing of it counts before it is verified."""
+
+    currency: str
+    approved_by: str
+    restatement: int
+    approval: object
+    drift_decision: object
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedExport:
     """An export or resync as the ERP side reads it."""
 
-    budget: tuple[int, int, int]
+    budget: Budget
     version: int
     export_id: str
     base_export_id: str | None
@@ -102,6 +121,7 @@ class ReceivedExport:
     """The date under which Spectrum books it, such as 2026-11-24: the effective one, otherwise that of the approval."""
     job: SpectrumJob
     lines: tuple[ReceivedLine, ...]
+    claim: ApprovalClaim
 
 
 class LineRefusal(NamedTuple):
@@ -129,6 +149,26 @@ class StartedExport(NamedTuple):
     whole: bool
 
 
+class Acceptance(NamedTuple):
+    """A verified acceptance: of which version, and when it was signed."""
+
+    version: int
+    signed_at: datetime
+
+
+class ApprovalCheck(Protocol):
+    """Rule 9: an export begins only where an approver has signed it (``demo.spectrum_approvals``)."""
+
+    def verify(self, export: ReceivedExport) -> Acceptance | str:
+        """Verify an export before its first line; returns what it rests on, or why it must not be written."""
+
+    def note_lines(self, job: SpectrumJob, keys: Iterable[LineKey]) -> None:
+        """Note lines that may be set to zero later, such as those of a snapshot that is given for an import."""
+
+    def note_begun(self, budget: Budget, acceptance: Acceptance) -> None:
+        """Note that an export of a budget begins."""
+
+
 @dataclass(slots=True)
 class Spectrum:
     """What Spectrum holds, and what the connector remembers about its exports."""
@@ -145,9 +185,13 @@ class Spectrum:
     """The first date that is in an open period."""
     current_is_display_only: bool = False
     """Spectrum's installation setting: the current estimate of a line that exists cannot be written."""
-    _started: dict[tuple[int, int, int], StartedExport] = field(default_factory=dict)
+    approvals: ApprovalCheck | None = None
+    """``None`` where decisions are not signed."""
+    _started: dict[Budget, StartedExport] = field(default_factory=dict)
     _started_in_job: dict[SpectrumJob, tuple[str, int]] = field(default_factory=dict)
     """The reference and attempt of the newest export started in each job, whichever budget it was of."""
+    _figures: dict[Budget, dict[LineKey, tuple[object, ...]]] = field(default_factory=dict)
+    """Its own note of the lines of the last export started for each budget."""
     _applied_whole: set[str] = field(default_factory=set)
 
     def apply(self, export: ReceivedExport) -> Generator[LineKey, None, ApplyResult]:
@@ -164,17 +208,23 @@ class Spectrum:
         # Rule 1: an export that was applied whole is not applied again, only acknowledged again.
         if export.export_id in self._applied_whole:
             return ApplyResult("success", message="it was applied before")
+        acceptance = self.approvals.verify(export) if self.approvals else None
+        if isinstance(acceptance, str):
+            return ApplyResult("failed", message=acceptance)
         if self._is_older(export):
             return ApplyResult("failed", message="a newer export has started")
         if export.job in self.complete_jobs:
             return ApplyResult("failed", message=f"Job {export.job.job_number} is complete")
-        before = self._start(export)
+        if self.approvals and acceptance:
+            self.approvals.note_begun(export.budget, acceptance)
+        before, noted = self._started.get(export.budget), self._figures.get(export.budget, {})
+        self._start(export)
         # Rule 2: lines that are `same` may be skipped when the last export that was started for this budget is
-        # `base_export_id` and was applied whole.
+        # `base_export_id` and was applied whole. Rule 9.5: and where it had the same figures.
         has_base = before is not None and before.whole and before.export_id == export.base_export_id
         refused: dict[LineKey, LineRefusal] = {}
         for line in export.lines:
-            if line.change == "same" and has_base:
+            if line.change == "same" and has_base and noted.get(line.key) == line.figures:
                 continue
             if refusal := self.refusals.get(line.key) or self._write(export, line):
                 refused[line.key] = refusal
@@ -191,7 +241,7 @@ class Spectrum:
         """Read the current estimate of each line of a job, in hundredths."""
         return {key: held.current for key, held in self.jobs.get(job, {}).items()}
 
-    def find_started(self, budget: tuple[int, int, int]) -> StartedExport | None:
+    def find_started(self, budget: Budget) -> StartedExport | None:
         """Find the last export that was started for a budget."""
         return self._started.get(budget)
 
@@ -204,12 +254,11 @@ class Spectrum:
         started = self._started_in_job.get(export.job)
         return started is not None and (export.reference, export.attempt) < started
 
-    def _start(self, export: ReceivedExport) -> StartedExport | None:
-        """Record that an attempt starts, before its first line is written; returns what was started before it."""
-        before = self._started.get(export.budget)
+    def _start(self, export: ReceivedExport) -> None:
+        """Record that an attempt starts, before its first line is written."""
         self._started[export.budget] = StartedExport(export.export_id, export.attempt, whole=False)
         self._started_in_job[export.job] = export.reference, export.attempt
-        return before
+        self._figures[export.budget] = {line.key: line.figures for line in export.lines}
 
     def _write(self, export: ReceivedExport, line: ReceivedLine) -> LineRefusal | None:
         """Make Spectrum hold one line as the message has it, or return why it does not.

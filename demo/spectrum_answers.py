@@ -11,8 +11,9 @@ from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_time
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
+from contracts.signature.signing import PrivateKey, sign_headers
 from contracts.topics import TopicNames
-from demo.spectrum import Spectrum, SpectrumJob, finish
+from demo.spectrum import LineKey, Spectrum, SpectrumJob, finish
 from demo.spectrum_messages import read_export, write_acknowledgement
 from demo.spectrum_snapshot import Reader
 
@@ -28,9 +29,16 @@ class SpectrumAnswers:
     So no export of a job meets another one (rule 1), and nothing is being written while a job is read (rule 5).
     """
 
-    def __init__(self, spectrum: Spectrum, topics: TopicNames, silent_jobs: Container[str] = ()) -> None:
+    def __init__(
+        self,
+        spectrum: Spectrum,
+        topics: TopicNames,
+        keys: Mapping[str, PrivateKey],
+        silent_jobs: Container[str] = (),
+    ) -> None:
         self._spectrum = spectrum
         self._topics = topics
+        self._keys = keys
         self._silent_jobs = silent_jobs
 
     def answer(self, record: Record | Outgoing) -> list[Outgoing]:
@@ -47,6 +55,9 @@ class SpectrumAnswers:
         job = SpectrumJob(asked["company_code"], asked["job_number"])
         now = write_time(datetime.now(UTC))
         pages = Reader().read(self._spectrum, budget, job, str(uuid4()), now, asked["request_id"])
+        if self._spectrum.approvals and asked["purpose"] == "import":
+            lines = (line for page in pages for line in page["lines"])
+            self._spectrum.approvals.note_lines(job, (LineKey(line["phase_code"], line["cost_type"]) for line in lines))
         return [self._write(_SNAPSHOTS, ErpSnapshot.type, key, page) for page in pages]
 
     def _apply(self, key: bytes | None, data: Mapping[str, Any]) -> Outgoing:
@@ -59,5 +70,8 @@ class SpectrumAnswers:
         return self._write(_ACKNOWLEDGEMENTS, ErpAcknowledgement.type, key, answer)
 
     def _write(self, topic: str, kind: str, key: bytes | None, data: Mapping[str, Any]) -> Outgoing:
-        headers = write_attributes(kind, "spectrum", str(uuid4()), time=write_time(datetime.now(UTC)))
-        return Outgoing(self._topics.full(topic), key, json.dumps(data).encode(), headers)
+        now, subject = write_time(datetime.now(UTC)), (key or b"").decode()
+        headers = write_attributes(kind, "spectrum", str(uuid4()), time=now, subject=subject)
+        value, signer = json.dumps(data).encode(), self._keys.get(kind)
+        signed = sign_headers(headers, value, signer) if signer else headers
+        return Outgoing(self._topics.full(topic), key, value, signed)

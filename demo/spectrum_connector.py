@@ -6,11 +6,12 @@ What it remembers is in ``Spectrum``, in memory; a real one keeps it in a databa
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from contracts.records import Outgoing
+from contracts.signature.signing import PrivateKey
 from contracts.topics import TopicNames
 from demo.spectrum import Spectrum
 from demo.spectrum_answers import EXPORTS, REQUESTS, SpectrumAnswers
@@ -26,6 +27,7 @@ class SpectrumConnector:
         spectrum: what Spectrum holds.
         connection: where Kafka is.
         topics: how the topics are named.
+        keys: who signs which type of message.
         silent_jobs: the jobs for whose exports it never answers.
         delay_seconds: how long each answer takes.
     """
@@ -35,10 +37,11 @@ class SpectrumConnector:
         spectrum: Spectrum,
         connection: KafkaConnection,
         topics: TopicNames,
+        keys: Mapping[str, PrivateKey],
         silent_jobs: Container[str] = (),
         delay_seconds: float = 0.0,
     ) -> None:
-        self._answers = SpectrumAnswers(spectrum, topics, silent_jobs)
+        self._answers = SpectrumAnswers(spectrum, topics, keys, silent_jobs)
         self._delay_seconds = delay_seconds
         read = [topics.full(name) for name in (EXPORTS, REQUESTS)]
         self._reader = Consumer(connection, f"spectrum-{uuid4()}", read, start="earliest")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from demo.spectrum import ApplyResult, LineKey, LineRefusal, ReceivedExport, ReceivedLine, SpectrumJob
+from demo.spectrum import ApplyResult, ApprovalClaim, LineKey, LineRefusal, ReceivedExport, ReceivedLine, SpectrumJob
 
 
 def read_export(data: Mapping[str, Any]) -> ReceivedExport:
@@ -19,6 +19,9 @@ def read_export(data: Mapping[str, Any]) -> ReceivedExport:
         booked_on=data["effective_date"] or data["approved_at"][: len("2026-11-24")],
         job=SpectrumJob(data["company_code"], data["job_number"]),
         lines=tuple(_read_line(line) for line in data["lines"]),
+        claim=ApprovalClaim(
+            data["currency"], data["approved_by"], data["restatement"], data["approval"], data["drift_decision"]
+        ),
     )
 
 

@@ -5,6 +5,7 @@
 
 import json
 import sys
+from base64 import urlsafe_b64decode
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType, UnionType
@@ -21,6 +22,7 @@ from contracts.imports import AppliedLine, ImportLine, ImportNotice
 from contracts.inbound import AcknowledgedLine, BudgetLine
 from contracts.outbound import BudgetError, FailedLine, Notice
 from contracts.samples import load_sample
+from contracts.signature.event import SignedEvent
 from contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
 
 HERE: Final = Path(__file__).parent
@@ -37,6 +39,7 @@ PARTS: Final[dict[type[BaseModel], str]] = {
     AppliedLine: "applied line",
     ImportLine: "imported line",
     ImportNotice: "import notice",
+    SignedEvent: "signed event",
 }
 
 
@@ -120,6 +123,23 @@ def describe_found() -> str:
     return "\n".join((*rows[:2], *rows[2 + len(ExportLine.model_fields) :]))
 
 
+def describe_vector() -> str:
+    """Describe the reference vector of signatures, step by step."""
+    vector = json.loads((HERE / "signature_vector.json").read_text(encoding="utf-8"))
+    public = {name: value for name, value in vector["private_jwk"].items() if name not in {"d", "user"}}
+    secret = urlsafe_b64decode(vector["private_jwk"]["d"] + "=").hex()
+    digests = [(f"S({name})", digest) for name, digest in vector["digests"].items()]
+    rows = [
+        ("secret key", secret),
+        ("public key", json.dumps(public, separators=(",", ":"))),
+        *vector["attributes"].items(),
+        ("data", vector["data"]),
+        *digests,
+        *((name, vector[name]) for name in ("core", "pae", "signature", "dssematerial")),
+    ]
+    return "\n".join(("| | |", "|---|---|", *(f"| {name} | `{value}` |" for name, value in rows)))
+
+
 def write_page() -> str:
     """Write the page."""
     inbound = [model for models in SOURCES.values() for model in models]
@@ -127,6 +147,7 @@ def write_page() -> str:
     return (
         (HERE / "messages.template.md")
         .read_text(encoding="utf-8")
+        .replace("{vector}", describe_vector())
         .replace("{topics}", describe_topics())
         .replace("{inbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in inbound))
         .replace("{outbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in outbound))

@@ -7,10 +7,11 @@ from contracts.text import is_blank
 from handlers.budget import Approval, Budget, Export, Status, Version
 from handlers.decision import Outcome, Situation, Step, Verdict
 from handlers.drift import hash_drift
-from handlers.exports import resend_export, start_export
+from handlers.exports import find_signed, resend_export, start_export
 from handlers.requests import answer_superseded, is_early, is_late, park, refuse, refuse_stranger
 from handlers.returns import return_budget, return_invalid, send_back
 from handlers.rules import Rules, fold_user
+from handlers.signatures import must_be_signed
 from handlers.validation.check import check_acceptance
 
 
@@ -51,8 +52,10 @@ def judge_decision(step: Step, message: Message, decision: ApprovalDecision, sit
     if refused := _refuse_by_rule(step, message, decision, version, situation):
         return refused
     if accepts and failed:
-        return _accept_again(step, decision, failed, situation)
-    return _accept(step, decision, version, situation) if accepts else _reject(step, decision, version, situation)
+        return _accept_again(step, message, decision, failed, situation)
+    return (
+        _accept(step, message, decision, version, situation) if accepts else _reject(step, decision, version, situation)
+    )
 
 
 def _was_said(decision: ApprovalDecision, export: Export) -> bool:
@@ -106,7 +109,7 @@ def _refuse_by_rule(
     if given is not None and given != version.content_hash:
         sentence = f"The decision is on other content than version {version.number} has; check that version again."
         return refuse(step, message, by, "content_mismatch", sentence)
-    if given is None and accepts and rules.require_content_hash:
+    if given is None and accepts and (rules.require_content_hash or must_be_signed(message, rules)):
         sentence = f"The decision does not name the content_hash of version {version.number}, which is required."
         return refuse(step, message, by, "content_mismatch", sentence)
     return _refuse_by_drift(step, message, decision, rules) if accepts else None
@@ -141,7 +144,9 @@ def _refuse_two_eyes(step: Step, message: Message, by: str, version: Version, ru
     return None
 
 
-def _accept(step: Step, decision: ApprovalDecision, version: Version, situation: Situation) -> Outcome:
+def _accept(
+    step: Step, message: Message, decision: ApprovalDecision, version: Version, situation: Situation
+) -> Outcome:
     budget, proposal = step.budget, version.proposal
     if proposal is None:
         return Outcome(step, Verdict.IGNORED, "there is nothing to accept")
@@ -150,14 +155,16 @@ def _accept(step: Step, decision: ApprovalDecision, version: Version, situation:
         returned = return_invalid(budget.key, invalid, errors, situation.at)
         step = step.change(budget._replace(status=Status.INVALID, version=invalid), situation.at, returned)
         return Outcome(step, Verdict.APPLIED, "accepted, but it is no longer valid")
-    step = start_export(step, decision, version, proposal, situation)
+    step = start_export(step, message, decision, version, proposal, situation)
     return Outcome(step, Verdict.APPLIED, f"accepted by {decision.decided_by}")
 
 
-def _accept_again(step: Step, decision: ApprovalDecision, failed: Export, situation: Situation) -> Outcome:
+def _accept_again(
+    step: Step, message: Message, decision: ApprovalDecision, failed: Export, situation: Situation
+) -> Outcome:
     """Send a failed export again (row 11): who accepts has it before them, and knows what has changed in Spectrum."""
     approval = Approval(decision.decided_by, decision.decided_at)
-    again = failed._replace(approved_again=(*failed.approved_again, approval))
+    again = failed._replace(approved_again=(*failed.approved_again, approval), approval=find_signed(message))
     step = resend_export(step, again, decision.effective_date, situation)
     return Outcome(step, Verdict.APPLIED, f"accepted again by {decision.decided_by} after its export had failed")
 

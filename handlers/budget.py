@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
+from contracts.cloudevents.message import Proof
 from contracts.fields import PriceMethod
 from contracts.inbound import ApprovalDecision, BudgetLocked, BudgetRetrieved
 from contracts.outbound import BudgetError, FailedLine, Notice
+from contracts.records import Place
+from contracts.signature.event import SignedEvent
 from handlers.ids import name_export
 from handlers.import_state import Imports, OpenImport
 from handlers.read_back import CountedLine, Drift, OpenRequest, ReadBack
@@ -147,6 +150,17 @@ class Export(NamedTuple):
     """1, 2, … over the restatements of a version; 0 for an export that was accepted."""
     passes_over: bool = True
     """Whether lines that are the same may be skipped: not where Spectrum was found to differ."""
+    approval: SignedEvent | None = None
+    """The acceptance that sends this attempt, if it had to be signed."""
+    drift_decision: SignedEvent | None = None
+    """The decision that asked for a restatement, if it had to be signed."""
+
+    @property
+    def approver(self) -> Approval:
+        """Who has accepted what is sent: the first one; with a signed acceptance, whoever has signed that."""
+        if self.approval and self.approved_again:
+            return self.approved_again[-1]
+        return Approval(self.approved_by, self.approved_at)
 
 
 class Waiting(NamedTuple):
@@ -164,6 +178,10 @@ class Parked(NamedTuple):
     id: str
     request: ApprovalDecision | BudgetRetrieved
     due_at: datetime
+    place: Place | None = None
+    """Where its sender has put it; ``None`` if it was parked before the bridge kept places."""
+    proof: Proof | None = None
+    """``None`` where it did not have to be signed when it arrived."""
 
 
 class Budget(NamedTuple):

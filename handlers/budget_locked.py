@@ -16,6 +16,7 @@ from handlers.decision import DeadLetter, Outcome, Resolved, Situation, Step, Ve
 from handlers.imports import end_import
 from handlers.requests import Request, answer_superseded_parked, resolve_parked
 from handlers.returns import return_invalid
+from handlers.signatures import check_proof, refuse_unproven
 from handlers.validation.amounts import EXACT
 from handlers.validation.check import Valid, check_budget
 from handlers.validation.columns import Columns, read_columns
@@ -182,6 +183,8 @@ def _make_version(lock: BudgetLocked, digest: str, found: Valid | tuple[BudgetEr
 
 def _decide_parked(step: Step, situation: Situation) -> Step:
     def answer(step: Step, message: Message, request: Request) -> Outcome:
+        if unproven := check_proof(message, situation.at, situation.rules):
+            return refuse_unproven(unproven, step)
         if isinstance(request, ApprovalDecision):
             return judge_decision(step, message, request, situation)
         return judge_retrieval(step, message, request, situation)

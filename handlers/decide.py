@@ -32,6 +32,7 @@ from handlers.erp_snapshot import take_page
 from handlers.export_retry import retry_export
 from handlers.import_applied import apply_import
 from handlers.import_requested import request_import
+from handlers.signatures import check_proof, refuse_unproven
 from handlers.snapshot_request import request_snapshot
 
 
@@ -50,6 +51,9 @@ def decide(budget: Budget, message: Message, situation: Situation) -> Outcome:  
     step = Step(budget)
     if budget.holds_messages and not decides_held(message.body):
         return Outcome(step, Verdict.HELD, "the budget is on hold" if budget.on_hold else "a release is under way")
+    # Of a message that is decided as it arrives, the lane has asked this before; of one that was held, nobody since.
+    if unproven := check_proof(message, situation.at, situation.rules):
+        return refuse_unproven(unproven, step)
     match message.body:
         case BudgetLocked() as body:
             return lock_budget(step, message, body, situation)

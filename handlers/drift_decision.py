@@ -20,7 +20,7 @@ def decide_drift(step: Step, message: Message, decision: DriftDecision, situatio
     if refused := _refuse(step, message, decision, counted, situation):
         return refused
     if decision.decision == "restate":
-        return _restate(step, decision, situation)
+        return _restate(step, message, decision, situation)
     return _keep(step, decision, counted, situation)
 
 
@@ -48,11 +48,11 @@ def _refuse(  # noqa: PLR0911 - one for each code
     return None
 
 
-def _restate(step: Step, decision: DriftDecision, situation: Situation) -> Outcome:
+def _restate(step: Step, message: Message, decision: DriftDecision, situation: Situation) -> Outcome:
     version, base = step.budget.version, step.budget.base
     if version is None or base is None:
         return Outcome(step, Verdict.IGNORED, "there is nothing to restate")
-    step = restate_export(step, version, base, decision.effective_date, situation)
+    step = restate_export(step, message, decision, version, base, situation)
     return Outcome(step, Verdict.APPLIED, f"restated for {decision.decided_by}")
 
 

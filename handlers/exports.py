@@ -2,9 +2,12 @@
 
 from datetime import date
 
+from contracts.cloudevents.message import Message
+from contracts.drift import DriftDecision
 from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision
 from contracts.outbound import SpectrumExport, SpectrumResync
+from contracts.signature.event import SignedEvent
 from handlers.adoption import find_adopted
 from handlers.budget import Budget, Export, ExportTry, Proposal, Status, Version
 from handlers.decision import Situation, Step
@@ -15,12 +18,18 @@ from handlers.spectrum_lines import compare_with_base, complete_lines, ends_with
 
 
 def start_export(
-    step: Step, decision: ApprovalDecision, version: Version, proposal: Proposal, situation: Situation
+    step: Step,
+    message: Message,
+    decision: ApprovalDecision,
+    version: Version,
+    proposal: Proposal,
+    situation: Situation,
 ) -> Step:
     """Export an accepted version: a first export, or a re-sync where Spectrum took an earlier one (row 4).
 
     Args:
         step: the budget so far.
+        message: what the acceptance came in.
         decision: the acceptance.
         version: the current one.
         proposal: what was accepted of it.
@@ -43,6 +52,7 @@ def start_export(
         effective_date=decision.effective_date,
         follows_base=ends_with_known_lines(budget, proposal.target),
         passes_over=_may_pass_over(budget),
+        approval=find_signed(message),
     )
     budget = budget._replace(
         version=version._replace(proposal=None),
@@ -54,15 +64,16 @@ def start_export(
 
 
 def restate_export(
-    step: Step, version: Version, base: Export, effective_date: date | None, situation: Situation
+    step: Step, message: Message, decision: DriftDecision, version: Version, base: Export, situation: Situation
 ) -> Step:
     """Send the figures of a synced version once more, as an export of their own, because Spectrum differs (row D1).
 
     Args:
         step: the budget so far.
+        message: what the decision came in.
+        decision: the one that asks for it.
         version: the current one, whose content is that of the base.
         base: the last export, which Spectrum has acknowledged with success.
-        effective_date: under which date Spectrum books it; ``None`` for that of the approval.
         situation: what else deciding sees.
     """
     budget = step.budget
@@ -75,10 +86,11 @@ def restate_export(
         version=version.number,
         attempt=1,
         lines=complete_lines(budget, Proposal(base.target, base.total, lines)),
-        effective_date=effective_date,
+        effective_date=decision.effective_date,
         follows_base=True,
         restatement=base.restatement + 1 if base.version == version.number else 1,
         passes_over=False,
+        drift_decision=find_signed(message),
     )
     budget = budget._replace(
         tries=(*budget.tries, ExportTry(version.number, 1)),
@@ -101,6 +113,11 @@ def resend_export(step: Step, export: Export, effective_date: date | None, situa
     again = export._replace(attempt=export.attempt + 1, effective_date=effective_date)
     tries = (*step.budget.tries[:-1], ExportTry(again.version, again.attempt))
     return _send(step, step.budget._replace(tries=tries), again, situation)
+
+
+def find_signed(message: Message) -> SignedEvent | None:
+    """Find the signed message as an export carries it; ``None`` where it did not have to be signed."""
+    return message.proof.event if message.proof else None
 
 
 def _may_pass_over(budget: Budget) -> bool:
@@ -150,10 +167,12 @@ def _write_export(budget: Budget, export: Export) -> SpectrumExport:
         company_code=export.target.company_code,
         job_number=export.target.job_number,
         currency=export.target.currency,
-        approved_by=export.approved_by,
-        approved_at=export.approved_at,
+        approved_by=export.approver.by,
+        approved_at=export.approver.at,
         effective_date=export.effective_date,
         line_count=len(export.lines),
         total_amount=write_cents(export.total),
+        approval=export.approval,
+        drift_decision=export.drift_decision,
         lines=compare_with_base(export.lines, base, adopted, follows_base=export.follows_base),
     )

@@ -33,6 +33,9 @@ def refuse(step: Step, message: Message, requested_by: str, code: RefusalCode, s
         message_id=message.id,
         message_source=message.source,
         message_type=message.body.type,
+        message_topic=message.place.topic if message.place else None,
+        message_partition=message.place.partition if message.place else None,
+        message_offset=message.place.offset if message.place else None,
         requested_by=requested_by,
         code=code,
         message=sentence,
@@ -66,7 +69,8 @@ def refuse_version(step: Step, message: Message, command: Requested) -> Outcome 
 def park(step: Step, message: Message, request: Request, situation: Situation) -> Outcome:
     """Keep a request until its version becomes current; the same request again is then a duplicate."""
     parked = step.budget.parked
-    if any(_is_same_request(request, other.request) for other in parked):
+    # Signed with another key, or only one of them signed, it is another request: the first may yet be refused for that.
+    if any(_is_same_request(request, one.request) and _name_key(one) == _name_key(message) for one in parked):
         return Outcome(
             step, Verdict.DUPLICATE, f"the same request is already parked for version {request.budget_version}"
         )
@@ -77,7 +81,8 @@ def park(step: Step, message: Message, request: Request, situation: Situation) -
             f"send this one again once version {request.budget_version} is locked."
         )
         return refuse(step, message, name_requester(request), "parked_limit", sentence)
-    kept = Parked(message.source, message.id, request, situation.at + situation.rules.parked_expiry)
+    due_at = situation.at + situation.rules.parked_expiry
+    kept = Parked(message.source, message.id, request, due_at, message.place, message.proof)
     budget = step.budget._replace(parked=(*parked, kept))
     detail = f"version {request.budget_version} is not current yet"
     return Outcome(step.change(budget, situation.at), Verdict.PARKED, detail)
@@ -119,7 +124,7 @@ def resolve_parked(step: Step, chosen: Iterable[Parked], answer: Callable[[Step,
     """
     for kept in chosen:
         left = tuple(other for other in step.budget.parked if other is not kept)
-        message = Message(kept.source, kept.id, kept.request, ())
+        message = Message(kept.source, kept.id, kept.request, (), kept.place, kept.proof)
         outcome = answer(step._replace(budget=step.budget._replace(parked=left)), message, kept.request)
         step = outcome.step.resolve(Resolved(kept.request.type, kept.source, kept.id, outcome.verdict, outcome.detail))
     return step
@@ -136,6 +141,10 @@ def answer_superseded_parked(step: Step) -> Step:
 def _read_decision(request: Request) -> tuple[str, str | None] | None:
     # With another content_hash it is another decision.
     return (request.decision, request.content_hash) if isinstance(request, ApprovalDecision) else None
+
+
+def _name_key(sent: Message | Parked) -> str | None:
+    return sent.proof.kid if sent.proof else None
 
 
 def _is_same_request(request: Request, other: Request) -> bool:

@@ -1,26 +1,32 @@
-"""The rules as values: policies, jobs, phases, cost types and approvers, which accounting decides in advance.
+"""The rules as values: policies, jobs, phases, cost types, approvers and signers, which accounting decides in advance.
 
 This class is the one description of the rules: ``RULES_DIR`` is read and the database is written by its fields, and a
 field's default is what both assume where a value is missing. The files are read and checked in the worker.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field
 from datetime import timedelta
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from contracts.fields import PriceMethod
+from contracts.signature.keys import PublicKey
 from contracts.text import fold_text
+from handlers.signers import Signer, Word
 
 SECTION: Final = "section"
-"""The key under which a policy's metadata names its section of ``rules.toml``; maps and approvers have none."""
+"""The key under which a policy's metadata names its section of ``rules.toml``; what is no policy has none."""
+
+_KEY: Final = "key"
+"""The key under which it names its own key there, where that is not the name of the field."""
 
 _APPROVAL: Final = {SECTION: "approval"}
 _EXPORT: Final = {SECTION: "export"}
 _WAITING: Final = {SECTION: "waiting"}
 _READBACK: Final = {SECTION: "readback"}
 _IMPORT: Final = {SECTION: "import"}
+_SIGNATURES: Final = {SECTION: "signatures"}
 
 
 DEFAULT_PRICE_METHOD: Final[PriceMethod] = "J"
@@ -71,6 +77,10 @@ class Rules:
     cost_types: Mapping[str, CostType] = field(default_factory=dict)
     approvers: Mapping[tuple[int, int | None], frozenset[str]] = field(default_factory=dict)
     """Folded users by company and project; no project means the whole company."""
+    signing_keys: Mapping[str, PublicKey] = field(default_factory=dict)
+    """By kid."""
+    signers: tuple[Signer, ...] = ()
+    """What each of these keys may sign; one without a row signs nothing."""
 
     four_eyes: bool = field(default=True, metadata=_APPROVAL)
     require_content_hash: bool = field(default=True, metadata=_APPROVAL)
@@ -92,8 +102,16 @@ class Rules:
     """How long an import may wait for the ERP side, and then for the project side."""
     unmapped: Literal["refuse", "offer"] = field(default="refuse", metadata=_IMPORT)
     """Whether an import offers lines for which the project side has no code."""
+    signatures_required: frozenset[Word] = field(default=frozenset(), metadata=_SIGNATURES | {_KEY: "require"})
+    signature_max_age: timedelta = field(default=timedelta(days=3), metadata=_SIGNATURES | {_KEY: "max_age"})
+    """How long after its signing a message may arrive."""
 
     def may_approve(self, user: str, company_id: int, project_id: int) -> bool:
         """Check whether the user is among the approvers of the project or of its company."""
         folded = fold_user(user)
         return any(folded in self.approvers.get((company_id, project), frozenset()) for project in (project_id, None))
+
+
+def name_policy(policy: Field[Any]) -> tuple[str, str]:
+    """Name the section and the key of ``rules.toml`` that a field of ``Rules`` is read from."""
+    return policy.metadata[SECTION], policy.metadata.get(_KEY, policy.name)

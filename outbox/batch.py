@@ -4,12 +4,12 @@ Pure: it receives what the database holds and returns the rows to write. ``store
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.message import Message, Unproven, Unreadable
 from contracts.inbound import BudgetRelease
 from contracts.inbox import Arrival
 from contracts.topics import TopicNames
@@ -18,6 +18,8 @@ from handlers.budget_release import decides_held
 from handlers.decide import decide, hold, lift_planned_hold
 from handlers.decision import DeadLetter, Outcome, Situation, Verdict
 from handlers.ids import name_effect
+from handlers.rules import Rules
+from handlers.signatures import must_be_signed, prove, refuse_unproven
 from outbox.held_messages import HeldMessage, cut_piece, drop_resolved
 from outbox.identity import Identity, identify
 from outbox.outbox_rows import OutboxRow, inbox_time, write_dead_letter, write_rows
@@ -113,13 +115,23 @@ def split_at_releases(arrivals: Sequence[Arrival]) -> Iterator[Sequence[Arrival]
             start = end
 
 
+def prove_arrivals(arrivals: Iterable[Arrival], rules: Rules) -> list[Arrival]:
+    """Prove who has sent each message that the rules want signed, before anything else is asked."""
+    return [
+        replace(arrival, message=prove(arrival.message, arrival.original, inbox_time(arrival.inbox), rules))
+        if isinstance(arrival.message, Message) and must_be_signed(arrival.message, rules)
+        else arrival
+        for arrival in arrivals
+    ]
+
+
 def decide_batch(
     arrivals: Iterable[Arrival], loaded: Loaded, rules: RulesVersion, topics: TopicNames, failing: frozenset[Identity]
 ) -> DecidedBatch:
     """Decide a batch in the order of the log.
 
     Args:
-        arrivals: the batch, split at releases.
+        arrivals: the batch, split at releases, as ``prove_arrivals`` has left it.
         loaded: what the database holds of it.
         rules: what to decide by.
         topics: how the topics of this deployment are named.
@@ -139,7 +151,9 @@ def decide_batch(
             batch.done.repeats.append(arrival)
             continue
         batch.seen.add(identity)
-        if isinstance(arrival.message, Unreadable):
+        if isinstance(arrival.message, Unproven):
+            _refuse(batch.done, arrival, arrival.message, topics)
+        elif isinstance(arrival.message, Unreadable):
             letter = DeadLetter(arrival.message.reason, arrival.message.detail)
             _dead_letter(batch.done, arrival, identity, letter, topics)
         elif conflict:
@@ -262,6 +276,12 @@ def _record_outcome(
         )
         for resolved in outcome.step.resolved
     )
+
+
+def _refuse(done: DecidedBatch, arrival: Arrival, unproven: Unproven, topics: TopicNames) -> None:
+    """Refuse a message that nobody has proven to have sent; its budget is not even looked at."""
+    outcome = refuse_unproven(unproven)._replace(warning=True)
+    _record_outcome(done, arrival, unproven.message, outcome, (), topics)
 
 
 def _describe_conflict(message: Message) -> DeadLetter:

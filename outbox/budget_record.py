@@ -8,7 +8,7 @@ from uuid import UUID
 
 from contracts.budget_key import BudgetKey
 from contracts.outbound import BudgetStatus
-from contracts.records import Headers
+from contracts.records import Headers, Place, fold_headers
 from handlers.budget import Budget
 from handlers.decision import describe_status
 from outbox.budget_state import UnreadableStateError
@@ -36,6 +36,8 @@ class HistoryRow(NamedTuple):
     detail: str
     rules_id: int
     """The version of the rules by which it was decided."""
+    kid: str | None
+    """The key that signed it, if it had to be signed."""
 
 
 class HoldReason(NamedTuple):
@@ -116,7 +118,7 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
         key,
         budget,
         describe_status(budget) if budget else None,
-        tuple(HistoryRow(*row) for row in history),
+        tuple(map(_read_row, history)),
         tuple(SentMessage(**{**dict(row), "headers": unpack_headers(row["headers"])}) for row in sent),
         totals["messages"],
         totals["sent"],
@@ -128,21 +130,29 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
     )
 
 
-async def read_verdict(connection: Connection, key: BudgetKey, source: str, message_id: str) -> tuple[str, str] | None:
+async def read_verdict(connection: Connection, key: BudgetKey, message_id: str, place: Place) -> tuple[str, str] | None:
     """Read what became of one message.
 
     Args:
         connection: a session on a database with our schema.
-        key: a budget of the project that the message belongs to.
-        source: the message's source.
-        message_id: the message's id.
+        key: the budget of the message.
+        message_id: its id; a topic that was recreated has had another message at the same place.
+        place: where its sender has put it: others can send something under its id, but not there.
 
     Returns:
         Verdict and detail; ``None`` as long as the message is not decided.
     """
     async with translate_errors(connection):
-        row = await connection.fetchrow(QUERIES["show_verdict"], *key.project, source, message_id)
+        row = await connection.fetchrow(QUERIES["show_verdict"], *key, *place, message_id)
     return (row["verdict"], row["detail"]) if row else None
+
+
+def _read_row(row: Any) -> HistoryRow:
+    *shown, headers = row
+    read = HistoryRow(*shown)
+    # What nobody has proven is kept without a type, and shown with the one that it claims.
+    claimed = fold_headers(unpack_headers(headers)).get("ce_type", b"") if headers else b""
+    return read if read.type else read._replace(type=claimed.decode(errors="replace"))
 
 
 async def list_budgets(connection: Connection, status: str, after: BudgetKey, at_most: int) -> Sequence[Budget]:

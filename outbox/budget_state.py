@@ -14,7 +14,7 @@ from contracts.named_json import NamedJson
 from handlers.budget import Budget
 from handlers.readings import Readings
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """The format that this program writes."""
 
 _START: Final = f'{{"format":{FORMAT},'
@@ -136,5 +136,10 @@ def _add_references(state: Json) -> Json:
     return state | numbered | {"last_reference": len(state.get("tries", ()))}
 
 
-_UPGRADES: Final[Mapping[int, Callable[[Json], Json]]] = {0: _name_values, 1: _add_references}
+def _leave_unsigned(state: Json) -> Json:
+    """Upgrade from format 2, in which nothing was signed: a program of that time would drop what is."""
+    return state
+
+
+_UPGRADES: Final[Mapping[int, Callable[[Json], Json]]] = {0: _name_values, 1: _add_references, 2: _leave_unsigned}
 """By the format that each of them upgrades from."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents.message import Message
+from contracts.cloudevents.message import Message, Unproven, Unreadable
 from contracts.cloudevents.reading import read_message
 from contracts.cloudevents.trace_context import drop_trace
 from contracts.cloudevents.writing import write_headers
@@ -19,6 +19,7 @@ from handlers.decide import decide, hold, lift_planned_hold
 from handlers.decision import DeadLetter, Outcome, Send, Situation, Step, Verdict
 from handlers.ids import name_effect, name_send
 from handlers.rules import Rules
+from handlers.signatures import prove, refuse_unproven
 from outbox.audit import Effect, HoldAt, Kept
 from outbox.batch import DECISION_FAILED
 from outbox.budget_differences import describe_differences
@@ -69,18 +70,23 @@ class ProjectDecidedAgain:
             Where the message, or what it sends, is not as it is stored.
         """
         self.decided += 1
-        original = kept.original
-        message = read_message(self._topics.short(original.place.topic), original)
+        message = self._read(kept)
         sends: tuple[Send, ...] = ()
         key: BudgetKey | None = None
-        if isinstance(message, Message) and kept.identity.company_id:
+        if isinstance(message, Unproven):
+            outcome, key = refuse_unproven(message), message.message.body.key
+            sends = outcome.step.sends
+            self._verdicts[kept.identity] = (key, kept.verdict, outcome.verdict)
+        elif isinstance(message, Message) and kept.identity.type:
             outcome = self._decide(kept, message, hold_at)
             sends, key = outcome.step.sends, message.body.key
         elif kept.verdict is not Verdict.DEAD_LETTERED:
             # Nothing changes such a verdict later, so it is compared at once.
-            yield Deviation(None, f"record {original.place} is unreadable, but stored as {kept.verdict}")
+            # So is what was refused because nobody had proven it, and is proven.
+            found = "is proven" if isinstance(message, Message) else "is unreadable"
+            yield Deviation(None, f"record {kept.original.place} {found}, but stored as {kept.verdict}")
         if effects is not None:
-            yield from _compare_effects(kept, message, sends, effects, self._topics, key)
+            yield from _compare_effects(kept, sends, effects, self._topics, key)
 
     def compare(self, stored: Mapping[BudgetKey, Budget | None]) -> Iterator[Deviation]:
         """Compare verdicts and states with what is stored, once every message has been decided.
@@ -96,6 +102,14 @@ class ProjectDecidedAgain:
                 yield Deviation(key, "its stored state cannot be read", is_of_state=True)
             elif what := describe_differences(stored.get(key), self.budgets.get(key)):
                 yield Deviation(key, what, is_of_state=True)
+
+    def _read(self, kept: Kept) -> Message | Unproven | Unreadable:
+        """Read a message and prove it by the rules that decided it; what was set aside is not decided by any."""
+        original = kept.original
+        message = read_message(self._topics.short(original.place.topic), original)
+        if isinstance(message, Message) and kept.identity.company_id:
+            return prove(message, original, kept.at, self._rules[kept.rules_id])
+        return message
 
     def _decide(self, kept: Kept, message: Message, hold_at: HoldAt | None) -> Outcome:
         body = message.body
@@ -138,14 +152,13 @@ class ProjectDecidedAgain:
 
 def _compare_effects(
     kept: Kept,
-    message: object,
     sends: tuple[Send, ...],
     effects: Sequence[Effect],
     topics: TopicNames,
     key: BudgetKey | None,
 ) -> Iterator[Deviation]:
     """Compare what a message sends with the outbox rows that are stored for it."""
-    if not isinstance(message, Message) or key is None:
+    if key is None:
         if [effect.record.topic for effect in effects] != [topics.dead_letters]:
             yield Deviation(None, f"record {kept.original.place} is unreadable, but has no dead letter of its own")
         return

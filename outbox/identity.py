@@ -3,7 +3,7 @@
 import hashlib
 from typing import Final, NamedTuple
 
-from contracts.cloudevents.message import Message
+from contracts.cloudevents.message import Message, Unproven
 from contracts.inbox import Arrival
 
 _LONGEST: Final = 500
@@ -21,16 +21,29 @@ class Identity(NamedTuple):
     source: str
     id: str
     type: str
-    """Empty for an unreadable record."""
+    """Empty for a record that is identified by its origin."""
 
 
 def identify(arrival: Arrival) -> Identity:
-    """Find the identity of a message; an unreadable record is identified by its origin."""
+    """Find the identity of a message; an unreadable record is identified by its origin.
+
+    So is a message that nobody has proven to have sent, for it must not use up the id of the genuine one. That is of
+    its project all the same.
+    """
     message = arrival.message
     if isinstance(message, Message):
         body = message.body
         return Identity(body.company_id, body.project_id, message.source, message.id, body.type)
+    if isinstance(message, Unproven):
+        return _identify_in_project(arrival, message.message)
     return identify_origin(arrival)
+
+
+def list_identities(arrival: Arrival) -> tuple[Identity, ...]:
+    """List every identity under which history may have a record, whatever rules it was decided by."""
+    message = arrival.message
+    in_project = (_identify_in_project(arrival, message),) if isinstance(message, Message) else ()
+    return (identify_origin(arrival), *in_project, identify(arrival))
 
 
 def identify_origin(arrival: Arrival) -> Identity:
@@ -40,6 +53,11 @@ def identify_origin(arrival: Arrival) -> Identity:
     """
     place, timestamp_ms = arrival.original.place, arrival.original.timestamp_ms
     return Identity(0, 0, _fit(f"{place.topic}/{place.partition}"), _fit(f"{place.offset}@{timestamp_ms}"), "")
+
+
+def _identify_in_project(arrival: Arrival, message: Message) -> Identity:
+    company_id, project_id = message.body.key.project
+    return identify_origin(arrival)._replace(company_id=company_id, project_id=project_id)
 
 
 def _fit(origin: str) -> str:

@@ -12,6 +12,7 @@ from contracts.inbox import Arrival
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from handlers.budget_release import decides_held
+from handlers.signatures import keep_proof
 from outbox.batch import Loaded, UnreadableBudget
 from outbox.budget_state import UnreadableStateError, read_readings, read_state
 from outbox.columns import transpose
@@ -151,4 +152,6 @@ async def _load_held_messages(
 def _read_held(row: Any, topics: TopicNames) -> HeldMessage:
     record = read_received(row)
     message = read_message(topics.short(record.place.topic), record)
+    if isinstance(message, Message) and row["kid"]:
+        message = keep_proof(message, record, row["kid"])
     return HeldMessage(message, record, (row["inbox_partition"], row["inbox_offset"]))

@@ -10,11 +10,14 @@ from dataclasses import fields
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
+from contracts.fields import read_time, write_time
+from contracts.signature.keys import PublicKey
 from handlers.rules import SECTION, CostType, Job, Phase, Rules, fold_user
+from handlers.signers import Signer, order_signers
 
 _POLICIES: Final = tuple(field.name for field in fields(Rules) if SECTION in field.metadata)
 _DURATIONS: Final = frozenset(field.name for field in fields(Rules) if isinstance(field.default, timedelta))
-_TABLES: Final = ("jobs", "phases", "cost_types", "approvers")
+_TABLES: Final = ("jobs", "phases", "cost_types", "approvers", "signing_keys", "signers")
 
 
 class EncodedRules(NamedTuple):
@@ -41,10 +44,11 @@ def encode_rules(rules: Rules) -> EncodedRules:
                 rules.approvers.items(), key=lambda item: (item[0][0], item[0][1] or 0)
             )
         ],
+        "signing_keys": [[key.kid, key.algorithm, key.material.hex()] for _, key in sorted(rules.signing_keys.items())],
+        "signers": [_write_signer(signer) for signer in order_signers(rules.signers)],
     }
     for name in _POLICIES:
-        value = getattr(rules, name)
-        content[name] = value.total_seconds() if isinstance(value, timedelta) else value
+        content[name] = _write_policy(getattr(rules, name))
     text = json.dumps(content, sort_keys=True)
     return EncodedRules(text, hashlib.sha256(text.encode()).hexdigest())
 
@@ -59,11 +63,7 @@ def decode_rules(content: str) -> Rules:
     if unknown := sorted(stored.keys() - {*_TABLES, *_POLICIES}):
         message = f"a newer budget-bridge wrote them, with {', '.join(unknown)}: run that version here too"
         raise NewerRulesError(message)
-    policies: dict[str, Any] = {
-        name: timedelta(seconds=stored[name]) if name in _DURATIONS and stored[name] is not None else stored[name]
-        for name in _POLICIES
-        if name in stored
-    }
+    policies: dict[str, Any] = {name: _read_policy(name, stored[name]) for name in _POLICIES if name in stored}
     return Rules(
         jobs={(company, project): Job(*job) for company, project, *job in stored.get("jobs", ())},
         phases={code: Phase(*phase) for code, *phase in stored.get("phases", ())},
@@ -73,5 +73,32 @@ def decode_rules(content: str) -> Rules:
             (company, project): frozenset(map(fold_user, users))
             for company, project, users in stored.get("approvers", ())
         },
+        signing_keys={
+            kid: PublicKey(kid, algorithm, bytes.fromhex(material))
+            for kid, algorithm, material in stored.get("signing_keys", ())
+        },
+        signers=order_signers(map(_read_signer, stored.get("signers", ()))),
         **policies,
     )
+
+
+def _write_policy(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def _read_policy(name: str, stored: Any) -> object:
+    if name in _DURATIONS and stored is not None:
+        return timedelta(seconds=stored)
+    return frozenset(stored) if isinstance(stored, list) else stored
+
+
+def _write_signer(signer: Signer) -> list[Any]:
+    times = (signer.valid_from, signer.valid_until)
+    return [*signer[:4], sorted(signer.may), *(at and write_time(at) for at in times)]
+
+
+def _read_signer(stored: list[Any]) -> Signer:
+    kid, user, company, project, may, *times = stored
+    return Signer(kid, fold_user(user), company, project, frozenset(may), *(at and read_time(at) for at in times))

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from contracts.inbox import Arrival
 from contracts.topics import TopicNames
-from outbox.batch import DecidedBatch, decide_batch
+from outbox.batch import DecidedBatch, decide_batch, prove_arrivals
 from outbox.database import Connection, transaction, translate_errors
 from outbox.identity import Identity
 from outbox.loading import load_batch
@@ -79,6 +79,7 @@ async def store_within(
     rules = await read_rules_in_force(connection)
     await move_position(connection, position, after)
     sys.audit("budget-bridge.store.position-moved", position.inbox_partition)
+    arrivals = prove_arrivals(arrivals, rules.rules)
     loaded = await load_batch(connection, arrivals, topics)
     sys.audit("budget-bridge.store.budgets-loaded", position.inbox_partition)
     decided = decide_batch(arrivals, loaded, rules, topics, failing)

@@ -10,7 +10,8 @@ from typing import Any, Final
 import asyncpg
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents.message import Message
+from contracts.cloudevents.message import Message, Unproven
+from contracts.inbound import InboundMessage
 from handlers.budget import Budget
 from handlers.decision import show_read_back
 from handlers.readings import Readings
@@ -25,7 +26,7 @@ from outbox.stored_records import pack_headers
 
 _HISTORY: Final = (
     "company_id, project_id, source, id, type, inbox_partition, inbox_offset, at, origin_topic, origin_partition, "
-    "origin_offset, origin_timestamp_ms, budget_id, budget_version, key, headers, body, verdict, detail, rules_id"
+    "origin_offset, origin_timestamp_ms, budget_id, budget_version, key, headers, body, verdict, detail, rules_id, kid"
 )
 _BUDGETS: Final = (
     "company_id, project_id, budget_id, revision, inbox_partition, status, version, since, content_hash, export_id, "
@@ -156,8 +157,7 @@ async def _change_all(
 
 def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
     inbox, original, message = entry.arrival.inbox, entry.arrival.original, entry.arrival.message
-    # A record that is set aside has no budget in history, even if its message can be read.
-    body = message.body if isinstance(message, Message) and entry.identity.type else None
+    body = _find_body(entry)
     return (
         *entry.identity,
         inbox.place.partition,
@@ -175,7 +175,16 @@ def _write_history(entry: HistoryEntry, rules_id: int) -> tuple[Any, ...]:
         entry.verdict.value,
         clean_text(entry.detail),
         rules_id,
+        message.proof.kid if isinstance(message, Message) and message.proof else None,
     )
+
+
+def _find_body(entry: HistoryEntry) -> InboundMessage | None:
+    message = entry.arrival.message
+    if isinstance(message, Unproven):
+        return message.message.body
+    # A record that is set aside has no budget in history, even if its message can be read.
+    return message.body if isinstance(message, Message) and entry.identity.type else None
 
 
 def _write_budget(budget: Budget, revision: int, inbox_partition: int) -> tuple[Any, ...]:

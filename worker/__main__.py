@@ -11,6 +11,7 @@ from worker.commands.acknowledge import acknowledge
 from worker.commands.dead_letters import dead_letters_app
 from worker.commands.doctor import doctor
 from worker.commands.drift import print_drift
+from worker.commands.grants import print_grants
 from worker.commands.import_budget import import_budget
 from worker.commands.migrate import migrate_database
 from worker.commands.prune import prune
@@ -21,6 +22,7 @@ from worker.commands.reset import reset
 from worker.commands.retry import retry
 from worker.commands.rules import rules_app
 from worker.commands.run import run
+from worker.commands.signers import signers_app
 from worker.commands.snapshot import request_snapshot
 from worker.commands.status import print_status
 from worker.commands.topics import create_missing_topics
@@ -49,6 +51,7 @@ def _take_options(
 
 
 app.command("migrate")(migrate_database)
+app.command("grants")(print_grants)
 app.command("topics")(create_missing_topics)
 app.command("run")(run)
 app.command("status")(print_status)
@@ -61,6 +64,7 @@ app.command("reset")(reset)
 app.command("acknowledge")(acknowledge)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(rules_app, name="rules")
+app.add_typer(signers_app, name="signers")
 app.command("doctor")(doctor)
 app.command("reconcile")(reconcile_everything)
 app.command("recover")(recover_deployment)

@@ -1,16 +1,18 @@
 """The messages with which operators act on a budget. The inbox and the history keep them like any other message."""
 
-import json
 from datetime import date, datetime
-from typing import Any, Final, Literal
+from typing import Final, Literal, NamedTuple
 from uuid import uuid4
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.writing import SOURCE, write_attributes
+from contracts.fields import write_time
 from contracts.imports import ImportMode, ImportRequested
 from contracts.inbound import BudgetRelease, BudgetReset, ErpAcknowledgement, ExportRetry, SnapshotRequest
+from contracts.json_text import write_json
 from contracts.outbound import BudgetStatus
-from contracts.records import Outgoing
+from contracts.records import Outgoing, Place
+from contracts.signature.signing import PrivateKey, sign_headers
 from contracts.topics import SOURCES, TopicNames
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
@@ -82,28 +84,51 @@ def make_acknowledgement(
     )
 
 
-async def send_operator_message(kafka: KafkaConnection, topics: TopicNames, message: OperatorMessage) -> str:
+class SentMessage(NamedTuple):
+    """An operator's message as it was sent: its id, and the place that Kafka gave it, which nobody else can have."""
+
+    id: str
+    place: Place
+
+
+def write_operator_message(
+    message: OperatorMessage, message_id: str, topics: TopicNames, at: datetime, key: PrivateKey | None
+) -> Outgoing:
+    """Write the record of a message.
+
+    Args:
+        message: the message.
+        message_id: the id under which history keeps it.
+        topics: how the topics of this deployment are named.
+        at: when it is sent.
+        key: what it is signed with; ``None`` leaves it unsigned.
+    """
+    topic = next(name for name, models in SOURCES.items() if type(message) in models)
+    budget, data = str(message.key), write_json(message.model_dump(mode="json"))
+    headers = write_attributes(message.type, OPERATOR_SOURCE, message_id, time=write_time(at), subject=budget)
+    signed = sign_headers(headers, data, key) if key else headers
+    return Outgoing(topics.full(topic), budget.encode(), data, signed)
+
+
+async def send_operator_message(
+    kafka: KafkaConnection, topics: TopicNames, message: OperatorMessage, at: datetime, key: PrivateKey | None
+) -> SentMessage:
     """Append a message to its source topic.
 
     Args:
         kafka: how Kafka is reached.
         topics: how the topics of this deployment are named.
         message: the message.
-
-    Returns:
-        The id under which history keeps it.
+        at: when it is sent.
+        key: what it is signed with; ``None`` leaves it unsigned.
 
     Raises:
         KafkaDown: it may or may not have been appended.
     """
     message_id = str(uuid4())
-    data: dict[str, Any] = message.model_dump(mode="json")
-    headers = write_attributes(message.type, OPERATOR_SOURCE, message_id)
-    topic = next(name for name, models in SOURCES.items() if type(message) in models)
-    key = str(message.key).encode()
     appender = Appender(kafka)
     try:
-        await appender.append([Outgoing(topics.full(topic), key, json.dumps(data).encode(), headers)])
+        place = await appender.append_one(write_operator_message(message, message_id, topics, at, key))
     finally:
         await appender.close(2.0)
-    return message_id
+    return SentMessage(message_id, place)

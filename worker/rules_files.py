@@ -1,27 +1,29 @@
-"""Reads the files of ``RULES_DIR``: policies, jobs, phases, cost types and approvers.
+"""Reads the files of ``RULES_DIR``: policies, jobs, phases, cost types, approvers and signers.
 
 Every problem is reported at once, with its file and row. The limits of Spectrum's keys are checked here, where somebody
 can still correct them: Spectrum cuts a key that is too long without an error.
 """
 
-import csv
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, cast, get_type_hints
+from typing import Annotated, Any, Final, cast, get_args, get_type_hints
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from contracts.fields import MAX_INT64, PriceMethod
+from contracts.fields import PriceMethod
 from handlers.references import MAX_REFERENCE
-from handlers.rules import DEFAULT_PRICE_METHOD, SECTION, CostType, Job, Phase, Rules, fold_user
+from handlers.rules import DEFAULT_PRICE_METHOD, SECTION, CostType, Job, Phase, Rules, fold_user, name_policy
+from handlers.signers import Word
 from handlers.validation.limits import FORBIDDEN_IN_KEYS, MAX_COMPANY, MAX_COST_TYPE, MAX_JOB, MAX_PHASE
 from worker.durations import parse_duration
+from worker.rules_tables import RulesReading, describe_error, read_id, read_rows, read_text
 from worker.settings import ConfigurationError
+from worker.signer_files import read_signers, read_signing_keys
 
 
 def _read_duration(value: object) -> object:
@@ -41,40 +43,34 @@ def _read_duration_or_off(value: object) -> object:
     return None if value == "off" else _read_duration(value)
 
 
+def _read_words(value: object) -> object:
+    if not isinstance(value, list) or not set(value) <= set(get_args(Word)):
+        message = f"a list is expected, of any of {', '.join(get_args(Word))}"
+        raise ValueError(message)
+    return frozenset(value)
+
+
 _LIMITED: Final[Mapping[str, Any]] = {
     # Every parked request is in the budget's state, which is read and written with each of its messages.
     "parked_limit": Annotated[int, Field(ge=1, le=1000)],
     "every": Annotated[timedelta | None, BeforeValidator(_read_duration_or_off)],
+    "signatures_required": Annotated[frozenset[Word], BeforeValidator(_read_words)],
 }
 
 
-def _make_policy_readers() -> Mapping[str, Mapping[str, TypeAdapter[object]]]:
-    """Make the reader of each policy, by section and key of ``rules.toml``."""
+def _make_policy_readers() -> Mapping[str, Mapping[str, tuple[str, TypeAdapter[object]]]]:
+    """Make the reader of each policy, with the field that it is, by section and key of ``rules.toml``."""
     types = get_type_hints(Rules)
-    sections: dict[str, dict[str, TypeAdapter[object]]] = {}
+    sections: dict[str, dict[str, tuple[str, TypeAdapter[object]]]] = {}
     for policy in fields(Rules):
         if SECTION in policy.metadata:
             of = _LIMITED.get(policy.name, Duration if types[policy.name] is timedelta else types[policy.name])
-            sections.setdefault(policy.metadata[SECTION], {})[policy.name] = TypeAdapter(of)
+            section, key = name_policy(policy)
+            sections.setdefault(section, {})[key] = policy.name, TypeAdapter(of)
     return sections
 
 
 _POLICIES: Final = _make_policy_readers()
-
-
-@dataclass(slots=True)
-class _Reading:
-    """The folder that is being read, and the problems found so far."""
-
-    folder: Path
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    """What is no problem, and may not be what was meant."""
-    preferred: dict[tuple[str, str], int] = field(default_factory=dict)
-    """The preferred row of each phase and cost type, by file."""
-
-    def complain(self, file: str, row: int | None, what: str) -> None:
-        self.problems.append(f"{file}, row {row}: {what}" if row else f"{file}: {what}")
 
 
 def read_rules(folder: Path) -> Rules:
@@ -92,26 +88,34 @@ def read_rules_and_notes(folder: Path) -> tuple[Rules, tuple[str, ...]]:
     Raises:
         ConfigurationError: at least one file is missing or has an error; it lists every problem.
     """
-    reading = _Reading(folder)
+    reading = RulesReading(folder)
     policies = _read_policies(reading)
+    keys = read_signing_keys(reading)
     rules = Rules(
         jobs=_read_jobs(reading),
         phases=_read_phases(reading),
         cost_types=_read_cost_types(reading),
         approvers=_read_people(reading, "approvers.csv"),
+        signing_keys=keys,
+        signers=read_signers(reading, keys),
         **policies,
     )
+    if rules.signatures_required and not rules.signers and not reading.problems:
+        words = ", ".join(sorted(rules.signatures_required))
+        reading.complain(
+            "rules.toml", None, f"signatures.require: {words}, but signers.csv has no row: nobody can sign"
+        )
     if reading.problems:
         raise ConfigurationError(tuple(reading.problems))
     return rules, tuple(reading.notes)
 
 
-def _read_policies(reading: _Reading) -> dict[str, Any]:
+def _read_policies(reading: RulesReading) -> dict[str, Any]:
     file = "rules.toml"
     try:
-        sections = tomllib.loads(_read_text(reading.folder / file))
+        sections = tomllib.loads(read_text(reading.folder / file))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        reading.complain(file, None, _describe_error(error))
+        reading.complain(file, None, describe_error(error))
         return {}
     policies: dict[str, Any] = {}
     for section, values in sections.items():
@@ -125,26 +129,26 @@ def _read_policies(reading: _Reading) -> dict[str, Any]:
     return policies
 
 
-def _read_policy(reading: _Reading, policies: dict[str, Any], section: str, key: str, value: object) -> None:
-    reader = _POLICIES[section].get(key)
-    if reader is None:
+def _read_policy(reading: RulesReading, policies: dict[str, Any], section: str, key: str, value: object) -> None:
+    if key not in _POLICIES[section]:
         reading.complain("rules.toml", None, f"{section}.{key}: no such key")
         return
+    name, reader = _POLICIES[section][key]
     try:
-        policies[key] = reader.validate_python(value, strict=True)
+        policies[name] = reader.validate_python(value, strict=True)
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             reading.complain("rules.toml", None, f"{section}.{key}: {problem['msg'].removeprefix('Value error, ')}")
 
 
-def _read_jobs(reading: _Reading) -> Mapping[tuple[int, int], Job]:
+def _read_jobs(reading: RulesReading) -> Mapping[tuple[int, int], Job]:
     file = "jobs.csv"
     jobs: dict[tuple[int, int], Job] = {}
     rows: dict[tuple[str, str], int] = {}
-    for row, (company, project, code, number, reference) in _read_rows(
+    for row, (company, project, code, number, reference) in read_rows(
         reading, file, ("company_id", "project_id", "company_code", "job_number", "first_reference"), optional=1
     ):
-        key = (_read_id(reading, file, row, "company_id", company), _read_id(reading, file, row, "project_id", project))
+        key = (read_id(reading, file, row, "company_id", company), read_id(reading, file, row, "project_id", project))
         _check_key(reading, file, row, "company_code", code, MAX_COMPANY)
         _check_key(reading, file, row, "job_number", number, MAX_JOB)
         first = _read_reference(reading, file, row, reference) if reference else 1
@@ -157,10 +161,10 @@ def _read_jobs(reading: _Reading) -> Mapping[tuple[int, int], Job]:
     return jobs
 
 
-def _read_phases(reading: _Reading) -> Mapping[str, Phase]:
+def _read_phases(reading: RulesReading) -> Mapping[str, Phase]:
     file = "phases.csv"
     phases: dict[str, Phase] = {}
-    for row, (cost_code, phase_code, description, cell) in _read_rows(
+    for row, (cost_code, phase_code, description, cell) in read_rows(
         reading, file, ("cost_code", "phase_code", "description", "preferred"), optional=1
     ):
         _check_present(reading, file, row, "cost_code", cost_code, phases)
@@ -173,11 +177,11 @@ def _read_phases(reading: _Reading) -> Mapping[str, Phase]:
     return phases
 
 
-def _read_cost_types(reading: _Reading) -> Mapping[str, CostType]:
+def _read_cost_types(reading: RulesReading) -> Mapping[str, CostType]:
     file = "cost_types.csv"
     kinds: dict[str, CostType] = {}
     methods: dict[str, tuple[str, int]] = {}
-    for row, (kind, spectrum, method, cell) in _read_rows(
+    for row, (kind, spectrum, method, cell) in read_rows(
         reading, file, ("cost_type", "spectrum_cost_type", "price_method_code", "preferred"), optional=1
     ):
         _check_present(reading, file, row, "cost_type", kind, kinds)
@@ -200,19 +204,19 @@ def read_people(file: Path) -> People:
     Raises:
         ConfigurationError: the file is missing or has an error; it lists every problem.
     """
-    reading = _Reading(file.parent)
+    reading = RulesReading(file.parent)
     people = _read_people(reading, file.name)
     if reading.problems:
         raise ConfigurationError(tuple(reading.problems))
     return people
 
 
-def _read_people(reading: _Reading, file: str) -> People:
+def _read_people(reading: RulesReading, file: str) -> People:
     people: dict[tuple[int, int | None], frozenset[str]] = {}
     rows: dict[tuple[tuple[int, int | None], str], int] = {}
-    for row, (company, project, user) in _read_rows(reading, file, ("company_id", "project_id", "user")):
-        company_id = _read_id(reading, file, row, "company_id", company)
-        project_id = _read_id(reading, file, row, "project_id", project) if project else None
+    for row, (company, project, user) in read_rows(reading, file, ("company_id", "project_id", "user")):
+        company_id = read_id(reading, file, row, "company_id", company)
+        project_id = read_id(reading, file, row, "project_id", project) if project else None
         folded = fold_user(user)
         if not folded:
             reading.complain(file, row, "user: it is empty")
@@ -223,52 +227,14 @@ def _read_people(reading: _Reading, file: str) -> People:
     return people
 
 
-def _read_rows(
-    reading: _Reading, file: str, columns: tuple[str, ...], optional: int = 0
-) -> Iterator[tuple[int, list[str]]]:
-    """Read the rows of a table with the line number of each; blank ones are skipped.
-
-    Args:
-        reading: the folder.
-        file: the table's name.
-        columns: of the table, in this order.
-        optional: how many of the last columns may be left out; their cells are then empty.
-    """
-    try:
-        table = csv.reader(_read_text(reading.folder / file).splitlines(keepends=True), strict=True)
-        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reading.complain(file, None, _describe_error(error))
-        return
-    filled = [(number, row) for number, row in rows if any(row)]
-    found = tuple(filled[0][1]) if filled else ()
-    required = len(columns) - optional
-    if found != columns[: max(len(found), required)]:
-        also = f"; {','.join(columns[required:])} may be left out" if optional else ""
-        reading.complain(file, 1, f"the columns {','.join(columns)} are expected{also}")
-        return
-    for number, row in filled[1:]:
-        if len(row) == len(found):
-            yield number, [*row, *[""] * (len(columns) - len(row))]
-        else:
-            reading.complain(file, number, f"{len(found)} cells are expected, not {len(row)}")
-
-
-def _read_id(reading: _Reading, file: str, row: int, column: str, cell: str) -> int:
-    if re.fullmatch(r"[0-9]{1,19}", cell, re.ASCII) and 1 <= int(cell) <= MAX_INT64:
-        return int(cell)
-    reading.complain(file, row, f"{column}: a positive whole number is expected, not {cell!r}")
-    return 0
-
-
-def _read_reference(reading: _Reading, file: str, row: int, cell: str) -> int:
+def _read_reference(reading: RulesReading, file: str, row: int, cell: str) -> int:
     if re.fullmatch(r"[0-9]{1,7}", cell, re.ASCII) and int(cell):
         return int(cell)
     reading.complain(file, row, f"first_reference: a whole number from 1 to {MAX_REFERENCE} is expected, not {cell!r}")
     return 1
 
 
-def _read_preferred(reading: _Reading, file: str, row: int, cell: str, target: str) -> bool:
+def _read_preferred(reading: RulesReading, file: str, row: int, cell: str, target: str) -> bool:
     if cell not in {"", "yes"}:
         reading.complain(file, row, f"preferred: yes or nothing is expected, not {cell!r}")
     if cell == "yes" and (first := reading.preferred.setdefault((file, target), row)) != row:
@@ -276,30 +242,19 @@ def _read_preferred(reading: _Reading, file: str, row: int, cell: str, target: s
     return cell == "yes"
 
 
-def _check_present(reading: _Reading, file: str, row: int, column: str, cell: str, seen: Mapping[str, object]) -> None:
+def _check_present(
+    reading: RulesReading, file: str, row: int, column: str, cell: str, seen: Mapping[str, object]
+) -> None:
     if not cell:
         reading.complain(file, row, f"{column}: it is empty")
     if cell in seen:
         reading.complain(file, row, f"{column}: {cell!r} is in the table already")
 
 
-def _check_key(reading: _Reading, file: str, row: int, column: str, cell: str, limit: int) -> None:
+def _check_key(reading: RulesReading, file: str, row: int, column: str, cell: str, limit: int) -> None:
     if not cell:
         reading.complain(file, row, f"{column}: it is empty")
     if len(cell) > limit:
         reading.complain(file, row, f"{column}: {cell!r} is longer than the {limit} characters that Spectrum takes")
     if found := FORBIDDEN_IN_KEYS.search(cell):
         reading.complain(file, row, f"{column}: {cell!r} has {found[0]!r}, which Spectrum does not take in a key")
-
-
-def _read_text(file: Path) -> str:
-    # With a byte-order mark, as spreadsheets and Windows editors save it, or without.
-    return file.read_text(encoding="utf-8-sig")
-
-
-def _describe_error(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not in UTF-8: save it as UTF-8"
-    return f"it cannot be read: {error}"

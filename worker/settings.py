@@ -207,6 +207,12 @@ class ServerSettings(KafkaSettings, DatabaseSettings):
     """Both servers."""
 
 
+class OperatorSettings(EnvironmentSettings):
+    """With which key an operator signs."""
+
+    operator_key_file: Path | None = None
+
+
 def check_address(value: str) -> str:
     """Check that a process can listen on an address; raises ``ValueError``."""
     try:

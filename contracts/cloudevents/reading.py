@@ -65,7 +65,7 @@ def read_message(topic: str, record: Record) -> Message | Unreadable:
         return Unreadable("unreadable", _describe(error))
     except _WrongError as wrong:
         return wrong.unreadable
-    return Message(source, message_id, body, read_trace(record.headers))
+    return Message(source, message_id, body, read_trace(record.headers), record.place)
 
 
 def read_project(record: Record) -> tuple[int, int] | None:
@@ -74,7 +74,7 @@ def read_project(record: Record) -> tuple[int, int] | None:
     It may accept an object that ``read_message`` refuses, or the reverse, so whoever relies on both compares them.
     """
     value = record.value or b""
-    model = _KeysOfEvent if _is_structured(fold_headers(record.headers)) else _Keys
+    model = _KeysOfEvent if is_structured(fold_headers(record.headers)) else _Keys
     try:
         if may_have_more_values(value, _MAX_FAST_VALUES):
             keys = model.model_validate(parse_json(value))
@@ -86,7 +86,8 @@ def read_project(record: Record) -> tuple[int, int] | None:
     return found.company_id, found.project_id
 
 
-def _is_structured(headers: dict[str, bytes]) -> bool:
+def is_structured(headers: dict[str, bytes]) -> bool:
+    """Check whether a record is in structured mode, the whole event in its value; ``headers`` as they are folded."""
     content_type = headers.get("content-type")
     if content_type is None:
         return "ce_id" not in headers
@@ -101,7 +102,7 @@ def _open_event(record: Record) -> tuple[dict[str, object], object]:
     if record.value is None:
         raise _WrongError("the value is null; a message was expected")
     headers = fold_headers(record.headers)
-    if _is_structured(headers):
+    if is_structured(headers):
         event = _parse_object("the value", record.value)
         if "data" not in event:
             raise _WrongError("data: it is missing")

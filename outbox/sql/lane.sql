@@ -51,13 +51,13 @@ group by company_id, project_id;
 -- The held messages of a budget that come next, in order, also from before the inbox was recreated: until there
 -- are too many bytes, but always one after the first, to know whether there are more.
 select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body, inbox_partition,
-    inbox_offset
+    inbox_offset, kid
 from (
     select *, row_number() over in_order as number,
         sum(coalesce(octet_length(body), 0)) over in_order - coalesce(octet_length(body), 0) as bytes_before
     from (
         select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, headers, body, inbox_partition,
-            inbox_offset
+            inbox_offset, kid
         from history
         where (company_id, project_id, budget_id) = ($1, $2, $3) and verdict = 'held'
         order by inbox_offset

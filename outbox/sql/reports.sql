@@ -93,7 +93,8 @@ where (company_id, project_id, budget_id) = ($1, $2, $3);
 
 -- name: show_history
 -- The latest messages of a budget, in the order of the log.
-select at, source, id, type, budget_version, verdict, detail, rules_id
+select at, source, id, type, budget_version, verdict, detail, rules_id, kid,
+    case when type = '' then headers end as headers
 from (
     select * from history
     where (company_id, project_id, budget_id) = ($1, $2, $3)
@@ -110,8 +111,13 @@ select (select count(*) from history where (company_id, project_id, budget_id) =
     (select count(*) from holds where (company_id, project_id, budget_id) = ($1, $2, $3)) as holds;
 
 -- name: show_verdict
--- The verdict on one message.
-select verdict, detail from history where (company_id, project_id, source, id) = ($1, $2, $3, $4);
+-- The verdict on one message of a budget, by its place; one that nobody has proven is kept under no id of its own.
+select verdict, detail
+from history
+where (company_id, project_id, budget_id) = ($1, $2, $3)
+and (origin_topic, origin_partition, origin_offset) = ($4, $5, $6) and (id = $7 or type = '')
+order by inbox_offset desc
+limit 1;
 
 -- name: show_holds
 -- Why a budget is on hold, or will be with its next message: one that is to come first, then the latest.

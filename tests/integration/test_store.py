@@ -12,6 +12,7 @@ import pytest
 
 from contracts.inbound import BudgetLocked, InboundMessage
 from handlers.budget import Budget
+from outbox import due
 from outbox.backlog import read_outbox
 from outbox.budget_record import read_budget_record
 from outbox.database import Connection, DatabaseDown, DataRefusedError, connect, transaction, translate_errors
@@ -220,11 +221,27 @@ async def test_what_is_due_is_found_by_lane(connection: Connection, position: Po
     )
     assert await find_due(connection, [0]) == []
     await connection.execute("update budgets set acknowledgement_due_at = now(), parked_due_at = now()")
-    assert sorted((due.deadline, due.version) for due in await find_due(connection, [0])) == [
+    assert sorted((one.deadline, one.version) for one in await find_due(connection, [0])) == [
         ("acknowledgement", 1),
         ("parked", 9),
     ]
     assert await find_due(connection, [1]) == []
+
+
+async def test_of_more_than_one_round_can_send_the_longest_due_come_first(
+    connection: Connection, position: Position, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever their keys, so that none waits for ever behind those that are due again and again."""
+    monkeypatch.setattr(due, "_AT_ONCE", 2)
+    keys = [KEY._replace(budget_id=number) for number in (1, 2, 3)]
+    await store_batch(connection, position, [arrive(n, reject(9, key=key)) for n, key in enumerate(keys)], TOPICS)
+    for hours, key in zip((1, 3, 2), keys, strict=True):
+        await connection.execute(
+            "update budgets set parked_due_at = now() - make_interval(hours => $1) where budget_id = $2",
+            hours,
+            key.budget_id,
+        )
+    assert [one.key.budget_id for one in await find_due(connection, [0])] == [2, 3]
 
 
 async def test_where_spectrum_may_hold_something(connection: Connection, position: Position) -> None:

@@ -4,14 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.cloudevents.message import Unreadable
+from contracts.cloudevents.message import Message, Unreadable
 from contracts.inbound import InboundMessage
 from contracts.inbox import Arrival
+from contracts.records import Place
 from handlers.budget import Budget
 from handlers.decision import MessageId
 from outbox import held_messages
@@ -76,6 +78,10 @@ class Lane:
         arrival = arrive(self._offset, body, message_id)
         # As in the database, all records have another time; here they have one, so that nothing else differs.
         arrival = replace(arrival, inbox=replace(arrival.inbox, timestamp_ms=AT))
+        # The same with their places, which refusals name.
+        assert isinstance(arrival.message, Message)
+        place = Place("test", 0, crc32(message_id.encode()))
+        arrival = replace(arrival, message=replace(arrival.message, place=place))
         following = tuple(self.held[: len(cut_piece(self.held)) + 1])
         loaded = Loaded(frozenset(), {KEY: (self.budget, 1)}, {}, {KEY: following})
         failing = frozenset({identify(arrival)} if fails else ())
@@ -90,7 +96,7 @@ class Lane:
         return decided.entries[0].verdict.value
 
     def _store(self, arrival: Arrival, verdict: str) -> None:
-        assert not isinstance(arrival.message, Unreadable)
+        assert isinstance(arrival.message, Message)
         self.verdicts[arrival.message.id] = verdict
         if verdict == "held":
             place = arrival.inbox.place
@@ -193,6 +199,7 @@ def test_a_held_message_that_this_version_cannot_read_keeps_its_budget_on_hold()
 
 def test_the_dead_letter_of_a_held_message_has_its_own_origin_key_headers_and_body() -> None:
     strange = arrive(2, acknowledge("success", 9), "strange")
+    assert isinstance(strange.message, Message)
     held = HeldMessage(strange.message, strange.original, (7, 2))
     arrival = arrive(5, release(), "release")
     budget = Budget(KEY)._replace(on_hold=True)

@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from handlers.rules import SECTION, CostType, Job, Phase, Rules
+from contracts.signature.keys import PublicKey
+from handlers.rules import SECTION, CostType, Job, Phase, Rules, name_policy
+from handlers.signers import Signer
 from outbox.rules_codec import NewerRulesError, decode_rules, encode_rules
 from tests.end_to_end.harness import RULES as FILES
 from worker.__main__ import app
+from worker.reports.rules_report import compare_rules
 from worker.rules_files import read_rules, read_rules_and_notes
 from worker.settings import ConfigurationError
 
@@ -20,6 +23,11 @@ RULES = Rules(
     phases={"b": Phase("2", None), "a": Phase("1", "Concrete")},
     cost_types={"S": CostType("S", "T")},
     approvers={(4211, None): frozenset({"ann", "bob"}), (4211, 2): frozenset({"eve"})},
+    signing_keys={"ui": PublicKey("ui", "EdDSA", bytes(range(32)))},
+    signers=(
+        Signer("ui", "*", 4211, 2, frozenset({"decision", "retry"}), datetime(2026, 1, 1, tzinfo=UTC)),
+        Signer("ui", "ann", 4211, None, frozenset({"reset"}), None, datetime(2027, 1, 1, 0, 0, 1, tzinfo=UTC)),
+    ),
     four_eyes=False,
     require_content_hash=False,
     unknown_sender="allow",
@@ -37,6 +45,8 @@ RULES = Rules(
     acknowledges="success",
     expiry=timedelta(hours=2),
     unmapped="offer",
+    signatures_required=frozenset({"decision", "reset"}),
+    signature_max_age=timedelta(hours=5),
 )
 OLDEST = """{"acknowledgement_deadline": 1800.0, "approvers": [[4211, null, ["ann", "bob"]], [4211, 2, ["eve"]]],
 "cost_types": [["S", "S", "T"]], "four_eyes": false, "jobs": [[4211, 1, "001", "J1"], [4211, 2, "001", "J2"]],
@@ -53,8 +63,12 @@ LATER = (
     "acknowledges",
     "expiry",
     "unmapped",
+    "signing_keys",
+    "signers",
+    "signatures_required",
+    "signature_max_age",
 )
-"""The policies that it did not have."""
+"""What it did not have."""
 READ_OLDEST = replace(
     RULES,
     jobs={project: job._replace(first_reference=1) for project, job in RULES.jobs.items()},
@@ -62,9 +76,21 @@ READ_OLDEST = replace(
 )
 
 
+JWK = {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "alg": "EdDSA"}
+SIGNER_COLUMNS = "kid,user,company_id,project_id,may,valid_from,valid_until\n"
+SIGNED = {
+    "signers_jwks_json": json.dumps({"keys": [JWK | {"kid": "anna-1"}]}).encode(),
+    "signers_csv": f"{SIGNER_COLUMNS}anna-1,Anna,4211,,decision,,\n".encode(),
+}
+"""The two files that may be missing."""
+
+
 def write(folder: Path, **files: bytes) -> Path:
     for name, text in FILES.items():
         (folder / name).write_bytes(files.get(name.replace(".", "_"), text.encode()))
+    for name in ("signers.jwks.json", "signers.csv"):
+        if (signed := files.get(name.replace(".", "_"))) is not None:
+            (folder / name).write_bytes(signed)
     return folder
 
 
@@ -127,14 +153,17 @@ def test_every_policy_is_read_from_its_section(tmp_path: Path) -> None:
         "acknowledges": '"success"',
         "expiry": '"2h"',
         "unmapped": '"offer"',
+        "signatures_required": '["decision", "reset"]',
+        "signature_max_age": '"5h"',
     }
-    policies = {field.name: field.metadata[SECTION] for field in fields(Rules) if SECTION in field.metadata}
+    policies = {field.name: name_policy(field) for field in fields(Rules) if SECTION in field.metadata}
     assert values.keys() == policies.keys()
-    sections = dict.fromkeys(policies.values(), "")
-    for name, section in policies.items():
-        sections[section] += f"{name} = {values[name]}\n"
+    sections = dict.fromkeys((section for section, _ in policies.values()), "")
+    for name, (section, key) in policies.items():
+        sections[section] += f"{key} = {values[name]}\n"
     text = "".join(f"[{section}]\n{lines}" for section, lines in sections.items())
-    rules = read_rules(write(tmp_path, rules_toml=text.encode()))
+    write(tmp_path, rules_toml=text.encode(), **SIGNED)
+    rules = read_rules(tmp_path)
     assert {name: getattr(rules, name) for name in policies} == {name: getattr(RULES, name) for name in policies}
 
 
@@ -207,6 +236,16 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
         ('[waiting]\nparked_expiry = "soon"\n', "waiting.parked_expiry: a time such as"),
         ('[waiting]\nparked_expiry = "0s"\n', "waiting.parked_expiry: a time such as"),
         ("[waiting]\nparked_limit = 0\n", "waiting.parked_limit: Input should be greater than or equal to 1"),
+        (
+            '[signatures]\nrequire = ["decision", "lock"]\n',
+            "signatures.require: a list is expected, of any of decision, ",
+        ),
+        ('[signatures]\nrequire = "decision"\n', "signatures.require: a list is expected, of any of decision, "),
+        ("[signatures]\nmax_age = 3\n", "signatures.max_age: a time such as"),
+        (
+            '[signatures]\nrequire = ["retry", "decision"]\n',
+            "signatures.require: decision, retry, but signers.csv has no row: nobody can sign",
+        ),
         ("[waiting\n", "it cannot be read: "),
     ],
 )
@@ -247,3 +286,79 @@ def test_letters_that_only_look_alike_are_two_people(tmp_path: Path) -> None:
     write(tmp_path, approvers_csv="company_id,project_id,user\n4211,,ann\n4211,,\u0430nn\n".encode())
     rules, notes = read_rules_and_notes(tmp_path)
     assert (len(rules.approvers[4211, None]), notes) == (2, ())
+
+
+def test_signers_and_their_keys_are_read(tmp_path: Path) -> None:
+    rows = (
+        f"{SIGNER_COLUMNS}anna-1,ANNA,4211,90071,reset retry,2026-01-01T00:00:00+01:00,2027-01-01T00:00:00Z\n"
+        "anna-1,*,4211,,decision,,\nanna-1,*,4211,,decision,,\n"
+    )
+    rules = read_rules(write(tmp_path, **SIGNED | {"signers_csv": rows.encode()}))
+    assert [(key.kid, key.algorithm, len(key.material)) for key in rules.signing_keys.values()] == [
+        ("anna-1", "EdDSA", 32)
+    ]
+    start, end = datetime(2025, 12, 31, 23, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)
+    assert rules.signers == (
+        Signer("anna-1", "*", 4211, None, frozenset({"decision"})),
+        Signer("anna-1", "anna", 4211, 90071, frozenset({"reset", "retry"}), start, end),
+    )
+    assert decode_rules(encode_rules(rules).content) == rules
+
+
+def test_the_order_of_signers_makes_no_other_rules(tmp_path: Path) -> None:
+    first, second = "anna-1,anna,4211,,decision,,\n", "anna-1,anna,4211,2,decision,,\n"
+    both = [
+        read_rules(write(tmp_path, **SIGNED | {"signers_csv": (SIGNER_COLUMNS + rows).encode()}))
+        for rows in (first + second, second + first)
+    ]
+    assert both[0] == both[1]
+    assert encode_rules(both[0]) == encode_rules(both[1])
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ("anna-2,anna,4211,,decision,,", "kid: 'anna-2' is no key of signers.jwks.json"),
+        ("anna-1,,4211,,decision,,", "user: it is empty"),
+        ("anna-1,anna,,,decision,,", "company_id: a positive whole number is expected, not ''"),
+        ("anna-1,anna,4211,x,decision,,", "project_id: a positive whole number is expected, not 'x'"),
+        ("anna-1,anna,4211,,decision lock,,", "may: words of decision, retry, release, reset, acknowledgement are"),
+        ("anna-1,anna,4211,,,,", "may: words of decision, retry, release, reset, acknowledgement are expected"),
+        ("anna-1,anna,4211,,decision,2026-01-01,", "valid_from: an RFC 3339 time with offset"),
+        (
+            "anna-1,anna,4211,,decision,2026-01-01T00:00:00Z,2026-01-01T01:00:00+01:00",
+            "valid_until: 2026-01-01T01:00:00+01:00 is not after valid_from, 2026-01-01T00:00:00Z",
+        ),
+    ],
+)
+def test_each_mistake_in_the_signers_is_named(tmp_path: Path, row: str, problem: str) -> None:
+    [found] = problems(write(tmp_path, **SIGNED | {"signers_csv": f"{SIGNER_COLUMNS}{row}\n".encode()}))
+    assert found.startswith(f"signers.csv, row 2: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ([JWK | {"kid": "anna-1"}, JWK | {"kid": "anna-1"}], "this kid is listed twice"),
+        ([JWK | {"kid": "anna-1"}, JWK | {"kid": "bob-1"}], "this is the same key as anna-1"),
+        ([JWK | {"kid": "anna-1", "d": "x"}], "this is a private key"),
+        ([JWK | {"kid": "anna 1"}], "kid of 1 to 100 printable ASCII characters"),
+    ],
+)
+def test_each_mistake_in_the_keys_is_named(tmp_path: Path, keys: list[dict[str, str]], problem: str) -> None:
+    write(tmp_path, signers_jwks_json=json.dumps({"keys": keys}).encode())
+    [found] = problems(tmp_path)
+    assert found.startswith("signers.jwks.json: ")
+    assert problem in found
+
+
+def test_signers_are_shown_row_by_row(tmp_path: Path) -> None:
+    before = read_rules(write(tmp_path))
+    after = read_rules(write(tmp_path, rules_toml=b'[signatures]\nrequire = ["decision"]\n', **SIGNED))
+    changes = [(*change.row, change.change, change.after) for change in compare_rules(before, after)]
+    digest = "SHA-256 21fe31dfa154a261626bf854046fd2271b7bed4b6abe45aa58877ef47f9721b9"
+    assert changes == [
+        ("rules.toml", "signatures.require", "changed", "decision"),
+        ("signers.jwks.json", "anna-1", "added", f"EdDSA, {digest}"),
+        ("signers.csv", "anna-1, anna, all of 4211", "added", "may sign: decision"),
+    ]

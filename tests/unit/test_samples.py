@@ -14,6 +14,7 @@ from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
 from contracts.inbound import InboundMessage
 from contracts.outbound import Outbound
+from contracts.records import Place
 from contracts.samples import load_sample
 from contracts.topics import OUTPUTS, SOURCES
 from handlers.budget import Budget
@@ -82,7 +83,8 @@ def play() -> dict[str, dict[str, Any]]:
             read("erp.snapshot.v1", **FOUND),
         ]
     ):
-        outcome = decide(budget, Message("sample", str(number), body, ()), Situation(AT, rules))
+        place = Place("procore.approvals", 3, 1180 + number)
+        outcome = decide(budget, Message("sample", str(number), body, (), place), Situation(AT, rules))
         budget = outcome.step.budget
         for send in outcome.step.sends:
             if not isinstance(send, DeadLetter):

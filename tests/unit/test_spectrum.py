@@ -5,7 +5,17 @@ from uuid import UUID
 import pytest
 
 from contracts.erp_snapshot import ErpSnapshot
-from demo.spectrum import ApplyResult, HeldLine, LineKey, ReceivedExport, ReceivedLine, Spectrum, SpectrumJob, finish
+from demo.spectrum import (
+    ApplyResult,
+    ApprovalClaim,
+    HeldLine,
+    LineKey,
+    ReceivedExport,
+    ReceivedLine,
+    Spectrum,
+    SpectrumJob,
+    finish,
+)
 from demo.spectrum_accounting import request_change, run_project_setup, set_current_from_original
 from demo.spectrum_snapshot import Reader
 
@@ -33,7 +43,8 @@ def apply(spectrum: Spectrum, number: int = 1, date: str = "2026-11-24", **amoun
         for name, (original, revision) in amounts.items()
     )
     export_id, reference = str(UUID(int=number)), f"B{number:07d}"
-    export = ReceivedExport(BUDGET, number, export_id, None, number, 1, reference, date, JOB, lines)
+    claim = ApprovalClaim("USD", "ann", 0, None, None)
+    export = ReceivedExport(BUDGET, number, export_id, None, number, 1, reference, date, JOB, lines, claim)
     return finish(spectrum.apply(export))
 
 

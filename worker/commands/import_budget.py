@@ -9,7 +9,7 @@ import typer
 from contracts.fields import check_currency
 from worker.commands.arguments import Key, read_key
 from worker.commands.budget_record import read_known_budget
-from worker.commands.operator_command import send_about_any_budget
+from worker.commands.operator_command import By, send_about_any_budget
 from worker.commands.problems import report_problems
 from worker.console import Console
 from worker.operator_messages import make_import_request
@@ -19,7 +19,7 @@ from worker.settings import DatabaseSettings, read_settings
 
 def import_budget(
     key: Key,
-    by: Annotated[str, typer.Option(prompt="Who are you", help="An approver of the project; the history keeps it.")],
+    by: By,
     currency: Annotated[str, typer.Option(prompt="Currency", help="Of the job, such as USD.")],
     *,
     mode: Annotated[
@@ -28,7 +28,7 @@ def import_budget(
     ] = "take",
     locked: Annotated[bool, typer.Option("--locked", help="The budget is locked on the project side.")] = False,
 ) -> None:
-    """Ask the ERP side for the budget as Spectrum holds it; `status` shows how far the import is."""
+    """Ask, as an approver of the project, for the budget as Spectrum holds it; `status` shows how far the import is."""
     try:
         check_currency(currency)
     except ValueError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Final
 
 import typer
@@ -12,16 +13,25 @@ from outbox.budget_record import BudgetRecord, read_verdict
 from outbox.migrate import open_checked_session
 from worker.commands.arguments import read_key
 from worker.commands.budget_record import read_known_budget
+from worker.commands.operator_name import name_operator, read_operator_key, refuse_another_name
 from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
 from worker.console import Console
 from worker.deployment import check_names, make_deployment
 from worker.kafka.connection import connect_kafka
-from worker.operator_messages import OPERATOR_SOURCE, OperatorMessage, send_operator_message
+from worker.operator_messages import OperatorMessage, SentMessage, send_operator_message
 from worker.settings import ServerSettings, read_settings
 
 VERDICT_SECONDS: Final = 15.0
 
-By = Annotated[str, typer.Option(prompt="Who are you", help="Your name; the history keeps it.")]
+By = Annotated[
+    str,
+    typer.Option(
+        default_factory=name_operator,
+        callback=refuse_another_name,
+        show_default=False,
+        help="Your name; the history keeps it. Without OPERATOR_KEY_FILE it is asked for; with it, the key says it.",
+    ),
+]
 Why = Annotated[str, typer.Option(prompt="Why", help="Your reason; the history keeps it.")]
 
 
@@ -50,9 +60,11 @@ def send_about_any_budget(message: OperatorMessage) -> None:
 
 def _send(settings: ServerSettings, message: OperatorMessage) -> None:
     console, budget = Console(), message.key
-    message_id = asyncio.run(send_operator_message(connect_kafka(settings), settings.topics, message))
-    console.print_line(f"sent {message.type} {message_id}")
-    found = asyncio.run(_wait_for_verdict(settings, budget, message_id))
+    now = datetime.now(UTC)  # noqa: TID251 - when a person asked
+    sending = send_operator_message(connect_kafka(settings), settings.topics, message, now, read_operator_key())
+    sent = asyncio.run(sending)
+    console.print_line(f"sent {message.type} {sent.id}")
+    found = asyncio.run(_wait_for_verdict(settings, budget, sent))
     if found is None:
         refuse(f"no verdict within {VERDICT_SECONDS:.0f} s; is a worker running? `budget-bridge status {budget}`")
     verdict, detail = found
@@ -75,11 +87,11 @@ def confirm(question: str, *, yes: bool) -> None:
         raise typer.Exit(ANSWER_IS_NO)
 
 
-async def _wait_for_verdict(settings: ServerSettings, budget: BudgetKey, message_id: str) -> tuple[str, str] | None:
+async def _wait_for_verdict(settings: ServerSettings, budget: BudgetKey, sent: SentMessage) -> tuple[str, str] | None:
     until = time.monotonic() + VERDICT_SECONDS
     async with open_checked_session(settings.database_url.get_secret_value()) as connection:
         while time.monotonic() < until:
-            if found := await read_verdict(connection, budget, OPERATOR_SOURCE, message_id):
+            if found := await read_verdict(connection, budget, *sent):
                 return found
             await asyncio.sleep(0.2)
     return None

@@ -10,7 +10,7 @@ from typing import Final
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata, RecordMetadata
 
-from contracts.records import Outgoing
+from contracts.records import Outgoing, Place
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.errors import LaneLost, MessageTooLarge, stop_within, translate_errors
 from worker.kafka.group_offsets import GroupOffset, Partition
@@ -82,17 +82,27 @@ class Appender:
             KafkaDown: Kafka does not answer, or not in ``APPEND_SECONDS``.
             MessageTooLarge: a topic does not take a record of this size.
         """
+        await self._append(records)
+
+    async def append_one(self, record: Outgoing) -> Place:
+        """Append one record as ``append`` does; returns the place that it was given."""
+        [answer] = await self._append([record])
+        return Place(answer.topic, answer.partition, answer.offset)
+
+    async def _append(self, records: Sequence[Outgoing]) -> list[RecordMetadata]:
         # After a failure the whole producer is replaced, so nobody else may be using it.
         async with self._one_at_a_time:
             try:
                 async with translate_errors(APPEND_SECONDS):
                     producer = self._producer or await self._make()
-                    self._clock.note(await send_records(producer, records, self._spread_over))
+                    answers = await send_records(producer, records, self._spread_over)
+                    self._clock.note(answers)
             except BaseException:
                 # Also after a refusal for size: its sequence numbers are used up, and the next ones would not fit.
                 await self.close(1.0)
                 raise
         sys.audit("budget-bridge.appender.appended", records)
+        return answers
 
     async def reconnect(self) -> None:
         """Let the next append connect through the bootstrap address again: the brokers may have moved."""

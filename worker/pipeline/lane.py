@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID, uuid4
 
-from contracts.cloudevents.message import Message
+from contracts.cloudevents.message import Message, Unproven
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Record
 from contracts.topics import TopicNames
@@ -321,6 +321,7 @@ class Lane:
             message = entry.arrival.message
             log = self._log.warning if entry.warning or entry.verdict in _WARNED_ABOUT else self._log.info
             about = {"source": entry.identity.source, "id": entry.identity.id, "detail": entry.detail}
+            message = message.message if isinstance(message, Unproven) else message
             if isinstance(message, Message):
                 about["budget"] = str(message.body.key)
                 about["type"] = message.body.type

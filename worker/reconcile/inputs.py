@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from contracts.budget_key import BudgetKey
-from contracts.cloudevents.message import Message, Unreadable
+from contracts.cloudevents.message import Message, Unproven, Unreadable
 from contracts.inbox import Arrival, open_arrival
 from contracts.records import Place, Record, digest_record
 from contracts.stubs import cut_to_fit
 from contracts.topics import SOURCES
-from outbox.identity import identify, identify_origin
+from outbox.identity import list_identities
 from worker.kafka.group_offsets import Partition, read_group_offsets
 from worker.kafka.topic_log import open_topic_log
 from worker.pipeline.source_topics import name_intake_group
@@ -132,8 +132,8 @@ async def _check_verdicts(
     if not below:
         return
     stored = await reconciliation.snapshot.find_stored(
-        # A record that repeats an identity with other fields is known by its origin.
-        {named(arrival) for arrival in below for named in (identify, identify_origin)}
+        # A record that repeats an identity with other fields is known by its origin, as is one that nobody has proven.
+        {identity for arrival in below for identity in list_identities(arrival)}
     )
     seen: set[int] = set()
     for arrival in below:
@@ -141,7 +141,7 @@ async def _check_verdicts(
         _, number, offset = arrival.inbox.place
         place = f"record {offset} of inbox partition {number}"
         budget = _find_budget(arrival.message)
-        found = stored.get(identify_origin(arrival)) or stored.get(identify(arrival))
+        found = next((stored[identity] for identity in list_identities(arrival) if identity in stored), None)
         differ = reconciliation.findings.differ
         if found is None:
             differ(claim, DifferenceKind.LOST, f"{place} has no verdict", budget)
@@ -173,7 +173,5 @@ async def _report_absent(
             reconciliation.findings.differ(claim, DifferenceKind.UNEXPLAINED, what)
 
 
-def _find_budget(message: Message | Unreadable) -> BudgetKey | None:
-    if isinstance(message, Unreadable):
-        return None
-    return message.body.key
+def _find_budget(message: Message | Unreadable | Unproven) -> BudgetKey | None:
+    return message.body.key if isinstance(message, Message) else None

@@ -110,14 +110,17 @@ def print_budget(record: BudgetRecord, locations: Mapping[UUID, Location], conso
 
 def _print_received(record: BudgetRecord, console: Console) -> None:
     console.print_line("Messages received" + _count_older(record.history_total, len(record.history)), style="bold")
+    # Where nothing has to be signed, nothing is said about it.
+    is_signed = any(row.kid for row in record.history)
     console.print_table(
-        ("at", "verdict", "version", "rules", "message", "id", "detail"),
+        ("at", "verdict", "version", "rules", *(["signed by"] if is_signed else []), "message", "id", "detail"),
         [
             (
                 format_time(row.at),
                 row.verdict,
                 str(row.budget_version or ""),
                 str(row.rules_id),
+                *([row.kid or ""] if is_signed else []),
                 row.type,
                 row.id,
                 row.detail,

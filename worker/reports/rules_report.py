@@ -1,13 +1,16 @@
 """The rules for people and programs: a version row by row, what differs between two, and who applied which."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import timedelta
 from typing import Literal, NamedTuple
 
 from contracts.fields import write_time
+from contracts.signature.keys import PublicKey
 from handlers.ids import write_reference
-from handlers.rules import SECTION, CostType, Phase, Rules
+from handlers.rules import SECTION, CostType, Phase, Rules, name_policy
+from handlers.signers import Signer
 from outbox.rules import Application
 from worker.console import Console
 from worker.durations import format_duration
@@ -107,8 +110,7 @@ def print_applications(applications: Sequence[Application], total: int, console:
 def _list_rows(rules: Rules) -> Iterator[tuple[RuleRow, str]]:
     for policy in fields(Rules):
         if SECTION in policy.metadata:
-            key = f"{policy.metadata[SECTION]}.{policy.name}"
-            yield RuleRow("rules.toml", key), _format_policy(getattr(rules, policy.name))
+            yield RuleRow("rules.toml", ".".join(name_policy(policy))), _format_policy(getattr(rules, policy.name))
     for (company, project), job in sorted(rules.jobs.items()):
         first = f", references from {write_reference(job.first_reference)}" if job.first_reference > 1 else ""
         yield RuleRow("jobs.csv", f"{company}/{project}"), f"company {job.company_code}, job {job.job_number}{first}"
@@ -122,13 +124,30 @@ def _list_rows(rules: Rules) -> Iterator[tuple[RuleRow, str]]:
         for user in sorted(users):
             where = f"{company}/{approved}" if approved else f"all of {company}"
             yield RuleRow("approvers.csv", f"{where}, {user}"), "approver"
+    for kid, key in sorted(rules.signing_keys.items()):
+        yield RuleRow("signers.jwks.json", kid), f"{key.algorithm}, SHA-256 {_digest_key(key)}"
+    for signer in rules.signers:
+        where = f"{signer.company_id}/{signer.project_id}" if signer.project_id else f"all of {signer.company_id}"
+        row = f"{signer.kid}, {signer.user}, {where}{_format_bounds(signer)}"
+        yield RuleRow("signers.csv", row), f"may sign: {', '.join(sorted(signer.may))}"
 
 
 def _describe_preferred(row: Phase | CostType) -> str:
     return ", preferred by imports" if row.preferred else ""
 
 
+def _digest_key(key: PublicKey) -> str:
+    return hashlib.sha256(key.material).hexdigest()
+
+
+def _format_bounds(signer: Signer) -> str:
+    start = f", from {write_time(signer.valid_from)}" if signer.valid_from else ""
+    return f"{start}, until {write_time(signer.valid_until)}" if signer.valid_until else start
+
+
 def _format_policy(value: object) -> str:
+    if isinstance(value, frozenset):
+        return ", ".join(sorted(value)) or "nothing"
     if isinstance(value, timedelta):
         return format_duration(value)
     if value is None:

@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from contracts import topics
-from contracts.cloudevents.message import Message
+from contracts.cloudevents.message import Message, Unproven
 from contracts.inbox import Arrival
 from handlers.decision import Verdict
 from outbox.batch import DecidedBatch
@@ -25,6 +25,9 @@ _SIZES: Final = (1, 2, 5, 10, 25, 50, 100, 150)
 
 MESSAGES: Final = Counter("budget_bridge_messages", "Messages decided.", ["type", "verdict"])
 DEAD_LETTERS: Final = Counter("budget_bridge_dead_letters", "Records that became dead letters.", ["reason"])
+UNPROVEN: Final = Counter(
+    "budget_bridge_unproven_messages", "Messages refused because nobody who may has signed them.", ["code"]
+)
 HOLDS: Final = Counter("budget_bridge_holds", "Budgets put on hold.")
 BATCH: Final = Histogram("budget_bridge_batch_messages", "Messages in a batch of a lane.", buckets=_SIZES)
 STEP: Final = Histogram("budget_bridge_step_seconds", "Time a batch spends in a step.", ["step"], buckets=_SECONDS)
@@ -77,6 +80,7 @@ DRIFT: Final = Gauge(
 OLDEST_READING: Final = Gauge(
     "budget_bridge_oldest_reading_seconds", "How long ago the budget with the oldest last reading was read."
 )
+VERSION: Final = Gauge("budget_bridge_version", "Which version of budget-bridge runs; always 1.", ["version"])
 RULES_IN_FORCE: Final = Gauge(
     "budget_bridge_rules_in_force", "Which version of the rules is in force; always 1.", ["id", "digest"]
 )
@@ -97,6 +101,9 @@ def count_batch(decided: DecidedBatch) -> None:
     verdicts.update((_name_type(repeat), Verdict.DUPLICATE.value) for repeat in decided.repeats)
     for labels, number in verdicts.items():
         MESSAGES.labels(*labels).inc(number)
+    for entry in decided.entries:
+        if isinstance(entry.arrival.message, Unproven):
+            UNPROVEN.labels(entry.arrival.message.code).inc()
     for row in decided.rows:
         if row.record.topic.endswith(topics.DEAD_LETTERS):
             DEAD_LETTERS.labels((dict(row.record.headers)["dead_letter_reason"] or b"").decode()).inc()
@@ -170,4 +177,5 @@ def record_read_back(count: ReadBackCount) -> None:
 
 
 def _name_type(arrival: Arrival) -> str:
-    return arrival.message.body.type if isinstance(arrival.message, Message) else "unreadable"
+    message = arrival.message.message if isinstance(arrival.message, Unproven) else arrival.message
+    return message.body.type if isinstance(message, Message) else "unreadable"

@@ -91,7 +91,8 @@ class BridgeClient:
         self, kind: str, budget: BudgetKey, version: int | None, data: Data, message_id: str, key: PrivateKey | None
     ) -> Outgoing:
         """Write the record of a message, signed with a key if there is one; the rest is as for ``send``."""
-        return write_message(self.topics, Written(kind, budget, version, data, message_id), key)
+        written = Written(kind, budget, version, data, message_id)
+        return write_message(self.topics, written, datetime.now(UTC), key)
 
     async def expect(self, kind: str, budget: BudgetKey, **fields: object) -> Data:
         """Wait for a message of the bridge that no scenario has expected yet.
@@ -171,11 +172,11 @@ def connect_bridge(
     return BridgeClient(topics, Appender(connection), reader, keys, read_status)
 
 
-def write_message(topics: TopicNames, message: Written, key: PrivateKey | None) -> Outgoing:
-    """Write the record of a message to the bridge, signed with a key if there is one."""
+def write_message(topics: TopicNames, message: Written, at: datetime, key: PrivateKey | None) -> Outgoing:
+    """Write the record of a message that is sent at a time, signed with a key if there is one."""
     topic = next(topic for topic, models in SOURCES.items() if any(model.type == message.kind for model in models))
-    now, subject = write_time(datetime.now(UTC)), str(message.budget)
-    headers = write_attributes(message.kind, "demo", message.message_id, time=now, subject=subject)
+    subject = str(message.budget)
+    headers = write_attributes(message.kind, "demo", message.message_id, time=write_time(at), subject=subject)
     value = json.dumps({**message.budget._asdict(), "budget_version": message.version, **message.data}).encode()
     signed = sign_headers(headers, value, key) if key else headers
     return Outgoing(topics.full(topic), subject.encode(), value, signed)

@@ -17,6 +17,7 @@ from rich.console import Console
 from demo.bridge_client import PATIENCE_SECONDS, BridgeClient, Data, Sent, UnexpectedError, connect_bridge
 from demo.desk_processes import DeskProcesses, choose_port
 from demo.desk_rules import CHARACTERS, write_desk_rules
+from demo.keys import read_approvals
 from demo.scene import format_amount
 from demo.seeding import Seeding
 from demo.seeds import FOUNDATIONS, REFUSAL, REFUSED, SEEDS, SILENT_JOB, Reached, write_version
@@ -45,8 +46,7 @@ async def plant(bridge: BridgeClient, processes: DeskProcesses) -> Seeding:
         if time.monotonic() > until:
             raise UnexpectedError(f"these budgets did not get as far as they should: {[one.what for one in missing]}")
         for message in seeding.take_due():
-            step = message.step
-            await bridge.send(step.kind, message.budget, step.version, message.data, step.message_id)
+            await bridge.send(*message)
         for sent in await bridge.read():
             seeding.note(sent)
     return seeding
@@ -110,10 +110,10 @@ async def live(setup: DemoSetup, console: Console) -> None:
     async def read_no_status(_: object) -> Data:
         return {}
 
-    connection = KafkaConnection(setup.bootstrap)
-    bridge = connect_bridge(connection, setup.topics, read_no_status)
-    spectrum = Spectrum(refusals={REFUSED: REFUSAL})
-    connector = SpectrumConnector(spectrum, connection, setup.topics, {SILENT_JOB}, ANSWER_SECONDS)
+    connection, keys = KafkaConnection(setup.bootstrap), setup.keys.by_type
+    bridge = connect_bridge(connection, setup.topics, keys, read_no_status)
+    spectrum = Spectrum(refusals={REFUSED: REFUSAL}, approvals=read_approvals(setup.rules))
+    connector = SpectrumConnector(spectrum, connection, setup.topics, keys, {SILENT_JOB}, ANSWER_SECONDS)
     processes = DeskProcesses(setup, choose_port())
     with processes.running():
         try:

@@ -15,6 +15,7 @@ from typing import Final
 from demo import child_process
 from demo.bridge_client import PATIENCE_SECONDS, UnexpectedError
 from demo.desk_rules import OPERATORS_FILE
+from demo.keys import name_file
 from demo.server_process import choose_ports, is_free
 from demo.setup import DemoSetup, LastingProcess, make_worker
 
@@ -34,6 +35,7 @@ class DeskProcesses:
             "DESK_URL": self.url,
             "DESK_DATABASE_URL": setup.database_url,
             "DESK_SECRET_FILE": str(secret),
+            "DESK_KEY_FILE": str(name_file(setup.folder, setup.keys.desk)),
             "OPERATORS_FILE": str(setup.rules / OPERATORS_FILE),
         }
         desk = LastingProcess(setup, "desk", [sys.executable, "-m", "demo.desk_server"], environment)

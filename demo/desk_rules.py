@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from demo.keys import Keys, require_signatures
 from demo.scene import ACCOUNTANT, COMPANY, MANAGER, OPERATOR
 from demo.seeds import SEEDS, list_phases
 from demo.setup import append_rows, copy_rules
@@ -32,12 +33,12 @@ CHARACTERS: Final = (
 )
 
 
-def write_desk_rules(folder: Path, deadline: str = DEADLINE) -> None:
+def write_desk_rules(folder: Path, keys: Keys) -> None:
     """Write the rules and the list of operators into a new folder.
 
     Args:
         folder: is created.
-        deadline: how long Spectrum has for an answer.
+        keys: of those who sign.
     """
     copy_rules(folder, {seed.budget.project_id: seed.job for seed in SEEDS})
     append_rows(folder / "phases.csv", ((code, phase, "") for code, phase in list_phases().items()))
@@ -45,5 +46,6 @@ def write_desk_rules(folder: Path, deadline: str = DEADLINE) -> None:
     append_rows(folder / "approvers.csv", [(COMPANY, "", MANAGER)])
     operators = [("company_id", "project_id", "user"), (COMPANY, "", OPERATOR)]
     append_rows(folder / OPERATORS_FILE, operators)
+    require_signatures(folder, keys)
     rules = folder / "rules.toml"
-    rules.write_text(rules.read_text().replace('deadline = "4h"', f'deadline = "{deadline}"'))
+    rules.write_text(rules.read_text().replace('deadline = "4h"', f'deadline = "{DEADLINE}"'))

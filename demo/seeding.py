@@ -2,19 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from uuid import uuid4
 
-from contracts.budget_key import BudgetKey
-from demo.bridge_client import Data, Sent
-from demo.seeds import Reached, Seed, Step
-
-
-class Message(NamedTuple):
-    """A message about a seed's budget that is to be sent now."""
-
-    budget: BudgetKey
-    step: Step
-    data: Data
+from demo.bridge_client import Sent, Written
+from demo.seeds import Reached, Seed
 
 
 @dataclass(slots=True)
@@ -56,7 +47,7 @@ class Seeding:
         progress.content_hash = data["content_hash"]
         return progress.reached if progress.reached != before else None
 
-    def take_due(self) -> Iterator[Message]:
+    def take_due(self) -> Iterator[Written]:
         """Take the messages that are due; each is taken once."""
         for progress in self._progress.values():
             if progress.is_due():
@@ -64,7 +55,8 @@ class Seeding:
                 progress.sent += 1
                 accepts = step.data.get("decision") == "accept"
                 data = step.data | ({"content_hash": progress.content_hash} if accepts else {})
-                yield Message(progress.seed.budget, step, data)
+                message_id = step.message_id or str(uuid4())
+                yield Written(step.kind, progress.seed.budget, step.version, data, message_id)
 
     def list_missing(self, *, but_for_deadlines: bool = False) -> list[Seed]:
         """List the seeds that have not reached their state.

@@ -1,8 +1,8 @@
 """What Spectrum's side answers to the messages of its topics: an acknowledgement, or the pages of a snapshot."""
 
 import json
-from collections.abc import Container, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Container, Mapping
+from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
@@ -34,11 +34,13 @@ class SpectrumAnswers:
         spectrum: Spectrum,
         topics: TopicNames,
         keys: Mapping[str, PrivateKey],
+        now: Callable[[], datetime],
         silent_jobs: Container[str] = (),
     ) -> None:
         self._spectrum = spectrum
         self._topics = topics
         self._keys = keys
+        self._now = now
         self._silent_jobs = silent_jobs
 
     def answer(self, record: Record | Outgoing) -> list[Outgoing]:
@@ -53,7 +55,7 @@ class SpectrumAnswers:
         """Read a job; the snapshot carries the budget key of the request, as a job is no key (rule 6)."""
         budget = (asked["company_id"], asked["project_id"], asked["budget_id"])
         job = SpectrumJob(asked["company_code"], asked["job_number"])
-        now = write_time(datetime.now(UTC))
+        now = write_time(self._now())
         pages = Reader().read(self._spectrum, budget, job, str(uuid4()), now, asked["request_id"])
         if self._spectrum.approvals and asked["purpose"] == "import":
             lines = (line for page in pages for line in page["lines"])
@@ -66,11 +68,11 @@ class SpectrumAnswers:
         result = finish(self._spectrum.apply(export))
         for line in result.refused:
             self._spectrum.refusals.pop(line, None)
-        answer = write_acknowledgement(export, result, write_time(datetime.now(UTC)))
+        answer = write_acknowledgement(export, result, write_time(self._now()))
         return self._write(_ACKNOWLEDGEMENTS, ErpAcknowledgement.type, key, answer)
 
     def _write(self, topic: str, kind: str, key: bytes | None, data: Mapping[str, Any]) -> Outgoing:
-        now, subject = write_time(datetime.now(UTC)), (key or b"").decode()
+        now, subject = write_time(self._now()), (key or b"").decode()
         headers = write_attributes(kind, "spectrum", str(uuid4()), time=now, subject=subject)
         value, signer = json.dumps(data).encode(), self._keys.get(kind)
         signed = sign_headers(headers, value, signer) if signer else headers

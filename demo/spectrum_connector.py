@@ -8,6 +8,8 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
 from contracts.records import Outgoing
@@ -41,7 +43,7 @@ class SpectrumConnector:
         silent_jobs: Container[str] = (),
         delay_seconds: float = 0.0,
     ) -> None:
-        self._answers = SpectrumAnswers(spectrum, topics, keys, silent_jobs)
+        self._answers = SpectrumAnswers(spectrum, topics, keys, partial(datetime.now, UTC), silent_jobs)
         self._delay_seconds = delay_seconds
         read = [topics.full(name) for name in (EXPORTS, REQUESTS)]
         self._reader = Consumer(connection, f"spectrum-{uuid4()}", read, start="earliest")

@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from demo.bridge_client import read_sent, write_message
+from demo.bridge_client import Written, read_sent
 from demo.desk_rules import CHARACTERS, write_desk_rules
+from demo.keys import make_keys
 from demo.scene import OPERATOR
 from demo.seeds import LARGE, SEEDS, Reached
 from handlers.validation.limits import MAX_LINES
 from outbox.database import connect
-from tests.desk.world import TOPICS, World, open_world, plant
+from tests.desk.world import World, open_world, plant
 from worker.rules_files import read_rules
 
 
 @pytest.fixture
 async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
     connection = await connect(database_url)
-    yield await open_world(connection, tmp_path / "rules")
+    yield await open_world(connection, tmp_path)
     await connection.close()
 
 
@@ -46,12 +47,12 @@ async def test_a_retry_of_what_spectrum_refused_succeeds(world: World) -> None:
     await plant(world)
     (failed,) = (seed for seed in SEEDS if seed.reaches.status == "EXPORT_FAILED")
     retry = {"requested_by": OPERATOR, "reason": "the period is open again"}
-    sent = await world.send([write_message(TOPICS, "export.retry.v1", failed.budget, 1, retry, "retry")])
+    sent = await world.send([world.write(Written("export.retry.v1", failed.budget, 1, retry, "retry"))])
     assert "SYNCED" in [read_sent(one).data.get("status") for one in sent]
 
 
 def test_each_character_has_the_rights_of_their_part(tmp_path: Path) -> None:
-    write_desk_rules(tmp_path / "rules")
+    write_desk_rules(tmp_path / "rules", make_keys(tmp_path))
     rules = read_rules(tmp_path / "rules")
     projects = [seed.budget.project for seed in SEEDS]
     approved = {one.user: sum(rules.may_approve(one.user, *project) for project in projects) for one in CHARACTERS}

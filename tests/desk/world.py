@@ -4,18 +4,20 @@ The desk reads Postgres alone, so its pages need nothing more. The clock is the 
 """
 
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from contracts.inbox import copy_to_inbox, open_arrival
 from contracts.records import Outgoing, Place, Record
+from contracts.signature.signing import PrivateKey
 from contracts.topics import COMMANDS, TopicNames
-from demo.bridge_client import read_sent, write_message
+from demo.bridge_client import Written, read_sent, write_message
 from demo.desk_rules import write_desk_rules
-from demo.seeding import Message, Seeding
+from demo.keys import make_keys, read_approvals
+from demo.seeding import Seeding
 from demo.seeds import REFUSAL, REFUSED, SEEDS, SILENT_JOB, Seed
 from demo.spectrum import Spectrum
 from demo.spectrum_answers import EXPORTS, REQUESTS, SpectrumAnswers
@@ -40,13 +42,22 @@ class World:
     connection: Connection
     position: Position
     spectrum: Spectrum
+    keys: Mapping[str, PrivateKey]
     silent_jobs: Container[str] = ()
     now_ms: int = BEGAN_MS
     sent: list[Outgoing] = field(default_factory=list)
     """Everything that the bridge has sent."""
 
     def __post_init__(self) -> None:
-        self._answers = SpectrumAnswers(self.spectrum, TOPICS, self.silent_jobs)
+        self._answers = SpectrumAnswers(self.spectrum, TOPICS, self.keys, self.read_now, self.silent_jobs)
+
+    def read_now(self) -> datetime:
+        """Read the clock."""
+        return datetime.fromtimestamp(self.now_ms / 1000, UTC)
+
+    def write(self, message: Written) -> Outgoing:
+        """Write a message, signed by whoever sends its type."""
+        return write_message(TOPICS, message, self.read_now(), self.keys.get(message.kind))
 
     async def send(self, records: Iterable[Outgoing]) -> list[Outgoing]:
         """Send records to the bridge; returns what it has sent because of them, Spectrum's answers included."""
@@ -62,9 +73,10 @@ class World:
     async def wait(self, length: timedelta) -> list[Outgoing]:
         """Let time pass, and with it the deadlines."""
         self.now_ms += round(length.total_seconds() * 1000)
-        now = await self.connection.fetchval("select to_timestamp($1::float8)", self.now_ms / 1000)
         due = await find_due(self.connection, [0])
-        return await self.send(write_deadline(one, TOPICS.full(COMMANDS)) for one in due if one.due_at <= now)
+        return await self.send(
+            write_deadline(one, TOPICS.full(COMMANDS)) for one in due if one.due_at <= self.read_now()
+        )
 
     async def _store(self, records: Sequence[Outgoing]) -> list[Outgoing]:
         arrivals = []
@@ -80,25 +92,27 @@ class World:
         return [row.record for row in decided.rows]
 
 
-async def open_world(connection: Connection, rules: Path, silent_jobs: Container[str] = (SILENT_JOB,)) -> World:
-    """Make the schema, put the rules of the desk's demo in force, and begin a lane."""
+async def open_world(connection: Connection, folder: Path, silent_jobs: Container[str] = (SILENT_JOB,)) -> World:
+    """Make the schema, put the rules of the desk's demo in force, and begin a lane.
+
+    Args:
+        connection: a session on an empty database.
+        folder: for the rules and the keys.
+        silent_jobs: the jobs for whose exports Spectrum never answers.
+    """
     await migrate(connection)
-    write_desk_rules(rules)
+    keys, rules = make_keys(folder), folder / "rules"
+    write_desk_rules(rules, keys)
     await put_in_force(connection, read_rules(rules), "test", "test")
-    spectrum = Spectrum(refusals={REFUSED: REFUSAL})
-    return World(connection, await start_position(connection, 0, 0, UUID(int=1)), spectrum, silent_jobs)
+    spectrum = Spectrum(refusals={REFUSED: REFUSAL}, approvals=read_approvals(rules))
+    position = await start_position(connection, 0, 0, UUID(int=1))
+    return World(connection, position, spectrum, keys.by_type, silent_jobs)
 
 
 async def plant(world: World, seeds: Sequence[Seed] = SEEDS) -> Seeding:
     """Bring seeds to their states, but for those that are only overdue later."""
     seeding = Seeding(seeds)
     while due := list(seeding.take_due()):
-        for sent in await world.send(map(write_step, due)):
+        for sent in await world.send(world.write(one) for one in due):
             seeding.note(read_sent(sent))
     return seeding
-
-
-def write_step(message: Message) -> Outgoing:
-    step = message.step
-    message_id = step.message_id or str(uuid4())
-    return write_message(TOPICS, step.kind, message.budget, step.version, message.data, message_id)

@@ -51,7 +51,7 @@ async def serve_desk(database_url: str, folder: Path, kafka: str = NO_KAFKA) -> 
         kafka: bootstrap address; by default one at which nobody listens.
     """
     session = await connect(database_url)
-    world = await open_world(session, folder / "rules")
+    world = await open_world(session, folder)
     await plant(world)
     (port,) = choose_ports(1)
     url = f"http://127.0.0.1:{port}"

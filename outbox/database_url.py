@@ -20,6 +20,12 @@ _SERVER: Final = re.compile(r"([^:\[\]@,]*|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?")
 
 _MAX_PORT: Final = 65_535
 
+_ESCAPE: Final = "write %40 for @, %2F for /, %23 for #, %3F for ?, %5B for [ and %25 for % in user and password"
+
+_NO_ESCAPE: Final = re.compile(r"%(?![0-9a-fA-F]{2})")
+_HOST_IN_QUERY: Final = re.compile(r"@[^&=@]*/")
+"""What a query has where it begins with a '?' of the password: the host and the database."""
+
 _TAKEN_BY_ASYNCPG: Final = frozenset(
     {
         "host",
@@ -106,8 +112,9 @@ def parse_database_url(url: str) -> DatabaseUrl:
         # The text of the error may hold the password.
         parts, parameters = SplitResult("", "", "", "", ""), []
     if parts.scheme not in {"postgres", "postgresql"}:
-        message = 'a URL such as "postgresql://user:password@host:5432/name" is expected'
+        message = f'a URL such as "postgresql://user:password@host:5432/name" is expected: {_ESCAPE}'
         raise DatabaseUrlError(message)
+    _check_escapes(parts)
     kept: dict[str, str] = {}
     seconds: float | None = None
     for name, value in parameters:
@@ -121,10 +128,6 @@ def parse_database_url(url: str) -> DatabaseUrl:
         elif name not in _NOT_NEEDED:
             message = f"its parameter {name!r} is not known: leave it out"
             raise DatabaseUrlError(message)
-    if parts.fragment:
-        # The beginning of a password would be read as host and port, and shown.
-        message = "it has a '#': write special characters of a password as %23 and the like"
-        raise DatabaseUrlError(message)
     servers = _list_servers(parts, kept)
     login, at, _ = parts.netloc.rpartition("@")
     query = {name: value for name, value in kept.items() if name not in {"host", "port"}}
@@ -137,6 +140,25 @@ def parse_database_url(url: str) -> DatabaseUrl:
     if not servers:
         urls = [urlunsplit(parts._replace(query=urlencode(kept)))]
     return DatabaseUrl(tuple(urls), tuple(servers) or (ANY_SERVER,), seconds, kept)
+
+
+def _check_escapes(parts: SplitResult) -> None:
+    """Check that user and password end where they seem to: else the rest of a password is taken for a host, and shown.
+
+    libpq takes the first ``@`` for the end of the password, and others the last.
+    """
+    login, at, _ = parts.netloc.rpartition("@")
+    found = {
+        "#": bool(parts.fragment),
+        "/": "@" in parts.path,
+        "?": not at and bool(_HOST_IN_QUERY.search(parts.query)),
+        "@": "@" in login,
+        "%": bool(_NO_ESCAPE.search(login)),
+    }
+    for character, is_found in found.items():
+        if is_found:
+            message = f"it has a '{character}' that is not escaped: {_ESCAPE}"
+            raise DatabaseUrlError(message)
 
 
 def check_tls_files(address: DatabaseUrl, environment: Mapping[str, str]) -> None:
@@ -197,7 +219,7 @@ def _list_servers(parts: SplitResult, given: Mapping[str, str]) -> list[str]:
     servers = []
     for number, host in enumerate(hosts):
         if not host.startswith("/") and not _SERVER.fullmatch(host):
-            message = "its host and port cannot be read: write special characters of a password as %40 and the like"
+            message = f"its host and port cannot be read: {_ESCAPE}"
             raise DatabaseUrlError(message)
         own = host.rpartition("]")[2].partition(":")[2] if not host.startswith("/") else ""
         port = own or ports[number % len(ports)]

@@ -61,7 +61,8 @@ async def check_schema(connection: Connection) -> None:
     """
     async with translate_errors(connection):
         applied: set[int] = set()
-        if await connection.fetchval("select to_regclass('migrations')") is not None:
+        # With its schema, because a role that may not use that is refused, rather than told that there is no table.
+        if await connection.fetchval("select to_regclass('public.migrations')") is not None:
             applied = {row["number"] for row in await connection.fetch("select number from migrations")}
     known = list_migrations().keys()
     there, newest = max(applied, default=0), max(known)

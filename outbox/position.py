@@ -58,9 +58,16 @@ async def take_position(connection: Connection, inbox_partition: int, owner: UUI
 
 
 async def start_position(connection: Connection, inbox_partition: int, next_offset: int, owner: UUID) -> Position:
-    """Write the position of a new lane."""
+    """Write the position of a new lane.
+
+    Raises:
+        PositionLost: another session has started the lane.
+    """
     async with translate_errors(connection):
-        await connection.execute(QUERIES["start_position"], inbox_partition, next_offset, owner)
+        started = await connection.execute(QUERIES["start_position"], inbox_partition, next_offset, owner)
+    if started != "INSERT 0 1":
+        message = f"another session has started inbox partition {inbox_partition}"
+        raise PositionLost(message)
     return Position(inbox_partition, next_offset, owner)
 
 

@@ -13,7 +13,7 @@ from outbox.batch import DecisionFailedError, split_at_releases
 from outbox.columns import transpose
 from outbox.database import Connection, DatabaseBusy, open_session, translate_errors
 from outbox.identity import Identity, identify
-from outbox.position import Position, read_positions
+from outbox.position import Position, read_positions, start_position
 from outbox.queries import QUERIES
 from outbox.store import store_within
 from outbox.writing import write_budgets, write_readings
@@ -33,10 +33,9 @@ class Recovery:
 
     async def put_position(self, inbox_partition: int, next_offset: int) -> Position:
         """Set a lane's position, whatever it was; a previous owner cannot continue."""
-        owner = uuid4()
         async with translate_errors(self.connection):
-            await self.connection.execute(QUERIES["put_position"], inbox_partition, next_offset, owner)
-        return Position(inbox_partition, next_offset, owner)
+            await self.connection.execute(QUERIES["drop_position"], inbox_partition)
+        return await start_position(self.connection, inbox_partition, next_offset, uuid4())
 
     async def store_again(self, position: Position, arrivals: Sequence[Arrival], topics: TopicNames) -> Position:
         """Decide and store again what arrived after the backup; a message on which deciding fails is held.

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from outbox.database import OLDEST_VERSION, SEARCH_PATH, Connection, translate_errors
+from outbox.missing_rights import RoleRights, read_role_rights
 from outbox.queries import QUERIES
 
 _ENCODING: Final = "UTF8"
@@ -64,10 +65,7 @@ async def check_server(connection: Connection) -> None:
         raise DatabaseUnfit("; ".join(problems))
 
 
-async def list_missing_rights(connection: Connection) -> list[str]:
-    """List what this role may not do, of what a worker does and reports read: such as ``insert on history``.
-
-    Pruning, recovery and migrations need more rights, and report what they lack themselves.
-    """
+async def read_rights(connection: Connection) -> RoleRights:
+    """Read which rights the role of this session lacks."""
     async with translate_errors(connection):
-        return [row["missing"] for row in await connection.fetch(QUERIES["list_missing_rights"])]
+        return await read_role_rights(connection)

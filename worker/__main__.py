@@ -8,9 +8,11 @@ from typing import Annotated, Final
 import typer
 
 from worker.commands.acknowledge import acknowledge
+from worker.commands.audit import audit_app
 from worker.commands.dead_letters import dead_letters_app
 from worker.commands.doctor import doctor
 from worker.commands.drift import print_drift
+from worker.commands.grants import print_grants
 from worker.commands.import_budget import import_budget
 from worker.commands.migrate import migrate_database
 from worker.commands.prune import prune
@@ -50,6 +52,7 @@ def _take_options(
 
 
 app.command("migrate")(migrate_database)
+app.command("grants")(print_grants)
 app.command("topics")(create_missing_topics)
 app.command("run")(run)
 app.command("status")(print_status)
@@ -62,6 +65,7 @@ app.command("reset")(reset)
 app.command("acknowledge")(acknowledge)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(rules_app, name="rules")
+app.add_typer(audit_app, name="audit")
 app.add_typer(signers_app, name="signers")
 app.command("doctor")(doctor)
 app.command("reconcile")(reconcile_everything)

@@ -30,7 +30,9 @@ from worker.supervise import Supervisor
 from worker.telemetry.census import take_census
 from worker.telemetry.health_server import Health, Readiness, serve_health
 from worker.telemetry.logs import Logger
+from worker.telemetry.metrics import VERSION
 from worker.telemetry.tracing import Traces, open_traces
+from worker.version import read_version
 
 POLL_SECONDS: Final = 0.1
 
@@ -60,6 +62,7 @@ async def run_worker(settings: WorkerSettings, folder: RulesFolder, log: Logger)
     shutdown = Shutdown(log)
     _listen_for_signals(shutdown, log)
     collect_less_often()
+    VERSION.labels(read_version()).set(1)
     breakers, traces = make_breakers(log), open_traces(settings, settings.kafka_group_id)
     supervisor = Supervisor(shutdown.requested, log)
     async with serve_health(settings.http_port, settings.http_bind) as health:
@@ -113,7 +116,8 @@ def _find_readiness(
     }
     has_started = stalled is not None
     is_ready = has_started and not any(obstacles.values())
-    return Readiness(is_ready, {"started": has_started, "breakers": breakers.list_states(), **obstacles})
+    details = {"version": read_version(), "started": has_started, "breakers": breakers.list_states(), **obstacles}
+    return Readiness(is_ready, details)
 
 
 async def _prepare_when_there(
@@ -170,7 +174,7 @@ async def _process(
         due = partial(open_postgres_deadlines, context.database_url)
         timer = Deadlines(due, appender, topics.commands, lanes.list_partitions, breakers, log)
         health.find_readiness = partial(_find_readiness, supervisor, breakers, stalled, lanes)
-        log.info("worker.started", group=context.group_id, inbox=topics.inbox)
+        log.info("worker.started", version=read_version(), group=context.group_id, inbox=topics.inbox)
         supervisor.start("intake", intake.run)
         supervisor.start("deadlines", timer.run)
         supervisor.start("stalled-consumers", stalled.run)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from outbox.database import DatabaseDown
+from outbox.database import DatabaseDown, RightMissing
 from worker.error_causes import is_connection_refused, list_causes
 
 
@@ -26,7 +26,7 @@ _BY_SQLSTATE: Final[Mapping[str, tuple[str, str]]] = {
     "3D000": ("has no database {name}", "create it, or fix the name in DATABASE_URL"),
     "42501": (
         "does not permit this ({reason})",
-        "grant it to role {role}; `budget-bridge doctor` lists what is missing",
+        "grant it to role {role}: docs/security.md lists what each role needs",
     ),
     "53300": ("has no connection left ({reason})", "raise max_connections, or stop what uses them"),
     "57P03": ("is not ready ({reason})", "wait until it has started"),
@@ -46,6 +46,8 @@ def describe_database_error(url: str, down: DatabaseDown) -> DatabaseProblem:
     Returns:
         What was found and what to do.
     """
+    if isinstance(down, RightMissing):
+        return DatabaseProblem(down.found, down.to_do)
     parts = urlsplit(url)
     server = f"the database at {parts.netloc.rpartition('@')[2] or 'the default address'}"
     for cause in list_causes(down):

@@ -8,6 +8,7 @@ from handlers.rules import Rules
 from outbox.database import Connection
 from outbox.lost_jobs import LostJobs, find_lost_jobs
 from outbox.rules import Application, RulesUnavailable, find_application, lock_rules, put_in_force, read_version
+from outbox.server import read_rights
 from worker.rules_files import read_rules
 from worker.settings import ConfigurationError, RulesSettings, read_settings
 
@@ -86,6 +87,12 @@ async def check_first_rules(connection: Connection, folder: RulesFolder) -> None
     """
     if await find_application(connection) is None:
         await _check_jobs(connection, _get_rules(folder))
+        if missing := (await read_rights(connection)).missing["rules"]:
+            problem = (
+                f"no version of the rules is in force, and this role may not apply RULES_DIR (it lacks {missing[0]}): "
+                "run `budget-bridge rules apply` with a role to which `budget-bridge grants rules` was granted"
+            )
+            raise ConfigurationError((problem,))
 
 
 async def settle_rules(connection: Connection, folder: RulesFolder, by: str) -> Applied:

@@ -207,6 +207,12 @@ class ServerSettings(KafkaSettings, DatabaseSettings):
     """Both servers."""
 
 
+class OperatorSettings(EnvironmentSettings):
+    """With which key an operator signs."""
+
+    operator_key_file: Path | None = None
+
+
 def check_address(value: str) -> str:
     """Check that a process can listen on an address; raises ``ValueError``."""
     try:
@@ -215,12 +221,6 @@ def check_address(value: str) -> str:
         message = f'an IP address such as "127.0.0.1", "0.0.0.0" or "::" is expected, not {value!r}'
         raise ValueError(message) from None
     return value
-
-
-class OperatorSettings(EnvironmentSettings):
-    """With which key an operator signs."""
-
-    operator_key_file: Path | None = None
 
 
 class HttpSettings(EnvironmentSettings):

@@ -86,7 +86,7 @@ def verify_record(record: Record, subject: str, keys: Mapping[str, PublicKey]) -
     if not any(value for name, value in record.headers if name.lower() == MATERIAL_HEADER):
         return Unverified(
             "signature_missing",
-            f"Here this must be signed; sign it and send the envelope in {MATERIAL_HEADER}.",
+            f"This must be signed: send the envelope in {MATERIAL_HEADER}; an operator sets OPERATOR_KEY_FILE.",
         )
     data = record.value or b""
     try:

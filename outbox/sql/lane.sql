@@ -7,9 +7,12 @@ update positions set owner = $2 where inbox_partition = $1
 returning next_offset, last_offset, last_timestamp_ms, last_hash;
 
 -- name: start_position
-insert into positions (inbox_partition, next_offset, owner) values ($1, $2, $3);
+-- Two owners that start a lane at once start it at one offset, that of the group, so the key stops the second.
+insert into positions (inbox_partition, next_offset, owner)
+select $1, $2, $3 where not exists (select from positions where inbox_partition = $1);
 
 -- name: move_position
+-- By the whole key, which no earlier version of the row has: under a held snapshot these stay, one for each batch.
 update positions
 set next_offset = $4, last_offset = $5, last_timestamp_ms = $6, last_hash = $7
 where inbox_partition = $1 and next_offset = $2 and owner = $3;

@@ -7,12 +7,9 @@ select pg_try_advisory_xact_lock_shared(421190073);
 -- name: read_positions
 select inbox_partition, next_offset, owner, last_offset, last_timestamp_ms, last_hash from positions;
 
--- name: put_position
--- Sets a lane's position, whatever it was before.
-insert into positions (inbox_partition, next_offset, owner) values ($1, $2, $3)
-on conflict (inbox_partition) do update
-set next_offset = excluded.next_offset, owner = excluded.owner,
-    last_offset = null, last_timestamp_ms = null, last_hash = null;
+-- name: drop_position
+-- Waits until an open transaction of its owner has ended.
+delete from positions where inbox_partition = $1;
 
 -- name: shift_history
 -- The offsets of a log that no longer exists are lowered by 2^50: still in their order, and before those of the new log.

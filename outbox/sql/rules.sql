@@ -12,10 +12,15 @@ select pg_advisory_xact_lock(421190072);
 select content from rules where id = $1;
 
 -- name: keep_rules
--- The same rules get the same id, also when two workers start at once.
-insert into rules (digest, content) values ($1, $2)
-on conflict (digest) do update set digest = excluded.digest
-returning id;
+-- The same rules get the same id. Whoever calls this holds the lock, so nobody else inserts them meanwhile.
+with added as (
+    insert into rules (digest, content) values ($1, $2)
+    on conflict (digest) do nothing
+    returning id
+)
+select id from added
+union all
+select id from rules where digest = $1;
 
 -- name: put_rules_in_force
 insert into rule_applications (rules_id, applied_by, why) values ($1, $2, $3) returning at;

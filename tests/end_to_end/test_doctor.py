@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -150,43 +149,11 @@ async def test_lanes_sources_and_rights(bridge: Bridge) -> None:
     await connection.execute(f"grant insert on history to {role}")
     parts = urlsplit(bridge.database_url)
     narrow = urlunsplit(parts._replace(netloc=f"{role}:narrow@{parts.netloc.rpartition('@')[2]}"))
-    await reports(bridge, "insert on outbox", "grant them", DATABASE_URL=narrow)
+    await reports(bridge, "insert on outbox", "budget-bridge grants run", DATABASE_URL=narrow)
     assert "insert on history" not in str(await find_problems(bridge, DATABASE_URL=narrow))
     await connection.execute(f"drop owned by {role}")
     await connection.execute(f"drop role {role}")
     await connection.close()
-
-
-async def test_the_rights_that_the_page_lists_are_enough(bridge: Bridge) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
-    grants = page.partition("## Permissions in Postgres")[2].partition("```sql\n")[2].partition("```")[0]
-    role = f"least_{bridge.prefix.strip('.')}"
-    owner = bridge.database_url
-    connection = await asyncpg.connect(owner)
-    await connection.execute(f"create role {role} login password 'least'")
-    await connection.execute(grants.replace("to bridge;", f"to {role};"))
-    parts = urlsplit(owner)
-    bridge.database_url = urlunsplit(parts._replace(netloc=f"{role}:least@{parts.netloc.rpartition('@')[2]}"))
-    try:
-        worker = bridge.start()
-        await bridge.send(lock(), accept())
-        await bridge.wait_for("spectrum.export.v1")
-        await bridge.wait_until_carried()
-        _, checks = await ask(bridge)
-        assert [check for check in checks if check["about"] in {"permissions", "database", "rules"}] == [
-            check
-            for check in checks
-            if check["about"] in {"permissions", "database", "rules"} and check["state"] == "ok"
-        ]
-        for command in (["rules", "apply", "--by", "ann", "--why", "test"], ["status"], ["reconcile"]):
-            done = await asyncio.to_thread(bridge.command, *command)
-            assert done.returncode == 0, done.stdout + done.stderr
-        await bridge.stop(worker)
-    finally:
-        bridge.database_url = owner
-        await connection.execute(f"drop owned by {role}")
-        await connection.execute(f"drop role {role}")
-        await connection.close()
 
 
 async def test_a_writer_that_never_ends_its_transaction(bridge: Bridge) -> None:

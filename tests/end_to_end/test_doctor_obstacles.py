@@ -76,7 +76,7 @@ async def test_a_role_without_rights(bridge: Bridge) -> None:
         await connection.execute(f"create role {role} login password 'narrow'")
         parts = urlsplit(bridge.database_url)
         narrow = urlunsplit(parts._replace(netloc=f"{role}:narrow@{parts.netloc.rpartition('@')[2]}"))
-        await reports(bridge, "select on migrations", "grant them", DATABASE_URL=narrow)
+        await reports(bridge, "select on migrations", "budget-bridge grants read", DATABASE_URL=narrow)
         await reports(bridge, "has no members", "budget-bridge run", DATABASE_URL=narrow)
         name = parts.path.strip("/")
         await connection.execute(f"revoke connect on database {name} from public")

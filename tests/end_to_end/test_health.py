@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, lock
+from worker.version import read_version
 
 
 async def ask(port: int, path: str) -> tuple[int, str]:
@@ -46,9 +47,13 @@ async def test_health_and_metrics(bridge: Bridge) -> None:
     [port] = choose_ports(1)
     bridge.settings["HTTP_PORT"] = str(port)
     bridge.start()
-    assert json.loads(await wait_for_answer(bridge, port, "/health/ready", 200))["ready"] is True
+    ready = json.loads(await wait_for_answer(bridge, port, "/health/ready", 200))
+    assert (ready["ready"], ready["version"]) == (True, read_version())
     asked = json.loads((await asyncio.to_thread(bridge.command, "status", "--json")).stdout)["workers"]
-    assert [(one["ready"], one["kafka"], one["database"]) for one in asked] == [(True, "closed", "closed")]
+    assert [(one["ready"], one["version"], one["kafka"], one["database"]) for one in asked] == [
+        (True, read_version(), "closed", "closed")
+    ]
+    assert [line["version"] for line in bridge.read_log() if line["event"] == "worker.started"] == [read_version()]
     assert (await ask(port, "/health/live"))[0] == 200
     assert (await ask(port, "/"))[0] == 404
     await bridge.send(lock(), accept(), lock(1, key=KEY._replace(budget_id=1)))
@@ -71,6 +76,7 @@ async def test_health_and_metrics(bridge: Bridge) -> None:
     assert value("dead_letters_total", reason="unreadable") == 1
     assert value("latency_seconds_count") == 4
     assert value("lane_starts_total") == 2
+    assert value("version", version=read_version()) == 1
     assert value("lane_lag_messages", lane="0") + value("lane_lag_messages", lane="1") == 0
     taken = bridge.command("run")
     assert (taken.returncode, f"port {port} cannot be used" in taken.stderr) == (2, True)

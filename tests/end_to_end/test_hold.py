@@ -1,6 +1,7 @@
 """A bug of ours holds one budget and nothing else; a release decides everything that was held, in order."""
 
 import asyncio
+import subprocess
 
 from tests.exactly_once.deployment import RunningDeployment
 from tests.unit.builders import KEY, STEEL, accept, acknowledge, lock, release
@@ -38,3 +39,35 @@ async def test_a_bug_holds_one_budget_until_it_is_released(deployment: RunningDe
     findings = await deployment.wait_until_carried()
     assert findings.are_clean, findings.first
     assert deployment.count_repeats() == 0
+
+
+async def test_what_is_skipped_is_shown_before_it_is_left_out(deployment: RunningDeployment) -> None:
+    worker = deployment.start_planted(FAILS_ON_PROJECT="7")
+    await deployment.send(lock(1, key=ITS_KEY))
+    await deployment.wait_for("approval.requested.v1")
+    await deployment.send(accept(1, key=ITS_KEY), message_id="the one")
+    await deployment.wait_for("budget.status.v1", project_id=7, on_hold=True)
+    await deployment.send(lock(2, STEEL | {"original_amount": "7.00"}, key=ITS_KEY))
+    await deployment.wait_until_carried()
+    await deployment.stop(worker)
+    deployment.start()
+    skip = ["release", str(ITS_KEY), "--by", "olga", "--why", "withdrawn", "--action", "skip"]
+    asked = await asyncio.to_thread(
+        subprocess.run,
+        ["/bin/sh", "-c", f"echo n | python -m worker {' '.join(skip)}"],
+        env=deployment.environment | {"PATH": f"{deployment.python_folder}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert asked.returncode == 1, asked.stderr
+    assert "approval.decision.v1 of version 1, received at " in asked.stdout
+    assert "  id the one\nHeld messages behind it, which are decided: 1" in asked.stdout
+    assert (await deployment.fetch("select count(*) from history where verdict = 'held'"))[0][0] == 2
+    done = await asyncio.to_thread(deployment.command, *skip, "--yes")
+    assert (done.returncode, "applied: 1 held messages decided" in done.stdout) == (0, True), done.stderr
+    await deployment.wait_for("approval.requested.v1", project_id=7, budget_version=2)
+    skipped = await deployment.fetch("select verdict, detail from history where id = 'the one'")
+    assert [tuple(row) for row in skipped] == [("ignored", "skipped by olga: withdrawn")]
+    nothing = await asyncio.to_thread(deployment.command, *skip, "--yes")
+    assert (nothing.returncode, "there is none to skip" in nothing.stderr) == (1, True)
+    assert (await deployment.wait_until_carried()).are_clean

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from outbox.database import Connection, DatabaseDown, DatabaseRefused, connect, translate_errors
+from outbox.database import Connection, DatabaseDown, DatabaseRefused, connect
 from outbox.migrate import migrate
 from outbox.position import Position
-from outbox.server import DatabaseUnfit, check_server, list_missing_rights, list_server_problems, read_server
+from outbox.server import DatabaseUnfit, check_server, list_server_problems, read_server
 from outbox.store import store_batch
 from tests.exactly_once.proxy import Proxy
 from tests.integration.records import TOPICS, arrive
@@ -46,29 +46,6 @@ async def test_a_session_without_our_settings_is_refused(connection: Connection)
     await connection.execute("set transaction_timeout = 0")
     with pytest.raises(DatabaseUnfit, match="pooler"):
         await check_server(connection)
-
-
-async def test_a_worker_needs_no_right_to_delete_or_to_change_the_outbox(connection: Connection) -> None:
-    await connection.execute("drop role if exists bridge_least")
-    await connection.execute("create role bridge_least")
-    await connection.execute("grant select, insert, update on all tables in schema public to bridge_least")
-    await connection.execute("revoke update on outbox from bridge_least; revoke insert on positions from bridge_least")
-    await connection.execute("set role bridge_least")
-    assert await list_missing_rights(connection) == ["insert on positions"]
-    with pytest.raises(DatabaseRefused, match=r"42501.*grant it the right"):
-        async with translate_errors(connection):
-            await connection.execute("delete from outbox")
-    await connection.execute("reset role; drop owned by bridge_least; drop role bridge_least")
-
-
-async def test_every_table_is_in_the_list_of_rights(connection: Connection) -> None:
-    await connection.execute("drop role if exists bridge_nothing")
-    await connection.execute("create role bridge_nothing; set role bridge_nothing")
-    missing = await list_missing_rights(connection)
-    await connection.execute("reset role; drop role bridge_nothing")
-    tables = await connection.fetch("select tablename from pg_tables where schemaname = 'public'")
-    assert {one.partition(" on ")[2] for one in missing} == {row["tablename"] for row in tables}
-    assert {f"select on {row['tablename']}" for row in tables} <= set(missing)
 
 
 async def test_a_database_that_is_not_there_is_named(database_url: str) -> None:

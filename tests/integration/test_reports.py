@@ -2,7 +2,6 @@
 
 import io
 import json
-import secrets
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from contracts.records import Headers, Place
 from handlers.ids import name_export
 from handlers.rules import Job, Rules
 from outbox.budget_record import BudgetRecord, read_budget_record, read_verdict
-from outbox.database import Connection, close, connect
+from outbox.database import Connection
 from outbox.dead_letters import (
     DeadLetterFilter,
     ListedDeadLetter,
@@ -26,7 +25,6 @@ from outbox.dead_letters import (
 from outbox.position import Position
 from outbox.recovery import open_recovery
 from outbox.rules import put_in_force
-from outbox.server import list_missing_rights
 from outbox.store import store_batch
 from tests.integration.records import AT, TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock
@@ -182,6 +180,19 @@ async def test_dead_letters_are_listed_counted_and_found_by_budget(connection: C
     assert "\x1b" not in out.getvalue()
 
 
+@pytest.mark.parametrize("value", [b"x" * 5000, b"\xff" * 5000])
+def test_a_long_dead_letter_is_shown_whole_if_that_is_asked_for(value: bytes) -> None:
+    letter = set_aside("x.procore.budgets")._replace(value=value)
+    shown = {}
+    for full in (False, True):
+        console, out = print_to_text()
+        print_dead_letter(letter, console, full=full)
+        shown[full] = out.getvalue().translate({10: None, 32: None})
+    assert value.decode("latin-1") in shown[True] or value.hex() in shown[True]
+    assert "and1000more" in shown[False]
+    assert len(shown[False]) < len(shown[True])
+
+
 def set_aside(topic: str, reason: str = "unreadable", headers: Headers = ()) -> StoredDeadLetter:
     at = datetime.fromtimestamp(AT / 1000, UTC)
     listed = ListedDeadLetter(UUID(int=1), at, reason, "", None, None, Place(topic, 0, 0), (0, 0))
@@ -196,35 +207,3 @@ def test_only_whole_records_go_back_and_only_to_source_topics() -> None:
     assert "under a new id" in (find_obstacle(set_aside("x.procore.budgets", "unknown_export"), sources) or "")
     cut = set_aside("x.procore.budgets", headers=(("bridge_unreadable", b"cut"),))
     assert "could not be carried whole" in (find_obstacle(cut, sources) or "")
-
-
-async def test_a_role_with_the_rights_of_a_worker_lacks_nothing(connection: Connection, database_url: str) -> None:
-    role = f"worker_{secrets.token_hex(4)}"
-    grants = (
-        "usage on schema public",
-        "select on migrations, deployment, rules, positions, history, budgets, outbox, holds, rule_applications",
-        "select on accepted_differences, readings",
-        "insert, update (content) on readings",
-        "update (group_id, inbox, inbox_partitions) on deployment",
-        "insert (digest, content), update (digest) on rules",
-        "insert (rules_id, applied_by, why) on rule_applications",
-        "insert, update (owner, next_offset, last_offset, last_timestamp_ms, last_hash) on positions",
-        "insert, update (verdict, detail) on history",
-        "insert, update on budgets",
-        "insert on outbox",
-        "insert, update (inbox_offset) on holds",
-    )
-    await connection.execute(f"create role {role}")
-    narrow = await connect(database_url)
-    try:
-        for grant in grants:
-            await connection.execute(f"grant {grant} to {role}")
-        await narrow.execute(f"set role {role}")
-        assert await list_missing_rights(narrow) == []
-        await connection.execute(f"revoke insert on outbox from {role}")
-        await connection.execute(f"revoke update (detail) on history from {role}")
-        assert await list_missing_rights(narrow) == ["insert on outbox", "update on history"]
-    finally:
-        await close(narrow, 1.0)
-        await connection.execute(f"drop owned by {role}")
-        await connection.execute(f"drop role {role}")

@@ -1,6 +1,7 @@
 """The batch transaction, on a real Postgres: one writer, one verdict for each message, all or nothing."""
 
 import asyncio
+import json
 import sys
 from dataclasses import replace
 from typing import Any
@@ -11,13 +12,15 @@ import pytest
 
 from contracts.inbound import BudgetLocked, InboundMessage
 from handlers.budget import Budget
+from outbox import due
 from outbox.backlog import read_outbox
 from outbox.budget_record import read_budget_record
 from outbox.database import Connection, DatabaseDown, DataRefusedError, connect, transaction, translate_errors
 from outbox.due import find_due
 from outbox.identity import identify
 from outbox.lost_jobs import find_lost_jobs
-from outbox.position import Position, PositionLost, take_position
+from outbox.position import Position, PositionLost, start_position, take_position
+from outbox.queries import QUERIES
 from outbox.rules import put_in_force
 from outbox.store import store_batch
 from outbox.writing import write_budgets
@@ -86,6 +89,40 @@ async def test_taking_a_position_waits_for_the_transaction_of_its_owner(
     assert taken.next_offset == 7
     assert position.next_offset == 0
     await successor.close()
+
+
+MANY_MOVES = """
+do $$ begin
+    for batch in 1 .. 20000 loop
+        update positions set next_offset = next_offset + 1 where next_offset = batch - 1;
+        commit;
+    end loop;
+end $$
+"""
+
+
+async def test_a_batch_passes_none_of_the_versions_that_a_held_snapshot_keeps(
+    connection: Connection, database_url: str, position: Position
+) -> None:
+    """A report that is left open over a day keeps a version of the position for each batch of that day."""
+    holder = await connect(database_url)
+    await holder.execute("begin isolation level repeatable read")
+    await holder.execute("select from positions")
+    await connection.execute("set synchronous_commit = off")
+    await connection.execute(MANY_MOVES)
+    moving = f"explain (analyze, buffers, format json) execute moving (0, 20000, '{position.owner}', 20001)"
+    await connection.execute(f"prepare moving as {QUERIES['move_position']}")
+    [found] = json.loads(await connection.fetchval(moving.replace("20001", "20001, null, null, null")))
+    touched = found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"]
+    await holder.execute("rollback")
+    await holder.close()
+    assert touched < 20
+
+
+async def test_a_lane_is_started_once(connection: Connection, position: Position) -> None:
+    with pytest.raises(PositionLost):
+        await start_position(connection, position.inbox_partition, position.next_offset + 1, uuid4())
+    assert await count_rows(connection, "positions") == 1
 
 
 async def test_a_session_that_dies_stores_nothing(
@@ -184,11 +221,27 @@ async def test_what_is_due_is_found_by_lane(connection: Connection, position: Po
     )
     assert await find_due(connection, [0]) == []
     await connection.execute("update budgets set acknowledgement_due_at = now(), parked_due_at = now()")
-    assert sorted((due.deadline, due.version) for due in await find_due(connection, [0])) == [
+    assert sorted((one.deadline, one.version) for one in await find_due(connection, [0])) == [
         ("acknowledgement", 1),
         ("parked", 9),
     ]
     assert await find_due(connection, [1]) == []
+
+
+async def test_of_more_than_one_round_can_send_the_longest_due_come_first(
+    connection: Connection, position: Position, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever their keys, so that none waits for ever behind those that are due again and again."""
+    monkeypatch.setattr(due, "_AT_ONCE", 2)
+    keys = [KEY._replace(budget_id=number) for number in (1, 2, 3)]
+    await store_batch(connection, position, [arrive(n, reject(9, key=key)) for n, key in enumerate(keys)], TOPICS)
+    for hours, key in zip((1, 3, 2), keys, strict=True):
+        await connection.execute(
+            "update budgets set parked_due_at = now() - make_interval(hours => $1) where budget_id = $2",
+            hours,
+            key.budget_id,
+        )
+    assert [one.key.budget_id for one in await find_due(connection, [0])] == [2, 3]
 
 
 async def test_where_spectrum_may_hold_something(connection: Connection, position: Position) -> None:

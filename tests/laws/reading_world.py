@@ -153,9 +153,9 @@ class ReadingWorld(World):
             # One that ends an export makes a waiting version current, of which an acceptance may be parked.
             require("LD1: a reading exports nothing", holds=after.tries == before.tries or after.base != before.base)
         drift = after.read_back.drift if after.read_back else None
-        if drift and drift.lines and not self.meddled:
+        if drift and after.open_lines and not self.meddled:
             base = after.base.id if after.base else None
-            require(f"LD2: {drift.lines} differ though nobody changed them", holds=drift.export_id != base)
+            require(f"LD2: {after.open_lines} differ though nobody changed them", holds=drift.export_id != base)
         for lines in self.spectrum.jobs.values():
             require("LD4: what accounting made stays", holds=lines[OF_ACCOUNTING] == HeldLine(original=1_200_000))
         return outcome
@@ -178,6 +178,11 @@ class ReadingWorld(World):
         """Law 4 holds at every moment, unless somebody in Spectrum changes figures."""
         if not self.meddled:
             super().check()
+
+    def list_kept(self, key: BudgetKey) -> set[LineKey]:
+        """List the lines that were kept: law 4 holds but for what a person decided otherwise (rows D2 and D3)."""
+        budget = self.budgets[key]
+        return {LineKey(*line[:2]) for line in budget.read_back.kept} if budget.read_back else set()
 
     def _check_at_rest(self, key: BudgetKey) -> None:
         """LD2 and LD3: what differs now is found exactly, and a restatement ends it."""

@@ -67,15 +67,26 @@ def test_what_keeps_running_has_a_health_check_on_its_own_port(name: str) -> Non
     assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
 
 
-def test_each_target_of_the_image_is_used_and_only_the_watch_has_faust() -> None:
+def test_compose_builds_the_watch_from_its_own_target_and_the_rest_from_the_workers() -> None:
     built = {name: COMPOSE["services"][name]["build"]["target"] for name in OURS}
-    assert built == {"migrate": "worker", "rules": "worker", "topics": "worker", "worker": "worker", "watch": "watch"}
-    installed = dict(re.findall(r"FROM build AS build-(\w+)\nRUN .*'\.\[(.*)\]'", DOCKERFILE))
-    assert installed == {"worker": "traces", "watch": "watch"}
-    assert set(re.findall(r"FROM base AS (\w+)\nCOPY --from=build-(\w+) ", DOCKERFILE)) == {
-        ("worker", "worker"),
-        ("watch", "watch"),
-    }
+    assert built == {name: "watch" if name == "watch" else "worker" for name in OURS}
+
+
+def test_only_the_watch_has_faust_and_only_the_desk_a_web_framework() -> None:
+    requirements = {file.stem: file.read_text() for file in (ROOT / "requirements").glob("*.txt")}
+    for package, alone in (("faust-streaming", "watch"), ("starlette", "desk")):
+        assert {name for name, text in requirements.items() if f"\n{package}==" in text} == {alone, "dev"}
+
+
+def test_each_image_starts_as_the_same_user_and_without_pip() -> None:
+    base, *images = re.split(r"^FROM base AS ", DOCKERFILE.partition(" AS base\n")[2], flags=re.MULTILINE)
+    assert "pip uninstall --yes" in base
+    assert "rm -rf /usr/local/lib/python3.13/ensurepip" in base
+    assert "USER 10001\n" in base
+    assert [image.partition("\n")[0] for image in images] == ["watch", "desk", "worker"]
+    assert re.findall(r"^CMD (.*)", DOCKERFILE, re.MULTILINE) == ['["watch"]', '["desk"]', '["run"]']
+    for image in images:
+        assert set(re.findall(r"^[A-Z]+\b", image, re.MULTILINE)) == {"COPY", "CMD"}
 
 
 def test_the_watch_gets_no_database() -> None:

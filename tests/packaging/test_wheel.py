@@ -52,7 +52,8 @@ def test_the_wheel_carries_the_rooms_and_nothing_else(built: Built) -> None:
 def test_the_sdist_carries_the_rooms_and_what_builds_them(built: Built) -> None:
     with tarfile.open(built.sdist) as archive:
         names = {"/".join(Path(name).parts[1:]) for name in archive.getnames()}
-    besides = {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO", ".gitignore", "constraints.txt"}
+    besides = {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO", ".gitignore"}
+    besides |= {str(file.relative_to(ROOT)) for file in (ROOT / "requirements").iterdir() if file.is_file()}
     assert names == SOURCES | besides
 
 

@@ -6,11 +6,13 @@ from typing import get_args
 
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
+from pydantic import BaseModel
 
 from contracts.outbound import RefusalCode, ReturnCause, StatusName
 from handlers import validation
 from handlers.decision import Verdict
 from worker.telemetry import log_writer, metrics
+from worker.trail.lines import Application, Bytes, End, Head, KafkaPlace, Received, RulesLine, Sent, Signed
 from worker.watch import metrics as watch_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,12 @@ def test_the_rules_page_lists_the_codes_of_validation() -> None:
     }
 
 
+@pytest.mark.parametrize("line", [Head, RulesLine, Application, Received, Sent, End, Signed, KafkaPlace, Bytes])
+def test_the_page_of_the_audit_trail_names_every_field(line: type[BaseModel]) -> None:
+    page = (ROOT / "docs" / "audit.md").read_text().partition("## The lines")[2]
+    assert {name for name in line.model_fields if f"`{name}`" not in page} == set()
+
+
 def test_links_between_pages_and_code_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
@@ -45,20 +53,32 @@ def test_links_between_pages_and_code_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_the_table_of_dependencies_names_tests_that_there_are() -> None:
+def list_dependency_rows() -> list[list[str]]:
+    """List the rows of the tables of what can happen to a dependency, by their cells."""
     page = (ROOT / "docs" / "operations.md").read_text()
     table = page.partition("## What can happen to its dependencies")[2].partition("\n## ")[0]
-    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    named = set(re.findall(r"`(test_\w+)`", table))
-    assert len(named) > 40
-    assert {name for name in named if f"def {name}(" not in tests} == set()
-    chaos = (ROOT / "tests" / "exactly_once" / "chaos.py").read_text()
-    kinds = set(re.findall(r"chaos: \*([^*]+)\*", table))
-    assert {kind for kind in kinds if f'"{kind}"' not in chaos} == set()
-    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| ") and "What happens" not in line]
-    assert sum("no test yet" not in row[5] for row in rows) > 90
-    assert "**Open" not in table
-    assert all((len(row) == 6 and "test" in row[5]) or "chaos" in row[5] for row in rows)
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    return [row for row in rows if row[0] != "What happens"]
+
+
+def test_the_tables_of_dependencies_have_rows_of_six_cells() -> None:
+    rows = list_dependency_rows()
+    assert len(rows) > 110
+    assert [row for row in rows if len(row) != 6] == []
+
+
+@pytest.mark.parametrize("row", list_dependency_rows(), ids=lambda row: row[0])
+def test_every_row_of_a_dependency_names_what_shows_it(row: list[str]) -> None:
+    """A row names a test, a disturbance of the chaos runs or a crash point, and each that it names is there."""
+    source = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    shown_by = row[-1]
+    tests = re.findall(r"`(test_\w+)`", shown_by)
+    chaos = re.findall(r"chaos: \*([^*]+)\*", shown_by)
+    points = re.findall(r"crash points? \*([^*]+)\*", shown_by)
+    assert tests or chaos or points
+    assert [name for name in tests if f"def {name}(" not in source] == []
+    assert [kind for kind in chaos if f'"{kind}"' not in source] == []
+    assert [point for point in points if f'"{point}"' not in source] == []
 
 
 def test_the_operations_page_lists_every_metric_and_nothing_else() -> None:

@@ -54,12 +54,28 @@ def no_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane_module, "POLL_SECONDS", 0.001)
 
 
+class Spans(Traces):
+    """Whose span was begun, and whose was ended because the record was not stored."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.dropped: list[int] = []
+
+    def begin(self, arrivals: list[Arrival]) -> list[Arrival]:
+        self.begun += [arrival.inbox.place.offset for arrival in arrivals]
+        return arrivals
+
+    def drop(self, inbox_partition: int) -> None:
+        assert inbox_partition == 0
+        self.dropped = list(self.begun)
+
+
 class RunningLane(RunningPart):
     """A lane that runs on fakes."""
 
     def __init__(self, ports: FakePorts, reader: FakeInbox) -> None:
         super().__init__()
-        self.ports, self.reader = ports, reader
+        self.ports, self.reader, self.spans = ports, reader, Spans()
         log: Any = self.log
         context = LaneContext(
             ports=ports,
@@ -70,7 +86,7 @@ class RunningLane(RunningPart):
             topics=TOPICS,
             inbox_partitions=1,
             breakers=self.breakers,
-            traces=Traces(),
+            traces=self.spans,
         )
         self.lane = Lane(0, reader, context, log)
         self.task = asyncio.create_task(self.lane.run(self.stopping))
@@ -149,6 +165,15 @@ async def test_what_is_not_known_to_have_happened_restarts_the_lane(failure: Bas
     await running.until(lambda: running.count_starts() == 2 and ports.published)
     assert LANE_LOSSES.labels(type(failure).__name__)._value.get() == before + 1
     assert ports.published[-1] == (1, OURS, 0)
+    await running.stop()
+
+
+async def test_the_spans_of_a_batch_that_is_not_stored_are_ended_before_it_is_decided_again() -> None:
+    ports = FakePorts()
+    ports.write = fail_once(DatabaseDown("gone"))
+    running = RunningLane(ports, FakeInbox(0))
+    await running.until(lambda: ports.published)
+    assert (running.spans.begun, running.spans.dropped) == ([0, 0], [0])
     await running.stop()
 
 

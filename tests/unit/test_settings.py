@@ -7,6 +7,7 @@ import pytest
 from pydantic_settings import BaseSettings
 from typer.testing import CliRunner
 
+from outbox.database_url import parse_database_url
 from tests.unit.test_server_errors import make_certificate
 from worker.__main__ import app
 from worker.settings import (
@@ -105,10 +106,18 @@ def test_a_secret_file_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch:
         (f"{URL}?ssl_min_protocol_version=1.3", "its parameter 'ssl_min_protocol_version=1.3' is not one of "),
         (f"{URL}?connect_timeout=soon", "its parameter 'connect_timeout' is not a number of seconds"),
         ("postgresql://user:secret@a,b/name?port=5432,x", "its parameter 'port' is not a port"),
-        ("postgresql://user:se:c@ret@localhost:port/name", "its host and port cannot be read"),
+        ("postgresql://user:se:c%40ret@localhost:port/name", "its host and port cannot be read: write %40 for @"),
+        ("postgresql://user:secret/12@localhost/name", "it has a '/' that is not escaped: write %40 for @, %2F for /"),
+        ("postgresql://user:12/secret@localhost/name", "it has a '/' that is not escaped"),
+        ("postgresql://user:secret@12@localhost/name", "it has a '@' that is not escaped"),
+        ("postgresql://user:secret%12%zz@localhost/name", "it has a '%' that is not escaped"),
+        ("postgresql://user:secret%@localhost/name", "it has a '%' that is not escaped"),
+        ("postgresql://user:12?secret@localhost/name", "a URL such as"),
+        ("postgresql://user:12?secret=3@localhost/name", "it has a '?' that is not escaped"),
+        ("postgresql://user:secret[12@localhost/name", "a URL such as"),
         ("postgresql://user:secret@a:1,b:99999/name", "port 99999 is none from 1 to 65535"),
         ("postgresql://user:secret@a,b/name?port=5432,0", "port 0 is none from 1 to 65535"),
-        ("postgresql://user:12#secret@localhost/name", "it has a '#'"),
+        ("postgresql://user:12#secret@localhost/name", "it has a '#' that is not escaped"),
         (f"{URL}?sslrootcert=%00", "sslrootcert: \x00 cannot be read (embedded null byte)"),
         (f"{URL}?sslmode=verify-full", "sslmode=verify-full needs the certificate of a CA: add sslrootcert=FILE"),
         (f"{URL}?sslrootcert=/none", "sslrootcert: there is no file /none: correct the path"),
@@ -261,3 +270,16 @@ def test_run_names_a_bad_database_url_with_every_other_problem(tmp_path: Path, m
     assert done.exit_code == 2
     for problem in ("KAFKA_BOOTSTRAP: ", "channel_binding=require", "HTTP_PORT: ", "jobs.csv: there is no such file"):
         assert problem in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:%40%2F%23%3F%5B%25@localhost:5432/name",
+        "postgresql://us%40er:se:cret@localhost/na%40me?options=-c%20a=b",
+        "postgresql://localhost/name?user=me@server&sslrootcert=/file",
+        "postgresql://localhost?user=me@server&sslcrl=/file",
+    ],
+)
+def test_what_is_escaped_or_cannot_be_mistaken_is_accepted(url: str) -> None:
+    parse_database_url(url)

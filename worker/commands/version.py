@@ -1,10 +1,9 @@
 """``budget-bridge --version``: prints the version."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 import typer
 
 from worker.console import Console
+from worker.version import read_version
 
 
 def print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
@@ -12,11 +11,3 @@ def print_version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
     if wanted:
         Console().print_line(f"budget-bridge {read_version()}")
         raise typer.Exit
-
-
-def read_version() -> str:
-    """Read the version of the installed distribution."""
-    try:
-        return version("budget-bridge")
-    except PackageNotFoundError:
-        return "(a checkout that is not installed)"

@@ -5,7 +5,9 @@ from typing import Final
 
 from outbox.database import Connection, DatabaseDown
 from outbox.migrate import SchemaMismatch, check_schema
-from outbox.server import list_missing_rights, list_server_problems, read_server
+from outbox.missing_rights import find_parts
+from outbox.rights import COMMANDS
+from outbox.server import list_server_problems, read_rights, read_server
 from worker.doctor.check import Check, Checks
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
@@ -49,14 +51,29 @@ async def check_database(connection: Connection) -> Checks:
     else:
         yield Check("clock", "ok", "the clocks of the database and of this machine agree")
     # Before the schema, which cannot be read without rights.
-    if missing := await list_missing_rights(connection):
-        found = f"the role in DATABASE_URL lacks: {', '.join(missing)}"
-        yield Check("permissions", "error", found, "grant them to the role: docs/operations.md lists all")
-    else:
-        yield Check("permissions", "ok", "the role in DATABASE_URL has every right that a worker needs")
+    for check in await _check_rights(connection):
+        yield check
     try:
         await check_schema(connection)
     except SchemaMismatch as mismatch:
         yield Check("database", "error", str(mismatch), "run `budget-bridge migrate` with this version")
         return
     yield Check("database", "ok", "the schema is the one that this version needs")
+
+
+async def _check_rights(connection: Connection) -> list[Check]:
+    """Check that the role has every right of what it is for; which that is, is seen from what it may change."""
+    role, missing = await read_rights(connection)
+    parts = find_parts(missing)
+    lacking = [
+        Check(
+            "permissions",
+            "error",
+            f"role {role} lacks, for {COMMANDS[part]}: {', '.join(map(str, missing[part]))}",
+            f"run what `budget-bridge grants {part} {role}` prints, as the owner of the schema",
+        )
+        for part in parts
+        if missing[part]
+    ]
+    has = f"role {role} has every right for {', and for '.join(COMMANDS[part] for part in parts)}"
+    return lacking or [Check("permissions", "ok", has)]

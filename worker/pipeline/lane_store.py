@@ -10,7 +10,7 @@ from contracts.inbox import Arrival
 from contracts.topics import TopicNames
 from outbox.backlog import StoredRow, read_backlog
 from outbox.batch import DecidedBatch
-from outbox.database import Connection, close, connect
+from outbox.database import Connection, open_session
 from outbox.identity import Identity
 from outbox.position import Position, start_position, take_position
 from outbox.rules import RulesVersion, read_rules_in_force
@@ -21,8 +21,6 @@ from worker.kafka.producer import Publisher
 
 OFFSET_SECONDS: Final = 10.0
 """Longest that reading the group's offset may take."""
-
-CLOSE_SECONDS: Final = 2.0
 
 
 def name_producer(group_id: str, inbox_topic: str, partition: int) -> str:
@@ -46,11 +44,8 @@ class LaneConnections:
     @asynccontextmanager
     async def open_store(self, inbox_partition: int) -> AsyncIterator["PostgresLaneStore"]:
         """Open a session with the database; raises ``DatabaseDown``."""
-        connection = await connect(self.database_url)
-        try:
+        async with open_session(self.database_url) as connection:
             yield PostgresLaneStore(connection, inbox_partition, self.topics)
-        finally:
-            await close(connection, CLOSE_SECONDS)
 
     async def read_offset(self, partition: Partition) -> GroupOffset | None:
         """Read what the group has committed for a lane; raises ``KafkaDown``."""

@@ -113,10 +113,10 @@ def print_overview(overview: Overview, console: Console) -> None:
     if overview.workers:
         console.print_line()
         console.print_table(
-            ("worker", "ready", "kafka", "database", "stalled consumers"), map(_format, overview.workers)
+            ("worker", "ready", "version", "kafka", "database", "stalled consumers"), map(_format, overview.workers)
         )
 
 
 def _format(worker: WorkerState) -> tuple[str, ...]:
     ready = "yes" if worker.ready else "no" if worker.answers else "does not answer"
-    return worker.url, ready, worker.kafka, worker.database, ", ".join(worker.silent)
+    return worker.url, ready, worker.version, worker.kafka, worker.database, ", ".join(worker.silent)

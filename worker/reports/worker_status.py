@@ -17,6 +17,8 @@ class WorkerState(NamedTuple):
     url: str
     answers: bool
     ready: bool
+    version: str
+    """Of budget-bridge; empty where unknown."""
     kafka: str
     """The state of its breaker: closed, open or probing; empty where unknown."""
     database: str
@@ -50,12 +52,13 @@ def _ask(url: str) -> WorkerState:
     except (OSError, ValueError, HTTPException):
         answer = None
     if answer is None:
-        return WorkerState(url, answers=False, ready=False, kafka="", database="", silent=())
+        return WorkerState(url, answers=False, ready=False, version="", kafka="", database="", silent=())
     breakers = answer.get("breakers", {})
     return WorkerState(
         url,
         answers=True,
         ready=bool(answer.get("ready")),
+        version=answer.get("version", ""),
         kafka=breakers.get("kafka", ""),
         database=breakers.get("database", ""),
         silent=tuple(answer.get("silent", ())),

@@ -1,4 +1,7 @@
-"""Reports an outage once when it begins and once when it ends, however often the dependency is tried meanwhile."""
+"""Reports an outage once when it begins and once when it ends, however often the dependency is tried meanwhile.
+
+Where somebody has to act, a reason with a ``to_do``, each reason is reported once: one may show only after another.
+"""
 
 from collections import Counter
 from typing import Final
@@ -26,13 +29,17 @@ class Outage:
         self._log = log
         self._what = what
         self._is_unavailable = False
+        self._reported: set[str] = set()
 
     def note(self, why: object) -> None:
         """Note that it is unavailable."""
+        is_new = hasattr(why, "to_do") and str(why) not in self._reported
+        if not self._is_unavailable or is_new:
+            self._reported.add(str(why))
+            self._log.warning(f"{self._what}.lost", why=str(why), next="waiting, then continuing")
         if not self._is_unavailable:
             self._is_unavailable = True
             self._change(1)
-            self._log.warning(f"{self._what}.lost", why=str(why), next="waiting, then continuing")
 
     def clear(self) -> None:
         """Note that it is available."""
@@ -44,6 +51,7 @@ class Outage:
         """Stop waiting for it, whether it is available or not."""
         if self._is_unavailable:
             self._is_unavailable = False
+            self._reported.clear()
             self._change(-1)
 
     def _change(self, by: int) -> None:

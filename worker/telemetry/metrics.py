@@ -80,6 +80,7 @@ DRIFT: Final = Gauge(
 OLDEST_READING: Final = Gauge(
     "budget_bridge_oldest_reading_seconds", "How long ago the budget with the oldest last reading was read."
 )
+VERSION: Final = Gauge("budget_bridge_version", "Which version of budget-bridge runs; always 1.", ["version"])
 RULES_IN_FORCE: Final = Gauge(
     "budget_bridge_rules_in_force", "Which version of the rules is in force; always 1.", ["id", "digest"]
 )

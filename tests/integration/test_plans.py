@@ -98,7 +98,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "show_budget_at": ((1, 5, 1), "budgets_pkey"),
     "show_received": ((1, 5, 1, 50, ["a"]), "history_by_budget"),
     "count_received": ((1, 5, 1), "history_by_budget"),
-    "show_caused": ((1, 5, 1, [0], [12]), "outbox_pkey"),
+    "show_caused": ((1, 5, 1, [0], [12]), "outbox_by_budget"),
     "list_versions": ((1, 5, 1, 50), "history_by_budget"),
     "find_last_request": ((1, 5, 1, 1), "outbox_by_budget"),
     "list_people_messages": ((*SEEN, None, None, None, 200), "history_of_people"),
@@ -122,6 +122,7 @@ AS_GOOD = {
     "history_by_budget": "history_pkey",
     "history_pkey": "history_by_budget",
     "budgets_to_notice": "budgets_waiting",
+    "outbox_by_budget": "outbox_pkey",
 }
 """Indexes that begin in the same way, or have the same few entries: the planner takes either."""
 

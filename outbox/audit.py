@@ -87,6 +87,12 @@ class Granted(NamedTuple):
     type: str
     headers: Headers
     body: bytes
+    source: str
+    id: str
+    rules_id: int
+    """The rules by which it was decided when it arrived."""
+    at: datetime
+    """When it arrived in the inbox."""
 
 
 class StoredPage(NamedTuple):
@@ -255,7 +261,8 @@ class Snapshot:
         """Read the acceptances, retries and drift decisions that were granted."""
         async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_answered"], prefetch=_ROWS_AT_ONCE):
-                yield Granted(BudgetKey(*row[:3]), row[3], row[4], unpack_headers(row["headers"]), row["body"])
+                headers = unpack_headers(row["headers"])
+                yield Granted(BudgetKey(*row[:3]), row[3], row[4], headers, *row[6:])
 
     async def read_pages(self, budget: BudgetKey, pages: Sequence[tuple[str, str]]) -> list[StoredPage]:
         """Read what history has of the pages of a budget's snapshots with these sources and ids."""

@@ -67,7 +67,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "show_budget": ((1, 5, 1), "budgets_pkey"),
     "show_history": ((1, 5, 1, 20), "history_by_budget"),
     "count_shown": ((1, 5, 1), "history_by_budget"),
-    "show_verdict": ((1, 5, "s", "4"), "history_pkey"),
+    "show_verdict": ((1, 5, 1, "t", 0, 4, "4"), "history_by_budget"),
     "show_holds": ((1, 5, 1, 20), "holds_by_project"),
     "show_sent": ((1, 5, 1, 20), "outbox_by_budget"),
     "list_dead_letters": (("d", None, None, None, None, None, 20), "outbox_dead_letters"),

@@ -50,6 +50,15 @@ class DeskSettings(KafkaSettings, HttpSettings):
     desk_secret_file: SecretsFile
     """Secrets that sign sessions and forms, one in each line: the first one signs, and all of them are believed."""
     operators_file: OperatorsFile | None = None
+    desk_workers: str = ""
+    """HTTP addresses of workers for the console, such as ``worker-1:8080,worker-2:8080``."""
+    desk_watch: str = ""
+    """The HTTP address of the watch."""
+
+    @property
+    def workers(self) -> list[str]:
+        """The addresses of the workers."""
+        return [address.strip() for address in self.desk_workers.split(",") if address.strip()]
 
     @property
     def time_zone(self) -> ZoneInfo:

@@ -20,8 +20,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.mark.parametrize("view", VIEWS, ids=[view.name for view in VIEWS])
 async def test_a_page_looks_right(browser: Browser, desk_server: Served, view: View) -> None:
+    path = view.path.format(**desk_server.letters)
     async with open_tab(browser, desk_server.url, view.user) as tab:
-        await tab.open(view.path, view.status)
+        await tab.open(path, view.status)
         text = await tab.page.locator("main").inner_text()
         found = await find_on_paper(tab)
         await shorten_tables(tab)
@@ -31,5 +32,5 @@ async def test_a_page_looks_right(browser: Browser, desk_server: Served, view: V
         found += await find_when_narrow(tab)
         assert not found, "\n".join(found)
     async with open_tab(browser, desk_server.url, view.user, java_script_enabled=False) as tab:
-        await tab.open(view.path, view.status)
+        await tab.open(path, view.status)
         assert (await tab.page.locator("main").inner_text()).split() == text.split()

@@ -1,7 +1,6 @@
 """Every page of the desk in every state that looks different: the one list that all tests of looks go by."""
 
 from typing import Final, NamedTuple
-
 from uuid import UUID
 
 from demo.desk_rules import CONTROLLER, NOBODY

@@ -51,7 +51,7 @@ VIEWS: Final = (
     View("console", "/console", "/console", OPERATOR),
     View("console, of somebody who is no operator", "/console", "/console", ACCOUNTANT, status=403),
     View("budgets that failed", "/console/budgets", "/console/budgets?list=EXPORT_FAILED", OPERATOR),
-    View("budgets on hold: none", "/console/budgets", "/console/budgets?list=ON_HOLD", OPERATOR),
+    View("budgets on hold: none", "/console/budgets", "/console/budgets?list=on_hold", OPERATOR),
     View("dead letters", "/console/dead-letters", "/console/dead-letters", OPERATOR),
     View("dead letters, none", "/console/dead-letters", "/console/dead-letters?reason=unknown_job", OPERATOR),
     View("dead letter, unreadable", _LETTER, "/console/dead-letters/{unreadable}", OPERATOR),

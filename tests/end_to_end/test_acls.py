@@ -14,8 +14,8 @@ from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_doctor import ask, find_problems
 from tests.end_to_end.test_grants import wait_for_log
 from tests.end_to_end.test_watch import WatchProcess
-from tests.secured_kafka import SecuredKafka, run_secured_kafka
-from tests.token_endpoint import AUDIENCE, SECRET, run_token_endpoint
+from tests.secured_kafka import SecuredKafka, SecuredPlaces, open_secured_kafka
+from tests.token_endpoint import AUDIENCE, SECRET
 from tests.unit.builders import (
     KEY,
     STEEL,
@@ -31,10 +31,9 @@ from worker.kafka.acls import Acl, Client, Operation, list_acls
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
-    folder = tmp_path_factory.mktemp("secured")
-    with run_token_endpoint() as tokens, run_secured_kafka(folder, get_args(Client), tokens) as started:
-        yield started
+def secured(secured_kafka: SecuredPlaces) -> Iterator[SecuredKafka]:
+    with open_secured_kafka(secured_kafka) as opened:
+        yield opened
 
 
 def list_needed(bridge: Bridge, client: Client) -> list[Acl]:
@@ -44,7 +43,7 @@ def list_needed(bridge: Bridge, client: Client) -> list[Acl]:
 @pytest.fixture
 async def guarded(tmp_path: Path, secured: SecuredKafka, database_url: str) -> AsyncIterator[Bridge]:
     """A deployment whose worker logs in, with topics that the administrator has made."""
-    opened = Bridge(tmp_path, secured.direct, database_url)
+    opened = Bridge(tmp_path, secured.places.direct, database_url)
     for client in get_args(Client):
         await secured.permit(client, list_needed(opened, client))
     await opened.prepare()

@@ -8,9 +8,18 @@ from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Route
 
-from desk import pages_approvals, pages_budget
+from desk import (
+    pages_approvals,
+    pages_budget,
+    pages_console,
+    pages_contract,
+    pages_people,
+    pages_preferences,
+    pages_search,
+)
 from desk.error_pages import ERROR_PAGES
 from desk.identification import Identify
+from desk.overview_sources import Sources
 from desk.security import Guard
 from desk.services import Services
 from desk.settings import DeskSettings
@@ -39,7 +48,8 @@ def make_app(settings: DeskSettings, services: Services) -> Starlette:
         ],
         exception_handlers=ERROR_PAGES,
     )
-    app.state.settings, app.state.services, app.state.summaries = settings, services, Summaries()
+    app.state.settings, app.state.services = settings, services
+    app.state.summaries, app.state.sources = Summaries(), Sources(settings, services)
     return app
 
 
@@ -47,6 +57,19 @@ _BUDGET: Final = "/budgets/{company:int}/{project:int}/{budget:int}"
 _ROUTES: tuple[BaseRoute, ...] = (
     Route("/static/{name}", serve_static),
     Route("/", pages_approvals.list_approvals),
+    Route("/next", pages_approvals.open_next),
+    Route("/mine", pages_people.list_mine),
+    Route("/search", pages_search.search),
+    Route("/contract", pages_contract.show_contract),
+    Route("/preferences", pages_preferences.show_preferences),
+    Route("/preferences", pages_preferences.keep_preferences, methods=["POST"]),
+    Route("/console", pages_console.show_overview),
+    Route("/console/budgets", pages_console.list_budgets),
+    Route("/console/dead-letters", pages_console.list_letters),
+    Route("/console/dead-letters/{letter:uuid}", pages_console.show_letter),
+    Route("/console/dead-letters/{letter:uuid}/value", pages_console.download_letter),
+    Route("/console/people", pages_people.list_who_did_what),
+    Route("/console/people.csv", pages_people.download_who_did_what),
     Route(_BUDGET, pages_budget.show_budget),
     Route(f"{_BUDGET}/lines.csv", pages_budget.download_lines),
     Route(f"{_BUDGET}/versions/{{version:int}}", pages_budget.show_version),

@@ -120,10 +120,14 @@ class Shown(NamedTuple):
         return _group(divisions, "phase")
 
     @property
-    def unplaced_notices(self) -> tuple[Notice, ...]:
-        """The notices that are about no line that is shown."""
-        items = {line.item_id for line in self.lines}
-        return tuple(one for one in self.notices if one.budget_line_item_id not in items)
+    def notices_by_code(self) -> tuple[tuple[str, tuple[tuple[Line | None, Notice], ...]], ...]:
+        """The notices by code, each with the line that it is about, if that is shown."""
+        lines = {line.item_id: line for line in self.lines if line.item_id is not None}
+        by_code: dict[str, list[tuple[Line | None, Notice]]] = {}
+        for notice in self.notices:
+            item = notice.budget_line_item_id
+            by_code.setdefault(notice.code, []).append((None if item is None else lines.get(item), notice))
+        return tuple((code, tuple(notices)) for code, notices in by_code.items())
 
 
 def show_lines(budget: Budget) -> Shown | None:

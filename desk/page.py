@@ -142,3 +142,10 @@ def write_link(path: str, **query: object) -> str:
     """Write an address with a query, without what is not set."""
     given = {name: value for name, value in query.items() if value not in {None, ""}}
     return f"{quote(path)}?{urlencode(given)}" if given else quote(path)
+
+
+def require_operator(page: Page) -> None:
+    """Let only operators see a page; others are told who can make them one."""
+    if not page.rights.is_operator:
+        sentence = f"{page.person.user} is not listed as an operator; whoever runs the bridge keeps that list."
+        raise HTTPException(403, sentence)

@@ -5,10 +5,11 @@ from typing import Final
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
+from contracts.budget_key import BudgetKey
 from contracts.fields import read_time, write_time
-from desk.page import Page, open_page, parse_key, write_link
+from desk.page import NO_STORE, Page, open_page, parse_key, write_link
 from desk.summaries import Summaries
 from outbox.approvals import FAILED, PENDING, Waiting, choose_projects, count_pending, list_pending, read_situations
 
@@ -60,6 +61,19 @@ async def _summarise(page: Page, waiting: list[Waiting]) -> list[object]:
     return list(await summaries.find(page.connection, waiting, situations, page.person.user, page.rules.id))
 
 
+async def open_next(request: Request) -> Response:
+    """Open the budget that comes next in the list; the list itself where none does."""
+    async with open_page(request) as page:
+        projects = choose_projects(page.rights.approves)
+        found = await list_pending(page.connection, projects, PENDING, None, _read_place(request), 1)
+    return RedirectResponse(f"/budgets/{found[0].key}" if found else "/", 303, headers=NO_STORE)
+
+
+def write_place(since: datetime, key: BudgetKey) -> str:
+    """Write the place of a budget in the list, for an address."""
+    return ",".join((write_time(since), *map(str, key)))
+
+
 def _read_project(request: Request) -> tuple[int, int] | None:
     """Read the filter ``project=COMPANY/PROJECT``."""
     text = request.query_params.get("project", "").strip()
@@ -85,5 +99,5 @@ def _read_place(request: Request) -> Place | None:
 
 
 def _write_next(last: Waiting, only: tuple[int, int] | None) -> str:
-    after = ",".join((write_time(last.since), *map(str, last.key)))
-    return write_link("/", project="/".join(map(str, only)) if only else None, after=after)
+    project = "/".join(map(str, only)) if only else None
+    return write_link("/", project=project, after=write_place(last.since, last.key))

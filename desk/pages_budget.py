@@ -15,7 +15,8 @@ from desk.history import tell
 from desk.lines import Line, Shown, read_line
 from desk.lines_view import read_view
 from desk.money import read_cents
-from desk.page import Page, check_sight, open_page, read_key
+from desk.page import Page, check_sight, open_page, read_key, write_link
+from desk.pages_approvals import write_place
 from outbox.story import Story, find_last_request, read_story
 from worker.reports.drift_report import describe_kinds
 from worker.reports.import_report import format_import
@@ -48,6 +49,7 @@ async def show_budget(request: Request) -> Response:
         history=[tell(received) for received in story.received],
         describe_kinds=describe_kinds,
         comparison=describe_comparison(budget.read_back) if budget and budget.read_back else "",
+        next_page=write_link("/next", after=write_place(budget.since, story.key)) if budget and budget.since else None,
         imports=[line.strip() for line in format_import(budget)] if budget else [],
     )
 

@@ -32,6 +32,11 @@ def _count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def _split_code(text: str) -> list[tuple[bool, str]]:
+    """Split a text at what is written as code between backticks, so that a template can mark it."""
+    return [(place % 2 == 1, piece) for place, piece in enumerate(text.split("`")) if piece]
+
+
 def _make_environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("desk"),
@@ -47,6 +52,7 @@ def _make_environment() -> Environment:
         "to_cents": read_cents,
         "moment": _moment,
         "age": _age,
+        "code_pieces": _split_code,
         "rfc3339": write_time,
         "utc": write_utc,
         "counted": _count,

@@ -21,6 +21,7 @@ from outbox.reader import Reader
 from outbox.server import DatabaseUnfit
 from worker.kafka.connection import connect_kafka
 from worker.kafka.producer import Appender
+from worker.key_files import read_key_file
 from worker.resilience.backoff import wait_unless
 from worker.settings import ConfigurationError
 from worker.supervise import Supervisor
@@ -51,7 +52,8 @@ async def serve_desk(settings: DeskSettings, identity: Identity, log: Logger) ->
     reader = Reader(settings.desk_database_url.get_secret_value())
     operators = Operators(settings.operators_file, log)
     forms = Forms(read_secrets(settings.desk_secret_file), read_clock)
-    services = Services(reader, kafka, Appender(kafka), read_clock, identity, operators.list, forms, log)
+    key = read_key_file("DESK_KEY_FILE", settings.desk_key_file) if settings.desk_key_file else None
+    services = Services(reader, kafka, Appender(kafka), read_clock, identity, operators.list, forms, log, key)
     config = uvicorn.Config(
         make_app(settings, services),
         log_config=None,

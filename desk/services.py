@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from contracts.signature.signing import PrivateKey
 from desk.forms import Forms
 from desk.identity import Identity
 from outbox.reader import Reader
@@ -26,3 +27,5 @@ class Services:
     """As the file has them now."""
     forms: Forms
     log: Logger
+    key: PrivateKey | None = None
+    """With which the desk signs; ``None`` leaves its messages unsigned."""

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, SecretStr, field_validator
 
 from desk.identity_settings import IDENTITIES, IdentitySettings, SecretsFile, check_url
+from handlers.signers import ANYBODY
+from worker.key_files import read_key_file
 from worker.rules_files import read_people
 from worker.settings import (
     ConfigurationError,
@@ -33,6 +35,18 @@ def _check_operators(file: Path) -> Path:
     return file
 
 
+def _check_key(file: Path) -> Path:
+    try:
+        key = read_key_file("DESK_KEY_FILE", file)
+    except ConfigurationError as error:
+        raise ValueError("; ".join(problem.removeprefix("DESK_KEY_FILE: ") for problem in error.problems)) from None
+    if key.user != ANYBODY:
+        message = f"{file} is the key of {key.user}; the desk signs for everybody, with a key whose user is {ANYBODY}"
+        raise ValueError(message)
+    return file
+
+
+KeyFile = Annotated[Path, AfterValidator(_check_key)]
 OperatorsFile = Annotated[Path, AfterValidator(_check_operators)]
 
 
@@ -50,6 +64,17 @@ class DeskSettings(KafkaSettings, HttpSettings):
     desk_secret_file: SecretsFile
     """Secrets that sign sessions and forms, one in each line: the first one signs, and all of them are believed."""
     operators_file: OperatorsFile | None = None
+    desk_key_file: KeyFile | None = None
+    """The key with which the desk signs what people do; without it nothing is signed."""
+    desk_workers: str = ""
+    """HTTP addresses of workers for the console, such as ``worker-1:8080,worker-2:8080``."""
+    desk_watch: str = ""
+    """The HTTP address of the watch."""
+
+    @property
+    def workers(self) -> list[str]:
+        """The addresses of the workers."""
+        return [address.strip() for address in self.desk_workers.split(",") if address.strip()]
 
     @property
     def time_zone(self) -> ZoneInfo:

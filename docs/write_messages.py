@@ -8,94 +8,42 @@ import sys
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Final, Literal, Union, get_args, get_origin, get_type_hints
-from uuid import UUID
+from typing import Final
 
-from pydantic import BaseModel, StringConstraints
+from pydantic import BaseModel
 
-from contracts.drift import ChosenLine, DriftLine
-from contracts.erp_snapshot import SnapshotLine
-from contracts.export_lines import ApprovalLine, ExportLine, MeasuredExportLine
-from contracts.fields import Words
-from contracts.imports import AppliedLine, ImportLine, ImportNotice
-from contracts.inbound import AcknowledgedLine, BudgetLine
-from contracts.outbound import BudgetError, FailedLine, Notice
+from contracts.description import (
+    PARTS,
+    FieldDescription,
+    describe_fields,
+    describe_found_fields,
+    find_parts,
+    list_measured_fields,
+)
+from contracts.export_lines import MeasuredExportLine
 from contracts.samples import load_sample
-from contracts.signature.event import SignedEvent
 from contracts.topics import INBOX, OUTPUTS, SOURCES, list_topics
 
 HERE: Final = Path(__file__).parent
-KEY_FIELDS: Final = frozenset({"company_id", "project_id", "budget_id", "budget_version"})
-PARTS: Final[dict[type[BaseModel], str]] = {
-    BudgetLine: "line",
-    AcknowledgedLine: "acknowledged line",
-    Notice: "notice",
-    BudgetError: "error",
-    FailedLine: "failed line",
-    SnapshotLine: "snapshot line",
-    DriftLine: "drift line",
-    ChosenLine: "chosen line",
-    AppliedLine: "applied line",
-    ImportLine: "imported line",
-    ImportNotice: "import notice",
-    SignedEvent: "signed event",
-}
 
 
-def describe_type(annotation: object) -> str:
-    """Describe a field's type in words."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        words = [found.text for found in arguments[1:] if isinstance(found, Words)]
-        return words[0] if words else describe_type(arguments[0]) + describe_length(arguments[1:])
-    if origin in {Union, UnionType}:
-        described = [describe_type(argument) for argument in arguments if argument is not NoneType]
-        return " or ".join(dict.fromkeys(described)) + (" or null" if NoneType in arguments else "")
-    if origin is Literal:
-        return ", ".join(f"`{argument}`" for argument in arguments)
-    if origin is tuple:
-        items = describe_type(arguments[0])
-        return f"list of {items}" if items.endswith("`") else f"list of {items}s"
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return PARTS.get(annotation, "line")
-    return {str: "text", int: "integer", bool: "true or false", UUID: "UUID"}[annotation]  # type: ignore[index]
-
-
-def describe_length(metadata: Iterable[object]) -> str:
-    """Describe a text's limits."""
-    for found in metadata:
-        if isinstance(found, StringConstraints) and found.max_length:
-            return f" of {found.min_length or 0} to {found.max_length}"
-    return ""
-
-
-def describe_fields(model: type[BaseModel]) -> str:
-    """Describe the fields of a message, without the budget key that all carry."""
-    hints = get_type_hints(model, include_extras=True)
+def write_fields(fields: Iterable[FieldDescription]) -> str:
+    """Write the fields of a message as a table."""
     rows = ["| Field | Type | |", "|---|---|---|"]
-    for name, field in model.model_fields.items():
-        if name not in KEY_FIELDS:
-            optional = "" if field.is_required() else " (optional)"
-            description = " ".join((field.description or "").split("\n"))
-            rows.append(f"| `{name}` | {describe_type(hints[name])}{optional} | {description} |")
+    for field in fields:
+        optional = " (optional)" if field.is_optional else ""
+        rows.append(f"| `{field.name}` | {field.type}{optional} | {field.description} |")
     return "\n".join(rows)
 
 
 def describe_message(model: type[BaseModel], parts: Iterable[type[BaseModel]]) -> str:
     """Describe a message: what it says, its fields, the fields of its parts, and a sample."""
     kind = model.type  # type: ignore[attr-defined]
-    sections = [f"### `{kind}`", model.__doc__ or "", describe_fields(model)]
-    sections.extend(f"Each {PARTS[part]}: {part.__doc__}\n\n{describe_fields(part)}" for part in parts)
+    sections = [f"### `{kind}`", model.__doc__ or "", write_fields(describe_fields(model))]
+    sections.extend(f"Each {PARTS[part]}: {part.__doc__}\n\n{write_fields(describe_fields(part))}" for part in parts)
     sample = json.dumps(load_sample(kind), indent=2, ensure_ascii=False)
     sections.append(f"<details><summary>A sample</summary>\n\n```json\n{sample}\n```\n\n</details>")
     return "\n\n".join(sections)
-
-
-def find_parts(model: type[BaseModel]) -> list[type[BaseModel]]:
-    """Find the parts of a message that have fields of their own."""
-    text = str(get_type_hints(model, include_extras=True))
-    return [part for part in PARTS if f".{part.__name__}," in text]
 
 
 def describe_topics() -> str:
@@ -113,14 +61,8 @@ def describe_topics() -> str:
 
 def describe_lines() -> str:
     """Describe the lines of an export, with the fields that only come while quantities are on."""
-    extra = [name for name in MeasuredExportLine.model_fields if name not in ExportLine.model_fields]
-    return f"{describe_fields(MeasuredExportLine)}\n\nOnly while quantities are switched on: `{'`, `'.join(extra)}`."
-
-
-def describe_found() -> str:
-    """Describe what the lines of a request for approval have besides."""
-    rows = describe_fields(ApprovalLine).splitlines()
-    return "\n".join((*rows[:2], *rows[2 + len(ExportLine.model_fields) :]))
+    extra = "`, `".join(list_measured_fields())
+    return f"{write_fields(describe_fields(MeasuredExportLine))}\n\nOnly while quantities are switched on: `{extra}`."
 
 
 def describe_vector() -> str:
@@ -152,7 +94,7 @@ def write_page() -> str:
         .replace("{inbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in inbound))
         .replace("{outbound}", "\n\n".join(describe_message(model, find_parts(model)) for model in outbound))
         .replace("{lines}", describe_lines())
-        .replace("{found}", describe_found())
+        .replace("{found}", write_fields(describe_found_fields()))
     )
 
 

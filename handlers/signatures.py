@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from contracts.cloudevents.message import Message, Proof, Unproven
-from contracts.cloudevents.writing import SOURCE
 from contracts.fields import write_time
 from contracts.records import Record
 from contracts.signature.event import read_event
@@ -44,7 +43,7 @@ def prove(message: Message, record: Record, at: datetime, rules: Rules) -> Messa
         return message
     found = verify_record(record, str(message.body.key), rules.signing_keys)
     if isinstance(found, Unverified):
-        return Unproven(message, found.code, found.detail + _advise(message, found))
+        return Unproven(message, found.code, found.detail)
     proven = keep_proof(message, record, found.kid)
     return check_proof(proven, at, rules) or _check_age(proven, found, at, rules) or proven
 
@@ -106,8 +105,3 @@ def _check_age(message: Message, found: Verified, at: datetime, rules: Rules) ->
     else:
         return None
     return Unproven(message, "signature_expired", sentence)
-
-
-def _advise(message: Message, found: Unverified) -> str:
-    is_operator = message.source == f"{SOURCE}/operator"
-    return " An operator sets OPERATOR_KEY_FILE." if is_operator and found.code == "signature_missing" else ""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
+from contracts.body import Inbound
 from contracts.budget_key import BudgetKey
 from contracts.drift import DriftDecision
 from contracts.fields import write_time
@@ -24,7 +25,7 @@ Word = Literal["decision", "retry", "release", "reset", "acknowledgement"]
 ANYBODY: Final = "*"
 """The user of a signer that vouches for whomever it has logged in."""
 
-_WORDS: Final[Mapping[type, Word]] = {
+_WORDS: Final[Mapping[type[Inbound], Word]] = {
     ApprovalDecision: "decision",
     DriftDecision: "decision",
     ImportRequested: "decision",
@@ -33,6 +34,9 @@ _WORDS: Final[Mapping[type, Word]] = {
     BudgetReset: "reset",
     ErpAcknowledgement: "acknowledgement",
 }
+
+WORDS_OF_TYPES: Final[Mapping[str, Word]] = {model.type: word for model, word in _WORDS.items()}
+"""The same by the name of the type."""
 
 
 class Signer(NamedTuple):

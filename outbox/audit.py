@@ -14,7 +14,7 @@ from handlers.budget import Budget
 from handlers.decision import Verdict
 from outbox.budget_state import UnreadableStateError
 from outbox.columns import transpose
-from outbox.database import Connection, open_session, translate_errors
+from outbox.database import Connection, open_frozen_session, translate_errors
 from outbox.identity import Identity
 from outbox.loading import read_budget
 from outbox.queries import QUERIES
@@ -87,6 +87,12 @@ class Granted(NamedTuple):
     type: str
     headers: Headers
     body: bytes
+    source: str
+    id: str
+    rules_id: int
+    """The rules by which it was decided when it arrived."""
+    at: datetime
+    """When it arrived in the inbox."""
 
 
 class StoredPage(NamedTuple):
@@ -255,7 +261,8 @@ class Snapshot:
         """Read the acceptances, retries and drift decisions that were granted."""
         async with translate_errors(self._connection):
             async for row in self._connection.cursor(QUERIES["audit_answered"], prefetch=_ROWS_AT_ONCE):
-                yield Granted(BudgetKey(*row[:3]), row[3], row[4], unpack_headers(row["headers"]), row["body"])
+                headers = unpack_headers(row["headers"])
+                yield Granted(BudgetKey(*row[:3]), row[3], row[4], headers, *row[6:])
 
     async def read_pages(self, budget: BudgetKey, pages: Sequence[tuple[str, str]]) -> list[StoredPage]:
         """Read what history has of the pages of a budget's snapshots with these sources and ids."""
@@ -267,9 +274,7 @@ class Snapshot:
 @asynccontextmanager
 async def open_snapshot(database_url: str) -> AsyncIterator[Snapshot]:
     """Read the database as of now, for as long as it takes; lanes continue meanwhile."""
-    async with open_session(database_url, transaction_seconds=None) as connection:
-        async with translate_errors(connection):
-            await connection.execute("begin isolation level repeatable read, read only")
+    async with open_frozen_session(database_url) as connection:
         yield Snapshot(connection)
 
 

@@ -260,6 +260,18 @@ async def _name_right(connection: Connection, down: DatabaseDown) -> DatabaseDow
 
 
 @asynccontextmanager
+async def open_frozen_session(url: str) -> AsyncIterator[Connection]:
+    """Open a session that sees the database as of now and only reads, for as long as it takes.
+
+    Raises what ``connect`` does.
+    """
+    async with open_session(url, transaction_seconds=None) as connection:
+        async with translate_errors(connection):
+            await connection.execute("begin isolation level repeatable read, read only")
+        yield connection
+
+
+@asynccontextmanager
 async def transaction(connection: Connection) -> AsyncIterator[None]:
     """Run one transaction: committed if nothing is raised inside, else rolled back.
 

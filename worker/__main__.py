@@ -9,6 +9,7 @@ import typer
 
 from worker.commands.acknowledge import acknowledge
 from worker.commands.acls import print_acls
+from worker.commands.audit import audit_app
 from worker.commands.dead_letters import dead_letters_app
 from worker.commands.doctor import doctor
 from worker.commands.drift import print_drift
@@ -66,6 +67,7 @@ app.command("reset")(reset)
 app.command("acknowledge")(acknowledge)
 app.add_typer(dead_letters_app, name="dead-letters")
 app.add_typer(rules_app, name="rules")
+app.add_typer(audit_app, name="audit")
 app.add_typer(signers_app, name="signers")
 app.command("doctor")(doctor)
 app.command("reconcile")(reconcile_everything)

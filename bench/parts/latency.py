@@ -9,6 +9,7 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 
 from bench.harness import WORKER, Bench
+from bench.load import BenchDeployment
 from bench.measuring import Outputs, open_outputs, read_some
 from bench.results import Latency, Part
 from contracts.records import Outgoing
@@ -18,6 +19,7 @@ LONE: Final = 100
 WARM_UP: Final = 10
 PAUSE_SECONDS: Final = 0.03
 HALF_LOAD_SECONDS: Final = 15
+ACCEPTED_AFTER_SECONDS: Final = 2
 TICK_SECONDS: Final = 0.005
 FALLBACK_RATE: Final = 600.0
 """Messages per second that half a load is half of, where the path was not measured."""
@@ -38,7 +40,7 @@ async def measure_latency(bench: Bench) -> Part:
     path = bench.results.get("path")
     rate = (path.rate("worker") if path else FALLBACK_RATE) / 2
     part.latencies.append(await measure_half_load(bench, rate))
-    part.notes[HALF_LOAD] = f"{rate:,.0f} locks per second"
+    part.notes[HALF_LOAD] = f"{rate:,.0f} messages per second"
     return part
 
 
@@ -100,10 +102,10 @@ def read_publish_ms(port: int) -> float:
 
 
 async def measure_half_load(bench: Bench, rate: float) -> Latency:
-    """Measure how long locks take that arrive evenly, at half of what the worker can carry."""
-    count = max(int(rate * HALF_LOAD_SECONDS * min(bench.scale, 1.0)), 100)
+    """Measure how long locks take at half of what the worker can carry of the same load, locks and acceptances."""
+    count = max(int(rate * HALF_LOAD_SECONDS * min(bench.scale, 1.0)) // 2, 100)
     deployment = await bench.prepare(count)
-    locks = [deployment.make_lock(project) for project in range(1, count + 1)]
+    behind = int(rate * ACCEPTED_AFTER_SECONDS / 2)
     latency = Latency(HALF_LOAD, [])
     sent: dict[bytes, float] = {}
 
@@ -116,21 +118,31 @@ async def measure_half_load(bench: Bench, rate: float) -> Latency:
         await bench.await_members(deployment, 1)
         async with open_outputs(bench.kafka.bootstrap, topics) as outputs:
             reading = asyncio.create_task(note_all(outputs, count, note, lambda share: bench.report(HALF_LOAD, share)))
-            await send_evenly(bench.kafka.bootstrap, locks, rate, sent)
+            await send_evenly(bench.kafka.bootstrap, deployment, rate / 2, behind, sent)
             await asyncio.wait_for(reading, 60)
     return latency
 
 
-async def send_evenly(kafka: str, locks: list[Outgoing], rate: float, sent: dict[bytes, float]) -> None:
-    """Send locks at a rate, and note by key when each was sent."""
+async def send_evenly(
+    kafka: str, deployment: BenchDeployment, rate: float, behind: int, sent: dict[bytes, float]
+) -> None:
+    """Send locks at a rate, each with the acceptance of an earlier one, and note by key when each lock was sent."""
     async with AIOKafkaProducer(bootstrap_servers=kafka) as producer:
         began = time.monotonic()
-        while len(sent) < len(locks):
-            due = min(int((time.monotonic() - began) * rate) + 1, len(locks))
-            for lock in locks[len(sent) : due]:
+        while len(sent) < deployment.budgets:
+            due = min(int((time.monotonic() - began) * rate) + 1, deployment.budgets)
+            for project in range(len(sent) + 1, due + 1):
+                lock = deployment.make_lock(project)
                 sent[lock.key or b""] = time.monotonic()
-                await producer.send(lock.topic, lock.value, lock.key, headers=list(lock.headers))
+                await append(producer, lock)
+                if project > behind:
+                    await append(producer, deployment.make_acceptance(project - behind))
             await asyncio.sleep(TICK_SECONDS)
+
+
+async def append(producer: AIOKafkaProducer, record: Outgoing) -> None:
+    """Append a record, without waiting for the broker."""
+    await producer.send(record.topic, record.value, record.key, headers=list(record.headers))
 
 
 async def note_all(

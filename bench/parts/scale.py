@@ -16,6 +16,11 @@ PARTITIONS: Final = (1, 4, 16)
 WORKERS: Final = (1, 2, 4)
 HISTORIES: Final = (0, 1_000_000, 10_000_000)
 VERSIONS: Final = 2000
+BATCHES_OF_A_DAY: Final = 86_400
+"""How many batches each lane stores in a day with one a second."""
+
+NO_SNAPSHOT: Final = "acceptances"
+SNAPSHOT: Final = "acceptances, snapshot held over a day"
 BACKLOGS: Final = {100_000: 20, 1_000_000: 1}
 """How many messages wait, and how many lines each has."""
 
@@ -42,6 +47,28 @@ FILL: Final = (
     """,
 )
 
+MOVE: Final = """
+create procedure pg_temp.move(moves bigint) language plpgsql as $$
+declare
+    lane record;
+begin
+    for lane in select inbox_partition, next_offset from positions loop
+        -- Up and down again, each step by the whole key, as a lane takes it.
+        for step in 0 .. moves / 2 - 1 loop
+            update positions set next_offset = next_offset + 1
+            where inbox_partition = lane.inbox_partition and next_offset = lane.next_offset + step;
+            commit;
+        end loop;
+        for step in reverse moves / 2 .. 1 loop
+            update positions set next_offset = next_offset - 1
+            where inbox_partition = lane.inbox_partition and next_offset = lane.next_offset + step;
+            commit;
+        end loop;
+    end loop;
+end $$
+"""
+"""Moves the position of each lane as often as so many batches do, and leaves it where it was."""
+
 
 def count(number: int, things: str) -> str:
     """Name a run by the number of something."""
@@ -61,6 +88,7 @@ async def measure_scale(bench: Bench) -> Part:
     part.runs += [await carry_with_workers(bench, workers) for workers in WORKERS]
     part.runs += [await carry_with_history(bench, rows) for rows in HISTORIES]
     part.runs += [await carry_hot_budget(bench, held=held) for held in (False, True)]
+    part.runs += [await carry_after_a_day(bench, held=held) for held in (False, True)]
     part.runs += await carry_answers(bench)
     part.runs += [await carry_backlog(bench, waiting, lines) for waiting, lines in BACKLOGS.items()]
     return part
@@ -111,6 +139,22 @@ async def carry_hot_budget(bench: Bench, *, held: bool) -> Run:
             await stack.enter_async_context(hold_snapshot(deployment.database_url))
         name = "one hot budget, snapshot held" if held else "one hot budget"
         return await bench.carry_on(deployment, Load(name, messages), WORKER)
+
+
+async def carry_after_a_day(bench: Bench, *, held: bool) -> Run:
+    """Carry acceptances after a day of batches, during which perhaps somebody has held a snapshot."""
+    deployment = await bench.prepare(bench.size(BUDGETS))
+    await bench.carry_on(deployment, Load("locks", await deployment.send_locks()), WORKER)
+    load = Load(SNAPSHOT if held else NO_SNAPSHOT, await deployment.send_acceptances())
+    async with AsyncExitStack() as stack:
+        if held:
+            await stack.enter_async_context(hold_snapshot(deployment.database_url))
+        session = await stack.enter_async_context(open_session(deployment.database_url))
+        bench.report("a day of batches", 0.0)
+        await session.execute("set synchronous_commit = off")
+        await session.execute(MOVE)
+        await session.execute(f"call pg_temp.move({bench.size(BATCHES_OF_A_DAY)})")
+        return await bench.carry_on(deployment, load, WORKER)
 
 
 async def carry_answers(bench: Bench) -> list[Run]:

@@ -91,7 +91,7 @@ left join readings using (company_id, project_id, budget_id);
 
 -- name: audit_answered
 -- Acceptances, retries and drift decisions that were granted: every export and every further attempt must have one.
-select company_id, project_id, budget_id, budget_version, type, headers, body
+select company_id, project_id, budget_id, budget_version, type, headers, body, source, id, rules_id, at
 from history
 where type in ('approval.decision.v1', 'export.retry.v1', 'drift.decision.v1') and verdict = 'applied';
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
 
 from tests.end_to_end.harness import Bridge
@@ -117,3 +118,30 @@ async def test_nobody_answers_and_nothing_is_known(bridge: Bridge) -> None:
     assert (await run(bridge, "release", "nonsense", *WHO)).returncode == 2
     assert (await run(bridge, "snapshot", "1/2/3", *WHO)).returncode == 1
     assert [(await run(bridge, "drift", key)).returncode for key in ("1/2/3", "nonsense")] == [1, 2]
+
+
+async def test_an_operator_signs_with_the_key_that_signers_new_has_made(bridge: Bridge) -> None:
+    made = json.loads((await run(bridge, "signers", "new", bridge.prefix + "olga", "--user", "olga", "--json")).stdout)
+    kid, key = made["signer"]["kid"], bridge.folder / made["file"]
+    shutil.move(made["file"], key)
+    bridge.write_rules(
+        rules_toml='[signatures]\nrequire = ["retry", "reset"]\n',
+        signers_csv="kid,user,company_id,project_id,may,valid_from,valid_until\n" + f"{kid},olga,4211,,retry,,\n",
+        **{"signers.jwks_json": json.dumps({"keys": [made["public_jwk"]]})},
+    )
+    bridge.start()
+    await bridge.send(lock(), accept())
+    await bridge.wait_for("spectrum.export.v1")
+    await bridge.send(acknowledge("failed"))
+    await bridge.wait_for("budget.status.v1", status="EXPORT_FAILED")
+    unsigned = await run(bridge, "retry", str(KEY), *WHO)
+    assert (unsigned.returncode, "refused: signature_missing" in unsigned.stdout) == (1, True), unsigned.stdout
+    assert "OPERATOR_KEY_FILE" in unsigned.stdout
+    bridge.settings["OPERATOR_KEY_FILE"] = str(key)
+    both = await run(bridge, "retry", str(KEY), *WHO)
+    assert (both.returncode, "--by: leave it out" in both.stderr) == (2, True)
+    other = await run(bridge, "reset", str(KEY), *WHO[2:], "--yes")
+    assert (other.returncode, "refused: signer_not_allowed" in other.stdout) == (1, True), other.stdout
+    signed = await run(bridge, "retry", str(KEY), *WHO[2:])
+    assert (signed.returncode, "applied: sent again for olga" in signed.stdout) == (0, True), signed.stdout
+    await bridge.wait_for("spectrum.export.v1", attempt=2)

@@ -29,7 +29,7 @@ _RUN: Final = (
     *("count_read_back", "read_server", "list_missing_rights"),
 )
 _READ: Final = (
-    *(name for name in QUERIES if name.startswith("audit_")),
+    *(name for name in QUERIES if name.startswith(("audit_", "trail_"))),
     *(
         name
         for name in QUERIES

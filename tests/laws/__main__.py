@@ -10,6 +10,7 @@ from os import cpu_count
 
 from tests.laws.import_world import play_with_imports
 from tests.laws.reading_world import play_with_readings
+from tests.laws.signed_world import play_with_signatures
 from tests.laws.world import LawBrokenError, play
 
 STEPS = 80
@@ -23,9 +24,11 @@ def play_many(seeds: range) -> tuple[Counter[str], str | None]:
         try:
             chance = random.Random(seed)
             # Every second one with readings of Spectrum, of these every second one with people who change its figures;
-            # of the others every fourth with imports.
+            # of the others every fourth with imports, and every fourth with signatures and a forger.
             if seed % 2:
                 counts += play_with_readings(chance, STEPS, meddled=seed % 4 == 3)
+            elif seed % 8 == 2:
+                counts += play_with_signatures(chance, STEPS)
             else:
                 counts += play_with_imports(chance, STEPS) if seed % 8 == 6 else play(chance, STEPS)
         except LawBrokenError as broken:
@@ -59,7 +62,7 @@ def main() -> int:
     sys.stdout.write("\n\n")
     for what, count in sorted(counts.items()):
         sys.stdout.write(f"{count:>12,}  {what}\n")
-    sys.stdout.write("\nall six laws hold, and those of readings and imports\n")
+    sys.stdout.write("\nall six laws hold, and those of readings, imports and signatures\n")
     return 0
 
 

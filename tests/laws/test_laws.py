@@ -2,8 +2,9 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,9 +13,14 @@ from hypothesis import strategies as st
 from contracts.cloudevents.message import Message
 from contracts.erp_snapshot import ErpSnapshot, LastBegun
 from contracts.export_lines import ExportLine
+from contracts.fields import read_time
 from contracts.imports import ImportReady, ImportRequested
 from contracts.inbound import ApprovalDecision, ExportRetry
 from contracts.outbound import SpectrumExport
+from contracts.records import Record
+from contracts.signature.keys import PublicKey
+from contracts.signature.verifying import Unverified, Verified, verify_record
+from handlers import signatures
 from handlers.budget import Budget, Status
 from handlers.decide import decide
 from handlers.decision import Outcome, Situation
@@ -22,6 +28,7 @@ from handlers.imports import list_last_offered, take_offer
 from tests.laws import world
 from tests.laws.import_world import play_with_imports
 from tests.laws.reading_world import play_with_readings
+from tests.laws.signed_world import play_with_signatures
 from tests.laws.world import LawBrokenError, play
 
 
@@ -129,6 +136,65 @@ def test_the_laws_of_readings_hold_in_many_histories(*, meddled: bool) -> None:
     for what in ("pages applied", "pages waiting", "pages stale", "exports", "resyncs"):
         assert counts[what] > 40, what
     assert (counts["differences found at rest"] > 40) == meddled
+
+
+def test_the_laws_of_signatures_hold_in_many_histories() -> None:
+    counts = sum((play_with_signatures(random.Random(seed), 80) for seed in range(150)), start=Counter[str]())
+    assert counts["exports with an acceptance"] > 200
+    for code in ("signature_missing", "signature_invalid", "signer_not_allowed", "signature_expired"):
+        assert counts[f"refused {code}"] > 100, code
+    assert counts["genuine messages refused for their key"] > 40
+
+
+def ask_nobody_again(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: what the rules say of signatures is not asked of what was parked."""
+    rules = replace(situation.rules, signatures_required=frozenset())
+    return decide(budget, message, situation._replace(rules=rules))
+
+
+def forget_the_event(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: the acceptance does not go with the export."""
+    return decide(budget, replace(message, proof=message.proof and message.proof._replace(event=None)), situation)
+
+
+def retry_without_it(budget: Budget, message: Message, situation: Situation) -> Outcome:
+    """A fault: a retry loses the acceptance."""
+    if isinstance(message.body, ExportRetry) and budget.unanswered:
+        budget = budget._replace(unanswered=budget.unanswered._replace(approval=None))
+    return decide(budget, message, situation)
+
+
+@pytest.mark.parametrize("fault", [ask_nobody_again, forget_the_event, retry_without_it])
+def test_a_planted_fault_breaks_a_law_of_signatures(
+    fault: Callable[[Budget, Message, Situation], Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(world, "decide", fault)
+    with pytest.raises(LawBrokenError, match="LS"):
+        for seed in range(1000):
+            play_with_signatures(random.Random(seed), 80)
+
+
+def verify_nothing(record: Record, subject: str, keys: Mapping[str, PublicKey]) -> Verified | Unverified:
+    """A fault: whoever names a key has it."""
+    found = verify_record(record, subject, keys)
+    if isinstance(found, Unverified) and found.code == "signature_invalid":
+        return Verified("ann-1", read_time("2026-11-24T08:00:00Z"), {}, record.value or b"", "")
+    return found
+
+
+NOT_ASKED: dict[str, Any] = {
+    "verify_record": verify_nothing,
+    "explain_no_signer": lambda *_: None,
+    "_check_age": lambda *_: None,
+}
+
+
+@pytest.mark.parametrize("name", NOT_ASKED)
+def test_what_is_not_asked_of_a_signature_breaks_a_law(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signatures, name, NOT_ASKED[name])
+    with pytest.raises(LawBrokenError, match="LS"):
+        for seed in range(1000):
+            play_with_signatures(random.Random(seed), 80)
 
 
 def overlook_cents(budget: Budget, message: Message, situation: Situation) -> Outcome:

@@ -331,7 +331,7 @@ class World:
         before = self.budgets[key]
         last = max(budget.last_reference for budget in self.budgets.values())
         situation = Situation(self.now, self.rules, taken_by, last_reference=last)
-        outcome = decide(before, Message("law", message_id, body, ()), situation)
+        outcome = decide(before, self._write_message(message_id, body), situation)
         self.budgets[key] = outcome.step.budget
         self.counts[f"verdict {outcome.verdict.value}"] += 1
         self.log.append(f"{message_id} {body.type} {body.budget_id} v{body.version} -> {outcome.verdict.value}")
@@ -354,6 +354,9 @@ class World:
             self._delivered.append((body, "exported" if exported else outcome.verdict.value))
         self.check()
         return outcome
+
+    def _write_message(self, message_id: str, body: InboundMessage) -> Message:
+        return Message("law", message_id, body, ())
 
     def _take_export(self, key: BudgetKey, export: SpectrumExport) -> None:
         self.counts["resyncs" if export.type == "spectrum.resync.v1" else "exports"] += 1
@@ -384,7 +387,11 @@ class World:
         rows = export.model_dump(mode="json")["lines"]
         shown = all(row["description"] is None or row["description"].strip("\u200b ") for row in rows)
         require("no line that is exported has a description that nobody can see", holds=shown)
-        content = export.model_copy(update={"attempt": 0, "effective_date": None}).model_dump_json()
+        changes = {"attempt": 0, "effective_date": None}
+        if export.approval:
+            # Who accepts a failed export again takes the place of whoever did before.
+            changes |= {"approval": None, "approved_by": None, "approved_at": None}
+        content = repr(export.model_copy(update=changes))
         version = (key, export.budget_version, self._resets[key], export.restatement)
         same = self._exports.setdefault(version, content) == content
         require("law 1: never two different exports for one version", holds=same)

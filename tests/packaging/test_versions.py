@@ -2,19 +2,22 @@
 
 import re
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from demo import kafka_jars
+from desk.settings import read_desk_settings
 from tests.packaging.conftest import ROOT
+from worker.settings import ConfigurationError
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 CI = (ROOT / ".ci" / "run").read_text()
-OURS = ("migrate", "rules", "topics", "worker", "watch")
+OURS = ("migrate", "rules", "topics", "worker", "watch", "desk")
 
 
 def find_newest_python() -> str:
@@ -59,17 +62,34 @@ def test_compose_gives_our_containers_no_privileges(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-@pytest.mark.parametrize("name", ["worker", "watch"])
+@pytest.mark.parametrize("name", ["worker", "watch", "desk"])
 def test_what_keeps_running_has_a_health_check_on_its_own_port(name: str) -> None:
     service = COMPOSE["services"][name]
     port = service["environment"]["HTTP_PORT"]
     assert f":{port}/" in service["healthcheck"]["test"][-1]
-    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert f"127.0.0.1:{port}:{port}" in service["ports"]
+    assert all(one.startswith("127.0.0.1:") for one in service["ports"])
 
 
-def test_compose_builds_the_watch_from_its_own_target_and_the_rest_from_the_workers() -> None:
+def test_compose_builds_watch_and_desk_from_their_own_targets_and_the_rest_from_the_workers() -> None:
     built = {name: COMPOSE["services"][name]["build"]["target"] for name in OURS}
-    assert built == {name: "watch" if name == "watch" else "worker" for name in OURS}
+    assert built == {name: name if name in {"watch", "desk"} else "worker" for name in OURS}
+
+
+def test_compose_gives_the_desk_all_that_its_settings_need(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """But for who people are, which it takes from whoever starts it."""
+    secret = tmp_path / "desk.secret"
+    secret.write_text("s" * 64)
+    for name, value in COMPOSE["services"]["desk"]["environment"].items():
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(.*?)\}", r"\1", str(value)))
+    monkeypatch.setenv("DESK_SECRET_FILE", str(secret))
+    with pytest.raises(ConfigurationError) as broken:
+        read_desk_settings()
+    assert {problem.partition(":")[0] for problem in broken.value.problems} == {
+        "OIDC_ISSUER",
+        "OIDC_CLIENT_ID",
+        "OIDC_CLIENT_SECRET",
+    }
 
 
 def test_only_the_watch_has_faust_and_only_the_desk_a_web_framework() -> None:

@@ -237,6 +237,13 @@ def test_a_token_that_anybody_could_have_signed_is_refused_and_not_logged(
     assert not [line for line in log.lines for token in tokens if token and token in str(line)]
 
 
+def test_a_shared_secret_among_the_keys_signs_nothing(jwt_settings: ProxyJwtSettings, clock: Clock) -> None:
+    secret = OctKey.import_key("k" * 32, {"kid": "one"})
+    Path(jwt_settings.proxy_keys).write_text(json.dumps({"keys": [secret.as_dict(private=True)]}))
+    token = jwt.encode({"alg": "HS256", "kid": "one"}, make_claims(clock), secret)
+    assert ask_with_token(make_identity(jwt_settings, clock), token, clock)[0] == 403
+
+
 def test_without_a_token_the_proxy_is_missing(jwt_settings: ProxyJwtSettings, clock: Clock) -> None:
     answer = TestClient(make_desk(make_identity(jwt_settings, clock), clock), base_url=URL).get("/")
     assert (answer.status_code, "there is no X-Assertion" in answer.text) == (403, True)

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import io
+import json
 import socket
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import httpx2
 import pytest
+from joserfc import jwt
+from joserfc.jwk import Key, OctKey, RSAKey
 from starlette.testclient import TestClient
 
 from desk import identity_oidc
@@ -27,6 +31,7 @@ with warnings.catch_warnings():
     import oidc_provider_mock
 
 ANNA, CLIENT, CLIENT_SECRET = "anna@hillside.example", "budget-desk", "a-secret-of-the-client"
+RSA_KEY = RSAKey.generate_key(2048, {"kid": "k"})
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -264,6 +269,74 @@ def test_a_token_for_another_audience_is_refused(desk: TestClient, provider: Pro
     back = agree(change_query(leave(desk), client_id="another"))
     provider.change_request = confuse
     refuse(desk, back)
+
+
+def serve_own_token(provider: Provider, header: dict[str, str], claims: dict[str, Any], key: Key) -> None:
+    """Let the provider give a token that the test has written, and the key that signs it."""
+    token = jwt.encode(header, claims, key, algorithms=[header["alg"]])
+    answers = {
+        "/jwks": json.dumps({"keys": [key.as_dict(private=isinstance(key, OctKey))]}),
+        "/oauth2/token": json.dumps({"access_token": "x", "token_type": "Bearer", "id_token": token}),
+    }
+    provider.change_body = lambda path, body: answers[path].encode() if path in answers else body
+
+
+@pytest.mark.parametrize(
+    ("other", "is_taken"),
+    [
+        ({}, True),
+        ({"aud": [CLIENT, "more"], "azp": CLIENT}, True),
+        ({"aud": "another", "azp": CLIENT}, False),
+        ({"aud": None, "azp": CLIENT}, False),
+        ({"iss": "https://evil.example"}, False),
+        ({"iss": None}, False),
+        ({"nonce": None}, False),
+        ({"sub": None}, False),
+        ({"exp": None}, False),
+        ({"exp": 1}, False),
+        ({"nbf": 9_999_999_999}, False),
+        ({"azp": "another"}, False),
+    ],
+)
+def test_every_claim_of_a_token_counts(
+    desk: TestClient, provider: Provider, other: dict[str, Any], *, is_taken: bool
+) -> None:
+    address = leave(desk)
+    claims = write_claims(provider, address) | other
+    serve_own_token(
+        provider,
+        {"alg": "RS256", "kid": "k"},
+        {name: value for name, value in claims.items() if value is not None},
+        RSA_KEY,
+    )
+    answer = desk.get(agree(address))
+    assert answer.status_code == (303 if is_taken else 403), answer.text
+    assert desk.get("/").status_code == (200 if is_taken else 401)
+
+
+def write_claims(provider: Provider, address: str) -> dict[str, Any]:
+    [nonce] = parse_qs(urlsplit(address).query)["nonce"]
+    now = int(time.time())
+    claims = {"iss": provider.url, "aud": CLIENT, "sub": "anna-1", "iat": now, "exp": now + 300, "nonce": nonce}
+    return claims | {"email": ANNA, "email_verified": True}
+
+
+def test_a_token_signed_with_a_shared_secret_is_refused(
+    desk: TestClient, provider: Provider, settings: OidcSettings, clock: Clock, log: Log
+) -> None:
+    """Also where the provider lists such signatures."""
+    key = OctKey.import_key("k" * 32, {"kid": "k"})
+    metadata = httpx2.get(f"{provider.url}/.well-known/openid-configuration").json()
+    metadata["id_token_signing_alg_values_supported"] = ["HS256", "none"]
+    address = leave(desk)
+    serve_own_token(provider, {"alg": "HS256", "kid": "k"}, write_claims(provider, address), key)
+    answers = provider.change_body
+    provider.change_body = lambda path, body: (
+        json.dumps(metadata).encode() if path.startswith("/.well-known") else answers(path, body)
+    )
+    other = open_with(settings, clock, log)
+    other.cookies = desk.cookies
+    refuse(other, agree(address))
 
 
 def test_an_expired_token_is_refused(settings: OidcSettings, clock: Clock, log: Log) -> None:

@@ -6,11 +6,13 @@ from typing import get_args
 
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
+from pydantic import BaseModel
 
 from contracts.outbound import RefusalCode, ReturnCause, StatusName
 from handlers import validation
 from handlers.decision import Verdict
 from worker.telemetry import log_writer, metrics
+from worker.trail.lines import Application, Bytes, End, Head, KafkaPlace, Received, RulesLine, Sent, Signed
 from worker.watch import metrics as watch_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,12 @@ def test_the_rules_page_lists_the_codes_of_validation() -> None:
         "phase_code",
         "spectrum_cost_type",
     }
+
+
+@pytest.mark.parametrize("line", [Head, RulesLine, Application, Received, Sent, End, Signed, KafkaPlace, Bytes])
+def test_the_page_of_the_audit_trail_names_every_field(line: type[BaseModel]) -> None:
+    page = (ROOT / "docs" / "audit.md").read_text().partition("## The lines")[2]
+    assert {name for name in line.model_fields if f"`{name}`" not in page} == set()
 
 
 def test_links_between_pages_and_code_lead_somewhere() -> None:

@@ -14,6 +14,7 @@ from handlers.budget import Status
 from outbox.audit import Granted
 from tests.unit.builders import (
     KEY,
+    NOON,
     accept,
     acknowledge,
     bring_to,
@@ -41,7 +42,17 @@ class GrantedOnly:
     async def read_granted(self) -> AsyncIterator[Granted]:
         for number, body in enumerate(self._bodies):
             headers = write_attributes(body.type, "test", f"m{number}")
-            yield Granted(KEY, body.version or 0, body.type, headers, body.model_dump_json().encode())
+            yield Granted(
+                KEY,
+                body.version or 0,
+                body.type,
+                headers,
+                body.model_dump_json().encode(),
+                "test",
+                f"m{number}",
+                1,
+                NOON,
+            )
 
 
 def find(exports: Sequence[SpectrumExport], *granted: InboundMessage) -> list[str]:

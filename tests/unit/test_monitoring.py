@@ -130,7 +130,7 @@ def test_the_dashboard_can_be_read() -> None:
 WARNINGS: Final = frozenset({"warning", "error", "exception", "critical"})
 
 FILLED: Final[Mapping[str, tuple[str, ...]]] = {
-    "entry.verdict": (Verdict.DEAD_LETTERED, Verdict.HELD, Verdict.IGNORED, Verdict.APPLIED),
+    "entry.verdict": (Verdict.DEAD_LETTERED, Verdict.HELD, Verdict.IGNORED, Verdict.APPLIED, Verdict.REFUSED),
 }
 """What stands for a placeholder in the name of an event that can be a warning."""
 

@@ -64,10 +64,10 @@ def test_the_honest_message_verifies() -> None:
 def test_no_envelope_or_an_empty_one_is_missing(material: bytes | None) -> None:
     refuse(
         make_record((*write_headers(), ("ce_dssematerial", material))),
-        "an operator sets OPERATOR_KEY_FILE",
+        "must be signed",
         "signature_missing",
     )
-    refuse(make_record(write_headers()), "an operator sets OPERATOR_KEY_FILE", "signature_missing")
+    refuse(make_record(write_headers()), "must be signed", "signature_missing")
 
 
 def test_structured_mode_is_refused_even_with_an_envelope() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from contracts.cloudevents.message import Unproven
-from contracts.cloudevents.writing import write_attributes
 from contracts.inbox import Arrival
 from contracts.records import fold_headers
 from contracts.signature.verifying import Verified, verify_event
@@ -49,7 +48,6 @@ from tests.unit.signed import (
     SignedLane,
     accept_signed,
     arrive_signed,
-    arrive_with,
 )
 
 LATER = NOW + timedelta(hours=1)
@@ -238,13 +236,6 @@ def test_every_type_that_can_be_required_is_refused_without_its_key_and_taken_wi
     assert (refusal["code"], refusal["requested_by"]) == ("signature_missing", person)
     [proven] = prove_arrivals([arrive_signed(0, body, key=key)], SIGNED)
     assert not isinstance(proven.message, Unproven)
-
-
-def test_what_an_operator_sends_unsigned_names_the_variable() -> None:
-    headers = write_attributes("export.retry.v1", "budget-bridge/operator", "one")
-    lane = SignedLane().take(arrive_with(0, headers, retry().model_dump_json().encode(), "bridge.commands"))
-    [refusal] = lane.find("request.refused.v1")
-    assert refusal["message"].endswith("An operator sets OPERATOR_KEY_FILE.")
 
 
 @pytest.mark.parametrize("body", [lock(), retrieve(), request_snapshot(), snapshot(), pass_deadline("parked", NOW)])

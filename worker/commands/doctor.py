@@ -24,6 +24,7 @@ from worker.doctor.configuration import (
 from worker.doctor.database import check_database, has_our_schema
 from worker.doctor.readings import check_readings
 from worker.doctor.report import print_checks
+from worker.doctor.signatures import check_signatures_in_force
 from worker.settings import ConfigurationError, DatabaseSettings, KafkaSettings, read_settings
 
 
@@ -69,6 +70,8 @@ async def _check_servers(connection: Connection | None, rules: Rules | None) -> 
         checks += await _collect("database", check_database(connection))
     if database:
         checks += await _collect("rules", check_rules_in_force(database, rules))
+    if database:
+        checks += await _collect("signatures", check_signatures_in_force(database))
     if database:
         checks += await _collect("readings", check_readings(database))
     if database and rules:

@@ -27,7 +27,7 @@ from worker.reconcile.temporary_database import open_temporary_database
 _TABLES = """
 create table exports (
     company_id integer, project_id integer, budget_id integer, version integer, export text, attempt integer,
-    content blob, approval blob, restatement integer
+    content blob, approval blob, restatement integer, is_signed integer
 );
 create table acceptances (
     company_id integer, project_id integer, budget_id integer, version integer, approval blob,
@@ -51,6 +51,7 @@ class _Attempt(NamedTuple):
     content: bytes
     approval: bytes
     restatement: int
+    is_signed: int
 
 
 def open_exports() -> AbstractContextManager[sqlite3.Connection]:
@@ -63,13 +64,14 @@ def note_export(database: sqlite3.Connection, record: Record) -> None:
     data = json.loads(record.value or b"")
     version = (data["company_id"], data["project_id"], data["budget_id"], data["budget_version"])
     attempt = data.pop("attempt")
-    # The only other thing that a further attempt can change.
+    # The only other thing that a further attempt can change; and who accepts, if an acceptance is signed.
     data.pop("effective_date", None)
+    approval = _digest_approval(data.pop("approved_by"), datetime.fromisoformat(data.pop("approved_at")))
+    is_signed = data.pop("approval", None) is not None
     content = _digest(json.dumps(data, sort_keys=True))
-    approval = _digest_approval(data["approved_by"], datetime.fromisoformat(data["approved_at"]))
     # Exports from before there were restatements do not say that they are none.
-    row = (*version, data["export_id"], attempt, content, approval, data.get("restatement", 0))
-    database.execute("insert into exports values (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    row = (*version, data["export_id"], attempt, content, approval, data.get("restatement", 0), is_signed)
+    database.execute("insert into exports values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
 async def check_exports(reconciliation: Reconciliation, database: sqlite3.Connection) -> None:
@@ -132,7 +134,7 @@ left join restatements using (company_id, project_id, budget_id)
 
 def _note_granted(database: sqlite3.Connection, granted: Granted) -> None:
     version = (*granted.budget, granted.version)
-    decision = _read_decision(granted)
+    decision = read_decision(granted)
     if isinstance(decision, DriftDecision):
         if decision.decision == "restate":
             statement = "insert into restatements values (?, ?, ?, 1) on conflict do update set requests = requests + 1"
@@ -158,7 +160,8 @@ def _find_unasked(attempts: list[_Attempt], accepted: _Accepted, requests: int) 
         approval in (accepted.of_budget if export in restated else accepted.of_version)
         for export, approval in approvals
     )
-    if len(approvals) > len(exports) or not is_accepted:
+    unsigned = {(attempt.export, attempt.approval) for attempt in attempts if not attempt.is_signed}
+    if len(unsigned) > len({export for export, _ in unsigned}) or not is_accepted:
         yield "nobody accepted the version that was exported"
     if repeated := min((number for (_, number), count in times.items() if count > 1), default=None):
         yield f"attempt {repeated} is in Kafka more than once"
@@ -168,7 +171,8 @@ def _find_unasked(attempts: list[_Attempt], accepted: _Accepted, requests: int) 
         yield f"it has {highest} attempts, but {requests} acceptances and retries were granted"
 
 
-def _read_decision(granted: Granted) -> ApprovalDecision | DriftDecision | None:
+def read_decision(granted: Granted) -> ApprovalDecision | DriftDecision | None:
+    """Read what was granted; ``None`` for a retry."""
     topic = next(name for name, models in SOURCES.items() if any(model.type == granted.type for model in models))
     message = read_message(topic, Record(Place(topic, 0, 0), 0, None, granted.body, granted.headers))
     body = message.body if isinstance(message, Message) else None

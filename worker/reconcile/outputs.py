@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Final
 
+from contracts.records import Record
 from contracts.topics import COMPACTED, OUTPUTS
 from outbox.audit import open_snapshot
 from worker.reconcile.exports import check_exports, note_export, open_exports
 from worker.reconcile.findings import Claim, DifferenceKind
 from worker.reconcile.reconciliation import Reconciliation, describe_place, read_budget
+from worker.reconcile.signatures import check_signatures, note_signed_export, open_signed_exports
 from worker.reconcile.statuses import StatusTopic, check_statuses, open_status_topic
 from worker.reconcile.topic_comparison import MissingRow, TopicComparison, compare_topic
 
@@ -30,9 +32,14 @@ async def check_outputs(reconciliation: Reconciliation) -> None:
         claim("known", "nothing is in Kafka that the outbox does not know"),
         claim("order", "each budget's messages are in order"),
     )
-    with open_status_topic() as statuses, open_exports() as exports:
+    with open_status_topic() as statuses, open_exports() as exports, open_signed_exports() as signed:
+
+        def note(record: Record) -> None:
+            note_export(exports, record)
+            note_signed_export(signed, record)
+
         for name in OUTPUTS:
-            take = {STATUS: statuses.note, EXPORTS: lambda record: note_export(exports, record)}.get(name)
+            take = {STATUS: statuses.note, EXPORTS: note}.get(name)
             async with compare_topic(
                 reconciliation.deployment, name, reconciliation.snapshot, take, reconciliation.progress
             ) as comparison:
@@ -42,6 +49,7 @@ async def check_outputs(reconciliation: Reconciliation) -> None:
                     _judge_missing(reconciliation, claims.once, row, name, statuses)
         await check_statuses(reconciliation, statuses)
         await check_exports(reconciliation, exports)
+        await check_signatures(reconciliation, signed)
 
 
 async def _explain_newer(reconciliation: Reconciliation, comparison: TopicComparison) -> None:

@@ -1,0 +1,182 @@
+"""Verifies a trail from its bytes alone: that it is whole, that each line says what its record says, and who signed.
+
+Neither the database nor Kafka is asked, and no key that is in the file counts.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from contracts.records import Place, Record, fold_headers
+from contracts.signature.verifying import Unverified, verify_record
+from handlers.signers import WORDS_OF_TYPES, Word
+from worker.trail.approvals import NotApprovedError, find_approving_key
+from worker.trail.chain import ChainReader
+from worker.trail.describing import EXPORTS, Described, describe_received, describe_sent, digest_value, unpack_bytes
+from worker.trail.keys import Signers
+from worker.trail.lines import Bytes, KafkaPlace, Line, Received, RulesLine, Sent
+
+MAX_PROBLEMS: Final = 100
+"""How many are kept; nobody reads more than that."""
+
+_NOT_DONE: Final = frozenset({"refused", "dead_lettered"})
+"""Verdicts of messages whose signature may be anything: they were not acted on."""
+
+_NO_BYTES: Final = "its bytes are not there, and those of such a message are never pruned: they were taken out"
+
+
+@dataclass(slots=True)
+class Verification:
+    """What verifying a trail has found."""
+
+    digest: str | None = None
+    """Of the last line."""
+    lines: int = 0
+    problems: list[str] = field(default_factory=list)
+    """The first of them, a sentence each, with the number of the line."""
+    problem_count: int = 0
+    proven: Counter[str] = field(default_factory=Counter)
+    """Messages and exports by the key that they are proven with."""
+    unproven: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Messages that need no signature and are proven by none, by type and version of the rules."""
+    unapproved: int = 0
+    """Exports that carry no acceptance."""
+    pruned: int = 0
+    """Messages of which only the line is left."""
+
+    def complain(self, problem: str) -> None:
+        """Count a problem; only the first are kept, however many a file has."""
+        self.problem_count += 1
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
+
+
+def verify_trail(lines: Iterable[bytes], signers: Signers | None) -> Verification:
+    """Verify a trail.
+
+    Args:
+        lines: of the file in binary form.
+        signers: the verifier's own copy; ``None`` leaves signatures unchecked.
+    """
+    found, reader, check = Verification(), ChainReader(), _Check(signers)
+    for number, line, problem in reader.read(lines):
+        problems = [problem] if problem else []
+        if line:
+            problems += check.check(line, found)
+        for one in problems:
+            found.complain(f"line {number}: {one}")
+    if problem := reader.check_end():
+        found.complain(problem)
+    found.lines, found.digest = reader.count, reader.digest
+    return found
+
+
+class _Check:
+    """Checks line by line; knows the versions of the rules that were named so far."""
+
+    def __init__(self, signers: Signers | None) -> None:
+        self._signers = signers
+        self._required: dict[int, tuple[str, ...]] = {}
+
+    def check(self, line: Line, found: Verification) -> list[str]:
+        """Check one line, and count what it proves."""
+        if isinstance(line, RulesLine):
+            self._required[line.rules_id] = line.signatures_required
+        if isinstance(line, Received):
+            return list(self._check_received(line, found))
+        return list(self._check_sent(line, found)) if isinstance(line, Sent) else []
+
+    def _check_received(self, line: Received, found: Verification) -> Iterator[str]:
+        found.pruned += line.pruned
+        word = WORDS_OF_TYPES.get(line.type)
+        if line.rules_id not in self._required:
+            yield f"version {line.rules_id} of the rules is not described before it: a line was removed"
+        if line.record is None:
+            if word and not (line.pruned and word == "acknowledgement"):
+                yield _NO_BYTES
+            return
+        try:
+            record = _rebuild(line.origin, line.record)
+        except ValueError as error:
+            yield f"its bytes cannot be read: {error}"
+            return
+        described = describe_received(line.type, record)
+        if differing := list(_compare_received(line, described, record)):
+            yield from differing
+        elif word and self._signers:
+            yield from self._check_signature(line, word, described, record, self._signers, found)
+
+    def _check_signature(
+        self, line: Received, word: Word, described: Described, record: Record, signers: Signers, found: Verification
+    ) -> Iterator[str]:
+        if line.verdict in _NOT_DONE or described.message is None:
+            return
+        body = described.message.body
+        verified = verify_record(record, str(body.key), signers.keys)
+        if isinstance(verified, Unverified):
+            why = verified.detail
+        elif no_signer := signers.explain_no_signer(verified.kid, body, line.at):
+            why = f"Key {verified.kid} may not sign it: {no_signer}."
+        else:
+            found.proven[verified.kid] += 1
+            if line.proven_by not in {None, verified.kid}:
+                yield f"it is proven by key {verified.kid}, and not by {line.proven_by}: the line was changed"
+            return
+        if line.proven_by or word in self._required.get(line.rules_id, ()):
+            yield f"{line.type} {line.id} of {line.budget} is {line.verdict} and not proven: {why}"
+        else:
+            found.unproven[line.type, line.rules_id] += 1
+
+    def _check_sent(self, line: Sent, found: Verification) -> Iterator[str]:
+        if line.type not in EXPORTS:
+            return
+        if line.record is None:
+            yield _NO_BYTES
+            return
+        try:
+            headers, value = unpack_bytes(line.record)
+        except ValueError as error:
+            yield f"its bytes cannot be read: {error}"
+            return
+        if digest_value(value) != line.value_sha256:
+            yield "the value is not the one whose digest is beside it: one of them was changed"
+        elif describe_sent(value) != line.says:
+            yield "it does not say what its value says: one of them was changed"
+        elif fold_headers(headers).get("ce_id") != line.id.encode():
+            yield "its id is not the one of its record: one of them was changed"
+        elif self._signers:
+            try:
+                kid = find_approving_key(value or b"", line.budget, self._signers)
+            except NotApprovedError as error:
+                yield f"{line.type} {line.id} of {line.budget} is not approved: {error}"
+                return
+            found.proven.update([kid] if kid else [])
+            found.unapproved += kid is None
+
+
+def _rebuild(origin: KafkaPlace, packed: Bytes) -> Record:
+    headers, value = unpack_bytes(packed)
+    return Record(Place(origin.topic, origin.partition, origin.offset), 0, None, value, headers)
+
+
+def _compare_received(line: Received, described: Described, record: Record) -> Iterator[str]:
+    if digest_value(record.value) != line.value_sha256:
+        yield "the value is not the one whose digest is beside it: one of them was changed"
+    message = described.message
+    if message is None:
+        yield f"its record is no {line.type}: one of them was changed"
+        return
+    said: dict[str, tuple[object, object]] = {
+        "budget": (line.budget, str(message.body.key)),
+        "version": (line.version, message.body.version),
+        "who": (line.who, described.who),
+        "says": (line.says, described.says),
+        "signed": (line.signed, described.signed),
+    }
+    if line.verdict not in _NOT_DONE:
+        # What is refused unverified has its origin for an identity.
+        said |= {"id": (line.id, message.id), "source": (line.source, message.source)}
+    for name, (written, read) in said.items():
+        if written != read:
+            yield f"its {name} is not the one of its record: one of them was changed"

@@ -60,9 +60,12 @@ class BudgetView:
         return f"Job {self.target.job_number}" if self.target else f"Budget {self.story.key}"
 
     @property
-    def is_resync(self) -> bool:
-        """Whether Spectrum has taken an earlier export."""
-        return self.budget is not None and self.budget.base is not None
+    def kind(self) -> str:
+        """What the current version is to Spectrum, in words."""
+        version, base = (self.budget.version, self.budget.base) if self.budget else (None, None)
+        if version is None or base is None:
+            return "first export"
+        return "as it is in Spectrum" if base.version == version.number else f"re-sync of version {base.version}"
 
     @property
     def adds_up(self) -> bool:

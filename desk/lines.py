@@ -95,6 +95,12 @@ class Shown(NamedTuple):
     """When Spectrum was read last."""
 
     @property
+    def has_before(self) -> bool:
+        """Whether anything was there before, and something changes: only then is the difference worth its columns."""
+        had_any = any(line.before_original is not None or line.change == "zero" for line in self.lines)
+        return had_any and any(line.change != "same" for line in self.lines)
+
+    @property
     def changed(self) -> tuple[Line, ...]:
         """The lines that do not stay the same."""
         return tuple(line for line in self.lines if line.change != "same")

@@ -80,15 +80,15 @@ class View:
         return "descending" if self.descends else "ascending"
 
 
-def read_view(path: str, query: QueryParams, *, is_resync: bool) -> View:
+def read_view(path: str, query: QueryParams, *, opens_on_changes: bool) -> View:
     """Read what somebody has chosen; what is not known is as if it were not there.
 
     Args:
         path: of the page.
         query: of the address.
-        is_resync: a re-sync opens on the lines that change.
+        opens_on_changes: whether only the lines that change are shown at first.
     """
-    usual = "changed" if is_resync else "all"
+    usual = "changed" if opens_on_changes else "all"
     kind, order = query.get("lines", usual), query.get("sort", "phase")
     name = order.removeprefix("-")
     return View(

@@ -37,7 +37,9 @@ async def show_budget(request: Request) -> Response:
     async with open_page(request) as page:
         story = await _read(page, at_most)
         view = await view_budget(page, story)
-    lines = read_view(request.url.path, request.query_params, is_resync=view.is_resync)
+    lines = read_view(
+        request.url.path, request.query_params, opens_on_changes=bool(view.shown and view.shown.has_before)
+    )
     budget = view.budget
     return page.render(
         "budget.html",
@@ -61,7 +63,7 @@ async def show_version(request: Request) -> Response:
         number = request.path_params["version"]
         at, asked = await _find_request(page, story, number)
     shown = _show_request(asked)
-    lines = read_view(request.url.path, request.query_params, is_resync=asked["base_version"] is not None)
+    lines = read_view(request.url.path, request.query_params, opens_on_changes=shown.has_before)
     return page.render("version.html", story=story, number=number, asked_at=at, asked=asked, shown=shown, lines=lines)
 
 

@@ -9,8 +9,12 @@ from jinja2.runtime import Context
 
 from contracts.fields import write_cents, write_time
 from desk.money import read_cents, write_money
+from desk.settings import Numbers
 from desk.static_files import name_static
 from desk.times import write_age, write_moment, write_utc
+
+_NONE: Final = "–"
+"""Where there is no amount, in tables that say so for all their rows."""
 
 
 @pass_context
@@ -71,4 +75,9 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         template: the name of a file in ``templates/``.
         values: what it shows.
     """
-    return _ENVIRONMENT.get_template(template).render(values)
+    numbers: Numbers = values["numbers"]
+
+    def write_amount(cents: int | None) -> str:
+        return _NONE if cents is None else write_money(cents, numbers)
+
+    return _ENVIRONMENT.get_template(template).render(values, money=write_amount)

@@ -8,7 +8,8 @@ if (table) {
   const type = document.querySelector("[data-type]");
   const fold = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
   const texts = new Map(rows.map((row) => [row, fold([0, 1, 2].map((n) => row.cells[n].textContent.trim()).join(" "))]));
-  const readCents = (cell) => BigInt((cell?.querySelector("data")?.value ?? "0").replace(".", ""));
+  const readCents = (cell) => BigInt(cell.textContent.replace(/[^-0-9]/g, "") || "0");
+  const totals = [...table.tFoot.querySelectorAll("[data-sum]")];
   const [, group, , , , point] = table.dataset.numbers;
 
   function writeCents(cents) {
@@ -17,18 +18,13 @@ if (table) {
     return `${cents < 0n ? "-" : ""}${whole}${point}${digits.slice(-2)}`;
   }
 
-  function writePlain(cents) {
-    const digits = String(cents < 0n ? -cents : cents).padStart(3, "0");
-    return `${cents < 0n ? "-" : ""}${digits.slice(0, -2)}.${digits.slice(-2)}`;
-  }
-
   function choose() {
     const kind = kinds.find((link) => link.ariaCurrent === "true")?.dataset.kind ?? "all";
     const wanted = fold(find.value.trim());
-    const sums = [3, 4, 5, 6].map(() => 0n);
+    const sums = totals.map(() => 0n);
     let count = 0;
     for (const row of rows) {
-      const change = row.dataset.change;
+      const change = row.className;
       const fits = kind === "all" || kind === change || (kind === "changed" && change !== "same");
       const shown = fits && (!type.value || row.cells[1].textContent === type.value) && texts.get(row).includes(wanted);
       row.hidden = !shown;
@@ -38,10 +34,7 @@ if (table) {
       }
     }
     table.querySelector("[data-shown]").textContent = `${count.toLocaleString("en")} of ${rows.length.toLocaleString("en")} lines`;
-    table.tFoot.querySelectorAll("data").forEach((data, n) => {
-      data.value = writePlain(sums[n]);
-      data.textContent = writeCents(sums[n]);
-    });
+    totals.forEach((cell, n) => { cell.textContent = writeCents(sums[n]); });
     const left = rows.length - count;
     table.querySelector("[data-hidden]").textContent = left ? `${left.toLocaleString("en")} ${left === 1 ? "line" : "lines"} not shown. ` : "";
   }

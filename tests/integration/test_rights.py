@@ -40,6 +40,7 @@ _READ: Final = (
     *("read_rules", "find_rule_application", "read_accepted_digests", "find_cutoff", "find_old_rows"),
     *("find_old_messages", "load_known_message"),
     # Of the desk, which only reads.
+    "load_projects",
     *re.findall(r"^-- name: (\w+)$", (files("outbox") / "sql" / "desk.sql").read_text(), re.MULTILINE),
 )
 _PRUNE: Final = (

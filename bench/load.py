@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -16,7 +17,9 @@ import asyncpg
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.writing import write_attributes
-from contracts.records import Outgoing
+from contracts.records import Headers, Outgoing
+from contracts.signature.keys import write_public_jwk
+from contracts.signature.signing import PrivateKey, sign_headers
 from handlers.ids import name_export
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
@@ -24,6 +27,7 @@ from worker.kafka.producer import Appender
 LINES = 20
 PARTITIONS = 4
 COMPANY = 4211
+APPROVER = "ann@example.org"
 OUTPUTS = ("spectrum.exports", "bridge.approval-requests", "procore.returns", "bridge.status", "bridge.dead-letters")
 OUTPUTS_OF_A_MESSAGE = 2
 """A lock causes an approval request and a status, an acceptance an export and a status."""
@@ -62,7 +66,7 @@ def write_acceptance(project: int, lines: int = LINES) -> bytes:
     """Write an acceptance of version 1; it may overtake its lock, so it names the content that it is for."""
     decision = {
         "decision": "accept",
-        "decided_by": "ann@example.org",
+        "decided_by": APPROVER,
         "decided_at": "2026-11-24T09:00:00Z",
         "content_hash": hash_content(project, lines),
     }
@@ -148,6 +152,8 @@ class BenchDeployment:
     partitions: int = PARTITIONS
     checkout: Path | None = None
     """Where another commit of the worker is, which is to be compared with this one."""
+    key: PrivateKey | None = None
+    """The approver's, with which acceptances are signed; the rules then require it."""
     prefix: str = field(default_factory=lambda: f"b{uuid4().hex[:8]}.")
 
     @property
@@ -194,7 +200,9 @@ class BenchDeployment:
         phases = "".join(f"03-3{number:02d},033{number:02d},\n" for number in range(self.lines))
         (rules / "phases.csv").write_text("cost_code,phase_code,description\n" + phases)
         (rules / "cost_types.csv").write_text("cost_type,spectrum_cost_type,price_method_code\nL,L,T\n")
-        (rules / "approvers.csv").write_text(f"company_id,project_id,user\n{COMPANY},,ann@example.org\n")
+        (rules / "approvers.csv").write_text(f"company_id,project_id,user\n{COMPANY},,{APPROVER}\n")
+        if self.key:
+            self._require_signatures(rules, self.key)
         commands = [["migrate"], ["topics", "--partitions", str(self.partitions)]]
         if self.worker == "worker":
             commands.append(["rules", "apply", "--by", "bench", "--why", "a benchmark"])
@@ -255,7 +263,12 @@ class BenchDeployment:
 
     def make_acceptance(self, project: int) -> Outgoing:
         value = write_acceptance(project, self.lines)
-        return self._make_record("procore.approvals", "approval.decision.v1", project, value)
+        record = self._make_record("procore.approvals", "approval.decision.v1", project, value)
+        if self.key is None:
+            return record
+        now = datetime.now(UTC).isoformat().encode()
+        headers: Headers = (*record.headers, ("ce_subject", f"{COMPANY}/{project}/1".encode()), ("ce_time", now))
+        return replace(record, headers=sign_headers(headers, value, self.key))
 
     def start(self, module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a module as a program on this deployment; what it prints goes to a file, as it would elsewhere."""
@@ -267,6 +280,14 @@ class BenchDeployment:
                 stdout=log,
                 stderr=log,
             )
+
+    @staticmethod
+    def _require_signatures(rules: Path, key: PrivateKey) -> None:
+        with (rules / "rules.toml").open("a") as policies:
+            policies.write('[signatures]\nrequire = ["decision"]\n')
+        (rules / "signers.jwks.json").write_text(json.dumps({"keys": [write_public_jwk(key.public)]}))
+        row = f"{key.public.kid},{key.user},{COMPANY},,decision,,"
+        (rules / "signers.csv").write_text(f"kid,user,company_id,project_id,may,valid_from,valid_until\n{row}\n")
 
     def read_log(self) -> str:
         """Read the last of what programs printed."""

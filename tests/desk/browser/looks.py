@@ -1,5 +1,6 @@
 """What holds for every page in every state, as lists of findings: empty where nothing is wrong."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,8 +15,9 @@ _COLOURS: Final = {"type": "rule", "values": ["color-contrast", "link-in-text-bl
 """What can be wrong in dark only, once the page is right in light."""
 _SIZES: Final = {"type": "rule", "values": ["target-size", "scrollable-region-focusable"]}
 """What can be wrong in a narrow window only."""
-_LOOKED_AT: Final = 40
-"""Rows of a table that are looked at one by one: the others are made by the same loop."""
+_MORE_OF_THE_SAME: Final = "tbody tr:nth-child(n+25), main > section:nth-of-type(n+8)"
+"""Rows of a table and sections of the contract: the others are made by the same loop."""
+_BY_SCRIPT_ALONE: Final = Counter(["Print"])
 _NARROW: Final[ViewportSize] = {"width": 320, "height": 640}
 _WIDE: Final = """() => [...document.body.querySelectorAll('*')]
     .filter(one => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest('.scroll'))
@@ -68,10 +70,9 @@ async def find_in_other_colours(tab: Tab) -> list[str]:
     return found
 
 
-async def shorten_tables(tab: Tab) -> None:
-    """Take most rows of a long table away, for the checks that look at one element after the other."""
-    rows = f"tbody tr:nth-child(n+{_LOOKED_AT})"
-    await tab.evaluate(f"document.querySelectorAll('{rows}').forEach(one => one.remove())")
+async def shorten(tab: Tab) -> None:
+    """Take most of a long page away, for the checks that look at one element after the other."""
+    await tab.evaluate("which => document.querySelectorAll(which).forEach(one => one.remove())", _MORE_OF_THE_SAME)
 
 
 async def _run_axe(page: Page, what: Mapping[str, object]) -> list[str]:
@@ -123,3 +124,11 @@ async def find_on_paper(tab: Tab) -> list[str]:
     pdf = await tab.page.pdf(prefer_css_page_size=True)
     await tab.page.emulate_media(media="screen")
     return left if pdf.startswith(b"%PDF") else [*left, "no PDF"]
+
+
+def find_lost_words(with_script: str, without: str) -> list[str]:
+    """Find what a page says with JavaScript alone, beside what only a script can do, or without it alone."""
+    words, plain = Counter(with_script.split()), Counter(without.split())
+    return [f"only with JavaScript: {word}" for word in words - plain - _BY_SCRIPT_ALONE] + [
+        f"only without JavaScript: {word}" for word in plain - words
+    ]

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import structlog
 import uvicorn
-from starlette.applications import Starlette
 
 from demo.desk_rules import CHARACTERS
 from demo.scene import COMPANY, OPERATOR
@@ -21,6 +20,7 @@ from desk.identity_demo import DemoIdentity, DemoPerson
 from desk.services import Services
 from desk.settings import DeskSettings
 from outbox.database import connect
+from outbox.dead_letters import DeadLetterFilter, list_dead_letters
 from outbox.reader import Reader
 from tests.desk.conftest import SECRET
 from tests.desk.world import TOPICS, World, open_world, plant
@@ -38,7 +38,8 @@ class Served:
 
     url: str
     world: World
-    app: Starlette
+    letters: Mapping[str, str]
+    """The id of a dead letter by its reason."""
 
 
 @asynccontextmanager
@@ -53,6 +54,8 @@ async def serve_desk(database_url: str, folder: Path, kafka: str = NO_KAFKA) -> 
     session = await connect(database_url)
     world = await open_world(session, folder)
     await plant(world)
+    listed = await list_dead_letters(session, TOPICS.dead_letters, DeadLetterFilter(), None)
+    letters = {letter.reason: str(letter.id) for letter in listed}
     (port,) = choose_ports(1)
     url = f"http://127.0.0.1:{port}"
     reader, connection = Reader(database_url), KafkaConnection(kafka)
@@ -69,7 +72,7 @@ async def serve_desk(database_url: str, folder: Path, kafka: str = NO_KAFKA) -> 
         while not server.started:
             assert not serving.done(), serving.exception()
             await asyncio.sleep(0.01)
-        yield Served(url, world, app)
+        yield Served(url, world, letters)
     finally:
         server.should_exit = server.force_exit = True
         await serving

@@ -43,6 +43,10 @@ setup: $(READY) ## install everything into .venv; the other commands do this by 
 demo: $(READY) ## play real budgets through real Kafka, Postgres and the worker, and check the results
 	@$(BIN)/python -m demo
 
+.PHONY: desk
+desk: $(READY) ## open the desk over a deployment with a dozen budgets, and be one of five people there
+	@$(BIN)/python -m demo.desk
+
 .PHONY: test
 test: $(READY) ## run every test, on real Kafka and Postgres (PYTHON=/path/to/python3.13: on another Python)
 	@$(BIN)/python -m pytest -n 6 --dist load --maxschedchunk 1 --share-servers $(TESTS)

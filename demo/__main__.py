@@ -6,96 +6,31 @@ plays Spectrum and the people around it.
 
 import asyncio
 import json
-import os
-import shlex
 import signal
-import subprocess
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Container, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from importlib.resources import files
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 import typer
 from rich.console import Console
 
 from contracts.budget_key import BudgetKey
-from contracts.topics import TopicNames
 from demo.bridge_client import Data, UnexpectedError, connect_bridge
-from demo.kafka_server import run_kafka
-from demo.keys import Keys, make_keys, read_approvals, require_signatures
-from demo.postgres_server import run_postgres
+from demo.keys import Keys, read_approvals, require_signatures
 from demo.scenarios import SCENARIOS
-from demo.scene import COMPANY, COMPANY_CODE, Line, Scene, hash_content, write_acceptance, write_lock
+from demo.scene import COMPANY, Line, Scene, hash_content, write_acceptance, write_lock
+from demo.setup import DemoSetup, LastingProcess, copy_rules, make_worker, prepare, run_command
 from demo.spectrum import Spectrum
 from demo.spectrum_connector import SpectrumConnector
 from demo.timeline import Timeline
 from worker.kafka.connection import KafkaConnection
 
-BUDGET_BRIDGE: Final = tuple(shlex.split(os.environ.get("BUDGET_BRIDGE", ""))) or (sys.executable, "-m", "worker")
-"""What is demonstrated: this checkout, or the command that the environment names, such as one from the wheel."""
-
 CHECK_FAILED: Final = 1
 """The exit code when a check fails."""
 _DONE: Final = ("SYNCED", "matches")
-_KILL_PROJECTS: Final = range(91001, 91041)
-"""Projects whose budgets are under way when the worker is killed."""
-
-
-@dataclass(frozen=True, slots=True)
-class DemoSetup:
-    """The servers that the demo runs on, and the names that it uses there."""
-
-    bootstrap: str
-    database_url: str
-    topics: TopicNames
-    folder: Path
-    keys: Keys
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The environment of the worker and its commands."""
-        return {
-            **os.environ,
-            "KAFKA_BOOTSTRAP": self.bootstrap,
-            "KAFKA_GROUP_ID": self.topics.full("budget-bridge"),
-            "TOPIC_PREFIX": self.topics.prefix,
-            "DATABASE_URL": self.database_url,
-            "RULES_DIR": str(self.folder / "rules"),
-            "LOG_FORMAT": "json",
-        }
-
-    @property
-    def worker_log(self) -> Path:
-        """The file that the worker's log goes to."""
-        return self.folder / "worker.log"
-
-
-@dataclass(slots=True)
-class WorkerProcess:
-    """The real worker, as a process of its own."""
-
-    setup: DemoSetup
-    process: subprocess.Popen[bytes] | None = field(default=None)
-
-    def start(self) -> None:
-        """Start it."""
-        with self.setup.worker_log.open("ab") as log:
-            self.process = subprocess.Popen([*BUDGET_BRIDGE, "run"], env=self.setup.environment, stdout=log, stderr=log)
-
-    def end(self, by: signal.Signals) -> int:
-        """End it with a signal; returns its exit code."""
-        if self.process is None:
-            return 0
-        self.process.send_signal(by)
-        code = self.process.wait(15)
-        self.process = None
-        return code
+_KILL_PROJECTS: Final = {project: f"26-{project}" for project in range(91001, 91041)}
+"""The job of each project whose budget is under way when the worker is killed."""
 
 
 def demo() -> None:
@@ -105,14 +40,14 @@ def demo() -> None:
     """
     console = Console()
     with ExitStack() as stack:
-        setup = stack.enter_context(_prepare(console))
+        setup = stack.enter_context(prepare(console, _write_rules))
         try:
             checks = asyncio.run(_play(setup, Timeline(console)))
         except UnexpectedError as error:
             console.print(f"\n✗ {error}", markup=False, style="bold red")
-            if setup.worker_log.exists():
+            if (log := make_worker(setup).log).exists():
                 console.print("\nThe worker's log ends with:", style="dim")
-                console.print(setup.worker_log.read_text()[-3000:], markup=False, style="dim")
+                console.print(log.read_text()[-3000:], markup=False, style="dim")
             raise typer.Exit(CHECK_FAILED) from error
     failed = sum(not holds for _, holds in checks)
     if failed:
@@ -121,63 +56,9 @@ def demo() -> None:
     console.print(f"\n[bold green]✓ all {len(checks)} checks passed[/bold green]")
 
 
-@contextmanager
-def _prepare(console: Console) -> Iterator[DemoSetup]:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="budget-bridge-")))
-        with console.status("Starting …") as status:
-            bootstrap, database_url = _find_servers(stack, folder, lambda step: status.update(f"{step} …"))
-            setup = DemoSetup(
-                bootstrap, database_url, TopicNames(f"demo-{uuid4().hex[:8]}."), folder, make_keys(folder)
-            )
-            _write_rules(folder / "rules", setup.keys)
-            for step, command in (
-                ("Creating the database schema", ["migrate"]),
-                ("Creating the topics", ["topics", "--partitions", "4"]),
-            ):
-                status.update(f"{step} …")
-                _run_command(setup, command)
-        console.print(
-            f"Apache Kafka at {bootstrap}, PostgreSQL beside it; topics are named {setup.topics.prefix}*",
-            soft_wrap=True,
-        )
-        yield setup
-
-
-def _find_servers(stack: ExitStack, folder: Path, progress: Callable[[str], None]) -> tuple[str, str]:
-    """Return Kafka's and PostgreSQL's address: those that the environment names, or of servers started here."""
-    return (
-        os.environ.get("KAFKA_BOOTSTRAP") or stack.enter_context(run_kafka(folder / "kafka", progress)).bootstrap,
-        os.environ.get("TEST_DATABASE_URL") or stack.enter_context(run_postgres(folder / "postgres", progress)).url,
-    )
-
-
 def _write_rules(folder: Path, keys: Keys) -> None:
-    """Write the demo's rules, with a job for each project whose budget is under way when the worker is killed."""
-    folder.mkdir()
-    for file in (files(__package__) / "rules").iterdir():
-        (folder / file.name).write_text(file.read_text())
-    with (folder / "jobs.csv").open("a") as jobs:
-        jobs.writelines(f"{COMPANY},{project},{COMPANY_CODE},{_name_job(project)}\n" for project in _KILL_PROJECTS)
+    copy_rules(folder, _KILL_PROJECTS)
     require_signatures(folder, keys)
-
-
-def _name_job(project: int) -> str:
-    return f"26-{project}"
-
-
-def _run_command(setup: DemoSetup, command: list[str], accepted_codes: Container[int] = (0,)) -> str:
-    done = subprocess.run(
-        [*BUDGET_BRIDGE, *command],
-        env=setup.environment,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode not in accepted_codes:
-        problem = f"budget-bridge {' '.join(command)} ended with exit code {done.returncode}"
-        raise UnexpectedError(f"{problem}: {done.stderr or done.stdout}")
-    return done.stdout
 
 
 async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
@@ -186,16 +67,16 @@ async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
 
     async def read_status(budget: BudgetKey) -> Data:
         # 1 is the exit code for a budget that does not exist yet.
-        output = await asyncio.to_thread(_run_command, setup, ["status", str(budget), "--json"], {0, 1})
+        output = await asyncio.to_thread(run_command, setup, ["status", str(budget), "--json"], {0, 1})
         status: Data = json.loads(output or "{}")
         return status
 
     keys = setup.keys.by_type
     bridge = connect_bridge(connection, setup.topics, keys, read_status)
-    spectrum = Spectrum(approvals=read_approvals(setup.folder / "rules"))
+    spectrum = Spectrum(approvals=read_approvals(setup.rules))
     connector = SpectrumConnector(spectrum, connection, setup.topics, keys)
     scene = Scene(bridge, spectrum, timeline)
-    worker = WorkerProcess(setup)
+    worker = make_worker(setup)
     worker.start()
     try:
         await bridge.reader.start()
@@ -215,14 +96,14 @@ async def _play(setup: DemoSetup, timeline: Timeline) -> list[tuple[str, bool]]:
     return timeline.checks
 
 
-async def _kill_worker(scene: Scene, worker: WorkerProcess) -> None:
+async def _kill_worker(scene: Scene, worker: LastingProcess) -> None:
     """The worker is killed in the middle of its work and started again."""
     bridge, timeline = scene.bridge, scene.timeline
     budgets = [BudgetKey(COMPANY, project, 1) for project in _KILL_PROJECTS]
     lines = (Line(1, "02-310", "E", "Earthwork and grading", "1000.01"),)
     for budget in budgets:
         await bridge.send("budget.locked.v1", budget, 1, write_lock(lines))
-        content_hash = hash_content(_name_job(budget.project_id), lines)
+        content_hash = hash_content(_KILL_PROJECTS[budget.project_id], lines)
         await bridge.send("approval.decision.v1", budget, 1, write_acceptance(content_hash))
     timeline.print_event("→", "people", f"lock and accept {len(budgets)} budgets")
 

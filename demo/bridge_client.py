@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 from contracts.budget_key import BudgetKey
@@ -39,8 +39,19 @@ class Sent:
     id: str
     key: str
     data: Data
+    is_dead_letter: bool = False
     was_expected: bool = False
     """Whether a scenario has expected it."""
+
+
+class Written(NamedTuple):
+    """One message to the bridge; for its fields see ``BridgeClient.send``."""
+
+    kind: str
+    budget: BudgetKey
+    version: int | None
+    data: Data
+    message_id: str
 
 
 @dataclass(slots=True)
@@ -80,12 +91,8 @@ class BridgeClient:
         self, kind: str, budget: BudgetKey, version: int | None, data: Data, message_id: str, key: PrivateKey | None
     ) -> Outgoing:
         """Write the record of a message, signed with a key if there is one; the rest is as for ``send``."""
-        topic = next(topic for topic, models in SOURCES.items() if any(model.type == kind for model in models))
-        now = write_time(datetime.now(UTC))
-        headers = write_attributes(kind, "demo", message_id, time=now, subject=str(budget))
-        value = json.dumps({**budget._asdict(), "budget_version": version, **data}).encode()
-        signed = sign_headers(headers, value, key) if key else headers
-        return Outgoing(self.topics.full(topic), str(budget).encode(), value, signed)
+        written = Written(kind, budget, version, data, message_id)
+        return write_message(self.topics, written, datetime.now(UTC), key)
 
     async def expect(self, kind: str, budget: BudgetKey, **fields: object) -> Data:
         """Wait for a message of the bridge that no scenario has expected yet.
@@ -128,7 +135,13 @@ class BridgeClient:
         while not holds():
             if time.monotonic() > until:
                 raise UnexpectedError(f"did not see {what} within {PATIENCE_SECONDS:.0f} s")
-            self.sent.extend(_read_sent(record) for record in await self.reader.fetch_any(500, 0.05))
+            await self.read()
+
+    async def read(self) -> list[Sent]:
+        """Read what the bridge has sent since; returns at once if there is anything."""
+        new = [read_sent(record) for record in await self.reader.fetch_any(500, 0.05)]
+        self.sent.extend(new)
+        return new
 
     async def wait_for_verdict(self, budget: BudgetKey, message_id: str, verdict: str) -> None:
         """Wait until the bridge's history holds a verdict on a message.
@@ -159,11 +172,24 @@ def connect_bridge(
     return BridgeClient(topics, Appender(connection), reader, keys, read_status)
 
 
-def _read_sent(record: Record) -> Sent:
+def write_message(topics: TopicNames, message: Written, at: datetime, key: PrivateKey | None) -> Outgoing:
+    """Write the record of a message that is sent at a time, signed with a key if there is one."""
+    topic = next(topic for topic, models in SOURCES.items() if any(model.type == message.kind for model in models))
+    subject = str(message.budget)
+    headers = write_attributes(message.kind, "demo", message.message_id, time=write_time(at), subject=subject)
+    value = json.dumps({**message.budget._asdict(), "budget_version": message.version, **message.data}).encode()
+    signed = sign_headers(headers, value, key) if key else headers
+    return Outgoing(topics.full(topic), subject.encode(), value, signed)
+
+
+def read_sent(record: Record | Outgoing) -> Sent:
+    """Read a message that the bridge sent."""
     headers = {name: (value or b"").decode() for name, value in record.headers}
+    reason = headers.get("dead_letter_reason")
     return Sent(
-        headers.get("dead_letter_reason") or headers["ce_type"],
+        reason or headers["ce_type"],
         headers.get("ce_id", ""),
         (record.key or b"").decode(),
         json.loads(record.value or b"null"),
+        is_dead_letter=reason is not None,
     )

@@ -18,7 +18,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 NOBODY: Final = "nobody"
@@ -38,6 +38,7 @@ def start(
     *,
     log: Path,
     folder: Path,
+    environment: Mapping[str, str] | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
     unprivileged: bool = False,
 ) -> subprocess.Popen[bytes]:
@@ -47,6 +48,7 @@ def start(
         command: the program and its arguments.
         log: the file that everything it prints is appended to.
         folder: its working directory.
+        environment: its environment; ours by default.
         death_signal: on Linux, the signal that the kernel sends it when we end, even by SIGKILL. The kernel watches
             the *thread* that starts the child, so only the main thread asks for this; a server that another thread
             starts is stopped by its context manager alone.
@@ -66,6 +68,7 @@ def start(
         return subprocess.Popen(
             [*launcher, *arguments, *map(str, command)],
             cwd=folder,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

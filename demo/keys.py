@@ -1,4 +1,4 @@
-"""The keys of the demo's people and of its Spectrum: made anew in its own folder, listed in its rules, and required."""
+"""The keys of the demo's people, its Spectrum and its desk: made anew, listed in the rules, and required."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +12,7 @@ from contracts.signature.keys import write_public_jwk
 from contracts.signature.signing import PrivateKey, generate_key
 from demo.scene import ACCOUNTANT, COMPANY, OPERATOR
 from demo.spectrum_approvals import Approvals
+from handlers.signers import ANYBODY
 from worker.key_files import write_key_file
 from worker.rules_files import read_rules
 
@@ -19,6 +20,7 @@ _ROWS: Final = {
     "accounting-demo": "decision",
     "operator-demo": "retry release reset",
     "spectrum-demo": "acknowledgement",
+    "desk-demo": "decision retry release reset acknowledgement",
 }
 """What each key may sign."""
 
@@ -29,6 +31,8 @@ class Keys(NamedTuple):
     accountant: PrivateKey
     operator: PrivateKey
     spectrum: PrivateKey
+    desk: PrivateKey
+    """Of ``python -m demo.desk``: it vouches for whomever it has let in."""
 
     @property
     def by_type(self) -> Mapping[str, PrivateKey]:
@@ -44,10 +48,15 @@ class Keys(NamedTuple):
 
 def make_keys(folder: Path) -> Keys:
     """Make the keys, with a file for each that only its owner can read."""
-    keys = Keys(*map(generate_key, _ROWS, (ACCOUNTANT, OPERATOR, "spectrum")))
+    keys = Keys(*map(generate_key, _ROWS, (ACCOUNTANT, OPERATOR, "spectrum", ANYBODY)))
     for key in keys:
-        write_key_file(folder / f"{key.public.kid}.jwk.json", key)
+        write_key_file(name_file(folder, key), key)
     return keys
+
+
+def name_file(folder: Path, key: PrivateKey) -> Path:
+    """Name the file of a key."""
+    return folder / f"{key.public.kid}.jwk.json"
 
 
 def require_signatures(rules: Path, keys: Keys) -> None:
@@ -57,7 +66,7 @@ def require_signatures(rules: Path, keys: Keys) -> None:
     rows = ["kid,user,company_id,project_id,may,valid_from,valid_until"]
     rows += [f"{key.public.kid},{key.user},{COMPANY},,{_ROWS[key.public.kid]},," for key in keys]
     (rules / "signers.csv").write_text("\n".join(rows))
-    words = ", ".join(f'"{word}"' for row in _ROWS.values() for word in row.split())
+    words = ", ".join(f'"{word}"' for word in dict.fromkeys(" ".join(_ROWS.values()).split()))
     policies = rules / "rules.toml"
     policies.write_text(policies.read_text().replace("require = []", f"require = [{words}]"))
 

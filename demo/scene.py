@@ -39,6 +39,7 @@ class Line(NamedTuple):
     cost_type: str
     description: str
     amount: str
+    revision: str = "0.00"
 
     @property
     def key(self) -> LineKey:
@@ -73,7 +74,7 @@ def write_lock(lines: tuple[Line, ...]) -> Data:
     """Write the data of a lock of these lines."""
     return {
         "currency": "USD",
-        "total_amount": str(sum((Decimal(line.amount) for line in lines), Decimal(0))),
+        "total_amount": str(sum((Decimal(line.amount) + Decimal(line.revision) for line in lines), Decimal(0))),
         "created_by": ESTIMATOR,
         "locked_by": MANAGER,
         "sent_by": MANAGER,
@@ -85,6 +86,7 @@ def write_lock(lines: tuple[Line, ...]) -> Data:
                 "cost_type": line.cost_type,
                 "description": line.description,
                 "original_amount": line.amount,
+                "revision_amount": line.revision,
             }
             for line in lines
         ],

@@ -138,13 +138,20 @@ def choose_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that nobody is listening on."""
     ports: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
+        if is_free(port):
             ports.append(port)
         if len(ports) == count:
             return ports
     message = f"no free port between {_PORTS.start} and {_PORTS.stop}"
     raise OSError(message)
+
+
+def is_free(port: int) -> bool:
+    """Check that nobody is listening on a port of 127.0.0.1."""
+    with socket.socket() as probe, suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def ignore_progress(_: str) -> None:

@@ -44,7 +44,6 @@ async def retry_partial(scene: Scene) -> None:
     await expect_export(scene, BUDGET, 1)
     scene.timeline.print_event("→", "Spectrum", "acknowledges it as partial")
     print_failed_lines(scene, await expect_status(scene, BUDGET, 1, "EXPORT_FAILED"))
-    scene.spectrum.refusals.clear()
     retry = {"requested_by": OPERATOR, "reason": "the period is open again"}
     await scene.bridge.send("export.retry.v1", BUDGET, 1, retry)
     scene.timeline.print_event("→", "operator", f"asks for a retry: {retry['reason']}")

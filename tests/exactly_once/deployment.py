@@ -5,6 +5,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,7 +16,9 @@ from aiokafka.protocol.group import LeaveGroupRequest
 
 from contracts.body import Inbound
 from contracts.erp_snapshot import ErpSnapshot
+from contracts.fields import write_time
 from contracts.records import Outgoing
+from contracts.signature.signing import PrivateKey, sign_headers
 from contracts.topics import OUTPUTS
 from handlers.ids import name_export
 from tests.end_to_end.harness import Bridge
@@ -62,13 +65,13 @@ class RunningDeployment(Bridge):
         self.workers.append(worker)
         return worker
 
-    async def load(self, first: int = 1, last: int = BUDGETS) -> None:
-        """Send a lock and an acceptance for each project of a range.
+    async def load(self, first: int = 1, last: int = BUDGETS, key: PrivateKey | None = None) -> None:
+        """Send a lock and an acceptance for each project of a range, with a key all of them signed.
 
         It is chance which topic is read first, so some acceptances arrive before their lock.
         """
-        keys = [KEY._replace(project_id=project) for project in range(first, last + 1)]
-        await self._append([*(lock(1, key=key) for key in keys), *(accept(1, key=key) for key in keys)])
+        budgets = [KEY._replace(project_id=project) for project in range(first, last + 1)]
+        await self._append([*(lock(1, key=one) for one in budgets), *(accept(1, key=one) for one in budgets)], key)
 
     async def read_job(self, project: int, *lines: dict[str, Any]) -> None:
         """Send what the job of a project holds after its first export, one of these lines on each page."""
@@ -96,19 +99,18 @@ class RunningDeployment(Bridge):
         finally:
             await connection.close()
 
-    async def _append(self, bodies: Sequence[Inbound]) -> None:
+    async def _append(self, bodies: Sequence[Inbound], key: PrivateKey | None = None) -> None:
         self.remember_locks(bodies)
-        await self.append(
-            [
-                Outgoing(
-                    self.prefix + self.find_topic(body),
-                    str(body.project_id).encode(),
-                    body.model_dump_json().encode(),
-                    self.head(body),
-                )
-                for body in map(self.complete, bodies)
-            ]
-        )
+        await self.append([self._write(body, key) for body in map(self.complete, bodies)])
+
+    def _write(self, body: Inbound, key: PrivateKey | None) -> Outgoing:
+        value, headers = body.model_dump_json().encode(), self.head(body)
+        if key:
+            now = write_time(datetime.now(UTC))
+            headers = sign_headers(
+                (*headers, ("ce_time", now.encode()), ("ce_subject", str(body.key).encode())), value, key
+            )
+        return Outgoing(self.prefix + self.find_topic(body), str(body.project_id).encode(), value, headers)
 
     async def wait_for_death(self, worker: WorkerProcess) -> float:
         """Wait until a worker has died by its own hand, reading on meanwhile; gives when.

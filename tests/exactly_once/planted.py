@@ -22,7 +22,7 @@ from aiokafka.protocol.transaction import EndTxnRequest
 from contracts.outbound import SpectrumExport
 from contracts.records import Outgoing, Record
 from contracts.topics import SOURCES
-from handlers import decide, snapshot_pages
+from handlers import decide, exports, signatures, snapshot_pages
 from handlers.decision import Outcome
 from handlers.readings import ReadLine
 from outbox import batch, prune
@@ -37,6 +37,8 @@ from worker.pipeline.lane_store import PostgresLaneStore
 CORE: Any = batch
 DECIDE: Any = decide
 PAGES: Any = snapshot_pages
+EXPORTS: Any = exports
+SIGNATURES: Any = signatures
 LANE: Any = lane
 PRUNE: Any = prune
 CONSUMER: Any = Consumer
@@ -324,6 +326,24 @@ def restate_what_is_kept() -> None:
     DECIDE.decide_drift = decide_drift
 
 
+def ask_for_no_signature() -> None:
+    """Decide as if nothing had to be signed."""
+    for module in (CORE, SIGNATURES):
+        module.must_be_signed = lambda *_: False
+
+
+def carry_another_acceptance() -> None:
+    """Let each export carry what proves something else: the acceptance of an earlier export."""
+    original = EXPORTS.find_signed
+    carried: list[Any] = []
+
+    def find_signed(message: Any) -> Any:
+        carried.append(original(message))
+        return carried[0]
+
+    EXPORTS.find_signed = find_signed
+
+
 def pass_over_a_record() -> None:
     """Skip the first record of a batch."""
     original = STORE.store_batch
@@ -348,6 +368,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "the core sends an export twice": send_exports_twice,
     "the core reads a cent more than came in": read_a_cent_more,
     "the core restates what is to be kept": restate_what_is_kept,
+    "the core asks for no signature": ask_for_no_signature,
+    "the core sends the acceptance of another budget": carry_another_acceptance,
     "the lane passes over a record": pass_over_a_record,
 }
 

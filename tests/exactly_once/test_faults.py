@@ -1,12 +1,15 @@
 """The checker is checked: each planted fault turns the reconciliation red, and for the right reason."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import asyncpg
 
 from contracts.records import Outgoing
+from contracts.signature.keys import write_public_jwk
+from contracts.signature.signing import generate_key
 from tests.exactly_once.deployment import BUDGETS, RunningDeployment, create_database
 from tests.exactly_once.planted import FAULTS
 from tests.unit.builders import CONCRETE, KEY, STEEL, acknowledge, decide_drift, read_line
@@ -22,9 +25,20 @@ FOUND_BY: dict[str, set[str]] = {
     "the core sends an export twice": {"exports: doubled"},
     "the core reads a cent more than came in": {"readings: altered"},
     "the core restates what is to be kept": {"restatements: doubled"},
+    "the core asks for no signature": {"signatures: unexplained"},
+    "the core sends the acceptance of another budget": {"signatures: unexplained"},
     "the lane passes over a record": {"verdicts: lost"},
 }
 """What each fault is found by, at least."""
+
+
+SIGNED = {"the core asks for no signature", "the core sends the acceptance of another budget"}
+ANN = generate_key("ann-1", "ann")
+SIGNED_RULES = {
+    "rules_toml": '[signatures]\nrequire = ["decision"]\n',
+    "signers.jwks_json": json.dumps({"keys": [write_public_jwk(ANN.public)]}),
+    "signers_csv": "kid,user,company_id,project_id,may,valid_from,valid_until\nann-1,ann,4211,,decision,,\n",
+}
 
 
 def list_broken_claims(findings: Findings) -> set[str]:
@@ -54,12 +68,14 @@ async def test_a_worker_with_a_fault_is_found_out(tmp_path: Path, kafka: str, po
 async def find_out(fault: str, deployment: RunningDeployment) -> Findings:
     try:
         await deployment.prepare()
+        if fault in SIGNED:
+            deployment.write_rules(**SIGNED_RULES)
         worker = deployment.start_planted(FAULT=fault)
         if fault == "the relay sends rows in another order":
             # Decided early, a lock at once has two statuses: an order that can be wrong.
             await deployment.decide_early()
             await deployment.wait_until_parked()
-        await deployment.load()
+        await deployment.load(key=ANN if fault in SIGNED else None)
         if fault in {"the relay commits the offset before sending", "the intake commits before appending"}:
             await deployment.wait_for_death(worker)
             deployment.start()

@@ -1,7 +1,9 @@
 """The rights of each part, on a real Postgres: each statement needs no more than its part has, and no less."""
 
+import re
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from importlib.resources import files
 from typing import Final
 
 import asyncpg
@@ -17,7 +19,7 @@ from outbox.writing import _BUDGETS, _HISTORY, _OUTBOX
 OWNERS: Final = {
     # Of `recover`, which runs as the owner of the schema.
     *("rename_inbox", "lock_out_pruning", "put_position", "shift_history", "shift_outbox", "shift_holds"),
-    *("add_holds_to_come", "read_held", "read_revisions", "drop_readings", "show_holds_to_come"),
+    *("drop_position", "add_holds_to_come", "read_held", "read_revisions", "drop_readings", "show_holds_to_come"),
 }
 _RUN: Final = (
     *("take_position", "start_position", "move_position", "find_known", "load_known_message", "load_budgets"),
@@ -37,6 +39,8 @@ _READ: Final = (
     *("read_deployment", "read_first_start", "find_lost_jobs", "read_positions", "read_server", "read_pruned_before"),
     *("read_rules", "find_rule_application", "read_accepted_digests", "find_cutoff", "find_old_rows"),
     *("find_old_messages", "load_known_message"),
+    # Of the desk, which only reads.
+    *re.findall(r"^-- name: (\w+)$", (files("outbox") / "sql" / "desk.sql").read_text(), re.MULTILINE),
 )
 _PRUNE: Final = (
     *("lock_pruning", "find_cutoff", "find_old_rows", "drop_rows", "find_old_messages", "drop_bytes"),

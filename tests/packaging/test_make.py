@@ -47,5 +47,12 @@ def test_the_suite_shares_one_pair_of_servers() -> None:
     assert "--share-servers" in show("test")
 
 
+def test_ci_has_a_browser_before_it_tests_and_says_so_where_it_cannot() -> None:
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert "install -y --no-install-recommends chromium" in ci
+    assert "CHROMIUM CANNOT BE INSTALLED" in ci
+    assert ci.index("command -v chromium") < ci.index("make test")
+
+
 def test_ci_ends_with_the_summary_of_the_suite() -> None:
     assert (ROOT / ".ci" / "run").read_text().splitlines()[-1] == "make test"

@@ -352,6 +352,13 @@ def test_each_mistake_in_the_keys_is_named(tmp_path: Path, keys: list[dict[str, 
     assert problem in found
 
 
+def test_an_answer_that_needs_no_signature_is_noted(tmp_path: Path) -> None:
+    signed = b'[signatures]\nrequire = ["acknowledgement"]\n'
+    for toml, noted in ((signed, False), (signed + b'[readback]\nacknowledges = "success"\n', True)):
+        _, notes = read_rules_and_notes(write(tmp_path, rules_toml=toml, **SIGNED))
+        assert [note.startswith("rules.toml: acknowledgements must be signed, but") for note in notes] == [True] * noted
+
+
 def test_signers_are_shown_row_by_row(tmp_path: Path) -> None:
     before = read_rules(write(tmp_path))
     after = read_rules(write(tmp_path, rules_toml=b'[signatures]\nrequire = ["decision"]\n', **SIGNED))

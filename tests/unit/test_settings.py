@@ -22,7 +22,7 @@ from worker.settings import (
 )
 
 URL = "postgresql://user:secret@localhost/name"
-SECRETS = {"DATABASE_URL", "KAFKA_SASL_PASSWORD"}
+SECRETS = {"DATABASE_URL", "KAFKA_SASL_PASSWORD", "KAFKA_OAUTH_CLIENT_SECRET"}
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ FORGERIES: dict[str, tuple[Callable[[int], Arrival], Rules, str, str]] = {
         lambda at: arrive_signed(at, accept_signed(), key=None),
         SIGNED,
         "signature_missing",
-        "This must be signed: send the envelope in ce_dssematerial; an operator sets OPERATOR_KEY_FILE",
+        "This must be signed",
     ),
     "by a key that is not listed": (
         lambda at: arrive_signed(at, accept_signed(), key=STRANGER),

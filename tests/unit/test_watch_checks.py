@@ -114,6 +114,32 @@ HONEST: tuple[Observation, ...] = (
             3000,
             ["exported_without_acceptance"],
         ),
+        # A forgery under its id is refused by its place, and changes nothing, whichever came first.
+        (
+            (
+                ObservedDecision(1, "accept", "m1", 1400, "a/0/1"),
+                ObservedRefusal("m1", 1450, "a/0/1"),
+                ObservedDecision(1, "accept", "m1", 1500, "a/0/2"),
+                EXPORT,
+            ),
+            3000,
+            [],
+        ),
+        (
+            (
+                ASKED,
+                ObservedDecision(1, "accept", "m1", 1500, "a/0/1"),
+                ObservedDecision(1, "accept", "m1", 1600, "a/0/2"),
+                ObservedRefusal("m1", 1650, "a/0/2"),
+            ),
+            61_501,
+            ["accepted_not_exported"],
+        ),
+        (
+            (ASKED, ObservedDecision(1, "accept", "m1", 1500, "a/0/1"), ObservedRefusal("m1", 1600, "a/0/1"), EXPORT),
+            3000,
+            ["exported_without_acceptance"],
+        ),
         # A refused retry asked for nothing.
         (
             (ACCEPTED, EXPORT, ObservedRetry(1, "r1", 2100), ObservedRefusal("r1", 2200), export(1, 2500, attempt=2)),

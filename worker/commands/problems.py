@@ -11,8 +11,7 @@ from outbox.rules import RulesUnavailable
 from outbox.server import DatabaseUnfit
 from worker.console import Console
 from worker.database_errors import describe_database_error
-from worker.doctor.check import GRANT_ACLS
-from worker.kafka.errors import KafkaDown, MessageTooLarge
+from worker.kafka.errors import KafkaDown, MessageTooLarge, NotPermitted
 from worker.kafka.server_errors import ServerDown
 from worker.settings import ConfigurationError, DatabaseSettings, read_settings
 
@@ -38,11 +37,10 @@ def report_problems() -> Iterator[None]:
         _print_problems((str(large),))
     except ServerDown as down:
         _print_problems(tuple(map(str, down.problems)))
+    except NotPermitted as refused:
+        _print_problems((str(refused),))
     except KafkaDown as down:
-        is_refused = "Authorization" in str(down)
-        _print_problems(
-            (f"Kafka does not permit this ({down}): {GRANT_ACLS}" if is_refused else f"Kafka failed: {down}",)
-        )
+        _print_problems((f"Kafka failed: {down}",))
 
 
 def refuse(answer: str) -> NoReturn:

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from contracts.topics import SOURCES, TopicNames, list_topics
 from outbox.database import Connection
-from worker.doctor.check import GRANT_ACLS, Check, Checks, continue_after_errors
+from worker.doctor.check import Check, Checks, continue_after_errors
 from worker.doctor.groups import check_group
 from worker.doctor.lanes import check_lanes
 from worker.doctor.sources import check_sources
 from worker.doctor.topics import check_topic
 from worker.kafka.admin import TopicState, describe_topics, list_brokers, list_missing_requests
 from worker.kafka.connection import KafkaConnection, connect_kafka
+from worker.kafka.errors import GRANT_ACLS
 from worker.kafka.server_errors import ServerDown
 from worker.pipeline.source_topics import name_intake_group
 from worker.settings import KafkaSettings
@@ -37,7 +38,7 @@ async def check_kafka(settings: KafkaSettings, database: Connection | None) -> C
         if (check := await _check_server(kafka, broker)).state != "ok":
             yield check._replace(to_do="start that broker, or fix its advertised.listeners")
     topics = await describe_topics(kafka, [names.full(topic.name) for topic in list_topics()])
-    async for check in _check_topics(topics, names, len(brokers)):
+    async for check in _check_topics(kafka.user, topics, names, len(brokers)):
         yield check
     groups = settings.kafka_group_id, name_intake_group(settings.kafka_group_id)
     parts = [("group", check_group(kafka, group)) for group in groups]
@@ -62,7 +63,7 @@ async def _check_server(kafka: KafkaConnection, server: str) -> Check:
     return Check("kafka", "ok", f"{server} answers and supports groups and transactions")
 
 
-async def _check_topics(topics: Mapping[str, TopicState | None], names: TopicNames, brokers: int) -> Checks:
+async def _check_topics(user: str, topics: Mapping[str, TopicState | None], names: TopicNames, brokers: int) -> Checks:
     all_ok = True
     for setup in list_topics():
         name = names.full(setup.name)
@@ -70,7 +71,7 @@ async def _check_topics(topics: Mapping[str, TopicState | None], names: TopicNam
             yield Check("topics", "error", f"{name} is missing", "run `budget-bridge topics`")
             all_ok = False
         elif (topic := topics[name]) is None:
-            yield Check("permissions", "error", f"{name} may not be described", GRANT_ACLS)
+            yield Check("permissions", "error", f"user {user} lacks the ACL Describe on topic {name}", GRANT_ACLS)
             all_ok = False
         else:
             for check in check_topic(name, topic, setup, brokers):

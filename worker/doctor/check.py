@@ -1,15 +1,13 @@
 """One result of the doctor, and how a group of checks continues when a server fails."""
 
 from collections.abc import AsyncIterator
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from outbox.database import DatabaseDown
-from worker.kafka.errors import KafkaDown
+from worker.kafka.errors import KafkaDown, NotPermitted
 from worker.kafka.server_errors import ServerDown
 
 CheckState = Literal["ok", "warning", "error"]
-
-GRANT_ACLS: Final = "give this user the ACLs that docs/operations.md lists"
 
 
 class Check(NamedTuple):
@@ -40,10 +38,9 @@ async def continue_after_errors(about: str, checks: Checks) -> Checks:
     except ServerDown as down:
         for problem in down.problems:
             yield Check(about, "error", problem.found, problem.to_do)
+    except NotPermitted as refused:
+        yield Check("permissions", "error", f"{about}: {refused.found}", refused.to_do)
     except KafkaDown as down:
-        if "Authorization" in str(down):
-            yield Check("permissions", "error", f"{about}: Kafka does not permit this check: {down}", GRANT_ACLS)
-        else:
-            yield Check(about, "error", f"Kafka failed: {down}", "check the log of the broker")
+        yield Check(about, "error", f"Kafka failed: {down}", "check the log of the broker")
     except DatabaseDown as down:
         yield Check(about, "error", f"the database failed: {down}", "check the log of the database")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contracts.topics import INBOX, TopicSetup
 from worker.doctor.check import Check
 from worker.kafka.admin import TopicState
+from worker.kafka.errors import GRANT_ACLS
 
 
 def check_topic(name: str, topic: TopicState, setup: TopicSetup, brokers: int) -> Iterator[Check]:
@@ -24,8 +25,8 @@ def check_topic(name: str, topic: TopicState, setup: TopicSetup, brokers: int) -
         yield from _check_retention(name, topic, setup)
         yield from _check_replicas(name, topic, brokers)
     else:
-        to_do = "give this user the ACL DescribeConfigs on it"
-        yield Check("permissions", "warning", f"the settings of {name} may not be read", to_do)
+        found = f"the settings of {name} may not be read: this user lacks the ACL DescribeConfigs on topic {name}"
+        yield Check("permissions", "warning", found, GRANT_ACLS)
 
 
 def find_size_shortfall(topic: TopicState, setup: TopicSetup) -> tuple[int, int] | None:

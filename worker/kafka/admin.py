@@ -13,7 +13,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.kafka.client import ask_any_broker, open_client
 from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
-from worker.kafka.errors import KafkaDown, stop_within, translate_errors
+from worker.kafka.errors import Access, KafkaDown, stop_within, translate_errors
 
 _TOPIC_EXISTS: Final = 36
 
@@ -40,8 +40,8 @@ class NewTopicSpec:
 
 
 @asynccontextmanager
-async def _open_admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClient]:
-    async with translate_errors(REQUEST_SECONDS):
+async def _open_admin(connection: KafkaConnection, access: Access) -> AsyncIterator[AIOKafkaAdminClient]:
+    async with translate_errors(REQUEST_SECONDS, access=access):
         connection = await connection.find_server()
         admin = AIOKafkaAdminClient(**connection.list_options())
         try:
@@ -65,12 +65,15 @@ async def create_topics(connection: KafkaConnection, topics: Sequence[NewTopicSp
     Raises:
         KafkaDown: Kafka does not answer, or refuses one of them.
     """
-    async with _open_admin(connection) as admin:
+    async with _open_admin(connection, connection.access("Create")) as admin:
         cluster = await admin.describe_cluster()
         factor = copies or min(3, len(cluster["brokers"]))
         response = await admin.create_topics(
             [NewTopic(topic.name, topic.partitions, factor, topic_configs=dict(topic.settings)) for topic in topics]
         )
+        refused = [name for name, code, *_ in response.topic_errors if code == TopicAuthorizationFailedError.errno]
+        if refused:
+            raise TopicAuthorizationFailedError(refused)
     created = []
     for name, code, *message in response.topic_errors:
         if code not in {0, _TOPIC_EXISTS}:
@@ -95,7 +98,8 @@ async def count_partitions(connection: KafkaConnection, topics: Sequence[str]) -
     Raises:
         KafkaDown: Kafka does not answer, or does not permit one of them to be described.
     """
-    async with translate_errors(REQUEST_SECONDS), open_client(connection) as client:
+    access = connection.access("Describe", *topics)
+    async with translate_errors(REQUEST_SECONDS, access=access), open_client(connection) as client:
         described = await ask_for_topics(client, topics)
         for topic in described:
             if topic["error_code"] == TopicAuthorizationFailedError.errno:
@@ -157,7 +161,7 @@ async def describe_topics(connection: KafkaConnection, names: Sequence[str]) -> 
     Raises:
         KafkaDown: Kafka does not answer.
     """
-    async with _open_admin(connection) as admin:
+    async with _open_admin(connection, connection.access("Describe", *names)) as admin:
         found = await ask_for_topics(admin._client, names)  # noqa: SLF001 - see there
         described = [topic for topic in found if not topic["error_code"]]
         resources = [ConfigResource(ConfigResourceType.TOPIC, topic["topic"]) for topic in described]
@@ -181,11 +185,11 @@ async def describe_topics(connection: KafkaConnection, names: Sequence[str]) -> 
 
 async def describe_group(connection: KafkaConnection, group_id: str) -> GroupState:
     """Describe a group; one that nobody ever joined has the state ``Dead``. Raises ``KafkaDown``."""
-    async with _open_admin(connection) as admin:
+    async with _open_admin(connection, connection.access("Describe", group_id)) as admin:
         [described] = await admin.describe_consumer_groups([group_id])
-    [(code, _, state, _, _, members, *_)] = described.groups
-    if code:
-        raise KafkaDown(for_code(code).__name__)
+        [(code, _, state, _, _, members, *_)] = described.groups
+        if code:
+            raise for_code(code)
     return GroupState(state, len(members))
 
 

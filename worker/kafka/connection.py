@@ -8,14 +8,15 @@ import asyncio
 import ssl
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aiokafka.conn import create_conn
 from aiokafka.helpers import create_ssl_context
 from aiokafka.protocol.admin import ApiVersionRequest
 
 from outbox.tls_files import TlsFileError, check_ca_file, check_key_pair
-from worker.kafka.errors import FAULTS
+from worker.kafka.errors import FAULTS, Access
+from worker.kafka.oauth import ClientCredentials
 from worker.kafka.server_errors import Login, ServerDown, ServerProblem, describe_server_error
 from worker.settings import KafkaSettings
 
@@ -35,6 +36,8 @@ class KafkaConnection:
     sasl_mechanism: str = "PLAIN"
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
+    tokens: ClientCredentials | None = field(default=None, repr=False)
+    """Where tokens come from, for OAUTHBEARER; shared by all clients."""
     ssl_cafile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
@@ -43,6 +46,17 @@ class KafkaConnection:
     def servers(self) -> list[str]:
         """The bootstrap servers, each as ``host:port``."""
         return self.bootstrap_servers.split(",")
+
+    @property
+    def user(self) -> str:
+        """What to call whoever logs in."""
+        if self.security_protocol.startswith("SASL"):
+            return self.tokens.client_id if self.tokens else self.sasl_username or ""
+        return "of KAFKA_SSL_CERTFILE" if self.ssl_certfile else "ANONYMOUS"
+
+    def access(self, operation: Literal["Read", "Write", "Create", "Describe"], *names: str) -> Access:
+        """Describe what this user does, to name the ACL where it may not."""
+        return Access(self.user, operation, names)
 
     def list_options(self) -> dict[str, Any]:
         """List the options with which every client of aiokafka is made."""
@@ -56,6 +70,7 @@ class KafkaConnection:
                 "sasl_mechanism": self.sasl_mechanism,
                 "sasl_plain_username": self.sasl_username,
                 "sasl_plain_password": self.sasl_password,
+                "sasl_oauth_token_provider": self.tokens,
             }
         if self.security_protocol.endswith("SSL"):
             options["ssl_context"] = self._read_certificates()
@@ -126,7 +141,7 @@ class KafkaConnection:
                 finally:
                     connection.close()
         except FAULTS as error:
-            login = Login(self.security_protocol, self.sasl_mechanism, self.sasl_username, bool(self.ssl_certfile))
+            login = Login(self.security_protocol, self.sasl_mechanism, self.user, bool(self.ssl_certfile))
             raise ServerDown([describe_server_error(server, login, error)]) from error
         return [key for key, _, _ in answer.api_versions]
 
@@ -142,7 +157,16 @@ def connect_kafka(settings: KafkaSettings) -> KafkaConnection:
         sasl_mechanism=settings.kafka_sasl_mechanism,
         sasl_username=settings.kafka_sasl_username,
         sasl_password=password.get_secret_value() if password else None,
+        tokens=_get_tokens(settings),
         ssl_cafile=cafile,
         ssl_certfile=certfile,
         ssl_keyfile=keyfile,
     )
+
+
+def _get_tokens(settings: KafkaSettings) -> ClientCredentials | None:
+    url, secret = settings.kafka_oauth_token_url, settings.kafka_oauth_client_secret
+    if settings.kafka_sasl_mechanism != "OAUTHBEARER" or url is None or secret is None:
+        return None
+    client_id = settings.kafka_oauth_client_id or ""
+    return ClientCredentials(url, client_id, secret.get_secret_value(), settings.kafka_oauth_scope)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, TopicAuthorizationFailedError
 
 from contracts.records import Record
 from worker.kafka.connection import REQUEST_SECONDS, SERVER_SECONDS, KafkaConnection
@@ -78,6 +78,7 @@ class Consumer:
         on_revoked: OnPartitions | None = None,
     ) -> None:
         self._connection = connection
+        self._access = connection.access("Read", *topics)
         self._topics = topics
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
@@ -108,12 +109,12 @@ class Consumer:
 
     async def start(self) -> None:
         """Join the group; raises ``KafkaDown``, after which it may be started again."""
-        async with translate_errors():
+        async with translate_errors(access=self._access):
             connection = await self._connection.find_server()
         consumer = AIOKafkaConsumer(**connection.list_options() | self._options)
         listener = _Listener(partial(self._call, self._on_assigned), partial(self._call, self._on_revoked))
         try:
-            async with translate_errors(REQUEST_SECONDS):
+            async with translate_errors(REQUEST_SECONDS, access=self._access):
                 await consumer.start()
                 consumer.subscribe(self._topics, listener=listener)
         except BaseException:
@@ -187,7 +188,7 @@ class Consumer:
                 message = f"a fetch from {partition[0]}/{partition[1]} has not ended in {SERVER_SECONDS:.0f} s"
                 raise KafkaDown(message)
             self._fetching.pop(partition, None)
-        async with translate_errors():
+        async with translate_errors(access=self._access):
             if self._consumer and TopicPartition(*partition) in self._assignment:
                 self._consumer.seek(TopicPartition(*partition), offset)
                 self.resume(partition)
@@ -242,13 +243,13 @@ class Consumer:
 
     async def ask(self) -> None:
         """Return if Kafka answers, and raise ``KafkaDown`` if it does not."""
-        async with translate_errors(SERVER_SECONDS):
+        async with translate_errors(SERVER_SECONDS, access=self._access):
             await self._get_consumer().topics()
 
     async def bounds(self, partition: Partition) -> tuple[int, int]:
         """Read the first offset of a partition and the one after its last; raises ``KafkaDown``."""
         place = TopicPartition(*partition)
-        async with translate_errors(2 * SERVER_SECONDS):
+        async with translate_errors(2 * SERVER_SECONDS, access=self._access):
             first = await self._get_consumer().beginning_offsets([place])
             after = await self._get_consumer().end_offsets([place])
         return first[place], after[place]
@@ -264,7 +265,7 @@ class Consumer:
         still = {place: committed for place, committed in write_offsets(offsets).items() if place in ours}
         if not still:
             return
-        async with translate_errors(SERVER_SECONDS):
+        async with translate_errors(SERVER_SECONDS, access=self._access):
             with suppress(CommitFailedError, IllegalStateError):
                 await self._get_consumer().commit(still)
 
@@ -279,11 +280,15 @@ class Consumer:
 
         Raises:
             KafkaDown: this member gets no answer from Kafka.
+            NotPermitted: one of the topics may not be read.
         """
         consumer = self._get_consumer()
         asked = consumer.assignment() - consumer.paused()
         places = [place for place in self._stalls.list_quiet() if place in asked]
-        async with translate_errors(SERVER_SECONDS):
+        async with translate_errors(SERVER_SECONDS, access=self._access):
+            # A topic that may not even be described is not read, and aiokafka raises nothing.
+            if hidden := consumer._client.cluster.unauthorized_topics & set(self._topics):  # noqa: SLF001 - see above
+                raise TopicAuthorizationFailedError(hidden)
             ends = await consumer.end_offsets(places) if places else await consumer.topics() and {}
         behind = {place: at for place in places if (at := await self._find_position(consumer, place)) < ends[place]}
         return [(place.topic, place.partition) for place in self._stalls.find(behind, seconds)]
@@ -358,7 +363,7 @@ class Consumer:
         if task.cancelled():
             # By ``close``, during a rejoin.
             return []
-        async with translate_errors():
+        async with translate_errors(access=self._access):
             found = task.result()
         self._stalls.note(places or self._assignment, found, full=len(found) >= at_most)
         return found

@@ -14,6 +14,7 @@ from aiokafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     NotCoordinatorError,
+    TopicAuthorizationFailedError,
     for_code,
 )
 from aiokafka.protocol.commit import OffsetFetchRequest
@@ -57,7 +58,8 @@ async def read_group_offsets(
     Raises:
         KafkaDown: the coordinator does not answer in time.
     """
-    async with translate_errors(within), open_client(connection) as client:
+    access = connection.access("Describe", group_id)
+    async with translate_errors(within, access=access), open_client(connection) as client:
         while True:
             try:
                 return await _ask_coordinator(client, group_id, partitions)
@@ -78,6 +80,8 @@ async def _ask_coordinator(
     failures = [response.error_code]
     for topic, answers in response.topics:
         for number, offset, metadata, error_code in answers:
+            if error_code == TopicAuthorizationFailedError.errno:
+                raise TopicAuthorizationFailedError(topic)
             failures.append(error_code)
             if offset >= 0:
                 found[topic, number] = GroupOffset(offset, metadata or "")
@@ -103,7 +107,7 @@ async def commit_group_offsets(
     connection = await connection.find_server()
     consumer = AIOKafkaConsumer(**connection.list_options(), group_id=group_id, enable_auto_commit=False)
     try:
-        async with translate_errors(REQUEST_SECONDS):
+        async with translate_errors(REQUEST_SECONDS, access=connection.access("Read", group_id)):
             await consumer.start()
             consumer.assign([TopicPartition(*partition) for partition in offsets])
             await consumer.commit(write_offsets(offsets))

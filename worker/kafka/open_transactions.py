@@ -43,7 +43,7 @@ async def find_open_transactions(connection: KafkaConnection, topic: str) -> lis
     )
     found = []
     try:
-        async with translate_errors(REQUEST_SECONDS):
+        async with translate_errors(REQUEST_SECONDS, access=connection.access("Read", topic)):
             await consumer.start()
             for place, end in (await consumer.end_offsets(sorted(consumer.assignment()))).items():
                 first = stable.get(place.partition, end)

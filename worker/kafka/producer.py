@@ -91,9 +91,10 @@ class Appender:
 
     async def _append(self, records: Sequence[Outgoing]) -> list[RecordMetadata]:
         # After a failure the whole producer is replaced, so nobody else may be using it.
+        topics = sorted({record.topic for record in records})
         async with self._one_at_a_time:
             try:
-                async with translate_errors(APPEND_SECONDS):
+                async with translate_errors(APPEND_SECONDS, access=self._connection.access("Write", *topics)):
                     producer = self._producer or await self._make()
                     answers = await send_records(producer, records, self._spread_over)
                     self._clock.note(answers)
@@ -151,7 +152,7 @@ class Publisher:
         Raises:
             KafkaDown: Kafka does not answer, or not in ``START_SECONDS``.
         """
-        async with translate_errors(START_SECONDS):
+        async with translate_errors(START_SECONDS, access=self._connection.access("Write", self._transactional_id)):
             connection = await self._connection.find_server()
             self._producer = AIOKafkaProducer(
                 **connection.list_options() | {"request_timeout_ms": PRODUCE_MS},
@@ -193,7 +194,7 @@ class Publisher:
             LaneLost: Kafka does not take it, or the producer is fenced.
         """
         producer = self._get_producer()
-        async with translate_errors(within, LaneLost):
+        async with translate_errors(within, LaneLost, self._connection.access("Read", self._partition.topic)):
             await producer.begin_transaction()
             sys.audit("budget-bridge.publisher.transaction-begun")
             # First, and waited for: what comes first in a transaction waits for the end of the one before,
@@ -215,7 +216,8 @@ class Publisher:
         """
         producer = self._get_producer()
         sys.audit("budget-bridge.publisher.about-to-publish", records)
-        async with translate_errors(within, LaneLost):
+        topics = sorted({record.topic for record in records})
+        async with translate_errors(within, LaneLost, self._connection.access("Write", *topics)):
             try:
                 await send_records(producer, records)
             except MessageTooLarge:
@@ -234,7 +236,7 @@ class Publisher:
             LaneLost: the outcome is not known, or the producer is fenced.
         """
         sys.audit("budget-bridge.publisher.about-to-commit", self._sent)
-        async with translate_errors(within, LaneLost):
+        async with translate_errors(within, LaneLost, self._connection.access("Write", self._transactional_id)):
             await self._get_producer().commit_transaction()
         sys.audit("budget-bridge.publisher.published", self._sent)
 
@@ -247,7 +249,7 @@ class Publisher:
         Raises:
             LaneLost: Kafka does not take it, or the producer is fenced.
         """
-        async with translate_errors(within, LaneLost):
+        async with translate_errors(within, LaneLost, self._connection.access("Write", self._transactional_id)):
             await self._get_producer().abort_transaction()
         sys.audit("budget-bridge.publisher.aborted", self._sent)
 

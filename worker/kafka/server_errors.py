@@ -14,6 +14,7 @@ from aiokafka.errors import (
 
 from worker.error_causes import is_connection_refused, list_causes
 from worker.kafka.errors import KafkaDown, describe_error
+from worker.kafka.oauth import TokenUnavailable
 
 _EXPIRED: Final = 10
 _OTHER_HOST: Final = frozenset({62, 64})
@@ -61,7 +62,8 @@ def describe_server_error(server: str, login: Login, error: BaseException) -> Se
         What was found, and what to do.
     """
     causes = list(list_causes(error))
-    for describe in (_describe_tls, _describe_login, _describe_network):
+    # The login first: what keeps a token away may be TLS as well, of another server.
+    for describe in (_describe_login, _describe_tls, _describe_network):
         for cause in causes:
             if problem := describe(server, login, cause):
                 return problem
@@ -97,6 +99,11 @@ def _describe_login(server: str, login: Login, cause: BaseException) -> ServerPr
     if isinstance(cause, UnsupportedSaslMechanismError):
         found = f"{server} does not support the mechanism {login.sasl_mechanism}"
         return ServerProblem(found, "set KAFKA_SASL_MECHANISM to one that the broker has enabled")
+    if isinstance(cause, TokenUnavailable):
+        return ServerProblem(cause.found, cause.to_do)
+    if isinstance(cause, SaslAuthenticationFailed) and login.sasl_mechanism == "OAUTHBEARER":
+        found = f"{server} refuses the token of client {login.username}"
+        return ServerProblem(found, "check that KAFKA_OAUTH_SCOPE gives it the audience and issuer that Kafka expects")
     if isinstance(cause, SaslAuthenticationFailed):
         found = f"{server} refuses the user name or password of {login.username}"
         return ServerProblem(found, "check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD")

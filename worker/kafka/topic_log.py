@@ -10,7 +10,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from contracts.records import Record
 from worker.kafka.connection import REQUEST_SECONDS, KafkaConnection
-from worker.kafka.errors import stop_within, translate_errors
+from worker.kafka.errors import UNNAMED, Access, stop_within, translate_errors
 from worker.kafka.fetching import read_raw
 
 WAIT_MS: Final = 20
@@ -23,8 +23,15 @@ While a broker keeps a fetch waiting, it also keeps every other request of that 
 class TopicLog:
     """The committed records of a topic, up to the last one at the time it was opened."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, topic: str, bounds: Mapping[int, tuple[int, int]]) -> None:
+    def __init__(
+        self,
+        consumer: AIOKafkaConsumer,
+        topic: str,
+        bounds: Mapping[int, tuple[int, int]],
+        access: Access = UNNAMED,
+    ) -> None:
         self._consumer = consumer
+        self._access = access
         self._topic = topic
         self.bounds = bounds
         """The first offset of each partition, and the one after its last."""
@@ -43,7 +50,7 @@ class TopicLog:
         reading = {place for place, end in ends.items() if self.bounds[place.partition][0] < end}
         positions: dict[TopicPartition, int] = {}
         while reading:
-            async with translate_errors(REQUEST_SECONDS):
+            async with translate_errors(REQUEST_SECONDS, access=self._access):
                 found = await self._fetch_further(reading, positions)
             for place, raws in found.items():
                 yield [read_raw(raw) for raw in raws if raw.offset < ends[place]]
@@ -67,7 +74,7 @@ class TopicLog:
     async def find_offsets(self, partitions: Iterable[int], at: datetime) -> dict[int, int]:
         """Find the first offset from a time on for each partition; one without such records is left out."""
         times = {TopicPartition(self._topic, number): int(at.timestamp() * 1000) for number in partitions}
-        async with translate_errors(REQUEST_SECONDS):
+        async with translate_errors(REQUEST_SECONDS, access=self._access):
             found = await self._consumer.offsets_for_times(times)
         return {place.partition: at.offset for place, at in found.items() if at is not None}
 
@@ -78,7 +85,7 @@ class TopicLog:
             return None
         place = TopicPartition(self._topic, partition)
         self._consumer.seek(place, offset)
-        async with translate_errors(REQUEST_SECONDS):
+        async with translate_errors(REQUEST_SECONDS, access=self._access):
             while True:
                 found = await self._consumer.getmany(place, timeout_ms=WAIT_MS, max_records=1)
                 for raw in found.get(place, ()):
@@ -96,7 +103,7 @@ def choose_partition(key: bytes, partitions: int) -> int:
 @asynccontextmanager
 async def open_topic_log(connection: KafkaConnection, topic: str) -> AsyncIterator[TopicLog]:
     """Open a topic, by its full name, for reading; this and every reading raises ``KafkaDown``."""
-    connection = await connection.find_server()
+    access, connection = connection.access("Read", topic), await connection.find_server()
     # Without a group, all partitions are assigned to it.
     consumer = AIOKafkaConsumer(
         topic,
@@ -108,11 +115,12 @@ async def open_topic_log(connection: KafkaConnection, topic: str) -> AsyncIterat
         max_partition_fetch_bytes=4 * 1024 * 1024,
     )
     try:
-        async with translate_errors(REQUEST_SECONDS):
+        async with translate_errors(REQUEST_SECONDS, access=access):
             await consumer.start()
             places = sorted(consumer.assignment())
             first = await consumer.beginning_offsets(places)
             after = await consumer.end_offsets(places)
-        yield TopicLog(consumer, topic, {place.partition: (first[place], after[place]) for place in places})
+        bounds = {place.partition: (first[place], after[place]) for place in places}
+        yield TopicLog(consumer, topic, bounds, access)
     finally:
         await stop_within(consumer.stop(), 1.0)

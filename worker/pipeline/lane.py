@@ -145,7 +145,8 @@ class Lane:
         if breaker:
             breaker.trip(self, why)
         else:
-            self._outage.note(f"{type(why).__name__}: {why}".rstrip(": "))
+            # Where somebody has to act, the sentence says it all.
+            self._outage.note(why if hasattr(why, "to_do") else f"{type(why).__name__}: {why}".rstrip(": "))
 
     def _note_refusal(self, why: str) -> None:
         self._breakers.close(self)

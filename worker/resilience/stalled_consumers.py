@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import Final, Protocol
 
-from worker.kafka.errors import KafkaDown
+from worker.kafka.errors import KafkaDown, NotPermitted
 from worker.kafka.group_offsets import Partition
 from worker.resilience.backoff import back_off, wait_unless
 from worker.resilience.breaker import Breaker
@@ -83,9 +83,11 @@ class StalledConsumers:
             self._breaker.forget(self)
 
     async def _check(self, name: str, consumer: StallingConsumer, stopping: asyncio.Event) -> None:
-        """Check one consumer; raises ``KafkaDown`` where Kafka answers nobody."""
+        """Check one consumer; raises ``KafkaDown`` where Kafka answers nobody, or does not permit this user to read."""
         try:
             places = await consumer.find_stalled(SILENT_SECONDS)
+        except NotPermitted:
+            raise
         except KafkaDown:
             await self._ask_kafka()
             since = self._unanswered_since.setdefault(name, monotonic())

@@ -13,7 +13,6 @@ from worker.watch.observations import (
     ObservedAnswer,
     ObservedExport,
     ObservedReading,
-    ObservedRefusal,
     ObservedRequest,
     ObservedRestate,
     ObservedRetry,
@@ -139,17 +138,14 @@ def _find_disorder(exports: list[ObservedExport]) -> Iterator[Fault]:
 def _find_causeless(
     observed: ObservedBudget, exports: list[ObservedExport], before_ms: int, horizon_ms: int
 ) -> Iterator[Fault]:
-    refused = {refusal.message for refusal in observed.list(ObservedRefusal)}
     for export in exports:
         if not horizon_ms < export.at_ms < before_ms:
             continue
         version = export.version
-        retries = sum(
-            retry.version == version and retry.message not in refused for retry in observed.list(ObservedRetry)
-        )
+        retries = sum(retry.version == version for retry in observed.list_granted(ObservedRetry))
         if export.restatement:
             asked = 1 + retries
-            is_granted = _is_restatement_asked(observed, export, exports, refused)
+            is_granted = _is_restatement_asked(observed, export, exports)
         else:
             asked = retries + sum(acceptance.version == version for acceptance in observed.list_acceptances())
             is_granted = _is_accepted(observed, export)
@@ -162,11 +158,9 @@ def _find_causeless(
             yield "exported_without_acceptance", export.at_ms, text
 
 
-def _is_restatement_asked(
-    observed: ObservedBudget, export: ObservedExport, exports: list[ObservedExport], refused: set[str]
-) -> bool:
+def _is_restatement_asked(observed: ObservedBudget, export: ObservedExport, exports: list[ObservedExport]) -> bool:
     """Return whether there were as many decisions to restate as restatements up to this one."""
-    asked = sum(restate.message not in refused for restate in observed.list(ObservedRestate))
+    asked = len(observed.list_granted(ObservedRestate))
     return len({one.number for one in exports if one.restatement and one.number <= export.number}) <= asked
 
 

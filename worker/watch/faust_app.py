@@ -203,6 +203,8 @@ def _read_record(message: Any) -> Record:
 
 def _find_credentials(kafka: KafkaConnection) -> Any:
     context = kafka.list_options().get("ssl_context")
+    if kafka.tokens:
+        return faust.OAuthCredentials(oauth_cb=kafka.tokens, ssl_context=context)
     if kafka.security_protocol.startswith("SASL"):
         return faust.SASLCredentials(
             username=kafka.sasl_username,

@@ -12,11 +12,12 @@ class ObservedDecision(NamedTuple):
     message: str
     """Its type, source and id."""
     at_ms: int
+    place: str = ""
 
     @property
     def id(self) -> str:
-        """A repeat of a message adds nothing."""
-        return self.message
+        """Each record is one of its own: one of two with the same name may be a forgery, which is refused."""
+        return self.place or self.message
 
 
 class ObservedRetry(NamedTuple):
@@ -25,11 +26,12 @@ class ObservedRetry(NamedTuple):
     version: int
     message: str
     at_ms: int
+    place: str = ""
 
     @property
     def id(self) -> str:
-        """A repeat of a message adds nothing."""
-        return self.message
+        """Each record is one of its own, as with decisions."""
+        return self.place or self.message
 
 
 class ObservedRestate(NamedTuple):
@@ -37,11 +39,12 @@ class ObservedRestate(NamedTuple):
 
     message: str
     at_ms: int
+    place: str = ""
 
     @property
     def id(self) -> str:
-        """A repeat of a message adds nothing."""
-        return self.message
+        """Each record is one of its own, as with decisions."""
+        return self.place or self.message
 
 
 class ObservedAnswer(NamedTuple):
@@ -87,11 +90,13 @@ class ObservedRefusal(NamedTuple):
 
     message: str
     at_ms: int
+    place: str = ""
+    """Where the message is; empty where the refusal does not say that."""
 
     @property
     def id(self) -> str:
-        """One refusal of a message is enough."""
-        return self.message
+        """One refusal of a record is enough."""
+        return self.place or self.message
 
 
 class ObservedReturn(NamedTuple):

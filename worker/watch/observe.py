@@ -79,6 +79,16 @@ class _RefusalOutput(_Output):
     message_type: str
     message_source: str
     message_id: str
+    message_topic: str | None = None
+    message_partition: int | None = None
+    message_offset: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the message is; empty where that is not said."""
+        if self.message_topic is None or self.message_partition is None or self.message_offset is None:
+            return ""
+        return _write_place(Place(self.message_topic, self.message_partition, self.message_offset))
 
 
 class _StatusOutput(_VersionOutput):
@@ -119,14 +129,14 @@ def _observe_input(topic: str, record: Record) -> ObservedRecord:
     if not isinstance(message, Message):
         raise UnreadableError(message.detail)
     body, at_ms = message.body, record.timestamp_ms
-    name = name_message(body.type, message.source, message.id)
+    name, place = name_message(body.type, message.source, message.id), _write_place(record.place)
     observation: Observation | None = None
     if isinstance(body, ApprovalDecision):
-        observation = ObservedDecision(body.budget_version, body.decision, name, at_ms)
+        observation = ObservedDecision(body.budget_version, body.decision, name, at_ms, place)
     elif isinstance(body, DriftDecision) and body.decision == "restate":
-        observation = ObservedRestate(name, at_ms)
+        observation = ObservedRestate(name, at_ms, place)
     elif isinstance(body, ExportRetry):
-        observation = ObservedRetry(body.budget_version, name, at_ms)
+        observation = ObservedRetry(body.budget_version, name, at_ms, place)
     elif isinstance(body, ErpSnapshot) and body.last_begun and body.last_begun.whole:
         observation = ObservedReading(str(body.last_begun.export_id), at_ms)
     elif isinstance(body, ErpAcknowledgement):
@@ -149,7 +159,8 @@ def _observe_output(record: Record) -> ObservedRecord:
 def _reduce_output(kind: str, output: _Output, record: Record) -> Observation | None:
     at_ms = record.timestamp_ms
     if isinstance(output, _RefusalOutput):
-        return ObservedRefusal(name_message(output.message_type, output.message_source, output.message_id), at_ms)
+        name = name_message(output.message_type, output.message_source, output.message_id)
+        return ObservedRefusal(name, at_ms, output.place)
     if not isinstance(output, _VersionOutput):
         return None
     version = output.budget_version

@@ -1,7 +1,7 @@
 """What the watch has observed of one budget, in whatever order the topics were read; of limited size."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
@@ -12,6 +12,8 @@ from worker.watch.observations import (
     ObservedDecision,
     ObservedRefusal,
     ObservedRequest,
+    ObservedRestate,
+    ObservedRetry,
     ObservedReturn,
     ObservedStatus,
 )
@@ -21,6 +23,7 @@ MAX_PER_KIND: Final = 100
 has a few versions. When there are more, the oldest is dropped, and nothing that old is judged any more."""
 
 _T = TypeVar("_T", bound=Observation)
+_Asked = TypeVar("_Asked", ObservedDecision, ObservedRetry, ObservedRestate)
 
 
 class Changes(NamedTuple):
@@ -83,9 +86,16 @@ class ObservedBudget:
 
     def list_acceptances(self) -> Iterator[ObservedDecision]:
         """List the acceptances that the bridge did not refuse."""
-        for decision in self.list(ObservedDecision):
-            if decision.decision == "accept" and self.find(ObservedRefusal, decision.message) is None:
-                yield decision
+        return (decision for decision in self.list_granted(ObservedDecision) if decision.decision == "accept")
+
+    def list_granted(self, kind: type[_Asked]) -> Collection[_Asked]:
+        """List what was asked for and not refused; of several with one name the first, for the others are repeats."""
+        granted: dict[str, _Asked] = {}
+        for asked in sorted(self.list(kind), key=lambda one: one.at_ms):
+            # A refusal that names no place is of whatever has the name.
+            if self.find(ObservedRefusal, asked.id) is None and self.find(ObservedRefusal, asked.message) is None:
+                granted.setdefault(asked.message, asked)
+        return granted.values()
 
 
 def _replaces(observation: Observation, known: Observation) -> bool:

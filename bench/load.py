@@ -24,6 +24,7 @@ from worker.kafka.producer import Appender
 LINES = 20
 PARTITIONS = 4
 COMPANY = 4211
+APPROVER = "ann@example.org"
 OUTPUTS = ("spectrum.exports", "bridge.approval-requests", "procore.returns", "bridge.status", "bridge.dead-letters")
 OUTPUTS_OF_A_MESSAGE = 2
 """A lock causes an approval request and a status, an acceptance an export and a status."""
@@ -62,7 +63,7 @@ def write_acceptance(project: int, lines: int = LINES) -> bytes:
     """Write an acceptance of version 1; it may overtake its lock, so it names the content that it is for."""
     decision = {
         "decision": "accept",
-        "decided_by": "ann@example.org",
+        "decided_by": APPROVER,
         "decided_at": "2026-11-24T09:00:00Z",
         "content_hash": hash_content(project, lines),
     }
@@ -194,7 +195,7 @@ class BenchDeployment:
         phases = "".join(f"03-3{number:02d},033{number:02d},\n" for number in range(self.lines))
         (rules / "phases.csv").write_text("cost_code,phase_code,description\n" + phases)
         (rules / "cost_types.csv").write_text("cost_type,spectrum_cost_type,price_method_code\nL,L,T\n")
-        (rules / "approvers.csv").write_text(f"company_id,project_id,user\n{COMPANY},,ann@example.org\n")
+        (rules / "approvers.csv").write_text(f"company_id,project_id,user\n{COMPANY},,{APPROVER}\n")
         commands = [["migrate"], ["topics", "--partitions", str(self.partitions)]]
         if self.worker == "worker":
             commands.append(["rules", "apply", "--by", "bench", "--why", "a benchmark"])

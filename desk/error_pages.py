@@ -90,13 +90,15 @@ async def _refuse(request: Request, error: Exception) -> Response:
         raise error
     title = _TITLES.get(error.status_code, "This did not work")
     usual = error.detail == HTTPException(error.status_code).detail
-    return _show(
+    answer = _show(
         request,
         error.status_code,
         title=title,
         sentence="" if usual else error.detail,
         advice=_ADVICE.get(error.status_code, ""),
     )
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 async def _wait_for_database(request: Request, error: Exception) -> Response:

@@ -29,7 +29,7 @@ def note_comparison(budget: Budget, export: Export, reading: Snapshot) -> tuple[
     """
     header = reading.header
     lines = compare_reading(budget, export, reading)
-    kept = _carry_kept(budget.read_back.kept if budget.read_back else (), lines, reading)
+    kept = _carry_kept(budget.read_back.kept if budget.read_back else (), lines, export, reading)
     state, reason = judge_lines(lines, set(map(_KEY, kept)), is_full=header.depth == "full")
     counted = tuple(CountedLine(*line.key, line.kinds, line.amount, line.figures) for line in lines if line.amount)
     drift = Drift(export.id, export.version, state, reason, header.read_to, header.depth, header.complete, counted)
@@ -106,13 +106,18 @@ def hash_drift(lines: Sequence[CountedLine]) -> str | None:
     return hashlib.sha256(write_json(rows)).hexdigest() if rows else None
 
 
-def _carry_kept(kept: tuple[KeptLine, ...], lines: Iterable[ComparedLine], reading: Snapshot) -> tuple[KeptLine, ...]:
-    """Carry over the marks of lines of which the same is found, or of which nothing can be said."""
+def _carry_kept(
+    kept: tuple[KeptLine, ...], lines: Iterable[ComparedLine], export: Export, reading: Snapshot
+) -> tuple[KeptLine, ...]:
+    """Carry over the marks of lines that no later export has, if the same is found or nothing can be said of them."""
     is_full, is_complete = reading.header.depth == "full", reading.header.complete
     figures = {line.key: line.figures for line in lines if line.amount}
     held = reading.index_lines() if kept else {}
+    exported = {line.key for line in export.lines} if kept else set()
 
     def stays(line: KeptLine) -> bool:
+        if line.export_id not in {None, export.id} and line[:2] in exported:
+            return False
         found = held.get(line[:2])
         if found and not is_full:
             return found.current == line.found.current

@@ -60,13 +60,10 @@ def _keep(step: Step, decision: DriftDecision, counted: tuple[CountedLine, ...],
     before, by = step.budget, decision.decided_by
     export, reading = find_compared(before), before.last_reading
     chosen = {(line.phase_code, line.cost_type) for line in decision.lines}
-    kept = [
-        KeptLine(line.phase_code, line.cost_type, line.found, by, decision.reason or "")
-        for line in counted
-        if not chosen or line[:2] in chosen
-    ]
-    if export is None or reading is None or not kept:
+    chosen_lines = [line for line in counted if not chosen or line[:2] in chosen]
+    if export is None or reading is None or not chosen_lines:
         return Outcome(step, Verdict.IGNORED, "none of these lines differs")
+    kept = [KeptLine(*line[:2], line.found, by, decision.reason or "", export.id) for line in chosen_lines]
     budget, sends = keep_lines(before, export, reading, kept)
     detail = f"{len(kept)} of {len(counted)} lines kept by {by}: {decision.reason}"
     ends_failure = before.status is Status.EXPORT_FAILED and before.partly_applied and export is before.unanswered

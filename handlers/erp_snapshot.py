@@ -1,9 +1,12 @@
 """A page of what Spectrum holds comes in: it is collected with the others of its snapshot (rows R1 to R7)."""
 
+from uuid import UUID
+
 from contracts.cloudevents.message import Message
 from contracts.erp_snapshot import ErpSnapshot
 from handlers.budget import Budget
 from handlers.decision import DeadLetter, Outcome, Situation, Step, Verdict
+from handlers.read_back import OpenRequest
 from handlers.reading import conclude_reading
 from handlers.readings import Readings, Snapshot
 from handlers.rules import Rules
@@ -49,7 +52,7 @@ def _collect(
             step = drop_collecting(step, collecting, f"its page {page.page} does not fit")
         detail = f"snapshot {page.snapshot_id}: {wrong}"
         outcome = _set_aside(step, DeadLetter("snapshot_mismatch", detail))
-        return _ask_again_if_asked(outcome, page, situation)
+        return _ask_again_if_asked(outcome, step.budget.open_request, page.request_id, situation)
     if not snapshot.is_whole:
         readings = (step.budget.readings or Readings())._replace(collecting=snapshot)
         step = step._replace(budget=step.budget._replace(readings=readings))
@@ -60,12 +63,14 @@ def _collect(
 
 def _conclude(step: Step, reading: Snapshot, collecting: Snapshot | None, situation: Situation) -> Outcome:
     """Give a whole snapshot, which is a reading, to whoever it is for; all of its pages get one verdict (row R7)."""
-    budget = step.budget
+    budget, request = step.budget, step.budget.open_request
     if budget.readings:
         budget = budget._replace(readings=budget.readings._replace(collecting=None))
-    if budget.open_request and budget.open_request.id == reading.header.request_id:
+    if request and request.id == reading.header.request_id:
         budget = budget.change_read_back(request=None)
     outcome = conclude_reading(step._replace(budget=budget), reading, situation)
+    if outcome.verdict is Verdict.DEAD_LETTERED:
+        outcome = _ask_again_if_asked(outcome, request, reading.header.request_id, situation)
     if collecting is None:
         return outcome
     verdict, detail = outcome.verdict, outcome.detail
@@ -74,9 +79,11 @@ def _conclude(step: Step, reading: Snapshot, collecting: Snapshot | None, situat
     return outcome._replace(step=resolve_pages(outcome.step, collecting, verdict, detail))
 
 
-def _ask_again_if_asked(outcome: Outcome, page: ErpSnapshot, situation: Situation) -> Outcome:
-    request = outcome.step.budget.open_request
-    if request is None or request.id != page.request_id:
+def _ask_again_if_asked(
+    outcome: Outcome, request: OpenRequest | None, request_id: UUID | None, situation: Situation
+) -> Outcome:
+    """Ask again if what was set aside names the request that was open when it came."""
+    if request is None or request.id != request_id:
         return outcome
     step, what = ask_again(outcome.step, request, situation)
     return outcome._replace(step=step, detail=f"{outcome.detail}; {what}")

@@ -42,13 +42,18 @@ class CountedLine(NamedTuple):
 
 
 class KeptLine(NamedTuple):
-    """A line that an approver has kept, with the figures found then: while they stay, it does not count."""
+    """A line that an approver has kept, with the figures found then: while they stay, it does not count.
+
+    Against a later export that has the line, it counts again: whoever accepted that wanted other figures.
+    """
 
     phase_code: str
     cost_type: str
     found: FoundFigures
     by: str
     reason: str
+    export_id: UUID | None = None
+    """What Spectrum was compared with; ``None`` in states from before this was kept."""
 
 
 class Drift(NamedTuple):

@@ -49,7 +49,7 @@ def prove(message: Message, record: Record, at: datetime, rules: Rules) -> Messa
 
 
 def keep_proof(message: Message, record: Record, kid: str) -> Message:
-    """Restore the proof of a message that was verified when it arrived, and kept: it is not verified again.
+    """Give a message its proof, now that it is verified, or again where that was when it arrived.
 
     Args:
         message: what was read from the record.

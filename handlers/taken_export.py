@@ -24,8 +24,8 @@ def take_export(step: Step, export: Export, situation: Situation) -> Outcome:
         step = step.change(taken._replace(status=Status.SYNCED), situation.at, *told, *asked)
         return Outcome(make_waiting_current(step, situation), Verdict.APPLIED, "Spectrum applied all of it")
     detail = f"Spectrum applied all of version {export.version}; the status is already past that export"
-    # The approver was shown what is now closed, and an acceptance that names it would be refused.
-    renewed = renew_request(step.budget, taken) if told else ()
+    # The approver was shown the differences from another base, and perhaps what was found and is now closed.
+    renewed = renew_request(step.budget, taken)
     return Outcome(step.change(taken, situation.at, *told, *asked, *renewed), Verdict.APPLIED, detail)
 
 

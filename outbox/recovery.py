@@ -9,12 +9,13 @@ from contracts.inbox import Arrival
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from outbox.audit import Snapshot
-from outbox.batch import DecisionFailedError, split_at_releases
+from outbox.batch import DecisionFailedError
 from outbox.columns import transpose
 from outbox.database import Connection, DatabaseBusy, open_session, translate_errors
 from outbox.identity import Identity, identify
 from outbox.position import Position, read_positions, start_position
 from outbox.queries import QUERIES
+from outbox.splitting import split_batch
 from outbox.store import store_within
 from outbox.writing import write_budgets, write_readings
 
@@ -48,7 +49,7 @@ class Recovery:
         Returns:
             The position after them.
         """
-        for part in split_at_releases(arrivals):
+        async for part in split_batch(self.connection, arrivals):
             position = await self._store_again(position, part, topics)
         return position
 

@@ -30,6 +30,13 @@ select origin_topic, origin_partition, origin_offset, origin_timestamp_ms, key, 
 from history
 where (company_id, project_id, source, id, type) = ($1, $2, $3, $4, $5);
 
+-- name: measure_readings
+-- How many bytes the readings of these budgets have as they are stored, which is known without reading them.
+select company_id, project_id, budget_id, pg_column_size(content) as bytes
+from readings
+join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
+    using (company_id, project_id, budget_id);
+
 -- name: load_budgets
 -- The column on_hold may be ahead of a state that could not be read; a hold that is still to come does not count yet.
 select company_id, project_id, budget_id, state, revision, on_hold and not is_hold_to_come(budgets.*) as on_hold,

@@ -13,6 +13,7 @@ from handlers.ids import name_export
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_doctor import ask, find_problems
 from tests.end_to_end.test_grants import wait_for_log
+from tests.end_to_end.test_watch import WatchProcess
 from tests.secured_kafka import SecuredKafka, run_secured_kafka
 from tests.token_endpoint import AUDIENCE, SECRET, run_token_endpoint
 from tests.unit.builders import (
@@ -174,6 +175,31 @@ async def test_whoever_else_lacks_an_acl_is_told_which(guarded: Bridge, secured:
     status, printed = await run(guarded, secured, "administrator", "topics")
     assert (status, f"user administrator lacks the ACL Create on topic {guarded.prefix}" in printed) == (2, True)
     await secured.permit("administrator", list_needed(guarded, "administrator"))
+
+
+async def test_a_wrong_password_is_named_whatever_the_mechanism(guarded: Bridge, secured: SecuredKafka) -> None:
+    for mechanism in ("SCRAM-SHA-512", "PLAIN"):
+        login = secured.log_in("auditor", mechanism)
+        _, checks = await ask(guarded, **login)
+        assert [check["found"] for check in checks if check["state"] == "error"] == []
+        problems = await find_problems(guarded, **login | {"KAFKA_SASL_PASSWORD": "wrong"})
+        refused = f"{login['KAFKA_BOOTSTRAP']} refuses the user name or password of auditor"
+        assert problems[refused] == "check KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+
+
+async def test_the_watch_works_with_its_own_acls(guarded: Bridge, secured: SecuredKafka) -> None:
+    guarded.start()
+    await guarded.send(lock(), accept())
+    await guarded.wait_for("spectrum.export.v1")
+    worker = dict(guarded.settings)
+    guarded.settings |= secured.log_in("watch")
+    watch = WatchProcess(guarded)
+    watch.start()
+    try:
+        guarded.settings = worker
+        assert await watch.wait_until_judged() == set()
+    finally:
+        watch.stop()
 
 
 async def test_a_worker_that_logs_in_by_tokens_outlives_each_of_them(guarded: Bridge, secured: SecuredKafka) -> None:

@@ -9,64 +9,24 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import CreateAclsRequest
 
 from demo import kafka_server
-from demo.server_process import choose_ports
 from tests.end_to_end.harness import Bridge
 from tests.end_to_end.test_doctor import ask, reports
 from tests.unit.builders import KEY, accept, lock
 
-# Anonymous may do everything, bridge only what it is granted; topics come into being when they are asked for.
-GUARDED = """
-authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-super.users=User:ANONYMOUS
-auto.create.topics.enable=true
-"""
-
-# The numbers of Kafka's protocol.
-TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5
-READ, WRITE, CREATE, DESCRIBE_CONFIGS = 3, 4, 5, 10
-
 
 @pytest.fixture
-def guarded_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, str]]:
-    """A broker that authenticates and authorizes: its address for those who may all, and for the bridge."""
-    [port] = choose_ports(1)
+def creating_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A broker on which topics come into being when they are asked for."""
     configure = kafka_server._configure_kafka
 
-    def guard(node: kafka_server._Node, nodes: list[kafka_server._Node]) -> str:
-        lines = []
-        for line in (configure(node, nodes).replace("auto.create.topics.enable=false\n", "") + GUARDED).splitlines():
-            name, _, value = line.partition("=")
-            if name in {"listeners", "advertised.listeners"}:
-                value += f",GUARDED://127.0.0.1:{port}"
-            if name == "listener.security.protocol.map":
-                value += ",GUARDED:SASL_PLAINTEXT"
-            lines.append(f"{name}={value}" if value else line)
-        module = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-        lines += [
-            "sasl.enabled.mechanisms=PLAIN",
-            f'listener.name.guarded.plain.sasl.jaas.config={module} user_bridge="secret";',
-        ]
-        return "\n".join(lines) + "\n"
+    def create(node: kafka_server._Node, nodes: list[kafka_server._Node]) -> str:
+        return configure(node, nodes).replace("auto.create.topics.enable=false", "auto.create.topics.enable=true")
 
-    monkeypatch.setattr(kafka_server, "_configure_kafka", guard)
-    with kafka_server.run_kafka(tmp_path / "guarded", print) as started:
-        yield started.bootstrap, f"127.0.0.1:{port}"
-
-
-async def grant(direct: str, kind: int, prefix: str, *operations: int) -> None:
-    """Grant the bridge operations on everything with this prefix."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=direct)
-    await admin.start()
-    try:
-        for operation in operations:
-            asked = CreateAclsRequest(kind, prefix, 4, "User:bridge", "*", operation, 3)
-            done = await admin._send_request(asked)
-            assert [code for code, _ in done.creation_responses] == [0], done
-    finally:
-        await admin.close()
+    monkeypatch.setattr(kafka_server, "_configure_kafka", create)
+    with kafka_server.run_kafka(tmp_path / "creating", print) as started:
+        yield started.bootstrap
 
 
 async def test_a_role_without_rights(bridge: Bridge) -> None:
@@ -133,53 +93,12 @@ async def test_an_inbox_that_is_another_one_of_the_same_length(bridge: Bridge) -
     await reports(bridge, "is not the one that was read there", "budget-bridge recover --dry-run")
 
 
-async def test_what_kafka_does_not_permit(bridge: Bridge, guarded_kafka: tuple[str, str]) -> None:
-    direct, guarded = guarded_kafka
-    user = {
-        "KAFKA_BOOTSTRAP": guarded,
-        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
-        "KAFKA_SASL_USERNAME": "bridge",
-        "KAFKA_SASL_PASSWORD": "secret",
-    }
-    await reports(
-        bridge,
-        "refuses the user name or password of bridge",
-        "KAFKA_SASL_PASSWORD",
-        **user | {"KAFKA_SASL_PASSWORD": "wrong"},
-    )
-    await reports(bridge, "group: Kafka does not permit", "the ACLs that docs/operations.md lists", **user)
-    await grant(direct, TOPIC, bridge.prefix, CREATE)
-    done = await asyncio.to_thread(bridge.command, "topics", **user)
-    assert done.returncode == 0, done.stderr
-    await reports(bridge, "bridge.inbox may not be described", "the ACLs that docs/operations.md lists", **user)
-
-    await grant(direct, TOPIC, bridge.prefix, READ, WRITE)
-    await grant(direct, GROUP, bridge.prefix, READ)
-    await reports(bridge, "the settings of", "DescribeConfigs", **user)
-    await grant(direct, TOPIC, bridge.prefix, DESCRIBE_CONFIGS)
-    await grant(direct, TRANSACTIONAL_ID, bridge.prefix, WRITE)
-    bridge.settings |= user
-    bridge.start()
-    sender = Bridge(bridge.folder, direct, bridge.database_url, prefix=bridge.prefix)
-    try:
-        await sender.reader.start()
-        await sender.send(lock(), accept())
-        await sender.wait_for("spectrum.export.v1")
-        status, checks = await ask(bridge)
-        assert (status, [check for check in checks if check["state"] != "ok"]) == (0, [])
-    finally:
-        await bridge.stop(bridge.workers[0])
-        await sender.close()
-        bridge.is_sound = False
-
-
-async def test_asking_for_topics_makes_none(bridge: Bridge, guarded_kafka: tuple[str, str]) -> None:
-    direct, _ = guarded_kafka
+async def test_asking_for_topics_makes_none(bridge: Bridge, creating_kafka: str) -> None:
     for _ in range(2):
-        await reports(bridge, "bridge.inbox is missing", "budget-bridge topics", KAFKA_BOOTSTRAP=direct)
-        refused = await asyncio.to_thread(bridge.command, "run", KAFKA_BOOTSTRAP=direct)
+        await reports(bridge, "bridge.inbox is missing", "budget-bridge topics", KAFKA_BOOTSTRAP=creating_kafka)
+        refused = await asyncio.to_thread(bridge.command, "run", KAFKA_BOOTSTRAP=creating_kafka)
         assert (refused.returncode, "topics are missing" in refused.stderr) == (2, True)
-    admin = AIOKafkaAdminClient(bootstrap_servers=direct)
+    admin = AIOKafkaAdminClient(bootstrap_servers=creating_kafka)
     await admin.start()
     try:
         # Kafka's own topic of groups comes into being when anybody asks for a group.

@@ -110,11 +110,17 @@ async def test_a_forgery_is_refused_and_the_genuine_decision_is_exported_with_it
     await bridge.stop(worker)
     recovered = await run(bridge, "recover", "--dry-run")
     assert (recovered.returncode, "nothing needs repair" in recovered.stdout) == (0, True), recovered.stdout
+    # The bytes of the lock, the answer and both forgeries go; what people have signed stays.
+    pruned = await run(bridge, "prune", "--older-than", "0s", "--yes")
+    assert pruned.returncode == 0, pruned.stdout + pruned.stderr
+    kept = await bridge.fetch("select kid from history where not pruned order by inbox_offset")
+    assert {row["kid"] for row in kept} >= {"ann-1", "olga-1"}
+    assert [one["verdict"] for one in await read_history(bridge)].count("refused") == 2
 
 
 async def test_keys_change_while_a_decision_waits_and_everything_still_fits(bridge: Bridge) -> None:
     bridge.write_rules(**list_keys(ANN, rows=ANNS))
-    bridge.start()
+    worker = bridge.start()
     await bridge.send(lock())
     await bridge.wait_for("approval.requested.v1")
     await send(bridge, accept(), "one", ANN)
@@ -142,6 +148,13 @@ async def test_keys_change_while_a_decision_waits_and_everything_still_fits(brid
     findings = await bridge.wait_until_carried()
     assert findings.are_clean, findings.first
     assert findings.claims["signatures"].checked == 2
+    # Each message is proven again by its own rules, so a budget that was changed by hand can be rebuilt.
+    await bridge.stop(worker)
+    await bridge.fetch("update budgets set state = replace(state::text, '\"overdue\":false', '\"overdue\":true')::json")
+    rebuilt = await run(bridge, "recover", "--yes")
+    assert "rebuild them from the inbox" in rebuilt.stdout, rebuilt.stdout
+    checked = await run(bridge, "recover", "--dry-run")
+    assert (checked.returncode, "nothing needs repair" in checked.stdout) == (0, True), checked.stdout
 
 
 async def test_without_a_policy_an_envelope_is_a_header_like_any_other(bridge: Bridge) -> None:

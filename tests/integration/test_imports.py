@@ -16,6 +16,7 @@ from tests.unit.builders import KEY, accept, apply_import, lock, request_import
 from tests.unit.import_builders import MAPS, list_job, lock_line, read_job
 from worker.reconcile.decided_again import decide_project_again
 from worker.reports.import_report import write_import
+from worker.telemetry.metrics import IMPORTS_ENDED, count_batch
 
 TAKEN: tuple[InboundMessage, ...] = (request_import(), read_job(*list_job()), apply_import("whole"))
 
@@ -47,6 +48,14 @@ async def test_what_was_adopted_is_decided_again(connection: Connection, databas
     assert budget[0].unanswered
     assert [line.gone for line in budget[0].unanswered.lines] == [False, False, True]
     assert await count_rows(connection, "readings") == 1
+
+
+async def test_ended_imports_are_counted_by_cause(connection: Connection, position: Position) -> None:
+    before = IMPORTS_ENDED.labels("abandoned")._value.get()
+    position = await store(connection, position, *TAKEN[:2])
+    _, decided = await store_batch(connection, position, [arrive(2, apply_import("abandoned"))], TOPICS)
+    count_batch(decided)
+    assert IMPORTS_ENDED.labels("abandoned")._value.get() == before + 1
 
 
 async def test_an_import_expires(connection: Connection, position: Position) -> None:

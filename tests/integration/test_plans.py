@@ -42,6 +42,7 @@ select 1, n, 1, '', n % 12, n from generate_series(1, $1::bigint / 20) as n;
 
 KEY = ([1], [5], [1])
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
+SEEN = ([1], [2], [7])
 IDENTITY = ([1], [5], ["s"], ["4"], ["budget.locked.v1"])
 PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     # Each with its parameters, and the index that serves it.
@@ -90,6 +91,27 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "audit_budgets": ((1, 5), "budgets_pkey"),
     "trail_received_of_budget": ((1, 5, 1), "history_by_budget"),
     "trail_sent_of_budget": ((1, 5, 1), "outbox_by_budget"),
+    # What a person may see: all of a company, and one other project.
+    "list_pending": ((*SEEN, "PENDING_APPROVAL", None, None, None, None, None, None, 100), "budgets_to_approve"),
+    "count_pending": ((*SEEN, "PENDING_APPROVAL", None, None), "budgets_to_approve"),
+    "load_listed": (KEY, "budgets_pkey"),
+    "show_budget_at": ((1, 5, 1), "budgets_pkey"),
+    "show_received": ((1, 5, 1, 50, ["a"]), "history_by_budget"),
+    "count_received": ((1, 5, 1), "history_by_budget"),
+    "show_caused": ((1, 5, 1, [0], [12]), "outbox_pkey"),
+    "list_versions": ((1, 5, 1, 50), "history_by_budget"),
+    "find_last_request": ((1, 5, 1, 1), "outbox_by_budget"),
+    "list_people_messages": ((*SEEN, None, None, None, 200), "history_of_people"),
+    "find_rows": (KEY, "budgets_pkey"),
+    "list_rows_of_status": ((*SEEN, "INVALID", 1, 5, 1, 100), "budgets_by_status"),
+    "list_noticed_rows": ((*SEEN, "overdue", 0, 0, 0, 100), "budgets_to_notice"),
+    "list_differing_rows": ((*SEEN, "differs", 0, 0, 0, 100), "budgets_by_drift"),
+    "list_rows_of_projects": ((*SEEN, [1], [5], 50), "budgets_pkey"),
+    "find_keys_of_reference": ((*SEEN, [1], [5], "B0000001", 50), "outbox_by_budget"),
+    "list_dead_letters_page": (
+        ("d", None, None, None, None, None, *SEEN, True, None, None, None, None, 100),
+        "outbox_dead_letters",
+    ),
     "find_old_rows": ((0, 0, 0, ROWS, NOW, 1000), "outbox_pkey"),
     "find_old_messages": ((0, 0, ROWS, NOW, 1000), "history_by_place"),
     "drop_rows": ((0, [12], [0]), "outbox_pkey"),

@@ -2,9 +2,13 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from secrets import token_hex
+
+import pytest
 
 from contracts.inbound import InboundMessage
 from handlers.readings import Readings
+from outbox import splitting
 from outbox.audit import open_snapshot
 from outbox.budget_record import read_budget_record
 from outbox.budget_state import write_readings
@@ -18,6 +22,7 @@ from outbox.prune import Old, prune
 from outbox.read_backs import count_never_read, count_read_back_states, list_drift
 from outbox.recovery import open_recovery
 from outbox.rules import put_in_force
+from outbox.splitting import split_batch
 from outbox.store import store_batch
 from tests.integration.records import TOPICS, arrive
 from tests.integration.stored import count_rows, read_verdicts
@@ -54,6 +59,32 @@ async def store_reading(connection: Connection, position: Position) -> Position:
     for offset, body in enumerate(bodies):
         position, _ = await store_batch(connection, position, [arrive(offset, body)], TOPICS)
     return position
+
+
+async def test_a_batch_is_split_where_its_readings_are_too_large_for_one_transaction(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each budget counts once, however many messages it has; one that alone is too large is decided alone."""
+    monkeypatch.setattr(splitting, "FEW_BUDGETS", 3)
+    monkeypatch.setattr(splitting, "READINGS_BYTES", 7_000)
+    keys = [KEY._replace(budget_id=number) for number in range(1, 9)]
+    for key, size in zip(keys, (3_000, 3_000, 3_000, 20_000, 0, 0, 3_000, 3_000), strict=True):
+        if size:
+            # Of this nothing can be compressed.
+            await connection.execute(
+                "insert into readings values ($1, $2, $3, to_json($4::text))", *key, token_hex(size // 2)
+            )
+    arrivals = [arrive(n, lock(key=key)) for n, key in enumerate([keys[0], *keys, keys[7]])]
+    arrivals.append(arrive(10, b"unreadable"))
+    parts = [part async for part in split_batch(connection, arrivals)]
+    assert [[arrival.inbox.place.offset for arrival in part] for part in parts] == [
+        [0, 1, 2],
+        [3],
+        [4],
+        [5, 6, 7, 8, 9, 10],
+    ]
+    [few] = [part async for part in split_batch(connection, arrivals[2:5])]
+    assert len(few) == 3
 
 
 async def test_a_reading_is_stored_once_beside_its_budget(

@@ -12,7 +12,7 @@ from contracts.records import Outgoing, Place, Record
 from contracts.topics import TopicNames
 from handlers.rules import Rules
 from outbox.backlog import StoredRow
-from outbox.batch import DecidedBatch
+from outbox.batch import DecidedBatch, split_at_releases
 from outbox.due import Due
 from outbox.identity import Identity
 from outbox.position import Position
@@ -246,6 +246,10 @@ class FakeStore:
     async def read_backlog(self, start: int, stop: int) -> AsyncIterator[tuple[int, list[StoredRow]]]:
         if start < stop:
             yield stop, self._ports.backlog
+
+    async def split_batch(self, arrivals: Sequence[Arrival]) -> AsyncIterator[Sequence[Arrival]]:
+        for part in split_at_releases(arrivals):
+            yield part
 
     async def store_batch(
         self, position: Position, arrivals: Sequence[Arrival], failing: frozenset[Identity], on_decided: OnDecided

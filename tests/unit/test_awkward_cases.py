@@ -305,11 +305,24 @@ class TestAcknowledged:
         check_outcome(bring_to(Status.EXPORT_FAILED).send(retry(), acknowledge(status, attempt=1)), "ignored")
         check_outcome(bring_to(Status.EXPORT_FAILED).send(acknowledge("failed")), "ignored")
 
-    @pytest.mark.parametrize("then", [(reject(),), (lock(2, OTHER),), (lock(2, OTHER | {"cost_code": "?"}),)])
-    def test_a_late_success_makes_the_base_and_leaves_the_status(self, then: tuple[InboundMessage, ...]) -> None:
+    @pytest.mark.parametrize(
+        ("then", "sent"),
+        [
+            ((reject(),), ("budget.status.v1",)),
+            ((lock(2, OTHER),), ("approval.requested.v1", "budget.status.v1")),
+            ((lock(2, OTHER | {"cost_code": "?"}),), ("budget.status.v1",)),
+        ],
+    )
+    def test_a_late_success_makes_the_base_and_leaves_the_status(
+        self, then: tuple[InboundMessage, ...], sent: tuple[str, ...]
+    ) -> None:
+        """An approver who was shown the differences from another base is shown those from this one."""
         scenario = bring_to(Status.EXPORT_FAILED).send(*then)
         before = scenario.status
-        check_outcome(scenario.send(acknowledge("success")), "applied", "budget.status.v1")
+        check_outcome(scenario.send(acknowledge("success")), "applied", *sent)
+        if before is Status.PENDING_APPROVAL:
+            request = scenario.find("approval.requested.v1")
+            assert (request.kind, request.base_version) == ("resync", 1)
         assert scenario.status is before
         assert scenario.budget.synced_version == 1
         assert scenario.budget.base

@@ -244,6 +244,10 @@ class TestRowsOfReadings:
         ahead = books.base._replace(attempt=2)
         assert books.read(ahead).types == ["unknown_export"]
         assert books.budget.readings is None
+        books.send(request_snapshot())
+        first = books.find(ASKED)
+        assert books.read(stranger, request_id=first.request_id).types == ["unknown_export", ASKED]
+        assert books.find(ASKED).request_id != first.request_id
 
     def test_f2_nothing_was_exported_or_nothing_since_a_reset(self) -> None:
         books = synced()
@@ -427,6 +431,20 @@ class TestDecisions:
         chosen = [{"phase_code": "05120", "cost_type": "S"}]
         books.send(decide_drift("keep", self.differ(books, both), reason="yes", lines=chosen))
         assert books.status is Status.EXPORT_FAILED
+
+    def test_d3_not_by_a_line_that_was_kept_before_the_export(self) -> None:
+        """Whoever accepted the export wanted another figure there: it counts again, until it is kept again."""
+        for chosen, becomes in (["03300"], Status.EXPORT_FAILED), (["03300", "05120"], Status.SYNCED):
+            books = synced()
+            books.send(decide_drift("keep", self.differ(books), reason="yes"))
+            books.send(lock(2, *LINES[:2], LINES[2] | {"original_amount": "1.00"}, STEEL), accept(2))
+            books.send(acknowledge("partial", 2))
+            typed = TYPED | {"M03300": {"original_estimate_cost": "2.00"}}
+            found = self.differ(books, typed)
+            assert books.shown == ("differs", 2, "1.01")
+            lines = [{"phase_code": phase, "cost_type": "M" if phase == "03300" else "S"} for phase in chosen]
+            books.send(decide_drift("keep", found, reason="yes", lines=lines))
+            assert books.status is becomes
 
     def test_d4_an_acceptance_must_name_what_it_has_seen(self) -> None:
         books = synced(open_drift="block")

@@ -70,6 +70,15 @@ WRONG_IMPORTS = number(
     ("worker.commands", "worker.watch"),
     ("worker.reports", "worker.watch"),
     ("demo", "worker.watch"),
+    # Nobody imports the desk, and only the desk serves web pages.
+    ("worker.commands", "desk"),
+    ("outbox", "desk"),
+    ("worker.telemetry", "starlette"),
+    ("worker.reports", "jinja2"),
+    ("worker.commands", "authlib"),
+    ("demo", "uvicorn"),
+    ("desk", "asyncpg"),
+    ("desk", "aiokafka"),
     # Each library in its place.
     ("worker.pipeline", "aiokafka"),
     ("worker.reports", "asyncpg"),

@@ -8,7 +8,6 @@ import pytest
 
 from contracts.inbound import InboundMessage
 from handlers.budget import Budget, Status
-from handlers.decision import DeadLetter
 from handlers.ids import name_request
 from handlers.rules import Job
 from outbox.budget_state import read_state, write_state
@@ -212,8 +211,10 @@ def test_a_second_reading_changes_nothing_of_the_offer() -> None:
 def test_a_reading_after_an_export_that_was_never_sent_is_not_for_an_import() -> None:
     begun = {"export_id": "00000000-0000-4000-8000-000000000000", "attempt": 1, "whole": True}
     scenario = ask().send(read_job(*list_job(), last_begun=begun))
-    assert [send.reason for send in scenario.last.step.sends if isinstance(send, DeadLetter)] == ["unknown_export"]
-    assert name_state(scenario) == "ASKED"
+    assert (scenario.types, name_state(scenario)) == (["unknown_export", ASKS], "ASKED")
+    scenario.send(*(read_job(*list_job(), number=number, last_begun=begun) for number in (2, 3)))
+    assert (scenario.types, list_codes(scenario)) == (["unknown_export", ENDED], ["no_snapshot"])
+    assert name_state(scenario) == "NONE"
 
 
 def test_the_rules_of_the_readings_moment_count() -> None:

@@ -190,6 +190,17 @@ def test_each_forgery_under_one_id_has_a_refusal_of_its_own_and_a_copy_of_it_non
     assert (lane.verdicts, lane.refusals) == (["repeat"], ["signature_missing"] * 2)
 
 
+def test_whoever_writes_to_the_inbox_itself_takes_nobodys_place() -> None:
+    genuine = arrive_signed(2, accept_signed())
+    forged = arrive_signed(1, accept_signed(), key=None)
+    # It says that it was read where the genuine one will be, at the same time.
+    forged = replace(forged, original=replace(genuine.original, headers=forged.original.headers))
+    for order in (1, -1):
+        lane = SignedLane().take(arrive(0, lock())).take(*[forged, genuine][::order])
+        assert sorted(lane.verdicts) == ["applied", "refused"]
+        assert len(lane.find("spectrum.export.v1")) == 1
+
+
 def test_the_bounds_of_age_are_allowed() -> None:
     for signed_at in (NOW + timedelta(seconds=1) - timedelta(days=3), NOW + timedelta(minutes=5, seconds=1)):
         lane = SignedLane().take(arrive(0, lock()), arrive_signed(1, accept_signed(), signed_at=signed_at))
@@ -406,6 +417,11 @@ class TestHeld:
         for fields in ({"key": None}, {}):
             lane = self.release(self.hold(RULES, **fields))
             assert (lane.refusals, lane.find("spectrum.export.v1")) == (["signature_missing"], [])
+
+    def test_a_forged_release_releases_nothing(self) -> None:
+        for key in (None, ANN, STRANGER):
+            lane = self.hold().take(arrive_signed(2, release(), "free", key=key))
+            assert (lane.verdicts, lane.budget.on_hold, len(lane.held)) == (["refused"], True, 2)
 
     def test_a_forgery_is_refused_while_the_budget_is_on_hold(self) -> None:
         lane = self.hold().take(arrive_signed(2, accept_signed(), "forged", key=None))

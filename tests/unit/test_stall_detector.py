@@ -1,6 +1,7 @@
 """When a reader is silent: more is there, it is asked for, and nothing comes for long; not when something just came."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from aiokafka import TopicPartition
 
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
+from worker.kafka.errors import NotPermitted
 
 PLACE = TopicPartition("inbox", 0)
 
@@ -16,6 +18,7 @@ class QuietAiokafkaConsumer:
     """aiokafka's consumer as it is seen from outside."""
 
     def __init__(self) -> None:
+        self._client = SimpleNamespace(cluster=SimpleNamespace(unauthorized_topics=set()))
         self.end = self.at = 5
         self.resting: set[TopicPartition] = set()
 
@@ -89,3 +92,13 @@ async def test_silence_is_more_and_nothing_of_it_for_long(clock: Clock, monkeypa
     assert await check(reader, clock, 20) == [("inbox", 0)]
     consumer.resting = {PLACE}
     assert await check(reader, clock, 20) == []
+
+
+async def test_a_topic_that_may_not_even_be_described_is_named(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, client = await open_reader(clock, monkeypatch)
+    assert await reader.find_stalled(15) == []
+    client._client.cluster.unauthorized_topics.add("inbox")
+    with pytest.raises(
+        NotPermitted, match="user ANONYMOUS lacks the ACL Read on topic inbox: add it; `budget-bridge acls"
+    ):
+        await reader.find_stalled(15)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.fakes import Log, Script, wait_for
-from worker.kafka.errors import KafkaDown
+from worker.kafka.errors import KafkaDown, NotPermitted
 from worker.kafka.group_offsets import Partition
 from worker.resilience import breaker as breaker_module
 from worker.resilience import stalled_consumers
@@ -67,3 +67,30 @@ async def test_a_consumer_that_kafka_does_not_answer_while_it_answers_others_rej
         await StalledConsumers({"lanes": Unanswered()}, ask_kafka, breaker, log).run(stopping)
     assert rejoined == [2.0 + stalled_consumers.UNANSWERED_SECONDS]
     assert "kafka.lost" not in log.list_names()
+
+
+async def test_a_consumer_that_may_not_read_waits_for_kafka_and_does_not_rejoin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stalled_consumers, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(breaker_module, "back_off", lambda: iter([0.0] * 100))
+    log: Any = Log()
+    breaker, stopping = Breaker("kafka", log), asyncio.Event()
+    refusals = iter(["user w lacks the ACL Read on topic a", "user w lacks the ACL Read on topic b"] * 3)
+
+    class Refused:
+        async def find_stalled(self, _: float) -> list[Partition]:
+            if refused := next(refusals, ""):
+                raise NotPermitted(refused)
+            stopping.set()
+            return []
+
+        async def rejoin(self) -> None:
+            raise AssertionError
+
+    async def ask_kafka() -> None: ...
+
+    async with asyncio.timeout(10):
+        await StalledConsumers({"lanes": Refused()}, ask_kafka, breaker, log).run(stopping)
+    # Each reason once, because somebody has to act on each.
+    assert log.list_names() == ["kafka.lost", "kafka.lost", "kafka.regained"]

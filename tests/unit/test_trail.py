@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.builders import KEY, NOON, accept, acknowledge, hash_of
+from tests.unit.builders import KEY, NOON, accept, acknowledge, decide_drift, hash_of
 from tests.unit.trail_builders import (
     ACCEPTED,
     ANN,
@@ -24,9 +24,13 @@ from tests.unit.trail_builders import (
     send_export,
     trust,
     write,
+    write_event,
 )
 from worker.trail.verifying import MAX_PROBLEMS, verify_trail
 
+RESTATE = decide_drift("restate", "d")
+KEEP = receive(3, decide_drift("keep", "d"), ANN)
+ZERO = LINE | {"phase_code": "09900", "original_estimate_cost": "0.00", "change": "zero"}
 HEAD, RULES, LOCK, ACCEPT, EXPORT, END = range(6)
 
 
@@ -211,13 +215,19 @@ def test_a_key_counts_as_of_the_message() -> None:
     [
         (send_export(2, ACCEPTED, LINE | {"original_estimate_cost": "640000.01"}), "of another content"),
         (send_export(2, ACCEPTED, LINE, LINE | {"phase_code": "09900"}), "of another content"),
+        (send_export(2, ACCEPTED, LINE, ZERO | {"revision_amount": "0.01"}), "line 09900 S is a zero with an amount"),
+        (send_export(2, ACCEPTED, LINE, LINE | {"change": "zero"}), "line 05120 S is there twice"),
+        (send_export(2, ACCEPTED, restatement=1), "its drift_decision is not proven: This is no signed CloudEvent"),
+        (send_export(2, ACCEPTED, restatement=1, drift_decision=write_event(KEEP)), "asks for no restatement"),
+        (send_export(2, ACCEPTED, restatement=1, drift_decision=write_event(ACCEPTED)), "but is no drift.decision.v1"),
+        (send_export(2, receive(2, RESTATE, ANN)), "but is no approval.decision.v1"),
         (send_export(2, ACCEPTED, job_number="26-1002"), "of another content"),
         (send_export(2, ACCEPTED, budget_version=2), "its approval is of another version, 1"),
         (send_export(2, ACCEPTED, approved_by="bob"), "of another person than bob"),
         (send_export(2, ACCEPTED, approval={"id": "1"}), "its approval is not proven: This is no signed CloudEvent"),
         (send_export(2, ACCEPTED)._replace(budget=KEY._replace(budget_id=1)), "of another budget, 4211/90071/55210"),
         (send_export(2, receive(2, accept(decision="reject", reason="no"), ANN)), "but it is no acceptance"),
-        (send_export(2, ACCEPTED, lines=[{}]), "it is no export with an acceptance"),
+        (send_export(2, ACCEPTED, lines=[{}]), "its value is no export, though it is sent as one"),
     ],
 )
 def test_an_export_that_does_not_answer_to_its_acceptance_is_seen(export: Any, sentence: str) -> None:
@@ -234,10 +244,10 @@ def test_an_acceptance_in_an_export_counts_as_of_its_signing() -> None:
 
 
 def test_removed_lines_and_restatements_answer_to_the_acceptance_too() -> None:
-    zero = LINE | {"phase_code": "09900", "original_estimate_cost": "0.00", "change": "zero"}
-    exports = [send_export(2, ACCEPTED, LINE, zero), send_export(3, ACCEPTED, budget_version=2, restatement=1)]
+    restate = {"restatement": 1, "drift_decision": write_event(receive(3, RESTATE, ANN))}
+    exports = [send_export(2, ACCEPTED, LINE, ZERO), send_export(3, ACCEPTED, budget_version=2, **restate)]
     found = check(write([ACCEPTED, *exports])[0])
-    assert (found.problems, found.proven) == ([], {"ann-2026": 3})
+    assert (found.problems, found.proven) == ([], {"ann-2026": 4})
 
 
 def test_an_export_without_an_acceptance_is_counted() -> None:

@@ -74,9 +74,14 @@ def receive(offset: int, body: InboundMessage, key: PrivateKey | None = None, *m
     )
 
 
+def write_event(row: ReceivedRow | None) -> dict[str, Any] | None:
+    """What an export carries of a message that Ann has signed."""
+    verified = row and verify_record(row.original, str(KEY), {ANN.public.kid: ANN.public})
+    return verified.event.model_dump(mode="json") if isinstance(verified, Verified) else None
+
+
 def send_export(offset: int, acceptance: ReceivedRow | None, *lines: dict[str, Any], **fields: Any) -> SentRow:
     """An export because of an acceptance, which it carries."""
-    verified = acceptance and verify_record(acceptance.original, str(KEY), {ANN.public.kid: ANN.public})
     data = {
         **KEY._asdict(),
         "budget_version": 1,
@@ -85,7 +90,7 @@ def send_export(offset: int, acceptance: ReceivedRow | None, *lines: dict[str, A
         "job_number": "26-1001",
         "currency": "USD",
         "approved_by": "ann",
-        "approval": verified.event.model_dump(mode="json") if isinstance(verified, Verified) else None,
+        "approval": write_event(acceptance),
         "lines": lines or (LINE,),
     } | fields
     message_id = UUID(int=offset)

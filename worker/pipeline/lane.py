@@ -18,7 +18,7 @@ from contracts.inbox import Arrival, open_arrival
 from contracts.records import Record
 from contracts.topics import TopicNames
 from handlers.decision import Verdict
-from outbox.batch import DecidedBatch, DecisionFailedError, split_at_releases
+from outbox.batch import DecidedBatch, DecisionFailedError
 from outbox.database import DatabaseDown, DataRefusedError
 from outbox.identity import Identity, identify
 from outbox.position import Position, PositionLost
@@ -236,7 +236,7 @@ class Lane:
                     with measure("decode"):
                         arrivals = [open_arrival(record, self._context.topics) for record in records]
                     sys.audit("budget-bridge.lane.decoded", arrivals)
-                    for part in split_at_releases(self._context.traces.begin(arrivals)):
+                    async for part in store.split_batch(self._context.traces.begin(arrivals)):
                         if self._stopping.is_set():
                             break
                         position = await self._store(store, publication, position, part)

@@ -83,6 +83,9 @@ class LaneStore(Protocol):
     def read_backlog(self, start: int, stop: int) -> AsyncIterator[tuple[int, list[StoredRow]]]:
         """Read in pieces what the records from ``start`` to below ``stop`` caused, for publishing."""
 
+    def split_batch(self, arrivals: Sequence[Arrival]) -> AsyncIterator[Sequence[Arrival]]:
+        """Split a batch into parts that one transaction has time for, each as of what is stored when asked for."""
+
     async def store_batch(
         self, position: Position, arrivals: Sequence[Arrival], failing: frozenset[Identity], on_decided: OnDecided
     ) -> tuple[Position, DecidedBatch]:

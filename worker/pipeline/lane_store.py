@@ -14,6 +14,7 @@ from outbox.database import Connection, open_session
 from outbox.identity import Identity
 from outbox.position import Position, start_position, take_position
 from outbox.rules import RulesVersion, read_rules_in_force
+from outbox.splitting import split_batch
 from outbox.store import OnDecided, store_batch
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
@@ -76,6 +77,10 @@ class PostgresLaneStore:
     def read_backlog(self, start: int, stop: int) -> AsyncIterator[tuple[int, list[StoredRow]]]:
         """Read in pieces what the records from ``start`` to below ``stop`` caused, for publishing."""
         return read_backlog(self.connection, self.inbox_partition, start, stop)
+
+    def split_batch(self, arrivals: Sequence[Arrival]) -> AsyncIterator[Sequence[Arrival]]:
+        """Split a batch into parts that one transaction has time for, each as of what is stored when asked for."""
+        return split_batch(self.connection, arrivals)
 
     async def store_batch(
         self, position: Position, arrivals: Sequence[Arrival], failing: frozenset[Identity], on_decided: OnDecided

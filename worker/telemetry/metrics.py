@@ -4,6 +4,7 @@ Labels are bounded: types, verdicts, statuses, lanes. No budget and no person ev
 """
 
 import collections
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from contracts import topics
 from contracts.cloudevents.message import Message, Unproven
+from contracts.imports import ImportEnded
 from contracts.inbox import Arrival
 from handlers.decision import Verdict
 from outbox.batch import DecidedBatch
@@ -28,6 +30,7 @@ DEAD_LETTERS: Final = Counter("budget_bridge_dead_letters", "Records that became
 UNPROVEN: Final = Counter(
     "budget_bridge_unproven_messages", "Messages refused because nobody who may has signed them.", ["code"]
 )
+IMPORTS_ENDED: Final = Counter("budget_bridge_imports_ended", "Imports from Spectrum that have ended.", ["cause"])
 HOLDS: Final = Counter("budget_bridge_holds", "Budgets put on hold.")
 BATCH: Final = Histogram("budget_bridge_batch_messages", "Messages in a batch of a lane.", buckets=_SIZES)
 STEP: Final = Histogram("budget_bridge_step_seconds", "Time a batch spends in a step.", ["step"], buckets=_SECONDS)
@@ -94,7 +97,7 @@ def measure(step: str) -> Iterator[None]:
 
 
 def count_batch(decided: DecidedBatch) -> None:
-    """Count the messages of a batch by type and verdict, and the dead letters and holds among them."""
+    """Count the messages of a batch by type and verdict, and the dead letters, holds and ends of imports."""
     BATCH.observe(len(decided.entries) + len(decided.repeats))
     HOLDS.inc(len(decided.holds))
     verdicts = collections.Counter((_name_type(entry.arrival), entry.verdict.value) for entry in decided.entries)
@@ -107,6 +110,8 @@ def count_batch(decided: DecidedBatch) -> None:
     for row in decided.rows:
         if row.record.topic.endswith(topics.DEAD_LETTERS):
             DEAD_LETTERS.labels((dict(row.record.headers)["dead_letter_reason"] or b"").decode()).inc()
+        elif row.type == ImportEnded.type:
+            IMPORTS_ENDED.labels(json.loads(row.record.value or b"")["cause"]).inc()
 
 
 def measure_latency(arrivals: Iterable[Arrival]) -> None:

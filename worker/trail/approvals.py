@@ -1,19 +1,22 @@
 """Whether an export answers to the acceptance that it carries: proven, of this budget, with these lines."""
 
-from collections.abc import Mapping
+from collections import Counter
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from contracts.drift import DriftDecision
 from contracts.export_lines import Change
 from contracts.fields import Cents, PriceMethod, Value
 from contracts.inbound import ApprovalDecision
-from contracts.json_text import parse_json
+from contracts.json_text import parse_unique_json
 from contracts.signature.verifying import Unverified, verify_event
 from handlers.budget import SpectrumLine, Target
 from handlers.spectrum_lines import hash_content
 from worker.trail.keys import Signers
+
+_Decision = TypeVar("_Decision", ApprovalDecision, DriftDecision)
 
 
 class _Line(Value):
@@ -35,6 +38,8 @@ class _Export(Value):
     job_number: str
     currency: str
     approved_by: str
+    approval: Any
+    drift_decision: Any = None
     lines: tuple[_Line, ...]
 
 
@@ -42,8 +47,8 @@ class NotApprovedError(Exception):
     """An export does not answer to the acceptance that it carries; the message says why."""
 
 
-def find_approving_key(value: bytes, budget: str | None, signers: Signers) -> str | None:
-    """Find the key that has signed the acceptance which an export carries; ``None`` where it carries none.
+def list_approving_keys(value: bytes, budget: str | None, signers: Signers) -> list[str]:
+    """List the keys that have signed what an export rests on; none where it carries no acceptance.
 
     Args:
         value: of the record of the export.
@@ -51,51 +56,69 @@ def find_approving_key(value: bytes, budget: str | None, signers: Signers) -> st
         signers: the verifier's own.
 
     Raises:
-        NotApprovedError: it carries one, and does not answer to it.
+        NotApprovedError: it carries an acceptance, and does not answer to it.
     """
-    data = _parse(value)
-    if data.get("approval") is None:
-        return None
-    found = verify_event(data["approval"], signers.keys)
-    if isinstance(found, Unverified):
-        raise NotApprovedError(f"its approval is not proven: {found.detail}")
     try:
-        export = _Export.model_validate(data)
-        decision = ApprovalDecision.model_validate_json(found.data)
-    except ValidationError:
-        raise NotApprovedError("it is no export with an acceptance, though it is sent as one") from None
-    if found.attributes.get("type") != ApprovalDecision.type or decision.decision != "accept":
+        export = _Export.model_validate(parse_unique_json(value))
+    except ValueError:
+        raise NotApprovedError("its value is no export, though it is sent as one") from None
+    if export.approval is None:
+        return []
+    accepted, kid = _verify(export.approval, "approval", ApprovalDecision, budget, signers)
+    if accepted.decision != "accept":
         raise NotApprovedError("its approval is signed, but it is no acceptance")
-    if why := signers.explain_no_signer(found.kid, decision, found.signed_at):
-        raise NotApprovedError(f"its approval is signed with key {found.kid}, which may not: {why}")
-    if differing := _find_difference(export, decision, budget):
+    people, kids = {accepted.decided_by}, [kid]
+    if export.restatement:
+        asked, kid = _verify(export.drift_decision, "drift_decision", DriftDecision, budget, signers)
+        if asked.decision != "restate":
+            raise NotApprovedError("its drift_decision is signed, but asks for no restatement")
+        people.add(asked.decided_by)
+        kids.append(kid)
+    if differing := _find_difference(export, accepted, people):
         raise NotApprovedError(f"its approval is of another {differing}")
-    return found.kid
+    _check_lines(export)
+    return kids
 
 
-def _parse(value: bytes) -> Mapping[str, Any]:
+def _verify(
+    event: object, name: str, model: type[_Decision], budget: str | None, signers: Signers
+) -> tuple[_Decision, str]:
+    found = verify_event(event, signers.keys)
+    if isinstance(found, Unverified):
+        raise NotApprovedError(f"its {name} is not proven: {found.detail}")
     try:
-        parsed = parse_json(value)
-    except ValueError as error:
-        raise NotApprovedError(f"its value cannot be read: {error}") from None
-    if not isinstance(parsed, dict):
-        raise NotApprovedError("its value is no JSON object")
-    return parsed
-
-
-def _find_difference(export: _Export, decision: ApprovalDecision, budget: str | None) -> str | None:
-    is_of_version = decision.budget_version == export.budget_version or (
-        export.restatement and decision.budget_version < export.budget_version
-    )
+        decision = model.model_validate(parse_unique_json(found.data))
+    except ValidationError:
+        decision = None
+    if decision is None or found.attributes.get("type") != model.type:
+        raise NotApprovedError(f"its {name} is signed, but is no {model.type}")
     if str(decision.key) != budget:
-        return f"budget, {decision.key}"
-    if not is_of_version:
-        return f"version, {decision.budget_version}"
-    if decision.decided_by != export.approved_by:
+        raise NotApprovedError(f"its {name} is of another budget, {decision.key}")
+    if why := signers.explain_no_signer(found.kid, decision, found.signed_at):
+        raise NotApprovedError(f"its {name} is signed with key {found.kid}, which may not: {why}")
+    return decision, found.kid
+
+
+def _find_difference(export: _Export, accepted: ApprovalDecision, people: set[str]) -> str | None:
+    is_earlier = accepted.budget_version < export.budget_version
+    if accepted.budget_version != export.budget_version and not (export.restatement and is_earlier):
+        return f"version, {accepted.budget_version}"
+    if export.approved_by not in people:
         return f"person than {export.approved_by}, who is said to have approved it"
-    if decision.content_hash != _hash_lines(export):
+    if accepted.content_hash != _hash_lines(export):
         return "content: the lines that were sent are not those that were accepted"
     return None
+
+
+def _check_lines(export: _Export) -> None:
+    """Check what the hash does not cover: lines that are set to zero, and whether a line is there twice."""
+    count = Counter((line.phase_code, line.cost_type) for line in export.lines)
+    for line in export.lines:
+        where = f"line {line.phase_code} {line.cost_type}"
+        if count[line.phase_code, line.cost_type] > 1:
+            raise NotApprovedError(f"{where} is there twice")
+        if line.change == "zero" and (_count(line.original_estimate_cost) or _count(line.revision_amount)):
+            raise NotApprovedError(f"{where} is a zero with an amount, which nobody has accepted")
 
 
 def _hash_lines(export: _Export) -> str:

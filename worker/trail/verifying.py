@@ -11,7 +11,7 @@ from typing import Final
 from contracts.records import Place, Record, fold_headers
 from contracts.signature.verifying import Unverified, verify_record
 from handlers.signers import WORDS_OF_TYPES, Word
-from worker.trail.approvals import NotApprovedError, find_approving_key
+from worker.trail.approvals import NotApprovedError, list_approving_keys
 from worker.trail.chain import ChainReader
 from worker.trail.describing import EXPORTS, Described, describe_received, describe_sent, digest_value, unpack_bytes
 from worker.trail.keys import Signers
@@ -147,12 +147,12 @@ class _Check:
             yield "its id is not the one of its record: one of them was changed"
         elif self._signers:
             try:
-                kid = find_approving_key(value or b"", line.budget, self._signers)
+                kids = list_approving_keys(value or b"", line.budget, self._signers)
             except NotApprovedError as error:
                 yield f"{line.type} {line.id} of {line.budget} is not approved: {error}"
                 return
-            found.proven.update([kid] if kid else [])
-            found.unapproved += kid is None
+            found.proven.update(kids)
+            found.unapproved += not kids
 
 
 def _rebuild(origin: KafkaPlace, packed: Bytes) -> Record:

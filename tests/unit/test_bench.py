@@ -16,7 +16,7 @@ from bench.harness import Load, Program
 from bench.load import hash_content, write_acceptance, write_lock
 from bench.measuring import ProgramStuckError, Sample, evaluate
 from bench.page import list_aims, write_pages
-from bench.parts import latency, relay, scale
+from bench.parts import desk, latency, relay, scale
 from bench.parts.path import FLOOR, NAIVE, NAME
 from bench.parts.relay import DEBEZIUM, OURS, POLLING
 from bench.plots import Row, draw_bars
@@ -69,6 +69,7 @@ def results() -> Results:
         "peers": part(run(NAME, 3000.0), run("FastStream, concurrent", 200.0), run(NAIVE.name, 150.0)),
         "relay": part(*relays, latencies=(Latency(DEBEZIUM, [20.0]), Latency(POLLING, [11.0]))),
         "scale": part(*scaled),
+        "desk": part(latencies=(Latency(desk.LARGE + desk.FIRST_BYTE, [80.0, 90.0, 300.0]),)),
     }
 
 

@@ -17,9 +17,9 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from contracts.body import Inbound
 from contracts.erp_snapshot import ErpSnapshot
 from contracts.fields import write_time
-from contracts.records import Outgoing
+from contracts.records import Outgoing, Record
 from contracts.signature.signing import PrivateKey, sign_headers
-from contracts.topics import OUTPUTS
+from contracts.topics import DEAD_LETTERS, OUTPUTS
 from handlers.ids import name_export
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, lock, snapshot
@@ -201,5 +201,13 @@ class RunningDeployment(Bridge):
 
     def count_repeats(self) -> int:
         """Count the messages that were read more than once."""
-        ids = Counter(dict(record.headers).get("ce_id") for record in self.seen)
+        ids = Counter(map(_identify, self.seen))
         return sum(number - 1 for number in ids.values())
+
+
+def _identify(record: Record) -> tuple[bytes | None, ...]:
+    """Identify a message of the bridge; a dead letter has whatever id somebody gave it, and so goes by its origin."""
+    headers = dict(record.headers)
+    is_dead = record.place.topic.endswith(DEAD_LETTERS)
+    names = ("dead_letter_topic", "dead_letter_partition", "dead_letter_offset") if is_dead else ("ce_id",)
+    return tuple(headers.get(name) for name in names)

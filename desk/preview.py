@@ -104,7 +104,9 @@ def make_rejection(budget: Budget, by: str, at: datetime, reason: str) -> Approv
     return acceptance and acceptance.model_copy(update={"decision": "reject", "reason": reason, "drift_hash": None})
 
 
-def list_who_may_accept(budget: Budget, rules: Rules, situation: Situation, key: PrivateKey | None) -> tuple[str, ...]:
+def list_who_may_accept(
+    budget: Budget, rules: Rules, situation: Situation, key: PrivateKey | None = None
+) -> tuple[str, ...]:
     """List the approvers of the project whose acceptance would be applied, as the rules name them."""
     company, project = budget.key.project
     approvers = rules.approvers.get((company, project), frozenset()) | rules.approvers.get((company, None), frozenset())

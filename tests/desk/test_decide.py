@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import pytest
 
+from contracts.inbound import BudgetLocked, InboundMessage
 from desk.forms import Forms
 from desk.settings import DeskSettings
 from handlers.budget import Status
@@ -186,18 +187,15 @@ async def test_nothing_is_shown_as_done_before_it_is_decided(people: People) -> 
     assert (await people.get(answer.headers["location"].partition("?")[0])).status_code == 404
 
 
-REFUSED: dict[str, tuple[str, dict[str, object]]] = {
-    "same_person": ("ann", {"sent_by": "ann"}),
-    "sender_unknown": ("ann", {"sent_by": None}),
-}
-
-
-@pytest.mark.parametrize("code", sorted(REFUSED))
-async def test_the_sentence_before_the_click_is_the_one_after_it(people: People, code: str) -> None:
-    user, fields = REFUSED[code]
-    await people.desk.receive(lock(**fields))
-    page = unescape((await people.get(f"{BUDGET}/acts/accept", user)).text)
-    await people.desk.receive(accept(by=user))
+@pytest.mark.parametrize(
+    ("code", "locked"), [("same_person", lock(sent_by="ann")), ("sender_unknown", lock(sent_by=None))]
+)
+async def test_the_sentence_before_the_click_is_the_one_after_it(
+    people: People, code: str, locked: BudgetLocked
+) -> None:
+    await people.desk.receive(locked)
+    page = unescape((await people.get(f"{BUDGET}/acts/accept")).text)
+    await people.desk.receive(accept())
     detail = await people.desk.connection.fetchval(
         "select detail from history where type = 'approval.decision.v1' order by inbox_offset desc limit 1"
     )
@@ -207,7 +205,7 @@ async def test_the_sentence_before_the_click_is_the_one_after_it(people: People,
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PENDING_APPROVAL])
 async def test_what_cannot_be_accepted_has_no_button_and_a_sentence(people: People, status: Status) -> None:
-    ways = {
+    ways: dict[Status, list[InboundMessage]] = {
         Status.INVALID: [lock(1, STEEL | {"cost_code": "??"})],
         Status.RETURNED: [lock(), reject()],
         Status.EXPORTING: [lock(), accept()],

@@ -99,6 +99,7 @@ def _describe(request: Request) -> dict[str, Any]:
         "keys": wants_keys(request),
         "person": getattr(request.state, "person", None),
         "signs_out": bool(request.app.state.services.identity.routes),
+        "kafka_away": request.app.state.live.is_away,
         "rights": None,
         "now": request.app.state.services.now(),
     }

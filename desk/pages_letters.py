@@ -19,7 +19,7 @@ from outbox.verdicts import find_message
 
 
 async def show_letter(request: Request) -> Response:
-    """Show one dead letter: what is wrong, where it came from, its bytes as far as they are short, what became since."""
+    """Show one dead letter: what is wrong, where it came from, its bytes as far as they are short, what came of it."""
     async with open_page(request) as page:
         letter = await read_letter(page, request.path_params["letter"])
         message = judge_letter(letter, page.settings.topics).message

@@ -130,10 +130,9 @@ OTHERS = [KEY._replace(project_id=project) for project in (1, 2, 3)]
 
 async def fail_three(people: People) -> None:
     jobs = {key.project: RULES.jobs[KEY.project]._replace(job_number=f"J{key.project_id}") for key in OTHERS}
-    await people.desk.apply_rules(replace(RULES, jobs=RULES.jobs | jobs))
+    await people.desk.apply_rules(replace(RULES, jobs={**RULES.jobs, **jobs}))
     for key in OTHERS:
-        number = {"by": "bob", "key": key}
-        await people.desk.receive(lock(key=key), accept(**number))
+        await people.desk.receive(lock(key=key), accept(by="bob", key=key))
         if key != OTHERS[2]:
             await people.desk.receive(acknowledge("failed", key=key))
 

@@ -28,6 +28,7 @@ _MOST_WAITING: Final = 1000
 """Changes that may wait for one page; it is then told that everything may have changed."""
 
 _STATUS: Final = "bridge.status"
+_NOT_YET: Final = "the desk has only just been started"
 
 
 class Live:
@@ -40,8 +41,13 @@ class Live:
         self._seen: dict[BudgetKey, int] = {}
         self._writable: frozenset[str] | None = None
         self._asked_at = 0.0
-        self.problem: str | None = "the desk has only just been started"
+        self.problem: str | None = _NOT_YET
         """Why Kafka is not followed; ``None`` while it is."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether Kafka was asked, and does not answer."""
+        return self.problem not in {None, _NOT_YET}
 
     def may_write(self, topic: str) -> bool:
         """Check whether the desk's user may write to a topic, by its name in the contract; yes while nobody knows."""
@@ -67,7 +73,7 @@ class Live:
             try:
                 await self._follow(stopping)
             except KafkaDown as down:
-                if self.problem is None:
+                if not self.is_away:
                     self._log.warning("live.lost", why=str(down))
                 self._change(str(down))
                 await wait_unless(stopping, RETRY_SECONDS)

@@ -1,5 +1,6 @@
 """What every page begins with: who asks, what they may see, the rules in force, and one moment of the database."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from contracts.budget_key import BudgetKey, parse_budget_key
 from contracts.fields import MAX_INT64
@@ -55,9 +56,31 @@ class Page:
         """The time zone that the person has chosen."""
         return find_zone(self.request, self.settings)
 
-    def render(self, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
-        """Render a template with what every page shows."""
-        return respond(self.request, template, status_code, rights=self.rights, now=self.now, **values)
+    def render(
+        self, template: str, status_code: int = 200, *, made_of: object | None = None, **values: Any
+    ) -> Response:
+        """Render a template with what every page shows.
+
+        Args:
+            template: the name of a file in ``templates/``.
+            status_code: of the answer.
+            made_of: everything that the page follows from, for one that asks whether it has changed; ``None`` for one
+                that never does.
+            values: what it shows.
+        """
+        etag = _write_etag(self, made_of) if made_of is not None else None
+        headers = {"ETag": etag} if etag else {}
+        if etag and self.request.headers.get("if-none-match") == etag:
+            return Response(status_code=304, headers=NO_STORE | headers)
+        answer = respond(self.request, template, status_code, rights=self.rights, now=self.now, **values)
+        answer.headers.update(headers)
+        return answer
+
+
+def _write_etag(page: Page, made_of: object) -> str:
+    """Write what changes with everything that a page follows from; the time is not among it."""
+    shown = (made_of, page.rules.id, page.person.user, page.rights.operates, _describe(page.request)["address"])
+    return f'"{hashlib.sha256(repr(shown).encode()).hexdigest()[:32]}"'
 
 
 def respond(request: Request, template: str, status_code: int = 200, **values: Any) -> HTMLResponse:
@@ -76,6 +99,7 @@ def _describe(request: Request) -> dict[str, Any]:
         "keys": wants_keys(request),
         "person": getattr(request.state, "person", None),
         "signs_out": bool(request.app.state.services.identity.routes),
+        "kafka_away": request.app.state.live.is_away,
         "rights": None,
         "now": request.app.state.services.now(),
     }

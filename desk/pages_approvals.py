@@ -44,6 +44,7 @@ async def list_approvals(request: Request) -> Response:
         last = await find_last_act(page)
     return page.render(
         "approvals.html",
+        made_of=([(one.key, one.revision) for one in (*pending, *failed)], totals),
         pending=list(zip(pending, summaries[: len(pending)], strict=True)),
         failed=list(zip(failed, summaries[len(pending) :], strict=True)),
         waiting_total=totals[PENDING],

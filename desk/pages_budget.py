@@ -46,6 +46,7 @@ async def show_budget(request: Request) -> Response:
     budget = view.budget
     return page.render(
         "budget.html",
+        made_of=(story.revision, story.received_total, story.held_total, story.holds),
         view=view,
         story=story,
         budget=budget,

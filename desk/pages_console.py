@@ -12,7 +12,8 @@ from starlette.responses import Response
 from contracts.budget_key import BudgetKey
 from contracts.fields import read_time, write_time
 from desk.budget_view import STATUS_WORDS
-from desk.letter_text import describe_letter
+from desk.offers import ACTS
+from desk.operations import NAMES
 from desk.overview_sources import Sources
 from desk.page import NO_STORE, Page, open_page, parse_key, require_operator, write_link
 from outbox.approvals import choose_projects
@@ -41,6 +42,14 @@ LISTS: Final[Mapping[str, str]] = {
 }
 """What can be listed, and how that is called."""
 
+_FOR_MANY: Final[Mapping[str, tuple[str, ...]]] = {
+    "EXPORT_FAILED": ("retry",),
+    "EXPORTING": ("retry",),
+    "overdue": ("retry",),
+    "on_hold": ("release",),
+}
+"""What can be done at once to the budgets of a list."""
+
 
 async def show_overview(request: Request) -> Response:
     """Show everything at one moment; each number leads to its list."""
@@ -66,7 +75,8 @@ async def list_budgets(request: Request) -> Response:
         rows = await list_rows(page.connection, choose_projects(page.rights.operates), what, after, AT_ONCE + 1)
     shown = rows[:AT_ONCE]
     more = write_link("/console/budgets", list=what, after=shown[-1].key) if len(rows) > AT_ONCE else None
-    return page.render("console_budgets.html", what=what, lists=LISTS, rows=shown, next_page=more)
+    acts = [ACTS[name] for name in NAMES if name in _FOR_MANY.get(what, ())]
+    return page.render("console_budgets.html", what=what, lists=LISTS, rows=shown, next_page=more, acts=acts)
 
 
 async def list_letters(request: Request) -> Response:
@@ -94,22 +104,16 @@ async def list_letters(request: Request) -> Response:
     )
 
 
-async def show_letter(request: Request) -> Response:
-    """Show one dead letter: what is wrong, where it came from, and its bytes as far as they are short."""
-    async with open_page(request) as page:
-        letter = await _read_letter(page, request.path_params["letter"])
-    return page.render("dead_letter.html", letter=letter, text=describe_letter(letter, page.settings.topics))
-
-
 async def download_letter(request: Request) -> Response:
     """Hand out the bytes of a dead letter, never to be shown by the browser."""
     async with open_page(request) as page:
-        letter = await _read_letter(page, request.path_params["letter"])
+        letter = await read_letter(page, request.path_params["letter"])
     headers = NO_STORE | {"Content-Disposition": f'attachment; filename="dead-letter-{letter.listed.id}.bin"'}
     return Response(letter.value or b"", media_type="application/octet-stream", headers=headers)
 
 
-async def _read_letter(page: Page, letter: UUID) -> StoredDeadLetter:
+async def read_letter(page: Page, letter: UUID) -> StoredDeadLetter:
+    """Read a dead letter for an operator who may see it."""
     require_operator(page)
     topic = page.settings.topics.dead_letters
     place = await find_dead_letter(page.connection, topic, letter)

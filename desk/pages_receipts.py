@@ -45,6 +45,7 @@ async def show_receipt(request: Request) -> Response:
     target = find_target(budget) if budget else None
     return page.render(
         "receipt.html",
+        made_of=(found, budget and budget.sequence, published, receipt.is_late),
         receipt=receipt,
         act=ACTS.get(sent.act) if sent else None,
         name=f"Job {target.job_number}" if target else f"Budget {key}",

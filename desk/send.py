@@ -5,7 +5,7 @@ of writing another one with another time. After a restart history finds it, once
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -68,6 +68,21 @@ class Postbox:
             return sending.appended.result()
         except KafkaDown as error:
             raise OutcomeUnknown(str(error)) from error
+
+    async def send_all(self, records: Sequence[Outgoing]) -> None:
+        """Send messages that are the same each time that they are made.
+
+        Args:
+            records: the messages.
+
+        Raises:
+            OutcomeUnknown: Kafka did not take all of them, or not in time.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._appender.append(records)
+        except (KafkaDown, TimeoutError) as error:
+            raise OutcomeUnknown(str(error) or f"Kafka has not answered within {ANSWER_SECONDS:.0f} s") from error
 
     def _forget(self) -> None:
         for message_id, sending in list(self._sent.items()):

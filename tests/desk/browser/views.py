@@ -26,6 +26,8 @@ _LETTER: Final = "/console/dead-letters/{letter:uuid}"
 _RESYNC: Final = _OF_SEEDS[2]
 _ACT: Final = f"{_BUDGET}/acts/{{act}}"
 _RECEIPT: Final = "/decisions/{company:int}/{project:int}/{id:uuid}"
+_OPERATION: Final = "/console/operations/{id:uuid}"
+_CHOSEN: Final = "&".join(f"budget={seed.budget}" for seed in SEEDS)
 _OF_OPERATORS: Final = ("retry", "release", "skip", "reset", "acknowledge-success", "acknowledge-failed", "read")
 
 VIEWS: Final = (
@@ -62,6 +64,9 @@ VIEWS: Final = (
     View("console, of somebody who is no operator", "/console", "/console", ACCOUNTANT, status=403),
     View("budgets that failed", "/console/budgets", "/console/budgets?list=EXPORT_FAILED", OPERATOR),
     View("budgets on hold: none", "/console/budgets", "/console/budgets?list=on_hold", OPERATOR),
+    View("many at once", "/console/operations/new", f"/console/operations/new?act=retry&{_CHOSEN}", OPERATOR),
+    View("many at once, none", "/console/operations/new", "/console/operations/new?act=retry", OPERATOR, status=400),
+    View("operation, no whole address", _OPERATION, f"/console/operations/{UUID(int=9)}", OPERATOR, status=404),
     View("dead letters", "/console/dead-letters", "/console/dead-letters", OPERATOR),
     View("dead letters, none", "/console/dead-letters", "/console/dead-letters?reason=unknown_job", OPERATOR),
     View("dead letter, unreadable", _LETTER, "/console/dead-letters/{unreadable}", OPERATOR),

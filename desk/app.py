@@ -9,18 +9,23 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.routing import BaseRoute, Route
 
 from desk import (
+    pages_acts,
     pages_approvals,
     pages_budget,
     pages_console,
     pages_contract,
+    pages_live,
     pages_people,
     pages_preferences,
+    pages_receipts,
     pages_search,
 )
 from desk.error_pages import ERROR_PAGES
 from desk.identification import Identify
+from desk.live import Live
 from desk.overview_sources import Sources
 from desk.security import Guard
+from desk.send import Postbox
 from desk.services import Services
 from desk.settings import DeskSettings
 from desk.static_files import serve_static
@@ -49,7 +54,9 @@ def make_app(settings: DeskSettings, services: Services) -> Starlette:
         exception_handlers=ERROR_PAGES,
     )
     app.state.settings, app.state.services = settings, services
-    app.state.summaries, app.state.sources = Summaries(), Sources(settings, services)
+    app.state.live = Live(services.kafka, settings.topics, services.log)
+    app.state.postbox = Postbox(services.appender, services.now)
+    app.state.summaries, app.state.sources = Summaries(services.key), Sources(settings, services)
     return app
 
 
@@ -70,7 +77,11 @@ _ROUTES: tuple[BaseRoute, ...] = (
     Route("/console/dead-letters/{letter:uuid}/value", pages_console.download_letter),
     Route("/console/people", pages_people.list_who_did_what),
     Route("/console/people.csv", pages_people.download_who_did_what),
+    Route("/live", pages_live.stream_changes),
+    Route("/decisions/{company:int}/{project:int}/{id:uuid}", pages_receipts.show_receipt),
     Route(_BUDGET, pages_budget.show_budget),
+    Route(f"{_BUDGET}/acts/{{act}}", pages_acts.show_act),
+    Route(f"{_BUDGET}/acts/{{act}}", pages_acts.do_act, methods=["POST"]),
     Route(f"{_BUDGET}/lines.csv", pages_budget.download_lines),
     Route(f"{_BUDGET}/versions/{{version:int}}", pages_budget.show_version),
     Route(f"{_BUDGET}/versions/{{version:int}}/lines.csv", pages_budget.download_lines),

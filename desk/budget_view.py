@@ -104,9 +104,9 @@ def _decide_beforehand(page: Page, budget: Budget, situation: Situation) -> Deci
     acceptance = make_acceptance(budget, user, page.now)
     if acceptance is None:
         return None
-    others = list_who_may_accept(budget, page.rules.rules, situation)
+    others = list_who_may_accept(budget, page.rules.rules, situation, page.services.key)
     return Decidable(
-        preview(budget, acceptance, situation),
+        preview(budget, acceptance, situation, page.services.key),
         ", ".join(_list_reasons(page, budget)),
         tuple(other for other in others if other != fold_user(user)),
     )

@@ -31,8 +31,8 @@ class Form:
 
     key: BudgetKey
     version: int
-    content_hash: str | None
-    """``None`` where the form stands for no figures."""
+    seen: str
+    """A digest of everything that the page showed of the state, so that another state is told from it."""
     nonce: str
 
 
@@ -42,15 +42,17 @@ class Forms:
     def __init__(self, secret_lines: Sequence[str], clock: Callable[[], datetime]) -> None:
         """Take the secrets, the newest first, and the time, with zone."""
         self._seal = Seal(secret_lines, "form")
+        self.sent = Seal(secret_lines, "sent")
+        """What the addresses of receipts carry."""
         self._clock = clock
 
-    def write(self, user: str, key: BudgetKey, version: int, content_hash: str | None) -> str:
+    def write(self, user: str, key: BudgetKey, version: int, seen: str) -> str:
         """Write the token of a new form."""
         values = {
             "user": fold_user(user),
             "key": str(key),
             "version": version,
-            "hash": content_hash,
+            "seen": seen,
             "nonce": secrets.token_urlsafe(_NONCE_BYTES),
             "at": int(self._clock().timestamp()),
         }
@@ -77,7 +79,7 @@ class Forms:
             raise FormRefused(f"This form is for budget {values['key']}.")
         if self._clock() - datetime.fromtimestamp(values["at"], UTC) > LIFETIME:
             raise FormRefused(f"This form is older than {LIFETIME // timedelta(hours=1)} hours.")
-        return Form(parse_budget_key(values["key"]), values["version"], values["hash"], values["nonce"])
+        return Form(parse_budget_key(values["key"]), values["version"], values["seen"], values["nonce"])
 
 
 def name_message(form: Form, act: str) -> UUID:

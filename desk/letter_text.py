@@ -8,11 +8,10 @@ from contracts.cloudevents.reading import read_message
 from contracts.records import Record
 from contracts.topics import TopicNames
 from outbox.dead_letters import StoredDeadLetter
+from outbox.replay import REPLAYABLE, find_obstacle
 
 SHOWN: Final = 4000
 """Characters of the bytes that a page shows."""
-
-_REPLAYABLE: Final = frozenset({"unreadable", "unknown_type"})
 
 
 class LetterText(NamedTuple):
@@ -40,7 +39,12 @@ def describe_letter(letter: StoredDeadLetter, topics: TopicNames) -> LetterText:
     form, text = _decode(letter.value)
     headers = tuple((name, (value or b"").decode("utf-8", "backslashreplace")) for name, value in letter.headers)
     return LetterText(
-        form, text[:SHOWN], max(len(text) - SHOWN, 0), len(letter.value or b""), headers, _judge(letter, topics)
+        form,
+        text[:SHOWN],
+        max(len(text) - SHOWN, 0),
+        len(letter.value or b""),
+        headers,
+        judge_letter(letter, topics).says,
     )
 
 
@@ -57,16 +61,33 @@ def _decode(value: bytes | None) -> tuple[str, str]:
         return "text", text
 
 
-def _judge(letter: StoredDeadLetter, topics: TopicNames) -> str:
-    """Judge what would become of a letter that was sent back to its topic now."""
+class Judgement(NamedTuple):
+    """What would become of a dead letter that was sent back to its topic now."""
+
+    message: Message | None
+    """As it would be read; ``None`` where it must not be sent back, or would be set aside again."""
+    says: str
+    """The same in words, or what to do instead."""
+
+
+def judge_letter(letter: StoredDeadLetter, topics: TopicNames) -> Judgement:
+    """Judge what would become of a letter that was sent back to its topic now.
+
+    Args:
+        letter: with its bytes.
+        topics: how the topics of this deployment are named.
+    """
     listed = letter.listed
-    if listed.reason not in _REPLAYABLE:
-        return (
+    if listed.reason not in REPLAYABLE:
+        sentence = (
             "Its message id is used up, so it cannot be sent again as it is: whoever sent it has to correct it and "
             "send it under a new id."
         )
+        return Judgement(None, sentence)
+    if obstacle := find_obstacle(letter, topics.sources):
+        return Judgement(None, f"It cannot be sent again: {obstacle}.")
     record = Record(listed.origin, 0, letter.key, letter.value, letter.headers)
     message = read_message(topics.short(listed.origin.topic), record)
     if isinstance(message, Message):
-        return f"It would be read now, as {message.body.type} of budget {message.body.key}."
-    return f"It would still be {message.reason}: {message.detail}"
+        return Judgement(message, f"It would be read now, as {message.body.type} of budget {message.body.key}.")
+    return Judgement(None, f"It would still be {message.reason}: {message.detail}")

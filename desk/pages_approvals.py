@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from contracts.budget_key import BudgetKey
 from contracts.fields import read_time, write_time
 from desk.page import NO_STORE, Page, open_page, parse_key, write_link
+from desk.pages_receipts import find_last_act
 from desk.summaries import Summaries
 from outbox.approvals import FAILED, PENDING, Waiting, choose_projects, count_pending, list_pending, read_situations
 
@@ -40,6 +41,7 @@ async def list_approvals(request: Request) -> Response:
         for status in (PENDING, FAILED):
             totals[status] = await count_pending(page.connection, projects, status, only)
         summaries = await _summarise(page, [*pending, *failed])
+        last = await find_last_act(page)
     return page.render(
         "approvals.html",
         pending=list(zip(pending, summaries[: len(pending)], strict=True)),
@@ -51,6 +53,7 @@ async def list_approvals(request: Request) -> Response:
         reasons=_REASONS,
         next_page=_write_next(pending[-1], only) if more else None,
         projects=sorted(page.rights.approves, key=str),
+        last=last,
     )
 
 
@@ -66,7 +69,8 @@ async def open_next(request: Request) -> Response:
     async with open_page(request) as page:
         projects = choose_projects(page.rights.approves)
         found = await list_pending(page.connection, projects, PENDING, None, _read_place(request), 1)
-    return RedirectResponse(f"/budgets/{found[0].key}" if found else "/", 303, headers=NO_STORE)
+    last = request.query_params.get("last")
+    return RedirectResponse(write_link(f"/budgets/{found[0].key}" if found else "/", last=last), 303, headers=NO_STORE)
 
 
 def write_place(since: datetime, key: BudgetKey) -> str:

@@ -15,8 +15,10 @@ from desk.history import tell
 from desk.lines import Line, Shown, read_line
 from desk.lines_view import read_view
 from desk.money import read_cents
+from desk.offering import offer_acts
 from desk.page import Page, check_sight, open_page, read_key, write_link
 from desk.pages_approvals import write_place
+from desk.pages_receipts import find_last_act
 from outbox.story import Story, find_last_request, read_story
 from worker.reports.drift_report import describe_kinds
 from worker.reports.import_report import format_import
@@ -37,6 +39,7 @@ async def show_budget(request: Request) -> Response:
     async with open_page(request) as page:
         story = await _read(page, at_most)
         view = await view_budget(page, story)
+        offers, last = await offer_acts(page, story), await find_last_act(page)
     lines = read_view(
         request.url.path, request.query_params, opens_on_changes=bool(view.shown and view.shown.has_before)
     )
@@ -52,6 +55,8 @@ async def show_budget(request: Request) -> Response:
         describe_kinds=describe_kinds,
         comparison=describe_comparison(budget.read_back) if budget and budget.read_back else "",
         next_page=write_link("/next", after=write_place(budget.since, story.key)) if budget and budget.since else None,
+        offers=offers,
+        last=last,
         imports=[line.strip() for line in format_import(budget)] if budget else [],
     )
 

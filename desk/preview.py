@@ -4,20 +4,27 @@ It runs the core's own ``decide`` on the stored state, with the message that the
 twice: what the page shows as possible, and the sentence that it shows where something is not, are the bridge's own.
 """
 
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+from uuid import UUID
 
-from contracts.cloudevents.message import Message
+from contracts.cloudevents.message import Message, Unproven
 from contracts.inbound import ApprovalDecision, InboundMessage
 from contracts.outbound import BudgetError, RequestRefused, SpectrumExport
+from contracts.records import Place, Record
+from contracts.signature.signing import PrivateKey
+from contracts.topics import TopicNames
+from desk.acts import DESK_SOURCE, write_act
+from desk.identity import Person
 from handlers.budget import Budget, Status
 from handlers.decide import decide
 from handlers.decision import Outcome, Situation, Verdict
 from handlers.drift import hash_drift
 from handlers.rules import Rules
+from handlers.signatures import must_be_signed, prove, refuse_unproven
 
-SOURCE = "budget-bridge/desk"
-"""``ce_source`` of everything that the desk sends."""
+_NOBODY: Final = Person("", "", "", datetime.min.replace(tzinfo=UTC))
+_NO_ID: Final = UUID(int=0)
 
 
 class Preview(NamedTuple):
@@ -52,9 +59,27 @@ class Preview(NamedTuple):
         return next((sent for sent in self.outcome.step.sends if isinstance(sent, SpectrumExport)), None)
 
 
-def preview(budget: Budget, body: InboundMessage, situation: Situation) -> Preview:
-    """Decide on a message without sending it."""
-    return Preview(decide(budget, Message(SOURCE, "preview", body, ()), situation))
+def preview(budget: Budget, body: InboundMessage, situation: Situation, key: PrivateKey | None = None) -> Preview:
+    """Decide on a message without sending it.
+
+    Args:
+        budget: as it is stored.
+        body: the message.
+        situation: what else deciding sees.
+        key: with which the desk would sign it.
+    """
+    message = Message(DESK_SOURCE, str(_NO_ID), body, ())
+    proven = _prove(message, situation, key) if must_be_signed(message, situation.rules) else message
+    if isinstance(proven, Unproven):
+        return Preview(refuse_unproven(proven))
+    return Preview(decide(budget, proven, situation))
+
+
+def _prove(message: Message, situation: Situation, key: PrivateKey | None) -> Message | Unproven:
+    """Sign a message as the desk would, and prove it as the bridge will."""
+    sent = write_act(message.body, _NO_ID, _NOBODY, TopicNames(), situation.at, key)
+    record = Record(Place(sent.topic, 0, 0), 0, sent.key, sent.value, sent.headers)
+    return prove(message, record, situation.at, situation.rules)
 
 
 def make_acceptance(budget: Budget, by: str, at: datetime) -> ApprovalDecision | None:
@@ -79,7 +104,9 @@ def make_rejection(budget: Budget, by: str, at: datetime, reason: str) -> Approv
     return acceptance and acceptance.model_copy(update={"decision": "reject", "reason": reason, "drift_hash": None})
 
 
-def list_who_may_accept(budget: Budget, rules: Rules, situation: Situation) -> tuple[str, ...]:
+def list_who_may_accept(
+    budget: Budget, rules: Rules, situation: Situation, key: PrivateKey | None = None
+) -> tuple[str, ...]:
     """List the approvers of the project whose acceptance would be applied, as the rules name them."""
     company, project = budget.key.project
     approvers = rules.approvers.get((company, project), frozenset()) | rules.approvers.get((company, None), frozenset())
@@ -88,7 +115,7 @@ def list_who_may_accept(budget: Budget, rules: Rules, situation: Situation) -> t
         user
         for user in sorted(approvers)
         if (act := make_acceptance(thin, user, situation.at))
-        and preview(thin, act, situation).outcome.verdict is not Verdict.REFUSED
+        and preview(thin, act, situation, key).outcome.verdict is not Verdict.REFUSED
     )
 
 

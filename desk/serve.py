@@ -54,8 +54,9 @@ async def serve_desk(settings: DeskSettings, identity: Identity, log: Logger) ->
     forms = Forms(read_secrets(settings.desk_secret_file), read_clock)
     key = read_key_file("DESK_KEY_FILE", settings.desk_key_file) if settings.desk_key_file else None
     services = Services(reader, kafka, Appender(kafka), read_clock, identity, operators.list, forms, log, key)
+    app = make_app(settings, services)
     config = uvicorn.Config(
-        make_app(settings, services),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -68,6 +69,7 @@ async def serve_desk(settings: DeskSettings, identity: Identity, log: Logger) ->
     with _listen(settings) as listening:
         async with serve_health(settings.http_port, settings.http_bind) as health:
             supervisor.start("health", health.run)
+            supervisor.start("live", app.state.live.run)
             supervisor.start("database", partial(_check_database, reader, health))
             log.info("desk.started", url=settings.desk_url, port=settings.desk_port)
             try:

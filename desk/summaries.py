@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from contracts.budget_key import BudgetKey
+from contracts.signature.signing import PrivateKey
 from desk.lines import show_lines
 from desk.preview import make_acceptance, preview
 from handlers.budget import Budget, Target
@@ -44,7 +45,9 @@ class Summary(NamedTuple):
 class Summaries:
     """The summaries that were made last, by what they follow from."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: PrivateKey | None) -> None:
+        """Take the key with which the desk signs."""
+        self._key = key
         self._known: OrderedDict[tuple[object, ...], Summary] = OrderedDict()
 
     async def find(
@@ -67,7 +70,8 @@ class Summaries:
         names = {one.key: (one.key, one.revision, user, rules_id) for one in waiting}
         missing = [key for key, name in names.items() if name not in self._known]
         for budget in await load_listed(connection, missing) if missing else ():
-            self._known[names[budget.key]] = _summarise(budget, situations[budget.key.project], user)
+            summary = _summarise(budget, situations[budget.key.project], user, self._key)
+            self._known[names[budget.key]] = summary
         found = []
         for name in names.values():
             self._known.move_to_end(name)
@@ -77,11 +81,11 @@ class Summaries:
         return found
 
 
-def _summarise(budget: Budget, project: ProjectSituation, user: str) -> Summary:
+def _summarise(budget: Budget, project: ProjectSituation, user: str, key: PrivateKey | None) -> Summary:
     situation = project.narrow(budget.key)
     version, shown = budget.version, show_lines(budget)
     act = make_acceptance(budget, user, situation.at)
-    would = preview(budget, act, situation) if act else None
+    would = preview(budget, act, situation, key) if act else None
     refusal = None if would and would.is_allowed else (would.refusal.code if would and would.refusal else "not_now")
     export = budget.unanswered
     target = version.proposal.target if version and version.proposal else export.target if export else None

@@ -142,11 +142,13 @@ async def _load_held_messages(
     if len(set(released)) < len(released):
         message = "a batch releases a budget twice, and only what the first release decides is loaded"
         raise ValueError(message)
-    found: dict[BudgetKey, tuple[HeldMessage, ...]] = {}
-    for key in released:
-        rows = await connection.fetch(QUERIES["load_held_messages"], *key, RELEASE_MESSAGES + 1, RELEASE_BYTES)
-        found[key] = tuple(_read_held(row, topics) for row in rows)
-    return found
+    return {key: await load_held(connection, key, topics) for key in released}
+
+
+async def load_held(connection: Connection, key: BudgetKey, topics: TopicNames) -> tuple[HeldMessage, ...]:
+    """Load what is held of a budget: as much as a release decides at once, and one more."""
+    rows = await connection.fetch(QUERIES["load_held_messages"], *key, RELEASE_MESSAGES + 1, RELEASE_BYTES)
+    return tuple(_read_held(row, topics) for row in rows)
 
 
 def _read_held(row: Any, topics: TopicNames) -> HeldMessage:

@@ -11,7 +11,12 @@ function step(by) {
   target.focus();
 }
 
-const focus = (selector) => document.querySelector(selector)?.focus();
+function focus(selector) {
+  const found = document.querySelector(selector);
+  const folded = found?.closest("details");
+  if (folded) folded.open = true;
+  found?.focus();
+}
 const open = (selector) => document.querySelector(selector)?.click();
 const acts = {
   "?": () => open("[data-keys]"),

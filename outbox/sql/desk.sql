@@ -172,3 +172,35 @@ and ($11::timestamptz is null or at < $11 or (at = $11 and (inbox_partition, -in
     > ($12::integer, -$13::bigint, $14::integer)))
 order by at desc, inbox_partition, inbox_offset desc, ordinal
 limit $15;
+
+-- name: find_message
+-- One message by its own identity or, where nobody has proven it, at the place that its sender was given ($5 to $8).
+(
+    select at, source, id, type, budget_version, verdict, detail, rules_id, inbox_partition, inbox_offset, origin_topic,
+        origin_partition, origin_offset, origin_timestamp_ms, null::bytea as key, headers,
+        case when octet_length(body) < 1000000 then body end as body, company_id, project_id, budget_id
+    from history
+    where (company_id, project_id, source, id) = ($1, $2, $3, $4) and type <> ''
+    order by inbox_offset
+    limit 1
+)
+union all
+(
+    select at, source, id, type, budget_version, verdict, detail, rules_id, inbox_partition, inbox_offset, origin_topic,
+        origin_partition, origin_offset, origin_timestamp_ms, null::bytea as key, headers,
+        case when octet_length(body) < 1000000 then body end as body, company_id, project_id, budget_id
+    from history
+    where (company_id, project_id, budget_id) = ($1, $2, $5)
+    and (origin_topic, origin_partition, origin_offset) = ($6, $7, $8) and type = ''
+    order by inbox_offset desc
+    limit 1
+)
+limit 1;
+
+-- name: find_verdicts
+-- What became of these messages of one source, by project and id.
+select company_id, project_id, id, verdict, detail
+from history
+join unnest($2::bigint[], $3::bigint[], $4::text[]) as asked (company_id, project_id, id)
+    using (company_id, project_id, id)
+where source = $1 and type <> '';

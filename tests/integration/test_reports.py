@@ -24,11 +24,11 @@ from outbox.dead_letters import (
 )
 from outbox.position import Position
 from outbox.recovery import open_recovery
+from outbox.replay import find_obstacle
 from outbox.rules import put_in_force
 from outbox.store import store_batch
 from tests.integration.records import AT, TOPICS, arrive
 from tests.unit.builders import KEY, RULES, STEEL, accept, acknowledge, lock
-from worker.commands.dead_letters import find_obstacle
 from worker.console import Console
 from worker.reports.budget_list import BEFORE_ALL, print_budget_page, read_budget_page, write_budget_page
 from worker.reports.budget_report import print_budget, write_budget

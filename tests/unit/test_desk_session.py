@@ -160,7 +160,7 @@ def forms(clock: Clock) -> Forms:
 
 def test_a_form_says_what_its_person_saw(forms: Forms) -> None:
     form = forms.read(forms.write("anna@hillside.example", KEY, 2, "7ad6"), "Anna@Hillside.example", KEY)
-    assert (form.key, form.version, form.content_hash) == (KEY, 2, "7ad6")
+    assert (form.key, form.version, form.seen) == (KEY, 2, "7ad6")
 
 
 def test_a_form_of_somebody_else_another_budget_or_another_time_is_refused(forms: Forms, clock: Clock) -> None:
@@ -181,7 +181,7 @@ def test_a_form_of_somebody_else_another_budget_or_another_time_is_refused(forms
 
 
 def test_a_form_that_is_sent_twice_sends_the_same_message(forms: Forms) -> None:
-    token, other = (forms.write("anna@hillside.example", KEY, 2, None) for _ in range(2))
+    token, other = (forms.write("anna@hillside.example", KEY, 2, "7ad6") for _ in range(2))
     first, again, another = (forms.read(one, "anna@hillside.example", KEY) for one in (token, token, other))
     assert name_message(first, "accept") == name_message(again, "accept")
     ids = {name_message(first, "accept"), name_message(first, "reject"), name_message(another, "accept")}

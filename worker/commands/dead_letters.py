@@ -11,7 +11,6 @@ import typer
 
 from contracts.fields import write_time
 from contracts.records import Outgoing
-from contracts.stubs import read_stub
 from outbox.audit import Snapshot
 from outbox.database import Connection
 from outbox.dead_letters import (
@@ -26,6 +25,7 @@ from outbox.dead_letters import (
     read_dead_letter,
 )
 from outbox.migrate import open_checked_session
+from outbox.replay import REPLAYABLE, find_obstacle
 from worker.commands.arguments import AsJson, Yes, read_key
 from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
 from worker.console import Console
@@ -35,8 +35,6 @@ from worker.kafka.producer import Appender
 from worker.reports.dead_letter_report import print_dead_letter, print_dead_letters, write_dead_letters
 from worker.settings import ServerSettings, read_settings
 
-_REPLAYABLE: Final = frozenset({"unreadable", "unknown_type"})
-"""The reasons for which a dead letter has not used up its message id, so that it can still be accepted."""
 _REPORT_EVERY: Final = 100
 
 dead_letters_app: Final = typer.Typer(
@@ -107,7 +105,7 @@ def replay(
     with report_problems():
         places: dict[UUID, tuple[int, int] | None] = dict.fromkeys(letters or ())
         if not letters:
-            places = {one.id: one.inbox for one in asyncio.run(_list(wanted)) if one.reason in _REPLAYABLE}
+            places = {one.id: one.inbox for one in asyncio.run(_list(wanted)) if one.reason in REPLAYABLE}
             if places and not yes and not typer.confirm(f"Send {len(places)} dead letters back?", err=True):
                 raise typer.Exit(ANSWER_IS_NO)
         replayed = asyncio.run(_replay(places))
@@ -195,27 +193,3 @@ async def _replay(places: Mapping[UUID, tuple[int, int] | None]) -> Replayed:
     finally:
         await appender.close(2.0)
     return Replayed(sent, tuple(refused))
-
-
-def find_obstacle(letter: StoredDeadLetter, sources: Sequence[str]) -> str | None:
-    """Find out why a dead letter must not be sent back.
-
-    Args:
-        letter: the dead letter.
-        sources: the full names of the source topics. A record that somebody wrote into the inbox may name any other
-            topic as its origin, and must not cause anything to be written there.
-
-    Returns:
-        The reason, in words; ``None`` if it may be sent.
-    """
-    one = letter.listed
-    if one.reason not in _REPLAYABLE:
-        return (
-            f"message {one.message_id} was read and decided ({one.reason}): the same message again would be a "
-            f"repeat; have it sent again under a new id"
-        )
-    if one.origin.topic not in sources:
-        return f"{one.origin.topic} is not a source topic"
-    if read_stub(letter.headers) is not None:
-        return "the record could not be carried whole; have it sent again"
-    return None

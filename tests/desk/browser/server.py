@@ -26,6 +26,7 @@ from tests.desk.conftest import SECRET
 from tests.desk.world import TOPICS, World, open_world, plant
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
+from worker.key_files import read_key_file
 from worker.settings import read_settings
 
 NOW = datetime(2026, 11, 24, 14, 30, tzinfo=UTC)
@@ -63,7 +64,8 @@ async def serve_desk(database_url: str, folder: Path, kafka: str = NO_KAFKA) -> 
     operators: Mapping[tuple[int, int | None], frozenset[str]] = {(COMPANY, None): frozenset({OPERATOR})}
     identity = DemoIdentity([DemoPerson(*one) for one in CHARACTERS], [SECRET], read_now, url)
     forms, log = Forms([SECRET], read_now), structlog.get_logger()
-    services = Services(reader, connection, appender, read_now, identity, lambda: operators, forms, log)
+    key = read_key_file("DESK_KEY_FILE", folder / "desk-demo.jwk.json")
+    services = Services(reader, connection, appender, read_now, identity, lambda: operators, forms, log, key)
     app = make_app(make_settings(database_url, url, folder, kafka), services)
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)

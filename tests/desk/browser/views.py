@@ -24,6 +24,9 @@ _BUDGET: Final = "/budgets/{company:int}/{project:int}/{budget:int}"
 _OF_SEEDS: Final = {seed.number: f"/budgets/{seed.budget}" for seed in SEEDS}
 _LETTER: Final = "/console/dead-letters/{letter:uuid}"
 _RESYNC: Final = _OF_SEEDS[2]
+_ACT: Final = f"{_BUDGET}/acts/{{act}}"
+_RECEIPT: Final = "/decisions/{company:int}/{project:int}/{id:uuid}"
+_OF_OPERATORS: Final = ("retry", "release", "skip", "reset", "acknowledge-success", "acknowledge-failed", "read")
 
 VIEWS: Final = (
     View("approvals", "/", "/"),
@@ -41,6 +44,13 @@ VIEWS: Final = (
     View("budget, that nobody knows", _BUDGET, "/budgets/4211/1/1", status=404),
     View("version, an older one", f"{_BUDGET}/versions/{{version:int}}", f"{_RESYNC}/versions/1"),
     View("version, that there never was", f"{_BUDGET}/versions/{{version:int}}", f"{_RESYNC}/versions/9", status=404),
+    View("accept, of an approver", _ACT, f"{_RESYNC}/acts/accept"),
+    View("accept, of who sent it", _ACT, f"{_RESYNC}/acts/accept", MANAGER),
+    View("send back", _ACT, f"{_RESYNC}/acts/reject"),
+    View("ask for an import", _ACT, f"{_OF_SEEDS[9]}/acts/take-import"),
+    View("an act for operators alone", _ACT, f"{_RESYNC}/acts/retry", status=403),
+    *(View(f"{act}, of an operator", _ACT, f"{_OF_SEEDS[9]}/acts/{act}", OPERATOR) for act in _OF_OPERATORS),
+    View("receipt, that there is none of", _RECEIPT, f"/decisions/4211/1/{UUID(int=9)}", status=404),
     View("my decisions", "/mine", "/mine"),
     View("my decisions, of somebody who has made none", "/mine", "/mine", CONTROLLER),
     View("search", "/search", "/search?q=26-2"),
@@ -67,6 +77,7 @@ VIEWS: Final = (
 NO_PAGES: Final = {
     "/static/{name}": "style sheet and scripts",
     "/next": "leads to another page",
+    "/live": "a stream",
     f"{_LETTER}/value": "a download",
     "/console/people.csv": "a download",
     f"{_BUDGET}/lines.csv": "a download",

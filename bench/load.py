@@ -28,6 +28,8 @@ LINES = 20
 PARTITIONS = 4
 COMPANY = 4211
 APPROVER = "ann@example.org"
+CLICKING = tuple(f"approver-{number}@example.org" for number in range(50))
+"""Approvers who click at the same time."""
 OUTPUTS = ("spectrum.exports", "bridge.approval-requests", "procore.returns", "bridge.status", "bridge.dead-letters")
 OUTPUTS_OF_A_MESSAGE = 2
 """A lock causes an approval request and a status, an acceptance an export and a status."""
@@ -200,7 +202,8 @@ class BenchDeployment:
         phases = "".join(f"03-3{number:02d},033{number:02d},\n" for number in range(self.lines))
         (rules / "phases.csv").write_text("cost_code,phase_code,description\n" + phases)
         (rules / "cost_types.csv").write_text("cost_type,spectrum_cost_type,price_method_code\nL,L,T\n")
-        (rules / "approvers.csv").write_text(f"company_id,project_id,user\n{COMPANY},,{APPROVER}\n")
+        approvers = "".join(f"{COMPANY},,{user}\n" for user in (APPROVER, *CLICKING))
+        (rules / "approvers.csv").write_text("company_id,project_id,user\n" + approvers)
         if self.key:
             self._require_signatures(rules, self.key)
         commands = [["migrate"], ["topics", "--partitions", str(self.partitions)]]

@@ -15,6 +15,7 @@ from bench.cpu import Processes
 from bench.load import OUTPUTS_OF_A_MESSAGE, BenchDeployment, stop
 from bench.measuring import Outputs, ProgramStuckError, evaluate, follow, open_outputs
 from bench.results import Results, Run
+from contracts.signature.signing import PrivateKey
 from demo.kafka_server import Kafka, run_kafka
 from demo.postgres_server import Postgres, run_postgres
 from worker.kafka.admin import describe_group
@@ -64,10 +65,12 @@ class Bench:
         """Scale a load."""
         return max(int(budgets * self.scale), 20)
 
-    async def prepare(self, budgets: int, lines: int = 20, partitions: int = 4) -> BenchDeployment:
+    async def prepare(
+        self, budgets: int, lines: int = 20, partitions: int = 4, key: PrivateKey | None = None
+    ) -> BenchDeployment:
         """Prepare a deployment."""
         deployment = BenchDeployment(
-            self.folder, self.kafka.bootstrap, self.postgres.url, budgets, lines=lines, partitions=partitions
+            self.folder, self.kafka.bootstrap, self.postgres.url, budgets, lines=lines, partitions=partitions, key=key
         )
         await deployment.prepare()
         return deployment

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -16,7 +17,9 @@ import asyncpg
 
 from contracts.budget_key import BudgetKey
 from contracts.cloudevents.writing import write_attributes
-from contracts.records import Outgoing
+from contracts.records import Headers, Outgoing
+from contracts.signature.keys import write_public_jwk
+from contracts.signature.signing import PrivateKey, sign_headers
 from handlers.ids import name_export
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.producer import Appender
@@ -151,6 +154,8 @@ class BenchDeployment:
     partitions: int = PARTITIONS
     checkout: Path | None = None
     """Where another commit of the worker is, which is to be compared with this one."""
+    key: PrivateKey | None = None
+    """The approver's, with which acceptances are signed; the rules then require it."""
     prefix: str = field(default_factory=lambda: f"b{uuid4().hex[:8]}.")
 
     @property
@@ -199,6 +204,8 @@ class BenchDeployment:
         (rules / "cost_types.csv").write_text("cost_type,spectrum_cost_type,price_method_code\nL,L,T\n")
         approvers = "".join(f"{COMPANY},,{user}\n" for user in (APPROVER, *CLICKING))
         (rules / "approvers.csv").write_text("company_id,project_id,user\n" + approvers)
+        if self.key:
+            self._require_signatures(rules, self.key)
         commands = [["migrate"], ["topics", "--partitions", str(self.partitions)]]
         if self.worker == "worker":
             commands.append(["rules", "apply", "--by", "bench", "--why", "a benchmark"])
@@ -259,7 +266,12 @@ class BenchDeployment:
 
     def make_acceptance(self, project: int) -> Outgoing:
         value = write_acceptance(project, self.lines)
-        return self._make_record("procore.approvals", "approval.decision.v1", project, value)
+        record = self._make_record("procore.approvals", "approval.decision.v1", project, value)
+        if self.key is None:
+            return record
+        now = datetime.now(UTC).isoformat().encode()
+        headers: Headers = (*record.headers, ("ce_subject", f"{COMPANY}/{project}/1".encode()), ("ce_time", now))
+        return replace(record, headers=sign_headers(headers, value, self.key))
 
     def start(self, module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a module as a program on this deployment; what it prints goes to a file, as it would elsewhere."""
@@ -271,6 +283,14 @@ class BenchDeployment:
                 stdout=log,
                 stderr=log,
             )
+
+    @staticmethod
+    def _require_signatures(rules: Path, key: PrivateKey) -> None:
+        with (rules / "rules.toml").open("a") as policies:
+            policies.write('[signatures]\nrequire = ["decision"]\n')
+        (rules / "signers.jwks.json").write_text(json.dumps({"keys": [write_public_jwk(key.public)]}))
+        row = f"{key.public.kid},{key.user},{COMPANY},,decision,,"
+        (rules / "signers.csv").write_text(f"kid,user,company_id,project_id,may,valid_from,valid_until\n{row}\n")
 
     def read_log(self) -> str:
         """Read the last of what programs printed."""

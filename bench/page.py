@@ -243,8 +243,9 @@ def write_scale(part: Part, folder: Path) -> str:
         wrap(
             "The whole path with one thing changed. *History* is rows of earlier messages in history and outbox. A "
             "*hot budget* is locked again and again. A *snapshot held over a day* was there while each lane moved its "
-            "position as often as a day of a batch a second does. *Acknowledgements* and *snapshots* are what Spectrum "
-            "answers to exports of 20 lines. With messages *waiting*, the worker decides the first of them."
+            "position as often as a day of a batch a second does. *Signed* acceptances are verified, because the rules "
+            "require it. *Acknowledgements* and *snapshots* are what Spectrum answers to exports of 20 lines. With "
+            "messages *waiting*, the worker decides the first of them."
         ),
         write_runs(part, part.names()),
         draw(part, by_lines, folder, "lines", "Lines of a budget"),
@@ -346,6 +347,13 @@ def _list_scale_aims(part: Part) -> list[Aim]:
             True,
             0.9,
             "",
+        ),
+        (
+            "CPU for a signature, worker",
+            (part.cpu_ms(scale.SIGNED, "program") - part.cpu_ms(scale.UNSIGNED, "program")) * 1000,
+            False,
+            200,
+            " µs",
         ),
         (
             "after a day of batches, snapshot held / without",

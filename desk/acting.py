@@ -11,11 +11,12 @@ from contracts.cloudevents.message import Message
 from contracts.inbound import InboundMessage
 from desk.act_fields import Fields
 from desk.act_messages import Case
-from desk.lines import Shown, show_lines
+from desk.lines import Shown
 from desk.live import Live
 from desk.offers import ACTS, Act
 from desk.page import Page, check_sight
 from desk.preview import Preview, preview
+from desk.sent_lines import show_lines
 from handlers.budget import Budget
 from handlers.decision import Situation, describe_status
 from handlers.drift import hash_drift

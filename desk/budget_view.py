@@ -6,9 +6,10 @@ from typing import Final
 
 from contracts.drift import ErpDrift
 from contracts.outbound import BudgetStatus
-from desk.lines import Shown, show_lines
+from desk.lines import Shown
 from desk.page import Page
 from desk.preview import Preview, list_who_may_accept, make_acceptance, preview
+from desk.sent_lines import show_lines
 from handlers.budget import Budget, Status, Target
 from handlers.decision import Situation, describe_status
 from handlers.drift import describe_drift

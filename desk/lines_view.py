@@ -38,11 +38,12 @@ class View:
 
     def shows(self, line: Line) -> bool:
         """Check whether a line is among those chosen."""
-        folded = fold_text(self.text)
         return (
             self.kind in {"all", line.change, "changed" if line.change != "same" else ""}
             and (not self.cost_type or line.cost_type == self.cost_type)
-            and folded in fold_text(f"{line.phase} {line.cost_type} {line.description}")
+            and (
+                not self.text or fold_text(self.text) in fold_text(f"{line.phase} {line.cost_type} {line.description}")
+            )
         )
 
     def sort(self, shown: Shown) -> list[Line]:

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from contracts.budget_key import BudgetKey
 from contracts.signature.signing import PrivateKey
-from desk.lines import show_lines
 from desk.preview import make_acceptance, preview
+from desk.sent_lines import show_lines
 from handlers.budget import Budget, Target
 from outbox.approvals import ProjectSituation, Waiting, load_listed
 from outbox.database import Connection

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, get_args
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -16,6 +16,8 @@ import pytest
 
 from demo.kafka_server import run_kafka
 from demo.postgres_server import run_postgres
+from tests.secured_kafka import SecuredPlaces, run_secured_kafka
+from worker.kafka.acls import Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +28,8 @@ class Addresses(NamedTuple):
 
     kafka: str
     postgres: str
+    secured: tuple[str, ...]
+    """The broker with logins and ACLs, as ``SecuredPlaces``."""
 
 
 _SHARED: Final = pytest.StashKey[Addresses]()
@@ -53,6 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_SHARED] = Addresses(
             os.environ.get("KAFKA_BOOTSTRAP") or stack.enter_context(run_kafka(folder / "kafka")).bootstrap,
             os.environ.get("TEST_DATABASE_URL") or stack.enter_context(run_postgres(folder / "postgres")).url,
+            tuple(stack.enter_context(run_secured_kafka(folder / "secured", get_args(Client)))),
         )
 
 
@@ -77,6 +82,16 @@ def kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory)
         return
     with run_kafka(tmp_path_factory.mktemp("kafka"), print) as started:
         yield started.bootstrap
+
+
+@pytest.fixture(scope="session")
+def secured_kafka(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredPlaces]:
+    """Where a Kafka with logins and ACLs is, which all tests share: there is a user for each client."""
+    if shared := pytestconfig.stash.get(_SHARED, None):
+        yield SecuredPlaces(*shared.secured)
+        return
+    with run_secured_kafka(tmp_path_factory.mktemp("secured"), get_args(Client)) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

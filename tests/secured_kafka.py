@@ -5,15 +5,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from demo import kafka_server, server_process
 from demo.server_process import choose_ports
-from tests.token_endpoint import AUDIENCE, ISSUER, SECRET, Tokens
+from tests.token_endpoint import AUDIENCE, ISSUER, SECRET, Tokens, make_key, run_token_endpoint, write_keys
 from worker.kafka.acls import Acl, Kind, Operation
 
 PASSWORD: Final = "secret"
@@ -34,21 +41,32 @@ _VALIDATOR: Final = "org.apache.kafka.common.security.oauthbearer.OAuthBearerVal
 _OAUTH: Final = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
 
 
-@dataclass(frozen=True)
-class SecuredKafka:
-    """The broker; ``direct`` is where tests may do everything."""
+class SecuredPlaces(NamedTuple):
+    """Where the broker is; ``direct`` is where tests may do everything."""
 
     direct: str
     scram: str
     plain: str
     oauth: str
-    certificate: Path
+    folder: str
+    """Where its certificate is, and the key of the tokens that it takes."""
+
+
+@dataclass(frozen=True)
+class SecuredKafka:
+    """The broker, as it is seen from one process."""
+
+    places: SecuredPlaces
     tokens: Tokens
+
+    @property
+    def certificate(self) -> Path:
+        return Path(self.places.folder) / "broker.pem"
 
     def log_in_by_token(self, client: str) -> dict[str, str]:
         """The environment of a client that logs in by tokens."""
         return {
-            "KAFKA_BOOTSTRAP": self.oauth,
+            "KAFKA_BOOTSTRAP": self.places.oauth,
             "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
             "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
             "KAFKA_OAUTH_TOKEN_URL": self.tokens.url,
@@ -60,7 +78,7 @@ class SecuredKafka:
     def log_in(self, user: str, mechanism: str = "SCRAM-SHA-512") -> dict[str, str]:
         """The environment of a user, whose password is that of all."""
         return {
-            "KAFKA_BOOTSTRAP": self.plain if mechanism == "PLAIN" else self.scram,
+            "KAFKA_BOOTSTRAP": self.places.plain if mechanism == "PLAIN" else self.places.scram,
             "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
             "KAFKA_SASL_MECHANISM": mechanism,
             "KAFKA_SASL_USERNAME": user,
@@ -85,7 +103,7 @@ class SecuredKafka:
             assert [(code, len(found)) for code, _, found in done.filter_responses] == [(0, 1)], done
 
     async def _ask(self, request: Any) -> Any:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.direct)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.places.direct)
         await admin.start()
         try:
             return await admin._send_request(request)
@@ -94,20 +112,31 @@ class SecuredKafka:
 
 
 @contextmanager
-def run_secured_kafka(folder: Path, users: Sequence[str], tokens: Tokens) -> Iterator[SecuredKafka]:
+def open_secured_kafka(places: SecuredPlaces) -> Iterator[SecuredKafka]:
+    """Open a broker that runs, with a token endpoint of this process."""
+    key = load_pem_private_key((Path(places.folder) / "tokens.pem").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    with run_token_endpoint(key) as tokens:
+        yield SecuredKafka(places, tokens)
+
+
+@contextmanager
+def run_secured_kafka(folder: Path, users: Sequence[str]) -> Iterator[SecuredPlaces]:
     """Run a broker on which these users may log in, and whoever has a token.
 
     Args:
         folder: where everything is kept.
         users: their names.
-        tokens: whose tokens it takes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ports = choose_ports(3)
     scram, plain, oauth = (f"127.0.0.1:{port}" for port in ports)
     certificate, key = _make_certificate(folder)
     keys = folder / "keys.json"
-    keys.write_text(tokens.write_keys())
+    signing = make_key()
+    keys.write_text(write_keys(signing))
+    pem = signing.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "tokens.pem").write_bytes(pem)
     logins = " ".join(f'user_{user}="{PASSWORD}"' for user in users)
     listeners = [("SCRAM", scram), ("PLAIN", plain), ("OAUTH", oauth)]
     lines = [
@@ -152,7 +181,7 @@ def run_secured_kafka(folder: Path, users: Sequence[str], tokens: Tokens) -> Ite
         patch.setattr(kafka_server, "_configure_kafka", guard)
         patch.setattr(kafka_server, "run_to_completion", add_users)
         with kafka_server.run_kafka(folder / "kafka", print) as started:
-            yield SecuredKafka(started.bootstrap, scram, plain, oauth, certificate, tokens)
+            yield SecuredPlaces(started.bootstrap, scram, plain, oauth, str(folder))
 
 
 def _make_certificate(folder: Path) -> tuple[Path, Path]:

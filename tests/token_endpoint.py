@@ -27,6 +27,7 @@ def encode(data: bytes) -> str:
 class Tokens:
     """What it gives, and what it was asked."""
 
+    key: ec.EllipticCurvePrivateKey
     url: str = ""
     seconds: float = 300
     """For how long a token is valid."""
@@ -36,13 +37,6 @@ class Tokens:
     delay: threading.Event | None = None
     """What it waits for before it answers."""
     asked: list[dict[str, list[str]]] = field(default_factory=list)
-    key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
-
-    def write_keys(self) -> str:
-        """The public key, as a JWK set."""
-        numbers = self.key.public_key().public_numbers()
-        x, y = (encode(number.to_bytes(32)) for number in (numbers.x, numbers.y))
-        return json.dumps({"keys": [{"kid": "1", "kty": "EC", "crv": "P-256", "use": "sig", "x": x, "y": y}]})
 
     def make(self, client: str) -> str:
         """A token of RFC 9068 for a client."""
@@ -53,9 +47,20 @@ class Tokens:
         return f"{signed}.{encode(r.to_bytes(32) + s.to_bytes(32))}"
 
 
+def make_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def write_keys(key: ec.EllipticCurvePrivateKey) -> str:
+    """The public key, as a JWK set."""
+    numbers = key.public_key().public_numbers()
+    x, y = (encode(number.to_bytes(32)) for number in (numbers.x, numbers.y))
+    return json.dumps({"keys": [{"kid": "1", "kty": "EC", "crv": "P-256", "use": "sig", "x": x, "y": y}]})
+
+
 @contextmanager
-def run_token_endpoint() -> Iterator[Tokens]:
-    tokens = Tokens()
+def run_token_endpoint(key: ec.EllipticCurvePrivateKey) -> Iterator[Tokens]:
+    tokens = Tokens(key)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

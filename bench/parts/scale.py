@@ -4,9 +4,10 @@ from contextlib import AsyncExitStack, ExitStack
 from typing import Final
 
 from bench.harness import WORKER, Bench, Load, hold_snapshot, open_session
-from bench.load import BenchDeployment
+from bench.load import APPROVER, BenchDeployment
 from bench.measuring import open_outputs
 from bench.results import Part, Run
+from contracts.signature.signing import generate_key
 
 BUDGETS: Final = 2000
 LINES: Final = {1: 4000, 20: 2000, 200: 300, 2000: 40}
@@ -19,8 +20,10 @@ VERSIONS: Final = 2000
 BATCHES_OF_A_DAY: Final = 86_400
 """How many batches each lane stores in a day with one a second."""
 
-NO_SNAPSHOT: Final = "acceptances"
-SNAPSHOT: Final = "acceptances, snapshot held over a day"
+NO_SNAPSHOT: Final = "acceptances after a day"
+SNAPSHOT: Final = "acceptances after a day, snapshot held"
+UNSIGNED: Final = "acceptances"
+SIGNED: Final = "acceptances, signed"
 BACKLOGS: Final = {100_000: 20, 1_000_000: 1}
 """How many messages wait, and how many lines each has."""
 
@@ -89,6 +92,7 @@ async def measure_scale(bench: Bench) -> Part:
     part.runs += [await carry_with_history(bench, rows) for rows in HISTORIES]
     part.runs += [await carry_hot_budget(bench, held=held) for held in (False, True)]
     part.runs += [await carry_after_a_day(bench, held=held) for held in (False, True)]
+    part.runs += [await carry_acceptances(bench, name) for _ in range(bench.turns) for name in (UNSIGNED, SIGNED)]
     part.runs += await carry_answers(bench)
     part.runs += [await carry_backlog(bench, waiting, lines) for waiting, lines in BACKLOGS.items()]
     return part
@@ -155,6 +159,14 @@ async def carry_after_a_day(bench: Bench, *, held: bool) -> Run:
         await session.execute(MOVE)
         await session.execute(f"call pg_temp.move({bench.size(BATCHES_OF_A_DAY)})")
         return await bench.carry_on(deployment, load, WORKER)
+
+
+async def carry_acceptances(bench: Bench, name: str) -> Run:
+    """Carry acceptances that are signed, and have to be, or that are not."""
+    key = generate_key("bench", APPROVER) if name == SIGNED else None
+    deployment = await bench.prepare(bench.size(BUDGETS), key=key)
+    await bench.carry_on(deployment, Load("locks", await deployment.send_locks()), WORKER)
+    return await bench.carry_on(deployment, Load(name, await deployment.send_acceptances()), WORKER)
 
 
 async def carry_answers(bench: Bench) -> list[Run]:

@@ -3,8 +3,21 @@
 import csv
 import io
 
+from outbox.recovery import open_recovery
 from tests.desk.conftest import Desk
-from tests.unit.builders import CONCRETE, KEY, STEEL, accept, acknowledge, lock, reject
+from tests.unit.builders import (
+    CONCRETE,
+    KEY,
+    STEEL,
+    Scenario,
+    accept,
+    acknowledge,
+    list_held,
+    lock,
+    reject,
+    request_import,
+    snapshot,
+)
 
 PAGE = f"/budgets/{KEY}"
 CHEAPER = STEEL | {"original_amount": "600000.00"}
@@ -107,3 +120,44 @@ async def test_no_cell_of_text_is_a_formula_and_amounts_stay(desk: Desk) -> None
     assert answer.headers["content-disposition"] == 'attachment; filename="budget-4211-90071-55210-v1.csv"'
     [_, row] = csv.reader(io.StringIO(answer.text.removeprefix("\ufeff")))
     assert row[2:7] == ["'=1+1", "add", "640000.00", "-5.00", "639995.00"]
+
+
+async def test_what_differs_in_spectrum_is_shown_line_by_line(desk: Desk) -> None:
+    sent = Scenario().send(lock(1, STEEL, CONCRETE), accept(), acknowledge("success")).budget.base
+    assert sent
+    await desk.receive(lock(1, STEEL, CONCRETE), accept(), acknowledge("success"))
+    held = list_held(sent, S05120={"original_estimate_cost": "600000.00"})
+    await desk.receive(snapshot(*held, begun=sent))
+    page = await read(desk)
+    assert "differs from what was exported" in page
+    assert "1 line, 40,000.00 in all" in page
+    assert "another original estimate" in page
+    assert ">600,000.00<" in page
+    await desk.receive(lock(2, CHEAPER, CONCRETE))
+    page = await read(desk)
+    assert "found differs: 1 line" in page
+    assert 'href="#line-05120-S"' in page
+
+
+async def test_an_import_is_shown_before_any_version_was_locked(desk: Desk) -> None:
+    await desk.receive(request_import(by="ann"))
+    page = await read(desk)
+    assert "no version was locked yet" in page
+    assert "import ASKED (take), asked for by ann" in page
+    assert "Spectrum is being read, asked by ann" in page
+
+
+async def test_a_budget_on_hold_to_come_says_why(desk: Desk, database_url: str) -> None:
+    await desk.receive(lock())
+    async with open_recovery(database_url) as recovery:
+        await recovery.hold({KEY: "<odd>"}, {KEY: 0})
+        await recovery.keep()
+    page = await read(desk)
+    assert "On hold from its next message on: &lt;odd&gt;" in page
+
+
+async def test_a_state_that_cannot_be_read_is_said(desk: Desk) -> None:
+    await desk.receive(lock())
+    await desk.connection.execute("""update budgets set state = '{"format": 99}'""")
+    assert "The state of this budget cannot be read" in await read(desk)
+    assert (await desk.get("/")).status_code == 200

@@ -8,14 +8,15 @@ from typing import get_args
 import pytest
 
 from contracts.budget_key import BudgetKey
-from contracts.topics import TopicNames
+from contracts.records import Outgoing
+from contracts.topics import TopicNames, list_topics
 from handlers.ids import name_export
-from tests.end_to_end.harness import Bridge
+from tests.end_to_end.harness import Bridge, insist
 from tests.end_to_end.test_doctor import ask, find_problems
 from tests.end_to_end.test_grants import wait_for_log
 from tests.end_to_end.test_watch import WatchProcess
-from tests.secured_kafka import SecuredKafka, run_secured_kafka
-from tests.token_endpoint import AUDIENCE, SECRET, run_token_endpoint
+from tests.secured_kafka import PASSWORD, SecuredKafka, SecuredPlaces, open_secured_kafka
+from tests.token_endpoint import AUDIENCE, SECRET
 from tests.unit.builders import (
     KEY,
     STEEL,
@@ -28,13 +29,17 @@ from tests.unit.builders import (
     snapshot,
 )
 from worker.kafka.acls import Acl, Client, Operation, list_acls
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.consumer import Consumer
+from worker.kafka.errors import KafkaDown, NotPermitted
+from worker.kafka.producer import Appender
+from worker.kafka.topic_log import open_topic_log
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
-    folder = tmp_path_factory.mktemp("secured")
-    with run_token_endpoint() as tokens, run_secured_kafka(folder, get_args(Client), tokens) as started:
-        yield started
+def secured(secured_kafka: SecuredPlaces) -> Iterator[SecuredKafka]:
+    with open_secured_kafka(secured_kafka) as opened:
+        yield opened
 
 
 def list_needed(bridge: Bridge, client: Client) -> list[Acl]:
@@ -44,7 +49,7 @@ def list_needed(bridge: Bridge, client: Client) -> list[Acl]:
 @pytest.fixture
 async def guarded(tmp_path: Path, secured: SecuredKafka, database_url: str) -> AsyncIterator[Bridge]:
     """A deployment whose worker logs in, with topics that the administrator has made."""
-    opened = Bridge(tmp_path, secured.direct, database_url)
+    opened = Bridge(tmp_path, secured.places.direct, database_url)
     for client in get_args(Client):
         await secured.permit(client, list_needed(opened, client))
     await opened.prepare()
@@ -231,3 +236,35 @@ async def test_a_worker_that_logs_in_by_tokens_outlives_each_of_them(guarded: Br
     problems = await find_problems(guarded)
     assert any("refuses the token of client worker" in found for found in problems), problems
     tokens.audience = AUDIENCE
+
+
+@pytest.mark.parametrize("client", ["project-system", "approval-ui", "connector", "desk"])
+async def test_whoever_is_outside_reads_and_writes_its_own_topics_and_no_others(
+    guarded: Bridge, secured: SecuredKafka, client: Client
+) -> None:
+    kafka = KafkaConnection(
+        secured.places.scram, "SASL_SSL", "SCRAM-SHA-512", client, PASSWORD, ssl_cafile=str(secured.certificate)
+    )
+    acls = [acl for acl in list_needed(guarded, client) if acl.kind == "topic"]
+    appender = Appender(kafka)
+    read = [acl.name for acl in acls if acl.operation == "Read"]
+    written = [acl.name for acl in acls if acl.operation == "Write"]
+    for topic in written:
+        await appender.append([Outgoing(topic, b"key", b"no message", ())])
+    if client != "desk":
+        reader = Consumer(kafka, f"{guarded.prefix}{client}-1", read, start="earliest")
+        await insist(reader.start, KafkaDown)
+        await insist(lambda: reader.bounds((read[0], 0)), KafkaDown)
+        await reader.close(1.0)
+    async with open_topic_log(kafka, read[0]) as log:
+        assert len(log.bounds) == 2
+    for setup in list_topics():
+        topic = guarded.prefix + setup.name
+        if topic not in written:
+            with pytest.raises(NotPermitted, match=f"user {client} lacks the ACL Write on topic {topic}"):
+                await appender.append([Outgoing(topic, b"key", b"no message", ())])
+        if topic not in read:
+            with pytest.raises(NotPermitted, match=f"user {client} lacks the ACL Read on topic {topic}"):
+                async with open_topic_log(kafka, topic) as log:
+                    [records async for records in log.read()]
+    await appender.close(1.0)

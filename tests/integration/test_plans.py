@@ -48,6 +48,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     # Each with its parameters, and the index that serves it.
     "find_known": (IDENTITY, "history_pkey"),
     "load_budgets": (KEY, "budgets_pkey"),
+    "measure_readings": (KEY, "readings_pkey"),
     "load_projects": (KEY[:2], "budgets_pkey"),
     "load_held_messages": ((1, 5, 1, 101, 1 << 22), "history_held"),
     "load_holds_to_come": (KEY, "holds_to_come"),
@@ -98,7 +99,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "show_budget_at": ((1, 5, 1), "budgets_pkey"),
     "show_received": ((1, 5, 1, 50, ["a"]), "history_by_budget"),
     "count_received": ((1, 5, 1), "history_by_budget"),
-    "show_caused": ((1, 5, 1, [0], [12]), "outbox_pkey"),
+    "show_caused": ((1, 5, 1, [0], [12]), "outbox_by_budget"),
     "list_versions": ((1, 5, 1, 50), "history_by_budget"),
     "find_last_request": ((1, 5, 1, 1), "outbox_by_budget"),
     "list_people_messages": ((*SEEN, None, None, None, 200), "history_of_people"),
@@ -122,6 +123,7 @@ AS_GOOD = {
     "history_by_budget": "history_pkey",
     "history_pkey": "history_by_budget",
     "budgets_to_notice": "budgets_waiting",
+    "outbox_by_budget": "outbox_pkey",
 }
 """Indexes that begin in the same way, or have the same few entries: the planner takes either."""
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.token_endpoint import SECRET, Tokens, run_token_endpoint
+from tests.token_endpoint import SECRET, Tokens, make_key, run_token_endpoint
 from worker.kafka import oauth
 from worker.kafka.oauth import ClientCredentials, TokenUnavailable
 from worker.kafka.server_errors import Login, describe_server_error
@@ -14,7 +14,7 @@ from worker.settings import ConfigurationError, KafkaSettings, read_settings
 
 @pytest.fixture
 def endpoint() -> Iterator[Tokens]:
-    with run_token_endpoint() as tokens:
+    with run_token_endpoint(make_key()) as tokens:
         yield tokens
 
 

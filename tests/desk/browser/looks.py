@@ -30,7 +30,8 @@ _WIDE: Final = """() => [...document.body.querySelectorAll('*')]
 _FOCUSED: Final = """() => {
     const one = document.activeElement;
     if (!one || one === document.body) return null;
-    const box = one.getBoundingClientRect(), style = getComputedStyle(one);
+    // The first line of a link that wraps: the middle of its box may lie beside it.
+    const box = one.getClientRects()[0] ?? one.getBoundingClientRect(), style = getComputedStyle(one);
     const x = Math.min(Math.max(box.left + box.width / 2, 0), innerWidth - 1);
     const y = box.top + Math.min(box.height / 2, 12);
     const top = document.elementFromPoint(x, y);

@@ -19,6 +19,7 @@ from bench import check
 from bench.cpu import describe_machine
 from bench.harness import Bench, start_bench
 from bench.page import write_pages
+from bench.parts.desk import measure_desk
 from bench.parts.latency import measure_latency
 from bench.parts.path import measure_path
 from bench.parts.peers import measure_peers
@@ -32,6 +33,7 @@ PARTS: Final[dict[str, Callable[[Bench], Coroutine[Any, Any, Part]]]] = {
     "peers": measure_peers,
     "relay": measure_relay,
     "scale": measure_scale,
+    "desk": measure_desk,
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.capacity import write_capacity
-from bench.parts import latency, relay, scale
+from bench.parts import desk, latency, relay, scale
 from bench.parts.path import FLOOR, NAIVE, NAME
 from bench.peers.catalogue import PEERS
 from bench.plots import Row, draw_bars, write_figure
@@ -66,6 +66,7 @@ def write_pages(results: Results, docs: Path) -> None:
         "peers": write_peers,
         "relay": write_relay,
         "scale": write_scale,
+        "desk": write_desk,
     }
     sections += [writers[name](results[name], folder) for name in writers if name in results]
     sections.append(LEFT_OUT)
@@ -267,6 +268,24 @@ def write_aims(results: Results) -> str:
 Aim = tuple[str, float, bool, float, str]
 
 
+def write_desk(part: Part, folder: Path) -> str:  # noqa: ARG001 - as every section
+    """Write the section about the desk."""
+    rows = []
+    for name in dict.fromkeys(one.name for one in part.latencies):
+        found = part.latency(name)
+        rows.append([name, *(f"{figure:.0f}" for figure in (found.quantile(0.5), max(found.milliseconds)))])
+    return join(
+        "## The desk\n",
+        wrap(
+            "Pages as a browser gets them, over HTTP and compressed, from one process beside Kafka and Postgres; the "
+            f"slowest of {desk.LOADS} loads is mostly the first one, which has to read what the others remember."
+        ),
+        write_table(["", "p50, ms", "slowest, ms"], rows),
+        "".join(f"- {name}: {note}\n" for name, note in part.notes.items()),
+        write_origin(part),
+    )
+
+
 def list_aims(results: Results) -> list[Aim]:
     """List the aims that can be judged: what, the figure, whether more is better, the aim, its unit."""
     aims: list[Aim] = []
@@ -287,6 +306,9 @@ def list_aims(results: Results) -> list[Aim]:
     aims += _list_relay_aims(results)
     if scaled := results.get("scale"):
         aims += _list_scale_aims(scaled)
+    if pages := results.get("desk"):
+        first = pages.latency(desk.LARGE + desk.FIRST_BYTE)
+        aims.append(("the desk's page of 2,000 lines, first byte, p50", first.quantile(0.5), False, 250, " ms"))
     return aims
 
 

@@ -77,7 +77,7 @@ async def test_a_refusal_of_somebody_else_under_the_same_id_is_not_shown(people:
     answer = await people.act("accept", token=await people.find_token())
     await people.desk.apply_rules(SIGNED)
     [record] = people.carrier.sent
-    forged = record._replace(value=(record.value or b"").replace(b'"accept"', b'"reject"'))
+    forged = replace(record, value=(record.value or b"").replace(b'"accept"', b'"reject"'))
     await people.carrier.decide(forged, Place(record.topic, 0, 5))
     assert "It waits for the bridge." in await people.follow(answer)
     await people.carrier.decide(record, Place(record.topic, 0, 1001))

@@ -120,6 +120,7 @@ class Chaos:
                     deck = list(self._list_disruptions())
                     chance.shuffle(deck)
                 name, do = deck.pop()
+                self._check_people()
                 announce(f"{time.monotonic() - began:6.1f} s  {name}")
                 report.done[name] += 1
                 await do()
@@ -153,10 +154,13 @@ class Chaos:
                 raise AssertionError(
                     f"did not see {what}: {undone}; on its way: {waiting}; the log of the workers ends with:\n{log}"
                 )
-            if self._working.done():
-                # They have no reason to stop: whatever stopped them is what went wrong.
-                raise AssertionError(f"the people have stopped: {self._working}") from self._find_why()
+            self._check_people()
             await asyncio.sleep(0.1)
+
+    def _check_people(self) -> None:
+        """Check that they still work: they have no reason to stop, so whatever stopped them is what went wrong."""
+        if self._working.done():
+            raise AssertionError(f"the people have stopped: {self._working}") from self._find_why()
 
     def _find_why(self) -> BaseException | None:
         return None if self._working.cancelled() else self._working.exception()

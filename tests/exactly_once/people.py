@@ -19,6 +19,7 @@ from contracts.fields import write_time
 from contracts.imports import ImportApplied
 from contracts.inbound import ErpAcknowledgement
 from contracts.records import Outgoing, Record
+from contracts.topics import DEAD_LETTERS
 from demo.spectrum import LineKey, Spectrum, SpectrumJob, finish
 from demo.spectrum_accounting import run_project_setup
 from demo.spectrum_messages import read_export, write_acknowledgement
@@ -93,6 +94,9 @@ class People:
         return wrong
 
     def _react(self, record: Record) -> list[Outgoing]:
+        if record.place.topic.endswith(DEAD_LETTERS):
+            # Whatever somebody wrote: nothing that the bridge sends to them.
+            return []
         cause = (dict(record.headers).get("ce_id") or b"").decode()
         data: dict[str, Any] = json.loads(record.value or b"{}")
         key = BudgetKey(data["company_id"], data["project_id"], data["budget_id"])

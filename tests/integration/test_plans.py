@@ -48,6 +48,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     # Each with its parameters, and the index that serves it.
     "find_known": (IDENTITY, "history_pkey"),
     "load_budgets": (KEY, "budgets_pkey"),
+    "measure_readings": (KEY, "readings_pkey"),
     "load_projects": (KEY[:2], "budgets_pkey"),
     "load_held_messages": ((1, 5, 1, 101, 1 << 22), "history_held"),
     "load_holds_to_come": (KEY, "holds_to_come"),

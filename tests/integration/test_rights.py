@@ -22,7 +22,15 @@ OWNERS: Final = {
     *("drop_position", "add_holds_to_come", "read_held", "read_revisions", "drop_readings", "show_holds_to_come"),
 }
 _RUN: Final = (
-    *("take_position", "start_position", "move_position", "find_known", "load_known_message", "load_budgets"),
+    *(
+        "take_position",
+        "start_position",
+        "move_position",
+        "find_known",
+        "load_known_message",
+        "load_budgets",
+        "measure_readings",
+    ),
     *("load_projects", "load_held_messages", "resolve_history", "change_budgets", "put_readings", "hold_budgets"),
     *("add_holds", "load_holds_to_come", "read_outbox", "find_due", "read_deployment", "read_first_start"),
     *("record_first_start", "share_rules_in_force", "read_rules", "find_rule_application", "count_statuses"),

@@ -171,7 +171,7 @@ async def test_the_command_writes_a_file_and_a_page_that_verify_without_servers(
     write_signers(signers)
     verified = await asyncio.to_thread(run, "verify", file, "--rules", signers)
     assert verified.returncode == 0, verified.stdout.decode() + verified.stderr.decode()
-    for sentence in (f"digest of the last line: {digest}", "2 messages and exports are proven by key ann-1"):
+    for sentence in (f"digest of the last line: {digest}", "proven by key ann-1: 2 messages and decisions in exports"):
         assert sentence in verified.stdout.decode()
     file.write_bytes(done.stdout.replace(b'"applied"', b'"refused"', 1))
     changed = await asyncio.to_thread(run, "verify", file, "--rules", signers)

@@ -135,16 +135,16 @@ def _describe(found: Verification, *, checked: bool) -> Iterator[str]:
     yield f"{found.lines} lines: {state}"
     yield f"digest of the last line: {found.digest}"
     if found.pruned:
-        yield f"{found.pruned} messages were pruned: their lines are left, and cannot be compared with any bytes"
+        yield f"messages of which only the line is left, since they were pruned: {found.pruned}"
     if not checked:
         yield "signatures were not checked: give your own copy of the signers' files with --rules"
         return
     for kid, count in sorted(found.proven.items()):
-        yield f"{count} messages and exports are proven by key {kid}"
+        yield f"proven by key {kid}: {count} messages and decisions in exports"
     for (kind, rules_id), count in sorted(found.unproven.items()):
-        yield f"{count} {kind} are proven by no signature; version {rules_id} of the rules is said to ask for none"
+        yield f"proven by no signature, which version {rules_id} of the rules is said not to ask for: {count} {kind}"
     if found.unapproved:
-        yield f"{found.unapproved} exports carry no signed acceptance"
+        yield f"exports that carry no signed acceptance: {found.unapproved}"
 
 
 def _read_time(text: str) -> datetime:

@@ -19,6 +19,9 @@ _MORE_OF_THE_SAME: Final = "tbody tr:nth-child(n+25), main > section:nth-of-type
 """Rows of a table and sections of the contract: the others are made by the same loop."""
 _BY_SCRIPT_ALONE: Final = Counter(["Print"])
 _NARROW: Final[ViewportSize] = {"width": 320, "height": 640}
+_PRESSES: Final = 8
+"""How often Tab may have to be pressed at one place: a field for a date and a time has parts of its own."""
+
 _WIDE: Final = """() => [...document.body.querySelectorAll('*')]
     .filter(one => one.getBoundingClientRect().right > innerWidth + 1 && !one.closest('.scroll'))
     .slice(0, 5).map(one => one.outerHTML.slice(0, 120))"""
@@ -36,7 +39,7 @@ _FOCUSED: Final = """() => {
         outlined: style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1,
         seen: box.width >= 1 && box.bottom > 0 && box.top < innerHeight,
         covered: !(top && (one.contains(top) || top.contains(one))),
-        first: !(window.visited ??= new WeakSet()).has(one) && window.visited.add(one) && true,
+        number: (window.visited ??= new Map()).get(one) ?? window.visited.set(one, window.visited.size + 1).size,
     };
 }"""
 
@@ -96,13 +99,12 @@ async def find_when_narrow(tab: Tab) -> list[str]:
 async def find_by_keyboard(tab: Tab) -> list[str]:
     """Go through the page by Tab; find what it does not reach, and where one would not see the focus."""
     stops = await tab.evaluate(_STOPS)
-    found, reached = [], 0
-    for _ in range(stops + 1):
-        await tab.page.keyboard.press("Tab")
-        focused = await tab.evaluate(_FOCUSED)
-        if focused is None or not focused["first"]:
-            break
-        reached += 1
+    found, reached, presses = [], 0, 0
+    while (focused := await _press_tab(tab)) and focused["number"] >= reached and presses < _PRESSES * (stops + 1):
+        presses += 1
+        if focused["number"] == reached:
+            continue
+        reached = focused["number"]
         found += [
             f"focus {problem}: {focused['html']}"
             for problem, is_so in (
@@ -115,6 +117,12 @@ async def find_by_keyboard(tab: Tab) -> list[str]:
     if reached < stops:
         found.append(f"Tab reaches {reached} of {stops}")
     return found
+
+
+async def _press_tab(tab: Tab) -> dict[str, Any] | None:
+    await tab.page.keyboard.press("Tab")
+    focused: dict[str, Any] | None = await tab.evaluate(_FOCUSED)
+    return focused
 
 
 async def find_on_paper(tab: Tab) -> list[str]:

@@ -52,6 +52,12 @@ async def test_keeping_needs_a_reason(people: People) -> None:
     assert (answer.status_code, people.carrier.sent) == (422, [])
 
 
+async def test_a_line_that_does_not_differ_is_not_taken_for_all(people: People) -> None:
+    await differ(people)
+    answer = await people.act("keep", reason="booked by hand", line="??|S")
+    assert (answer.status_code, people.carrier.sent) == (409, [])
+
+
 async def test_nothing_is_restated_where_nothing_differs(people: People) -> None:
     await people.desk.receive(lock(), accept(), acknowledge("success"))
     assert "/acts/restate" not in (await people.get(BUDGET)).text

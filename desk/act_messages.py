@@ -55,7 +55,9 @@ def decide_drift(decision: Literal["restate", "keep"]) -> Callable[[Case, Fields
 
     def make(case: Case, fields: Fields) -> InboundMessage | None:
         found = hash_drift(case.budget.open_lines)
-        if found is None:
+        differing = {line[:2] for line in case.budget.open_lines}
+        # Without any of them, the message would be about all.
+        if found is None or not differing.issuperset(fields.lines):
             return None
         return DriftDecision(
             **case.budget.key._asdict(),

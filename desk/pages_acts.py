@@ -65,7 +65,7 @@ async def _prepare(page: Page, data: FormData) -> Response | _Ready:
     if await find_message(page.connection, key.project, DESK_SOURCE, str(message_id), None, topics):
         return RedirectResponse(write_receipt_path(key.project, message_id), 303, headers=NO_STORE)
     filled = read_fields(data, act.asks, str(key))
-    message = _find_again(page, data, acting) or act.make(acting.case, filled.fields)
+    message = _find_again(page, data, acting) or (None if filled.problems else act.make(acting.case, filled.fields))
     postbox: Postbox = page.request.app.state.postbox
     if message and postbox.find(message_id):
         return _Ready(acting, message, message_id)

@@ -55,4 +55,4 @@ def _may_see(rights: Rights, key: BudgetKey) -> bool:
 
 def _write_state(live: Live) -> ServerSentEvent:
     """Say whether changes are told at all; a page asks for everything again when they are again."""
-    return ServerSentEvent("followed" if live.problem is None else "away", event="kafka")
+    return ServerSentEvent("away" if live.is_away else "followed", event="kafka")

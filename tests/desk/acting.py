@@ -16,13 +16,15 @@ from contracts.records import Outgoing, Place, Record
 from desk.app import make_app
 from desk.settings import DeskSettings
 from outbox.store import store_batch
-from tests.desk.conftest import Desk
-from tests.integration.records import AT, TOPICS
+from tests.desk.conftest import NOW, Desk
+from tests.integration.records import TOPICS
 from tests.unit.builders import KEY
 from tests.unit.desk_doors import SAME_ORIGIN
 from worker.kafka.errors import KafkaDown
 
 BUDGET = f"/budgets/{KEY}"
+_AT = int(NOW.timestamp() * 1000)
+"""When it arrives: signatures are compared with that."""
 
 
 @dataclass
@@ -60,9 +62,9 @@ class Carrier:
     async def decide(self, record: Outgoing, place: Place) -> None:
         """Let the lane decide a record."""
         desk = self.desk
-        original = Record(place, AT, record.key, record.value, record.headers)
+        original = Record(place, _AT, record.key, record.value, record.headers)
         copy = copy_to_inbox(original, TOPICS.inbox)
-        inbox = Record(Place(copy.topic, 0, desk.offset), AT + desk.offset, copy.key, copy.value, copy.headers)
+        inbox = Record(Place(copy.topic, 0, desk.offset), _AT + desk.offset, copy.key, copy.value, copy.headers)
         desk.position, _ = await store_batch(desk.connection, desk.position, [open_arrival(inbox, TOPICS)], TOPICS)
         desk.offset += 1
 

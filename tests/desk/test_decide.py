@@ -173,6 +173,19 @@ async def test_an_unknown_outcome_is_sent_again_as_the_same_message(
     assert json.loads(record.value or b"")["decided_at"] == "2026-11-24T14:00:00Z"
 
 
+async def test_a_silent_kafka_is_waited_for_and_then_said(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("desk.send.ANSWER_SECONDS", 0.05)
+    await people.desk.receive(lock())
+    people.carrier.gate.clear()
+    token = await people.find_token()
+    unknown = await people.act("accept", token=token)
+    assert unknown.status_code == 503
+    assert "Kafka has not answered within" in unknown.text
+    people.carrier.gate.set()
+    assert "accepted by ann" in await people.follow(await people.act("accept", token=token))
+    assert len(people.carrier.sent) == 1
+
+
 async def test_nothing_is_shown_as_done_before_it_is_decided(people: People) -> None:
     await people.desk.receive(lock())
     people.carrier.decides = False

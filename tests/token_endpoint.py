@@ -34,6 +34,8 @@ class Tokens:
     audience: str = AUDIENCE
     answer: tuple[int, bytes] | None = None
     """What it answers instead of a token."""
+    location: str | None = None
+    """Where it sends whoever asks."""
     delay: threading.Event | None = None
     """What it waits for before it answers."""
     asked: list[dict[str, list[str]]] = field(default_factory=list)
@@ -70,8 +72,14 @@ def run_token_endpoint(key: ec.EllipticCurvePrivateKey) -> Iterator[Tokens]:
                 tokens.delay.wait(30)
             code, answer = tokens.answer or self._give()
             self.send_response(code)
+            if tokens.location:
+                self.send_header("Location", tokens.location)
             self.end_headers()
             self.wfile.write(answer)
+
+        def do_GET(self) -> None:
+            tokens.asked.append({name: [value] for name, value in self.headers.items()})
+            self.send_error(404)
 
         def _give(self) -> tuple[int, bytes]:
             login = base64.b64decode(self.headers["Authorization"].removeprefix("Basic ")).decode()

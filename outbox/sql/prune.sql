@@ -32,12 +32,13 @@ and (outbox.inbox_offset, outbox.ordinal) = (old.inbox_offset, old.ordinal);
 
 -- name: find_old_messages
 -- The next messages of a lane below its published offset that are older than a time, and whether their bytes may be
--- deleted: not while they are still to be decided or their budget is on hold, and never those of a person's message.
+-- deleted: not while they are still to be decided or their budget is on hold, and never those of a person's message,
+-- nor those of one that nobody has proven: without them nobody can say in whose name it came, or by which key.
 select inbox_offset,
     not pruned
     and verdict not in ('parked', 'waiting', 'held')
-    and type in ('', 'budget.locked.v1', 'erp.acknowledgement.v1', 'erp.snapshot.v1', 'import.applied.v1',
-        'deadline.passed.v1')
+    and (type in ('budget.locked.v1', 'erp.acknowledgement.v1', 'erp.snapshot.v1', 'import.applied.v1',
+        'deadline.passed.v1') or (type = '' and budget_id is null))
     and not exists (
         select from budgets
         where (budgets.company_id, budgets.project_id, budgets.budget_id)

@@ -28,7 +28,7 @@ from handlers.ids import name_export
 from handlers.signatures import prove, refuse_unproven
 from handlers.signers import Signer, find_word
 from tests.laws.world import BEGIN, PROJECT, World, name_person, play_world, require
-from worker.reconcile.signatures import read_sent
+from worker.sent_exports import read_export
 
 PEOPLE: Final = {
     name: generate_key(kid, name)
@@ -196,7 +196,7 @@ class SignedWorld(World):
         may = any(row.kid == kid and "decision" in row.may for row in self.rules.signers)
         require("LS1: its key may sign it when it is exported", holds=may or self._is_retry)
         said = json.loads(data)
-        sent = read_sent(json.loads(export.write()))
+        sent = read_export(export.write())
         require("LS1: these lines were accepted", holds=said["content_hash"] == sent.content_hash)
         require("LS1: this version was accepted", holds=said["budget_version"] == export.budget_version)
         require("LS1: by whom it says", holds=said["decided_by"] == export.approved_by)

@@ -28,6 +28,7 @@ from tests.unit.builders import (
 from worker.reconcile.exports import check_exports, note_export, open_exports
 from worker.reconcile.findings import Findings
 from worker.reconcile.reconciliation import Reconciliation
+from worker.sent_exports import read_export
 
 LATER = "2026-11-25T09:00:00Z"
 AGAIN = accept(1, "bob", decided_at=LATER, effective_date="2026-12-01")
@@ -62,7 +63,8 @@ def find(exports: Sequence[SpectrumExport], *granted: InboundMessage) -> list[st
     reconciliation = Reconciliation(Findings(), nothing, snapshot, {}, {})
     with open_exports() as database:
         for offset, export in enumerate(exports):
-            note_export(database, Record(Place("spectrum.exports", 0, offset), 0, None, export.write(), ()))
+            record = Record(Place("spectrum.exports", 0, offset), 0, None, export.write(), ())
+            note_export(database, record, read_export(record.value))
         asyncio.run(check_exports(reconciliation, database))
     return [difference.what for difference in reconciliation.findings.first]
 

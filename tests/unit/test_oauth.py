@@ -4,6 +4,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from aiokafka import conn
+from aiokafka.errors import SaslAuthenticationFailed
 
 from tests.token_endpoint import SECRET, Tokens, make_key, run_token_endpoint
 from worker.kafka import oauth
@@ -42,11 +44,31 @@ async def test_a_token_is_kept_until_shortly_before_it_expires(
     assert len(endpoint.asked) == 4
 
 
-async def test_a_token_without_a_time_is_used_once(endpoint: Tokens) -> None:
-    endpoint.answer = 200, b'{"access_token": "opaque"}'
+@pytest.mark.parametrize("time", ["", ', "expires_in": NaN', ', "expires_in": 1e999', ', "expires_in": -1'])
+async def test_a_token_without_a_time_is_used_once(endpoint: Tokens, time: str) -> None:
+    endpoint.answer = 200, f'{{"access_token": "opaque"{time}}}'.encode()
     tokens = ClientCredentials(endpoint.url, "bridge", SECRET, "")
     assert [await tokens.token(), await tokens.token()] == ["opaque", "opaque"]
     assert endpoint.asked == [{"grant_type": ["client_credentials"]}] * 2
+
+
+async def test_a_token_that_the_broker_refuses_is_not_used_again(endpoint: Tokens) -> None:
+    tokens = ClientCredentials(endpoint.url, "bridge", SECRET, "")
+    login = conn.OAuthAuthenticator(sasl_oauth_token_provider=tokens)
+    await login.step(None)
+    with pytest.raises(SaslAuthenticationFailed, match="invalid_token"):
+        await login.step(b'{"status": "invalid_token"}')
+    await tokens.token()
+    await tokens.token()
+    assert len(endpoint.asked) == 2
+
+
+async def test_the_secret_goes_nowhere_else(endpoint: Tokens) -> None:
+    with run_token_endpoint(make_key()) as other:
+        endpoint.answer, endpoint.location = (302, b""), other.url
+        with pytest.raises(TokenUnavailable, match="answers 302 to client bridge: check KAFKA_OAUTH_CLIENT_ID"):
+            await ClientCredentials(endpoint.url, "bridge", SECRET, "").token()
+        assert other.asked == []
 
 
 @pytest.mark.parametrize(

@@ -164,3 +164,11 @@ def test_a_key_that_others_can_read_ends_the_command(folder: Path, monkeypatch: 
     monkeypatch.setenv("OPERATOR_KEY_FILE", "olga.jwk.json")
     refused = run("retry", str(KEY), "--why", "because")
     assert (refused.exit_code, "OPERATOR_KEY_FILE: others can use olga.jwk.json" in refused.stderr) == (2, True)
+
+
+def test_a_key_that_vouches_for_others_is_no_operator_s(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its messages would be those of ``*``, so nobody could say who has reset a budget."""
+    write_key_file(folder / "ui.jwk.json", generate_key("ui-1", "*"))
+    monkeypatch.setenv("OPERATOR_KEY_FILE", "ui.jwk.json")
+    refused = run("reset", str(KEY), "--why", "because", "--yes")
+    assert (refused.exit_code, "OPERATOR_KEY_FILE: ui.jwk.json holds a key of *" in refused.stderr) == (2, True)

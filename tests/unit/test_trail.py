@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from tests.unit.trail_builders import (
     write,
     write_event,
 )
+from worker.trail.chain import MAX_LINE_BYTES, read_lines
 from worker.trail.verifying import MAX_PROBLEMS, verify_trail
 
 RESTATE = decide_drift("restate", "d")
@@ -147,6 +149,14 @@ CHANGES: dict[str, tuple[int, Callable[[dict[str, Any]], object], str]] = {
     "export with digest": (EXPORT, lambda line: put_value(line, b"{}", digest=True), "does not say what its value"),
     "export id": (EXPORT, lambda line: line.update(id="0"), "its id is not the one of its record"),
     "export bytes": (EXPORT, lambda line: line.update(record=None), "its bytes are not there"),
+    "export budget": (EXPORT, lambda line: line.update(budget="4211/1/1"), "its budget is not the one of its record"),
+    "export type": (EXPORT, lambda line: line.update(type="spectrum.resync.v1"), "its type is not the one of its rec"),
+    "no export": (
+        EXPORT,
+        lambda line: line.update(type="x", record=None),
+        "was sent to Spectrum, and is said to be no",
+    ),
+    "other budget": (LOCK, lambda line: line.update(budget="1/1/1", record=None), "and the trail of 4211/90071/55210"),
     "field": (LOCK, lambda line: line.update(more=1), "it is no line of a trail: received.more"),
     "format": (HEAD, lambda line: line.update(format=2), "has format 2, this program knows 1"),
 }
@@ -217,7 +227,10 @@ def test_a_key_counts_as_of_the_message() -> None:
         (send_export(2, ACCEPTED, LINE, LINE | {"phase_code": "09900"}), "of another content"),
         (send_export(2, ACCEPTED, LINE, ZERO | {"revision_amount": "0.01"}), "line 09900 S is a zero with an amount"),
         (send_export(2, ACCEPTED, LINE, LINE | {"change": "zero"}), "line 05120 S is there twice"),
-        (send_export(2, ACCEPTED, restatement=1), "its drift_decision is not proven: This is no signed CloudEvent"),
+        (
+            send_export(2, ACCEPTED, restatement=1, drift_decision=[]),
+            "its drift_decision is not proven: This is no sig",
+        ),
         (send_export(2, ACCEPTED, restatement=1, drift_decision=write_event(KEEP)), "asks for no restatement"),
         (send_export(2, ACCEPTED, restatement=1, drift_decision=write_event(ACCEPTED)), "but is no drift.decision.v1"),
         (send_export(2, receive(2, RESTATE, ANN)), "but is no approval.decision.v1"),
@@ -225,15 +238,48 @@ def test_a_key_counts_as_of_the_message() -> None:
         (send_export(2, ACCEPTED, budget_version=2), "its approval is of another version, 1"),
         (send_export(2, ACCEPTED, approved_by="bob"), "of another person than bob"),
         (send_export(2, ACCEPTED, approval={"id": "1"}), "its approval is not proven: This is no signed CloudEvent"),
-        (send_export(2, ACCEPTED)._replace(budget=KEY._replace(budget_id=1)), "of another budget, 4211/90071/55210"),
+        (send_export(2, ACCEPTED, approval={"x": 1.5}), "its approval is not proven: This is no signed CloudEvent"),
         (send_export(2, receive(2, accept(decision="reject", reason="no"), ANN)), "but it is no acceptance"),
-        (send_export(2, ACCEPTED, lines=[{}]), "its value is no export, though it is sent as one"),
     ],
 )
 def test_an_export_that_does_not_answer_to_its_acceptance_is_seen(export: Any, sentence: str) -> None:
     (problem,) = check(write([ACCEPTED, export])[0]).problems
     assert "spectrum.export.v1" in problem
     assert sentence in problem
+
+
+def test_an_acceptance_of_another_budget_approves_nothing() -> None:
+    elsewhere = KEY._replace(company_id=1)
+    export = send_export(2, ACCEPTED, **elsewhere._asdict())._replace(budget=elsewhere)
+    lines = change(write([export])[0], HEAD, lambda head: head.update(budget=str(elsewhere)))
+    (problem,) = check(lines).problems
+    assert "of 1/90071/55210 is not approved: its approval is of another budget, 4211/90071/55210" in problem
+
+
+@pytest.mark.parametrize(
+    "fields", [{"lines": [{}]}, {"attempt": 10**30}, {"approved_at": None}, {"company_id": "x"}, {"lines": None}]
+)
+def test_what_is_sent_as_an_export_and_is_none_is_seen(fields: dict[str, Any]) -> None:
+    (problem,) = check(write([ACCEPTED, send_export(2, ACCEPTED, **fields)])[0]).problems
+    assert problem == "line 4: its value is no export, though it is sent as one"
+
+
+def test_lines_that_were_swapped_or_doubled_are_seen_although_the_chain_was_written_anew() -> None:
+    lines, _ = write(make_honest())
+    swapped = [*lines[:LOCK], lines[ACCEPT], lines[LOCK], *lines[EXPORT:]]
+    doubled = [*lines[: ACCEPT + 1], *lines[ACCEPT:END], *lines[END:]]
+    for changed, place in ((swapped, 4), (doubled, 5)):
+        anew = change([*changed[:-1], b'{"kind":"end","lines":%d}' % (len(changed) - 1)], HEAD, lambda _: None)
+        assert check(anew).problems == [
+            f"line {place}: it does not come after the line before it in the inbox: lines were added or swapped"
+        ]
+
+
+def test_a_line_without_an_end_takes_no_memory(tmp_path: Path) -> None:
+    file = tmp_path / "trail.jsonl"
+    file.write_bytes(b"x" * (MAX_LINE_BYTES + 1))
+    with file.open("rb") as opened:
+        assert [len(line) for line in read_lines(opened)] == [MAX_LINE_BYTES, 1]
 
 
 def test_an_acceptance_in_an_export_counts_as_of_its_signing() -> None:
@@ -250,8 +296,26 @@ def test_removed_lines_and_restatements_answer_to_the_acceptance_too() -> None:
     assert (found.problems, found.proven) == ([], {"ann-2026": 4})
 
 
-def test_an_export_without_an_acceptance_is_counted() -> None:
-    found = check(write([send_export(2, None)])[0])
+@pytest.mark.parametrize(
+    ("export", "proven"),
+    [
+        (send_export(2, None), {}),
+        # It was accepted while decisions had to be signed, and restated when they need not be.
+        (send_export(2, ACCEPTED, restatement=1), {"ann-2026": 1}),
+        (send_export(2, None, restatement=1, drift_decision=write_event(receive(3, RESTATE, ANN))), {"ann-2026": 1}),
+    ],
+)
+def test_an_export_that_lacks_a_signed_decision_is_counted(export: Any, proven: dict[str, int]) -> None:
+    found = check(write([export])[0])
+    assert (found.problems, found.unapproved, found.proven) == ([], 1, proven)
+
+
+def test_an_export_from_before_there_were_signatures_is_one() -> None:
+    export = send_export(2, None)
+    data = json.loads(export.record.value or b"")
+    for name in ("restatement", "approval"):
+        del data[name]
+    found = check(write([export._replace(record=replace(export.record, value=json.dumps(data).encode()))])[0])
     assert (found.problems, found.unapproved) == ([], 1)
 
 

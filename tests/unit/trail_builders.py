@@ -16,8 +16,8 @@ from contracts.signature.verifying import Verified, verify_record
 from handlers.signers import Signer
 from outbox.trail import ReceivedRow, SentRow, TrailDeployment, TrailRules
 from tests.unit.builders import KEY, NOON, accept, hash_of, lock
+from worker.signed_exports import Signers
 from worker.trail.export import make_head, make_received, make_rules, make_sent
-from worker.trail.keys import Signers
 from worker.trail.lines import Line
 from worker.trail.output import write_trail
 from worker.trail.verifying import Verification, verify_trail
@@ -85,11 +85,14 @@ def send_export(offset: int, acceptance: ReceivedRow | None, *lines: dict[str, A
     data = {
         **KEY._asdict(),
         "budget_version": 1,
+        "export_id": "e1",
         "restatement": 0,
+        "attempt": 1,
         "company_code": "001",
         "job_number": "26-1001",
         "currency": "USD",
         "approved_by": "ann",
+        "approved_at": "2026-11-24T09:00:00Z",
         "approval": write_event(acceptance),
         "lines": lines or (LINE,),
     } | fields

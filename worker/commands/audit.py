@@ -19,7 +19,7 @@ from worker.commands.arguments import read_key
 from worker.commands.problems import ANSWER_IS_NO, refuse, report_problems
 from worker.console import Console
 from worker.settings import ConfigurationError, DatabaseSettings, read_settings
-from worker.trail.chain import ChainWriter
+from worker.trail.chain import ChainWriter, read_lines
 from worker.trail.export import make_lines
 from worker.trail.keys import read_signer_folder
 from worker.trail.output import write_trail
@@ -89,8 +89,8 @@ def verify(
     with report_problems():
         signers = read_signer_folder(rules) if rules else None
         try:
-            with file.open("rb") as lines:
-                found = verify_trail(lines, signers)
+            with file.open("rb") as opened:
+                found = verify_trail(read_lines(opened), signers)
         except OSError as error:
             raise ConfigurationError((f"{file} cannot be read: {error.strerror}",)) from None
     console = Console()
@@ -144,7 +144,7 @@ def _describe(found: Verification, *, checked: bool) -> Iterator[str]:
     for (kind, rules_id), count in sorted(found.unproven.items()):
         yield f"proven by no signature, which version {rules_id} of the rules is said not to ask for: {count} {kind}"
     if found.unapproved:
-        yield f"exports that carry no signed acceptance: {found.unapproved}"
+        yield f"exports that lack a signed acceptance, or a signed decision to restate: {found.unapproved}"
 
 
 def _read_time(text: str) -> datetime:

@@ -3,6 +3,7 @@
 import typer
 
 from contracts.signature.signing import PrivateKey
+from handlers.signers import ANYBODY
 from worker.commands.problems import report_problems
 from worker.key_files import read_key_file
 from worker.settings import ConfigurationError, OperatorSettings, read_settings
@@ -15,7 +16,13 @@ def read_operator_key() -> PrivateKey | None:
         ConfigurationError: the file that should hold it cannot be used.
     """
     path = read_settings(OperatorSettings).operator_key_file
-    return read_key_file("OPERATOR_KEY_FILE", path) if path else None
+    if path is None:
+        return None
+    key = read_key_file("OPERATOR_KEY_FILE", path)
+    if key.user == ANYBODY:
+        problem = f"OPERATOR_KEY_FILE: {path} holds a key of {ANYBODY}, which names nobody: use one of your own"
+        raise ConfigurationError((problem,))
+    return key
 
 
 def name_operator() -> str:

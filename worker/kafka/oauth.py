@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import math
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -20,7 +21,7 @@ TOKEN_SECONDS: Final = 4.0
 _CHECK_CLIENT: Final = "check KAFKA_OAUTH_CLIENT_ID, KAFKA_OAUTH_CLIENT_SECRET, KAFKA_OAUTH_SCOPE and the URL"
 _LONGEST_ANSWER: Final = 1024 * 1024
 _MARGIN_SECONDS: Final = 30.0
-_REFUSED: Final = range(400, 500)
+_REFUSED: Final = range(300, 500)
 
 
 class TokenUnavailable(KafkaError):  # type: ignore[misc]  # noqa: N818 - a state of the world; aiokafka has no types
@@ -40,6 +41,8 @@ class _Authenticator(conn.OAuthAuthenticator):  # type: ignore[misc]  # aiokafka
 
     async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
         if self._token_sent and payload:
+            # Its time says that it is valid, but keys of the provider can change before that.
+            self._sasl_oauth_token_provider.forget()
             raise SaslAuthenticationFailed(payload.decode(errors="replace"))
         following: tuple[bytes, bool] | None = await super().step(payload)
         return following
@@ -47,6 +50,16 @@ class _Authenticator(conn.OAuthAuthenticator):  # type: ignore[misc]  # aiokafka
 
 # For the whole process, because a connection makes its authenticator itself.
 conn.OAuthAuthenticator = _Authenticator
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the secret would go to whatever address that names, also without TLS."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+_OPENER: Final = urllib.request.build_opener(_StayHere)
 
 
 class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no types
@@ -86,11 +99,15 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
             self._use_until = asked_at + seconds - min(_MARGIN_SECONDS, seconds / 5)
         return self._token
 
+    def forget(self) -> None:
+        """Get another token next time."""
+        self._use_until = 0.0
+
     def _ask(self) -> bytes:
         headers = {"Authorization": self._authorization, "Accept": "application/json"}
         request = urllib.request.Request(self._url, self._asked, headers)  # noqa: S310 - the settings allow http(s) only
         try:
-            with urllib.request.urlopen(request, timeout=TOKEN_SECONDS) as answer:  # noqa: S310 - as above
+            with _OPENER.open(request, timeout=TOKEN_SECONDS) as answer:
                 answered: bytes = answer.read(_LONGEST_ANSWER)
         except urllib.error.HTTPError as refused:
             with refused:
@@ -117,7 +134,8 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
         if not isinstance(token, str) or not token:
             found = f"the token endpoint {self._url} answers without an access_token"
             raise TokenUnavailable(found, "check KAFKA_OAUTH_TOKEN_URL")
-        return token, seconds
+        # A token without an end, as JSON of Python may say, would never be renewed.
+        return token, seconds if math.isfinite(seconds) else 0.0
 
 
 def _read_reason(error: urllib.error.HTTPError) -> str:

@@ -6,7 +6,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from outbox.audit import Granted
 from worker.reconcile.findings import DifferenceKind
 from worker.reconcile.reconciliation import Reconciliation
 from worker.reconcile.temporary_database import open_temporary_database
+from worker.sent_exports import SentExport
 
 # The content of an export and its approval are only compared, so their digests are enough.
 _TABLES = """
@@ -59,18 +59,17 @@ def open_exports() -> AbstractContextManager[sqlite3.Connection]:
     return open_temporary_database(_TABLES)
 
 
-def note_export(database: sqlite3.Connection, record: Record) -> None:
-    """Note an export that Kafka holds, in the database that ``open_exports`` opened."""
-    data = json.loads(record.value or b"")
-    version = (data["company_id"], data["project_id"], data["budget_id"], data["budget_version"])
-    attempt = data.pop("attempt")
-    # The only other thing that a further attempt can change; and who accepts, if an acceptance is signed.
-    data.pop("effective_date", None)
-    approval = _digest_approval(data.pop("approved_by"), datetime.fromisoformat(data.pop("approved_at")))
-    is_signed = data.pop("approval", None) is not None
+def note_export(database: sqlite3.Connection, record: Record, sent: SentExport) -> None:
+    """Note an export that Kafka holds, in the database that ``open_exports`` opened; ``sent`` is what it says."""
+    # As texts, so that no number is too long.
+    data = json.loads(record.value or b"", parse_int=str)
+    # The only other things that a further attempt can change; and who accepts, if an acceptance is signed.
+    for name in ("attempt", "effective_date", "approved_by", "approved_at", "approval"):
+        data.pop(name, None)
     content = _digest(json.dumps(data, sort_keys=True))
-    # Exports from before there were restatements do not say that they are none.
-    row = (*version, data["export_id"], attempt, content, approval, data.get("restatement", 0), is_signed)
+    approval = _digest_approval(sent.approved_by, sent.approved_at)
+    about = (sent.export_id, sent.attempt, content, approval, sent.restatement, sent.approval is not None)
+    row = (*sent.budget, sent.version, *about)
     database.execute("insert into exports values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
 
 
@@ -144,7 +143,7 @@ def _note_granted(database: sqlite3.Connection, granted: Granted) -> None:
         statement = "insert into requests values (?, ?, ?, ?, 1) on conflict do update set requests = requests + 1"
         database.execute(statement, version)
     if decision and decision.decision == "accept":
-        approval = _digest_approval(decision.decided_by, decision.decided_at)
+        approval = _digest_approval(decision.decided_by, decision.decided_at.timestamp())
         database.execute("insert or ignore into acceptances values (?, ?, ?, ?, ?)", (*version, approval))
 
 
@@ -179,8 +178,8 @@ def read_decision(granted: Granted) -> ApprovalDecision | DriftDecision | None:
     return body if isinstance(body, ApprovalDecision | DriftDecision) else None
 
 
-def _digest_approval(by: str, at: datetime) -> bytes:
-    return _digest(f"{at.timestamp()} {by}")
+def _digest_approval(by: str, at: float) -> bytes:
+    return _digest(f"{at} {by}")
 
 
 def _digest(text: str) -> bytes:

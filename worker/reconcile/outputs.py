@@ -12,6 +12,7 @@ from worker.reconcile.reconciliation import Reconciliation, describe_place, read
 from worker.reconcile.signatures import check_signatures, note_signed_export, open_signed_exports
 from worker.reconcile.statuses import StatusTopic, check_statuses, open_status_topic
 from worker.reconcile.topic_comparison import MissingRow, TopicComparison, compare_topic
+from worker.sent_exports import read_export
 
 STATUS: Final = "bridge.status"
 EXPORTS: Final = "spectrum.exports"
@@ -35,8 +36,14 @@ async def check_outputs(reconciliation: Reconciliation) -> None:
     with open_status_topic() as statuses, open_exports() as exports, open_signed_exports() as signed:
 
         def note(record: Record) -> None:
-            note_export(exports, record)
-            note_signed_export(signed, record)
+            try:
+                sent = read_export(record.value)
+            except ValueError:
+                what = f"{describe_place(record.place)} is no export that can be read"
+                reconciliation.findings.differ(claims.known, DifferenceKind.UNEXPLAINED, what, read_budget(record.key))
+                return
+            note_export(exports, record, sent)
+            note_signed_export(signed, sent)
 
         for name in OUTPUTS:
             take = {STATUS: statuses.note, EXPORTS: note}.get(name)

@@ -1,27 +1,11 @@
 """The verifier's own copy of the signers' files: whose signature counts, whatever the trail says."""
 
-from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
-from contracts.inbound import InboundMessage
-from contracts.signature.keys import PublicKey
-from handlers.signers import Signer, explain_no_signer
 from worker.rules_tables import RulesReading
 from worker.settings import ConfigurationError
+from worker.signed_exports import Signers
 from worker.signer_files import KEYS_FILE, SIGNERS_FILE, read_signers, read_signing_keys
-
-
-class Signers(NamedTuple):
-    """Public keys by kid, and what each may sign."""
-
-    keys: Mapping[str, PublicKey]
-    rows: tuple[Signer, ...]
-
-    def explain_no_signer(self, kid: str, body: InboundMessage, at: datetime) -> str | None:
-        """Explain why a key may not sign a message at a moment; ``None`` if it may."""
-        return explain_no_signer(self.rows, kid, body, at)
 
 
 def read_signer_folder(folder: Path) -> Signers:

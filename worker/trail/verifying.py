@@ -8,20 +8,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from contracts.records import Place, Record, fold_headers
+from contracts.outbound import SpectrumExport
+from contracts.records import Record
 from contracts.signature.verifying import Unverified, verify_record
 from handlers.signers import WORDS_OF_TYPES, Word
-from worker.trail.approvals import NotApprovedError, list_approving_keys
+from worker.sent_exports import read_export
+from worker.signed_exports import NotApprovedError, Signers, list_approving_keys
 from worker.trail.chain import ChainReader
-from worker.trail.describing import EXPORTS, Described, describe_received, describe_sent, digest_value, unpack_bytes
-from worker.trail.keys import Signers
-from worker.trail.lines import Bytes, KafkaPlace, Line, Received, RulesLine, Sent
+from worker.trail.comparing import NOT_DONE, compare_received, compare_sent, rebuild_record
+from worker.trail.describing import EXPORTS, Described, describe_received, unpack_bytes
+from worker.trail.lines import Head, Line, Received, RulesLine, Sent
 
 MAX_PROBLEMS: Final = 100
 """How many are kept; nobody reads more than that."""
-
-_NOT_DONE: Final = frozenset({"refused", "dead_lettered"})
-"""Verdicts of messages whose signature may be anything: they were not acted on."""
 
 _NO_BYTES: Final = "its bytes are not there, and those of such a message are never pruned: they were taken out"
 
@@ -41,7 +40,7 @@ class Verification:
     unproven: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Messages that need no signature and are proven by none, by type and version of the rules."""
     unapproved: int = 0
-    """Exports that carry no acceptance."""
+    """Exports that lack a signed decision that they rest on."""
     pruned: int = 0
     """Messages of which only the line is left."""
 
@@ -73,19 +72,34 @@ def verify_trail(lines: Iterable[bytes], signers: Signers | None) -> Verificatio
 
 
 class _Check:
-    """Checks line by line; knows the versions of the rules that were named so far."""
+    """Checks line by line; knows what the trail is of, the place before, and the rules that were named so far."""
 
     def __init__(self, signers: Signers | None) -> None:
         self._signers = signers
+        self._budget: str | None = None
+        self._place: tuple[int, int, int] = (-1, -1, -1)
         self._required: dict[int, tuple[str, ...]] = {}
 
-    def check(self, line: Line, found: Verification) -> list[str]:
+    def check(self, line: Line, found: Verification) -> Iterator[str]:
         """Check one line, and count what it proves."""
-        if isinstance(line, RulesLine):
-            self._required[line.rules_id] = line.signatures_required
-        if isinstance(line, Received):
-            return list(self._check_received(line, found))
-        return list(self._check_sent(line, found)) if isinstance(line, Sent) else []
+        match line:
+            case Head():
+                self._budget = line.budget
+            case RulesLine():
+                self._required[line.rules_id] = line.signatures_required
+            case Received():
+                yield from self._check_place(line, (line.inbox.partition, line.inbox.offset, -1))
+                yield from self._check_received(line, found)
+            case Sent():
+                yield from self._check_place(line, (line.cause.partition, line.cause.offset, line.ordinal))
+                yield from self._check_sent(line, found)
+
+    def _check_place(self, line: Received | Sent, place: tuple[int, int, int]) -> Iterator[str]:
+        if place <= self._place:
+            yield "it does not come after the line before it in the inbox: lines were added or swapped"
+        self._place = place
+        if self._budget and line.budget != self._budget:
+            yield f"it is of budget {line.budget}, and the trail of {self._budget}: it was added"
 
     def _check_received(self, line: Received, found: Verification) -> Iterator[str]:
         found.pruned += line.pruned
@@ -97,12 +111,12 @@ class _Check:
                 yield _NO_BYTES
             return
         try:
-            record = _rebuild(line.origin, line.record)
+            record = rebuild_record(line.origin, line.record)
         except ValueError as error:
             yield f"its bytes cannot be read: {error}"
             return
         described = describe_received(line.type, record)
-        if differing := list(_compare_received(line, described, record)):
+        if differing := list(compare_received(line, described, record)):
             yield from differing
         elif word and self._signers:
             yield from self._check_signature(line, word, described, record, self._signers, found)
@@ -110,7 +124,7 @@ class _Check:
     def _check_signature(
         self, line: Received, word: Word, described: Described, record: Record, signers: Signers, found: Verification
     ) -> Iterator[str]:
-        if line.verdict in _NOT_DONE or described.message is None:
+        if line.verdict in NOT_DONE or described.message is None:
             return
         body = described.message.body
         verified = verify_record(record, str(body.key), signers.keys)
@@ -130,6 +144,8 @@ class _Check:
 
     def _check_sent(self, line: Sent, found: Verification) -> Iterator[str]:
         if line.type not in EXPORTS:
+            if line.topic.endswith(SpectrumExport.topic):
+                yield "it was sent to Spectrum, and is said to be no export: the line was changed"
             return
         if line.record is None:
             yield _NO_BYTES
@@ -139,44 +155,16 @@ class _Check:
         except ValueError as error:
             yield f"its bytes cannot be read: {error}"
             return
-        if digest_value(value) != line.value_sha256:
-            yield "the value is not the one whose digest is beside it: one of them was changed"
-        elif describe_sent(value) != line.says:
-            yield "it does not say what its value says: one of them was changed"
-        elif fold_headers(headers).get("ce_id") != line.id.encode():
-            yield "its id is not the one of its record: one of them was changed"
-        elif self._signers:
-            try:
-                kids = list_approving_keys(value or b"", line.budget, self._signers)
-            except NotApprovedError as error:
-                yield f"{line.type} {line.id} of {line.budget} is not approved: {error}"
-                return
-            found.proven.update(kids)
-            found.unapproved += not kids
+        differing = list(compare_sent(line, headers, value))
+        yield from differing
+        if not differing and self._signers:
+            yield from self._check_approval(line, value, self._signers, found)
 
-
-def _rebuild(origin: KafkaPlace, packed: Bytes) -> Record:
-    headers, value = unpack_bytes(packed)
-    return Record(Place(origin.topic, origin.partition, origin.offset), 0, None, value, headers)
-
-
-def _compare_received(line: Received, described: Described, record: Record) -> Iterator[str]:
-    if digest_value(record.value) != line.value_sha256:
-        yield "the value is not the one whose digest is beside it: one of them was changed"
-    message = described.message
-    if message is None:
-        yield f"its record is no {line.type}: one of them was changed"
-        return
-    said: dict[str, tuple[object, object]] = {
-        "budget": (line.budget, str(message.body.key)),
-        "version": (line.version, message.body.version),
-        "who": (line.who, described.who),
-        "says": (line.says, described.says),
-        "signed": (line.signed, described.signed),
-    }
-    if line.verdict not in _NOT_DONE:
-        # What is refused unverified has its origin for an identity.
-        said |= {"id": (line.id, message.id), "source": (line.source, message.source)}
-    for name, (written, read) in said.items():
-        if written != read:
-            yield f"its {name} is not the one of its record: one of them was changed"
+    def _check_approval(self, line: Sent, value: bytes | None, signers: Signers, found: Verification) -> Iterator[str]:
+        sent = read_export(value)
+        try:
+            found.proven.update(list_approving_keys(sent, lambda _event, _model: signers))
+        except NotApprovedError as error:
+            yield f"{line.type} {line.id} of {line.budget} is not approved: {error}"
+            return
+        found.unapproved += not sent.is_signed

@@ -137,7 +137,8 @@ def run_to_completion(command: Sequence[str | Path], *, log: Path, folder: Path,
 def choose_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that nobody is listening on."""
     ports: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
+    # By the system: whoever has seeded the usual generator alike in two processes would get the same ports in both.
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
         if is_free(port):
             ports.append(port)
         if len(ports) == count:

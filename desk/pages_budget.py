@@ -61,6 +61,7 @@ async def show_budget(request: Request) -> Response:
         budget=budget,
         lines=lines,
         shown=view.shown,
+        linked=view.linked,
         history=[tell(received, page.rules.rules.signers) for received in story.received],
         unpublished=unpublished,
         describe_kinds=describe_kinds,
@@ -81,7 +82,16 @@ async def show_version(request: Request) -> Response:
         at, asked = await _find_request(page, story, number)
     shown = _show_request(asked)
     lines = read_view(request.url.path, request.query_params, opens_on_changes=shown.has_before)
-    return page.render("version.html", story=story, number=number, asked_at=at, asked=asked, shown=shown, lines=lines)
+    return page.render(
+        "version.html",
+        story=story,
+        number=number,
+        asked_at=at,
+        asked=asked,
+        shown=shown,
+        lines=lines,
+        linked=frozenset(),
+    )
 
 
 async def download_lines(request: Request) -> Response:

@@ -144,11 +144,19 @@ order by company_id, project_id, budget_id
 limit $6;
 
 -- name: find_keys
--- Budgets by a number of their key, by the job that Spectrum may hold them in, or by their last export.
+-- Budgets by a number of their key, by the job that Spectrum may hold them in, or by their last export: each by an index.
 select company_id, project_id, budget_id
-from budgets
+from (
+    select company_id, project_id, budget_id from budgets
+    where company_id = any($1::bigint[] || $2::bigint[]) and project_id = $4
+    union
+    select company_id, project_id, budget_id from budgets where budget_id = $4
+    union
+    select company_id, project_id, budget_id from budgets where company_code = any($8::text[]) and job_number = $5
+    union
+    select company_id, project_id, budget_id from budgets where export_id = $6
+) as found
 where (company_id = any($1::bigint[]) or (company_id, project_id) in (select * from unnest($2::bigint[], $3::bigint[])))
-and (project_id = $4 or budget_id = $4 or starts_with(job_number, $5) or export_id = $6)
 order by company_id, project_id, budget_id
 limit $7;
 

@@ -1,4 +1,4 @@
-"""Fifty people who click at once, each twice, with a real worker behind the desk: every decision is there exactly once."""
+"""Fifty people who click at once, each twice, with a real worker behind the desk: every decision exactly once."""
 
 import asyncio
 from collections.abc import AsyncIterator

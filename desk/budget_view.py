@@ -6,7 +6,7 @@ from typing import Final
 
 from contracts.drift import ErpDrift
 from contracts.outbound import BudgetStatus
-from desk.lines import Shown
+from desk.lines import Shown, name_anchor
 from desk.page import Page
 from desk.preview import Preview, list_who_may_accept, make_acceptance, preview
 from desk.sent_lines import show_lines
@@ -69,9 +69,10 @@ class BudgetView:
         return "as it is in Spectrum" if base.version == version.number else f"re-sync of version {base.version}"
 
     @property
-    def adds_up(self) -> bool:
-        """Whether the sum of the lines is the version's own total, in whole cents."""
-        return self.shown is not None and self.shown.sums.amount == self.shown.total
+    def linked(self) -> frozenset[str]:
+        """The names of rows that Spectrum's refusals link to."""
+        failed = self.budget.failed_lines if self.budget else ()
+        return frozenset(name_anchor(one.phase_code or "", one.cost_type or "") for one in failed)
 
 
 async def view_budget(page: Page, story: Story) -> BudgetView:

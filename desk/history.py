@@ -1,6 +1,6 @@
 """The timeline of a budget in words: what came in, from whom, what became of it, and what was sent because of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from contracts.drift import DriftDecision
@@ -14,6 +14,7 @@ from contracts.inbound import (
     InboundMessage,
     SnapshotRequest,
 )
+from handlers.signers import ANYBODY, Signer
 from outbox.story import Received, Sent
 
 _WORDS: Final[Mapping[str, str]] = {
@@ -47,6 +48,9 @@ _UNMENTIONED: Final = "budget.status.v1"
 """Sent with nearly everything, and says what the rest says."""
 
 
+_EVERYBODY: Final = "whomever it has signed in"
+
+
 class Entry(NamedTuple):
     """One line of the timeline."""
 
@@ -55,14 +59,34 @@ class Entry(NamedTuple):
     who: str
     """The person, where the message has one; otherwise empty."""
     reason: str
-    sent: tuple[str, ...]
+    sent_to: tuple[tuple[str, str], ...]
+    """What was sent because of it, in words, and to which topic."""
+    signer: str
+    """For whom the key that has signed it vouches; empty where there is no proof, or the rules no longer know it."""
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """What was sent because of it, in words."""
+        return tuple(words for words, _ in self.sent_to)
+
+    @property
+    def lacks_signature(self) -> bool:
+        """Whether it is of a person, and nobody has proven that it is theirs: the rules did not want it, or refused."""
+        return bool(self.who) and self.received.kid is None
 
 
-def tell(received: Received) -> Entry:
-    """Put a message into words."""
+def tell(received: Received, signers: Iterable[Signer] = ()) -> Entry:
+    """Put a message into words.
+
+    Args:
+        received: the message.
+        signers: of the rules in force.
+    """
     what, who, reason = _describe(received.body)
-    sent = tuple(_describe_sent(one) for one in received.sent if one.type != _UNMENTIONED)
-    return Entry(received, what or _WORDS.get(received.type, received.type), who, reason, sent)
+    sent_to = tuple((_describe_sent(one), one.topic) for one in received.sent if one.type != _UNMENTIONED)
+    users = sorted({signer.user for signer in signers if signer.kid == received.kid})
+    signer = ", ".join(_EVERYBODY if user == ANYBODY else user for user in users)
+    return Entry(received, what or _WORDS.get(received.type, received.type), who, reason, sent_to, signer)
 
 
 def _describe(body: InboundMessage | None) -> tuple[str, str, str]:  # noqa: PLR0911 - one for each kind

@@ -14,6 +14,11 @@ from handlers.readings import LineKey, ReadLine
 _DIVISION_DIGITS: Final = 2
 
 
+def name_anchor(phase: str, cost_type: str) -> str:
+    """Name the row of a line, for links to it."""
+    return f"line-{phase}-{cost_type}"
+
+
 class Line(NamedTuple):
     """One line; amounts in hundredths, ``None`` where there is none."""
 
@@ -35,7 +40,7 @@ class Line(NamedTuple):
     @property
     def anchor(self) -> str:
         """The name under which links reach its row."""
-        return f"line-{self.phase}-{self.cost_type}"
+        return name_anchor(self.phase, self.cost_type)
 
     @property
     def amount(self) -> int:

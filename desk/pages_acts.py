@@ -16,10 +16,10 @@ from contracts.inbound import InboundMessage
 from desk.act_fields import Filled, read_fields
 from desk.acting import Acting, find_act, open_act
 from desk.acts import DESK_SOURCE, log_act, write_act
+from desk.approvals_view import write_place
 from desk.budget_view import STATUS_WORDS
 from desk.forms import Form, name_message
 from desk.page import NO_STORE, Page, open_page, read_key, write_link
-from desk.pages_approvals import write_place
 from desk.send import OutcomeUnknown, Postbox
 from desk.sent_acts import SentAct, write_receipt_path
 from desk.verdicts import wait_for_verdict

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from contracts.fields import write_cents
 from contracts.outbound import Notice
+from desk.approvals_view import write_place
 from desk.budget_view import BudgetView, view_budget
 from desk.csv_text import protect_text, write_csv
 from desk.history import tell
@@ -17,8 +18,9 @@ from desk.lines_view import read_view
 from desk.money import read_cents
 from desk.offering import offer_acts
 from desk.page import Page, check_sight, open_page, read_key, write_link
-from desk.pages_approvals import write_place
 from desk.pages_receipts import find_last_act
+from desk.published import find_unpublished
+from handlers.imports import list_last_offered
 from outbox.story import Story, find_last_request, read_story
 from worker.reports.drift_report import describe_kinds
 from worker.reports.import_report import format_import
@@ -40,24 +42,34 @@ async def show_budget(request: Request) -> Response:
         story = await _read(page, at_most)
         view = await view_budget(page, story)
         offers, last = await offer_acts(page, story), await find_last_act(page)
+        unpublished = await find_unpublished(page, story.key, view.budget, [one.place for one in story.received])
     lines = read_view(
         request.url.path, request.query_params, opens_on_changes=bool(view.shown and view.shown.has_before)
     )
     budget = view.budget
     return page.render(
         "budget.html",
-        made_of=(story.revision, story.received_total, story.held_total, story.holds),
+        made_of=(
+            story.revision,
+            story.received_total,
+            story.held_total,
+            story.holds,
+            unpublished and sorted(unpublished),
+        ),
         view=view,
         story=story,
         budget=budget,
         lines=lines,
         shown=view.shown,
-        history=[tell(received) for received in story.received],
+        linked=view.linked,
+        history=[tell(received, page.rules.rules.signers) for received in story.received],
+        unpublished=unpublished,
         describe_kinds=describe_kinds,
         comparison=describe_comparison(budget.read_back) if budget and budget.read_back else "",
         next_page=write_link("/next", after=write_place(budget.since, story.key)) if budget and budget.since else None,
         offers=offers,
         last=last,
+        offered=list_last_offered(budget, budget.open_import) if budget and budget.open_import else (),
         imports=[line.strip() for line in format_import(budget)] if budget else [],
     )
 
@@ -70,7 +82,16 @@ async def show_version(request: Request) -> Response:
         at, asked = await _find_request(page, story, number)
     shown = _show_request(asked)
     lines = read_view(request.url.path, request.query_params, opens_on_changes=shown.has_before)
-    return page.render("version.html", story=story, number=number, asked_at=at, asked=asked, shown=shown, lines=lines)
+    return page.render(
+        "version.html",
+        story=story,
+        number=number,
+        asked_at=at,
+        asked=asked,
+        shown=shown,
+        lines=lines,
+        linked=frozenset(),
+    )
 
 
 async def download_lines(request: Request) -> Response:

@@ -13,7 +13,7 @@ from contracts.fields import MAX_INT64
 from desk.budget_view import STATUS_WORDS
 from desk.page import NO_STORE, Page, open_page, parse_key
 from outbox.approvals import Projects, choose_projects
-from outbox.budget_rows import find_rows, list_rows_of_projects, search_keys, search_reference
+from outbox.budget_rows import Sought, find_rows, list_rows_of_projects, search_keys, search_reference
 from outbox.dead_letters import find_dead_letter
 
 _MOST: Final = 50
@@ -45,7 +45,8 @@ async def _find(page: Page, seen: Projects, text: str) -> Sequence[BudgetKey]:
     if text.count("/"):
         return await _find_by_key(page, seen, text)
     number = int(text) if text.isascii() and text.isdigit() and int(text) <= MAX_INT64 else None
-    keys = await search_keys(connection, seen, number, text, _read_uuid(text), _MOST)
+    codes = {job.company_code for job in page.rules.rules.jobs.values()}
+    keys = await search_keys(connection, seen, Sought(number, text, codes, _read_uuid(text)), _MOST)
     rows = await list_rows_of_projects(connection, seen, _list_projects(page, text), _MOST)
     return list(dict.fromkeys([*keys, *(row.key for row in rows)]))[:_MOST]
 

@@ -10,20 +10,17 @@ from typing import Final
 from contracts.budget_key import BudgetKey
 from contracts.outbound import BudgetStatus
 from desk.history import Entry, tell
-from desk.live import Live
 from desk.page import Page
+from desk.published import find_unpublished
 from desk.sent_acts import SentAct
 from handlers.budget import Budget, Status
 from handlers.decision import Verdict, describe_status
 from outbox.people import PeopleMessage
 from outbox.story import Sent
-from worker.kafka.errors import KafkaDown
-from worker.kafka.group_offsets import read_group_offsets
 
 LATE_SECONDS: Final = 15
 """From then on the receipt says that nothing needs to be done again, however long it takes."""
 
-_OFFSET_SECONDS: Final = 2.0
 _EXPORTS: Final = {"spectrum.export.v1", "spectrum.resync.v1"}
 _OPEN: Final = {Verdict.PARKED, Verdict.WAITING, Verdict.HELD}
 """Verdicts that another one will replace."""
@@ -112,15 +109,7 @@ class Receipt:
 
 async def find_out_whether_published(page: Page, budget: Budget | None, found: PeopleMessage | None) -> bool | None:
     """Find out whether Kafka has what was sent because of a message: history has it before it is published."""
-    live: Live = page.request.app.state.live
-    if found is None or live.problem is not None:
+    if found is None:
         return None
-    if budget and live.has_seen(found.key, budget.sequence):
-        return True
-    settings, (partition, offset) = page.settings, found.received.place
-    place = (settings.topics.inbox, partition)
-    try:
-        offsets = await read_group_offsets(page.services.kafka, settings.kafka_group_id, [place], _OFFSET_SECONDS)
-    except KafkaDown:
-        return None
-    return place in offsets and offsets[place].offset > offset
+    unpublished = await find_unpublished(page, found.key, budget, [found.received.place])
+    return None if unpublished is None else found.received.place not in unpublished

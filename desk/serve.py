@@ -1,7 +1,10 @@
 """Runs the desk until it is asked to stop: the people's port, and beside it health and metrics."""
 
 import asyncio
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +27,7 @@ from worker.kafka.producer import Appender
 from worker.key_files import read_key_file
 from worker.resilience.backoff import wait_unless
 from worker.settings import ConfigurationError
+from worker.shutdown import end_process_later
 from worker.supervise import Supervisor
 from worker.telemetry.health_server import Health, Readiness, serve_health
 from worker.telemetry.logs import Logger
@@ -35,6 +39,28 @@ _BACKLOG: Final = 1024
 
 CHECK_SECONDS: Final = 5.0
 """How often readiness looks whether the database answers."""
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the desk: uvicorn raises them again once it has ended, which ends the process there."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def _listen_for_signals(server: uvicorn.Server, log: Logger) -> None:
+    """Stop on SIGTERM and SIGINT, from the first moment on."""
+
+    def stop(number: int) -> None:
+        if not server.should_exit:
+            end_process_later(log)
+        # It is also what tells streams to end.
+        server.handle_exit(number, None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
 
 
 async def serve_desk(settings: DeskSettings, identity: Identity, log: Logger) -> None:
@@ -63,7 +89,8 @@ async def serve_desk(settings: DeskSettings, identity: Identity, log: Logger) ->
         proxy_headers=False,
         timeout_graceful_shutdown=int(CLOSE_SECONDS),
     )
-    server, stopping = uvicorn.Server(config), asyncio.Event()
+    server, stopping = _Server(config), asyncio.Event()
+    _listen_for_signals(server, log)
     supervisor = Supervisor(stopping, log)
     await _check_schema(reader)
     with _listen(settings) as listening:

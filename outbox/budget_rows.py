@@ -1,6 +1,6 @@
 """Lists budgets by status, by what is odd about them, and by what somebody searches for; from columns alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -64,26 +64,32 @@ async def list_rows_of_projects(
     return await _fetch(connection, "list_rows_of_projects", *parameters)
 
 
-async def search_keys(
-    connection: Connection,
-    projects: Projects,
-    number: int | None,
-    job: str | None,
-    export: UUID | None,
-    at_most: int,
-) -> list[BudgetKey]:
+class Sought(NamedTuple):
+    """What a budget is searched by; one of them is enough."""
+
+    number: int | None
+    """Of the project or of the budget."""
+    job: str
+    """The number of the job in which Spectrum may hold it."""
+    company_codes: Collection[str]
+    """Of the companies in Spectrum whose jobs are meant."""
+    export: UUID | None
+    """The id of its last export."""
+
+
+async def search_keys(connection: Connection, projects: Projects, sought: Sought, at_most: int) -> list[BudgetKey]:
     """Search budgets by one of these.
 
     Args:
         connection: a session on a database with our schema.
         projects: of which somebody sees budgets.
-        number: of the project or of the budget.
-        job: how the number of the job begins in which Spectrum may hold it.
-        export: the id of its last export.
+        sought: by what.
         at_most: how many.
     """
+    number, job, codes, export = sought
+    parameters = (*projects.list_parameters(), number, job, export, at_most, list(codes))
     async with translate_errors(connection):
-        rows = await connection.fetch(QUERIES["find_keys"], *projects.list_parameters(), number, job, export, at_most)
+        rows = await connection.fetch(QUERIES["find_keys"], *parameters)
     return [BudgetKey(*row) for row in rows]
 
 

@@ -76,5 +76,5 @@ class Reader:
 
     async def close(self) -> None:
         """Close the sessions that nobody uses."""
-        while self._idle:
-            await close(self._idle.pop(), CLOSE_SECONDS)
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(close(session, CLOSE_SECONDS) for session in idle))

@@ -10,6 +10,7 @@ from contracts.budget_key import BudgetKey
 from contracts.cloudevents.message import Message
 from contracts.cloudevents.reading import read_message
 from contracts.inbound import InboundMessage
+from contracts.records import Place
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from outbox.budget_record import HoldReason
@@ -58,8 +59,12 @@ class Received(NamedTuple):
     verdict: str
     detail: str
     rules_id: int
+    kid: str | None
+    """Of the key whose signature was verified; ``None`` where the rules did not want one, or nobody had proven it."""
     place: tuple[int, int]
     """Partition and offset in the inbox."""
+    origin: Place
+    """Where it came in."""
     body: InboundMessage | None
     """Of a message of people; ``None`` where it is pruned."""
     sent: tuple[Sent, ...]
@@ -149,7 +154,9 @@ def read_row(row: Any, topics: TopicNames, sent: Sequence[Sent] = ()) -> Receive
         row["verdict"],
         row["detail"],
         row["rules_id"],
+        row["kid"],
         (row["inbox_partition"], row["inbox_offset"]),
+        Place(row["origin_topic"], row["origin_partition"], row["origin_offset"]),
         body,
         tuple(sent),
     )

@@ -35,7 +35,7 @@ where (company_id, project_id, budget_id) = ($1, $2, $3);
 
 -- name: show_received
 -- The latest messages of a budget, latest first; the bytes only of what people sent, which is short.
-select at, source, id, type, budget_version, verdict, detail, rules_id, inbox_partition, inbox_offset, origin_topic,
+select at, source, id, type, budget_version, verdict, detail, rules_id, kid, inbox_partition, inbox_offset, origin_topic,
     origin_partition, origin_offset, origin_timestamp_ms, null::bytea as key, headers,
     case when type = any($5::text[]) and octet_length(body) < 1000000 then body end as body
 from history
@@ -79,7 +79,7 @@ limit 1;
 
 -- name: list_people_messages
 -- What people decided and commanded, latest first; the condition is that of the index.
-select at, source, id, type, budget_version, verdict, detail, rules_id, inbox_partition, inbox_offset, origin_topic,
+select at, source, id, type, budget_version, verdict, detail, rules_id, kid, inbox_partition, inbox_offset, origin_topic,
     origin_partition, origin_offset, origin_timestamp_ms, null::bytea as key, headers,
     case when octet_length(body) < 1000000 then body end as body, company_id, project_id, budget_id
 from history
@@ -144,11 +144,19 @@ order by company_id, project_id, budget_id
 limit $6;
 
 -- name: find_keys
--- Budgets by a number of their key, by the job that Spectrum may hold them in, or by their last export.
+-- Budgets by a number of their key, by the job that Spectrum may hold them in, or by their last export: each by an index.
 select company_id, project_id, budget_id
-from budgets
+from (
+    select company_id, project_id, budget_id from budgets
+    where company_id = any($1::bigint[] || $2::bigint[]) and project_id = $4
+    union
+    select company_id, project_id, budget_id from budgets where budget_id = $4
+    union
+    select company_id, project_id, budget_id from budgets where company_code = any($8::text[]) and job_number = $5
+    union
+    select company_id, project_id, budget_id from budgets where export_id = $6
+) as found
 where (company_id = any($1::bigint[]) or (company_id, project_id) in (select * from unnest($2::bigint[], $3::bigint[])))
-and (project_id = $4 or budget_id = $4 or starts_with(job_number, $5) or export_id = $6)
 order by company_id, project_id, budget_id
 limit $7;
 
@@ -176,7 +184,7 @@ limit $15;
 -- name: find_message
 -- One message by its own identity or, where nobody has proven it, at the place that its sender was given ($5 to $8).
 (
-    select at, source, id, type, budget_version, verdict, detail, rules_id, inbox_partition, inbox_offset, origin_topic,
+    select at, source, id, type, budget_version, verdict, detail, rules_id, kid, inbox_partition, inbox_offset, origin_topic,
         origin_partition, origin_offset, origin_timestamp_ms, null::bytea as key, headers,
         case when octet_length(body) < 1000000 then body end as body, company_id, project_id, budget_id
     from history
@@ -186,7 +194,7 @@ limit $15;
 )
 union all
 (
-    select at, source, id, type, budget_version, verdict, detail, rules_id, inbox_partition, inbox_offset, origin_topic,
+    select at, source, id, type, budget_version, verdict, detail, rules_id, kid, inbox_partition, inbox_offset, origin_topic,
         origin_partition, origin_offset, origin_timestamp_ms, null::bytea as key, headers,
         case when octet_length(body) < 1000000 then body end as body, company_id, project_id, budget_id
     from history

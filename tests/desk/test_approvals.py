@@ -36,3 +36,27 @@ async def test_an_approver_sees_only_what_they_approve(desk: Desk) -> None:
     page = (await desk.get("/", user="eve")).text
     assert str(KEY) not in page
     assert "not listed as an approver" in page
+
+
+async def test_the_list_can_be_narrowed_by_its_address(desk: Desk) -> None:
+    await desk.receive(lock(sent_by="M.Reyes@hillside.example"))
+    shown = f'href="/budgets/{KEY}"'
+    for query in (
+        "project=4211/90071",
+        "sent_by=m.reyes",
+        "kind=first",
+        "mine=yes",
+        "sent_by=reyes&kind=first&mine=yes",
+    ):
+        assert shown in (await desk.get(f"/?{query}")).text, query
+    for query in ("project=4211/90072", "sent_by=novak", "kind=resync", "sent_by=reyes&kind=resync"):
+        page = (await desk.get(f"/?{query}")).text
+        assert shown not in page, query
+        assert "waits for you" in page, query
+    assert (await desk.get("/?project=x")).status_code == 400
+    assert (await desk.get(f"/?after=2026-11-24T08:00:00Z,{2**70},1,1")).status_code == 400
+
+
+async def test_what_one_may_not_accept_is_not_mine(desk: Desk) -> None:
+    await desk.receive(lock(sent_by="ann"))
+    assert f'href="/budgets/{KEY}"' not in (await desk.get("/?mine=yes")).text

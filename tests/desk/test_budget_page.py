@@ -5,6 +5,7 @@ import io
 
 from outbox.recovery import open_recovery
 from tests.desk.conftest import Desk
+from tests.integration.records import TOPICS
 from tests.unit.builders import (
     CONCRETE,
     KEY,
@@ -18,6 +19,7 @@ from tests.unit.builders import (
     request_import,
     snapshot,
 )
+from tests.unit.import_builders import MAPS, list_job, read_job
 
 PAGE = f"/budgets/{KEY}"
 CHEAPER = STEEL | {"original_amount": "600000.00"}
@@ -161,3 +163,21 @@ async def test_a_state_that_cannot_be_read_is_said(desk: Desk) -> None:
     await desk.connection.execute("""update budgets set state = '{"format": 99}'""")
     assert "The state of this budget cannot be read" in await read(desk)
     assert (await desk.get("/")).status_code == 200
+
+
+async def test_an_import_shows_what_it_offers(desk: Desk) -> None:
+    await desk.apply_rules(MAPS)
+    await desk.receive(request_import(by="ann"), read_job(*list_job()))
+    page = await read(desk)
+    assert "What the import offers the project side, as it was offered" in page
+    assert "312,500.00" in page
+    assert "05120 S" in page
+
+
+async def test_the_history_says_where_it_came_in_and_where_to_it_sent(desk: Desk) -> None:
+    await desk.receive(lock(), accept())
+    page = await read(desk)
+    assert f"{TOPICS.full('procore.approvals')}, partition 0, offset 1" in page
+    assert f"to {TOPICS.full('spectrum.exports')}" in page
+    assert "no signature" in page
+    assert "cannot be found out now" in page

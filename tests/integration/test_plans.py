@@ -108,6 +108,7 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "list_noticed_rows": ((*SEEN, "overdue", 0, 0, 0, 100), "budgets_to_notice"),
     "list_differing_rows": ((*SEEN, "differs", 0, 0, 0, 100), "budgets_by_drift"),
     "list_rows_of_projects": ((*SEEN, [1], [5], 50), "budgets_pkey"),
+    "find_keys": ((*SEEN, 5, "J7", UUID(int=0), 50, ["001"]), "budgets_by_number"),
     "find_keys_of_reference": ((*SEEN, [1], [5], "B0000001", 50), "outbox_by_budget"),
     "list_dead_letters_page": (
         ("d", None, None, None, None, None, *SEEN, True, None, None, None, None, 100),

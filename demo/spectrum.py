@@ -150,9 +150,10 @@ class StartedExport(NamedTuple):
 
 
 class Acceptance(NamedTuple):
-    """A verified acceptance: of which version, and when it was signed."""
+    """A verified acceptance: of which version and content, and when it was signed."""
 
     version: int
+    content_hash: str
     signed_at: datetime
 
 

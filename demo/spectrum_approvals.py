@@ -52,7 +52,7 @@ class Approvals:
             accepted, signed_at = self._verify(export.claim.approval, "approval", ApprovalDecision, export.budget)
             self._check_who(export, accepted)
             self._check_lines(export, accepted)
-            acceptance = Acceptance(accepted.budget_version, signed_at)
+            acceptance = Acceptance(accepted.budget_version, hash_lines(export), signed_at)
             self._check_age(export, acceptance)
         except _WrongError as wrong:
             return str(wrong)
@@ -115,9 +115,12 @@ class Approvals:
             raise _WrongError("The lines are not those that were accepted")
 
     def _check_age(self, export: ReceivedExport, accepted: Acceptance) -> None:
-        """Rule 9.4: it is not both of a lower version and signed no later than the last one begun."""
+        """Rule 9.4: no later one was begun of a higher version, or of this one with other content, after a reset."""
         begun = self._begun.get(export.budget)
-        if begun and accepted.version < begun.version and accepted.signed_at <= begun.signed_at:
+        if begun is None or accepted.signed_at > begun.signed_at:
+            return
+        is_other = accepted.version == begun.version and accepted.content_hash != begun.content_hash
+        if accepted.version < begun.version or is_other:
             raise _WrongError(f"The approval is older than the one of version {begun.version}, which was begun")
 
 

@@ -56,6 +56,8 @@ class Loaded:
     """By inbox offset: the records that repeat an identity with other fields, each with the identity of its origin."""
     references: Mapping[tuple[int, int], int] = field(default_factory=dict)
     """The number in each project's last change reference."""
+    repeats: frozenset[int] = frozenset()
+    """By inbox offset: the records that history has under another identity, because other rules decided them."""
 
 
 class Hold(NamedTuple):
@@ -147,7 +149,7 @@ def decide_batch(
     for arrival in arrivals:
         conflict = loaded.conflicts.get(arrival.inbox.place.offset)
         identity = conflict or identify(arrival)
-        if identity in batch.seen:
+        if identity in batch.seen or arrival.inbox.place.offset in loaded.repeats:
             batch.done.repeats.append(arrival)
             continue
         batch.seen.add(identity)

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from contracts.cloudevents.message import Message, Unproven
 from contracts.inbox import Arrival
+from handlers.signers import find_word
 
 _LONGEST: Final = 500
 """Characters of an origin in an identity: Kafka's topic names have at most 249, and Postgres indexes 2,704 bytes."""
@@ -32,11 +33,21 @@ def identify(arrival: Arrival) -> Identity:
     """
     message = arrival.message
     if isinstance(message, Message):
-        body = message.body
-        return Identity(body.company_id, body.project_id, message.source, message.id, body.type)
+        return _name_message(message)
     if isinstance(message, Unproven):
         return _identify_in_project(arrival, message.message)
     return identify_origin(arrival)
+
+
+def find_other_identity(arrival: Arrival) -> Identity | None:
+    """Find the identity that the same record has where other rules decide whether it must be signed, and by whom.
+
+    ``None`` for what is never signed.
+    """
+    message = arrival.message
+    if isinstance(message, Unproven):
+        return _name_message(message.message)
+    return _identify_in_project(arrival, message) if isinstance(message, Message) and find_word(message.body) else None
 
 
 def list_identities(arrival: Arrival) -> tuple[Identity, ...]:
@@ -53,6 +64,11 @@ def identify_origin(arrival: Arrival) -> Identity:
     """
     place, timestamp_ms = arrival.original.place, arrival.original.timestamp_ms
     return Identity(0, 0, _fit(f"{place.topic}/{place.partition}"), _fit(f"{place.offset}@{timestamp_ms}"), "")
+
+
+def _name_message(message: Message) -> Identity:
+    body = message.body
+    return Identity(body.company_id, body.project_id, message.source, message.id, body.type)
 
 
 def _identify_in_project(arrival: Arrival, message: Message) -> Identity:

@@ -9,6 +9,8 @@ from contracts.cloudevents.message import Message
 from contracts.cloudevents.reading import read_message
 from contracts.inbound import InboundMessage
 from contracts.inbox import Arrival
+from contracts.records import Record
+from contracts.signature.event import pick_signed
 from contracts.topics import TopicNames
 from handlers.budget import Budget
 from handlers.budget_release import decides_held
@@ -18,7 +20,7 @@ from outbox.budget_state import UnreadableStateError, read_readings, read_state
 from outbox.columns import transpose
 from outbox.database import Connection
 from outbox.held_messages import RELEASE_BYTES, RELEASE_MESSAGES, HeldMessage
-from outbox.identity import Identity, identify, identify_origin
+from outbox.identity import Identity, find_other_identity, identify, identify_origin
 from outbox.queries import QUERIES
 from outbox.stored_records import read_received
 
@@ -43,11 +45,12 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
     """
     known = await _find_known(connection, {identify(arrival) for arrival in arrivals})
     conflicts = await _find_conflicts(connection, arrivals, known, topics)
+    repeats = await _find_repeats(connection, arrivals)
     if conflicts:
         known |= await _find_known(connection, conflicts.values())
     keys = {arrival.message.body.key for arrival in arrivals if isinstance(arrival.message, Message)}
     if not keys:
-        return Loaded(frozenset(known), {}, {}, conflicts=conflicts)
+        return Loaded(frozenset(known), {}, {}, conflicts=conflicts, repeats=repeats)
     stored = await connection.fetch(QUERIES["load_budgets"], *transpose(keys, 3))
     projects = await connection.fetch(QUERIES["load_projects"], *transpose({key.project for key in keys}, 2))
     to_come = await connection.fetch(QUERIES["load_holds_to_come"], *transpose(keys, 3))
@@ -68,6 +71,7 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
         {BudgetKey(*row[:3]): row[3] for row in to_come},
         conflicts,
         {(row[0], row[1]): row[3] for row in projects},
+        repeats,
     )
 
 
@@ -120,6 +124,31 @@ async def _find_conflicts(
         if earlier is not None and earlier is not body and earlier.list_values() != body.list_values():
             conflicts[arrival.inbox.place.offset] = identify_origin(arrival)
     return conflicts
+
+
+async def _find_repeats(connection: Connection, arrivals: Iterable[Arrival]) -> frozenset[int]:
+    """Find the records that were decided by other rules, which had another opinion of their signature.
+
+    Otherwise what was decided would be refused when it comes again: copied twice by the intake, or sent again with the
+    same bytes after its signature has expired.
+    """
+    others = [(other, arrival) for arrival in arrivals if (other := find_other_identity(arrival))]
+    known = await _find_known(connection, {other for other, _ in others}) if others else {}
+    repeats = set()
+    for other, arrival in others:
+        # A forgery has the id of the genuine message, or in the inbox even its origin, and not all its bytes.
+        if other in known and await _has_same_bytes(connection, other, arrival.original):
+            repeats.add(arrival.inbox.place.offset)
+    return frozenset(repeats)
+
+
+async def _has_same_bytes(connection: Connection, identity: Identity, record: Record) -> bool:
+    row = await connection.fetchrow(QUERIES["load_known_message"], *identity)
+    known = read_received(row) if row else None
+    return known is not None and (known.value, pick_signed(known.headers)) == (
+        record.value,
+        pick_signed(record.headers),
+    )
 
 
 async def _load_body(connection: Connection, identity: Identity, topics: TopicNames) -> InboundMessage | None:

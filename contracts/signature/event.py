@@ -2,12 +2,13 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
 from contracts.fields import Value
-from contracts.records import Record, fold_headers
+from contracts.records import Headers, Record, fold_headers
 
 SIGNED_HEADERS: Final[Mapping[str, str]] = {
     "id": "ce_id",
@@ -23,6 +24,8 @@ SIGNED_HEADERS: Final[Mapping[str, str]] = {
 
 MATERIAL_HEADER: Final = "ce_dssematerial"
 """The Kafka header that holds the envelope."""
+
+_NAMES: Final = frozenset((*SIGNED_HEADERS.values(), MATERIAL_HEADER))
 
 _Text = Annotated[str, StringConstraints(strict=True)]
 _Optional = Annotated[_Text | None, Field(default=None, exclude_if=lambda value: value is None)]
@@ -45,6 +48,12 @@ class SignedEvent(Value):
     """The value of the Kafka record, byte for byte."""
     dssematerial: _Text
     """The envelope with the signature."""
+
+
+def pick_signed(headers: Headers) -> Headers:
+    """Pick the headers that are signed, and the envelope, by their names in lower case."""
+    named = ((name.lower(), value) for name, value in headers)
+    return tuple(sorted((one for one in named if one[0] in _NAMES), key=itemgetter(0)))
 
 
 def read_event(record: Record) -> SignedEvent:

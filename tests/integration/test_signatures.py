@@ -1,6 +1,7 @@
 """Signed and forged messages on a real Postgres: what is stored of them, shown, held, and decided again."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -11,14 +12,14 @@ from outbox.backlog import read_outbox
 from outbox.budget_record import read_budget_record, read_verdict
 from outbox.database import Connection
 from outbox.decide_again import ProjectDecidedAgain
-from outbox.identity import identify
+from outbox.identity import identify, identify_origin
 from outbox.position import Position
 from outbox.rules import put_in_force
 from outbox.store import store_batch
-from tests.integration.records import TOPICS, arrive
+from tests.integration.records import AT, TOPICS, arrive
 from tests.integration.stored import count_rows, read_verdicts
 from tests.unit.builders import KEY, lock, release
-from tests.unit.signed import OLGA, SIGNED, SIGNERS, accept_signed, arrive_signed
+from tests.unit.signed import NOW, OLGA, SIGNED, SIGNERS, accept_signed, arrive_signed
 from worker.reconcile.decided_again import decide_project_again, read_all_rules
 
 FORGED = arrive_signed(1, accept_signed(), key=None)
@@ -130,3 +131,56 @@ async def test_deciding_again_finds_what_was_changed_by_hand(
     assert await list_deviations(connection) == []
     await connection.execute(spoil)
     assert await list_deviations(connection) != []
+
+
+WITHOUT_ANN = replace(SIGNED, signers=SIGNERS[1:])
+
+
+async def test_a_record_that_is_copied_again_is_a_repeat_whatever_rules_came_between(
+    connection: Connection, position: Position
+) -> None:
+    """Neither is what was accepted refused, nor what was refused accepted."""
+    position, _ = await store_batch(connection, position, [arrive(0, lock()), GENUINE], TOPICS)
+    await put_in_force(connection, WITHOUT_ANN, "test", "test")
+    late = arrive_signed(3, accept_signed(2), "late")
+    batch = [move(GENUINE, 3), move(late, 4)]
+    position, decided = await store_batch(connection, position, batch, TOPICS)
+    assert [len(decided.repeats), *await read_verdicts(connection)] == [1, "applied", "applied", "refused"]
+    await put_in_force(connection, SIGNED, "test", "test")
+    position, decided = await store_batch(connection, position, [move(late, 5)], TOPICS)
+    assert (len(decided.repeats), decided.rows) == (1, [])
+    await put_in_force(connection, replace(SIGNED, signatures_required=frozenset()), "test", "test")
+    position, decided = await store_batch(connection, position, [move(late, 6)], TOPICS)
+    assert (len(decided.repeats), decided.rows) == (1, [])
+    # Sent again it is another record, and its key may sign now.
+    await put_in_force(connection, SIGNED, "test", "test")
+    await store_batch(connection, position, [arrive_signed(7, accept_signed(2), "late")], TOPICS)
+    assert (await read_verdicts(connection))[-1] == "parked"
+    assert await list_deviations(connection) == []
+
+
+async def test_a_forgery_in_the_inbox_that_claims_the_place_of_a_message_does_not_keep_it_out(
+    connection: Connection, position: Position
+) -> None:
+    forged = replace(FORGED, original=replace(FORGED.original, place=GENUINE.original.place, timestamp_ms=AT + 2000))
+    assert identify_origin(forged) == identify_origin(GENUINE)
+    position, _ = await store_batch(connection, position, [arrive(0, lock()), forged], TOPICS)
+    await store_batch(connection, position, [GENUINE], TOPICS)
+    assert await read_verdicts(connection) == ["applied", "refused", "applied"]
+
+
+async def test_the_same_bytes_are_a_repeat_also_when_their_signature_has_expired(
+    connection: Connection, position: Position
+) -> None:
+    first = arrive_signed(1, accept_signed(), "one", signed_at=NOW)
+    position, _ = await store_batch(connection, position, [arrive(0, lock()), first], TOPICS)
+    a_month = 30 * 24 * 3600
+    again = arrive_signed(a_month, accept_signed(), "one", signed_at=NOW)
+    assert again.original.value == first.original.value
+    position, decided = await store_batch(connection, position, [again], TOPICS)
+    assert (len(decided.repeats), decided.rows) == (1, [])
+    forged = arrive_signed(a_month + 1, accept_signed(), "one", key=None, signed_at=NOW)
+    other = arrive_signed(a_month + 2, accept_signed(), "one", signed_at=NOW + timedelta(seconds=1))
+    _, decided = await store_batch(connection, position, [forged, other], TOPICS)
+    assert (await read_verdicts(connection))[2:] == ["refused", "refused"]
+    assert await list_deviations(connection) == []

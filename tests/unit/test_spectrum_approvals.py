@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
 
@@ -32,7 +33,7 @@ from tests.unit.builders import (
     retry,
     snapshot,
 )
-from tests.unit.signed import ANN, BOB, NOW, OLGA, SIGNED, SIGNERS, SPECTRUM, SignedLane, arrive_signed
+from tests.unit.signed import ANN, BOB, NOW, OLGA, SIGNED, SIGNERS, SPECTRUM, SignedLane, accept_signed, arrive_signed
 
 Data = dict[str, Any]
 
@@ -234,6 +235,23 @@ def test_an_old_approval_under_a_new_number_is_refused() -> None:
     # The last one under another number writes what it has written.
     assert apply(spectrum, forge(new)).status == "success"
     assert spectrum.read_amounts(JOB) == {STEEL_KEY: 700_000_00}
+
+
+def test_an_old_approval_of_a_version_that_a_reset_has_brought_back_is_refused() -> None:
+    bridge, spectrum = Bridge().accept(1, STEEL).take(acknowledge("success"), reset()), make_spectrum()
+    old, new = bridge.accept(1, DEARER).exports
+    assert apply(spectrum, old, new).status == "success"
+    refuse(spectrum, forge(new, **{name: old[name] for name in ("approval", "lines")}), "older than")
+    assert spectrum.read_amounts(JOB) == {STEEL_KEY: 700_000_00}
+
+
+def test_who_signed_the_same_content_earlier_may_send_it_again() -> None:
+    bridge, spectrum = Bridge().accept(1, STEEL), make_spectrum()
+    [first] = bridge.exports
+    bridge.take(acknowledge("failed"))
+    again = arrive_signed(9, accept_signed(by="bob"), "again", key=BOB, signed_at=NOW - timedelta(seconds=1))
+    bridge.lane.take(again)
+    assert apply(spectrum, first, bridge.exports[-1] | {"export_id": str(UUID(int=1))}).status == "success"
 
 
 def test_same_that_is_not_is_written() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Final, NamedTuple
 
 from starlette.datastructures import QueryParams
@@ -18,8 +19,9 @@ from outbox.approvals import Waiting, choose_projects, list_pending, read_situat
 AT_ONCE: Final = 100
 """Budgets that are looked at in one go, and that a page without filters has."""
 
-_MOST_LOOKS: Final = 5
-"""Goes for one page: who sent a budget, and whether somebody may accept it, stands in its state and in no index."""
+_LOOK_SECONDS: Final = 1.0
+"""How long one page looks for what was chosen: who sent a budget, and whether somebody may accept it, stands in its
+state and in no index."""
 
 KINDS: Final = {"first": "first export", "resync": "re-sync"}
 
@@ -103,16 +105,15 @@ async def list_chosen(page: Page, status: str, choice: Choice, after: Place | No
         after: where the page begins.
     """
     projects, summaries = choose_projects(page.rights.approves), page.request.app.state.summaries
-    listed = Listed((), 0, after)
-    for _ in range(_MOST_LOOKS if choice.looks_inside else 1):
+    listed, until = Listed((), 0, after), monotonic() + _LOOK_SECONDS
+    while True:
         waiting = await list_pending(page.connection, projects, status, choice.project, listed.next_place, AT_ONCE + 1)
         looked = waiting[:AT_ONCE]
         rows = [row for row in await _summarise(page, summaries, looked) if choice.fits(row[1])]
         next_place = looked[-1].place if len(waiting) > AT_ONCE else None
         listed = Listed((*listed.rows, *rows), listed.looked_at + len(looked), next_place)
-        if next_place is None or len(listed.rows) >= AT_ONCE:
-            break
-    return listed
+        if next_place is None or len(listed.rows) >= AT_ONCE or monotonic() > until:
+            return listed
 
 
 async def _summarise(page: Page, summaries: Summaries, waiting: Sequence[Waiting]) -> list[tuple[Waiting, Summary]]:

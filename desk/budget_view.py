@@ -120,4 +120,6 @@ def _list_reasons(page: Page, budget: Budget) -> Iterator[str]:
     yield f"approver of company {company}" if is_of_all else f"approver of project {company}/{project}"
     version = budget.version
     if page.rules.rules.four_eyes and version and version.sent_by and version.locked_by:
-        yield f"sent by {version.sent_by} and locked by {version.locked_by}, not by you"
+        sent, locked = version.sent_by, version.locked_by
+        both = f"sent and locked by {sent}" if sent == locked else f"sent by {sent} and locked by {locked}"
+        yield f"{both}, not by you"

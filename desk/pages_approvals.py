@@ -5,10 +5,10 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from desk.approvals_view import KINDS, Listed, list_chosen, read_choice, read_place
+from desk.approvals_view import KINDS, Choice, Listed, list_chosen, read_choice, read_place
 from desk.page import NO_STORE, open_page, write_link
 from desk.pages_receipts import find_last_act
-from outbox.approvals import FAILED, PENDING, choose_projects, count_pending, list_pending
+from outbox.approvals import FAILED, PENDING, choose_projects, count_pending
 
 _REASONS: Final = {
     "same_person": "sent by you",
@@ -51,10 +51,11 @@ async def list_approvals(request: Request) -> Response:
 
 
 async def open_next(request: Request) -> Response:
-    """Open the budget that comes next in the list; the list itself where none does."""
+    """Open the budget that comes next in the list and that this person may accept; the list itself where none does."""
     after = read_place(request.query_params)
     async with open_page(request) as page:
-        projects = choose_projects(page.rights.approves)
-        found = await list_pending(page.connection, projects, PENDING, None, after, 1)
+        found = (await list_chosen(page, PENDING, Choice(mine=True), after)).rows
     last = request.query_params.get("last")
-    return RedirectResponse(write_link(f"/budgets/{found[0].key}" if found else "/", last=last), 303, headers=NO_STORE)
+    return RedirectResponse(
+        write_link(f"/budgets/{found[0][0].key}" if found else "/", last=last), 303, headers=NO_STORE
+    )

@@ -1,5 +1,6 @@
 """What a list shows of a budget. It follows from a state of up to 400 KB, so it is kept for as long as that holds."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -68,17 +69,18 @@ class Summaries:
             rules_id: the version of the rules in force.
         """
         names = {one.key: (one.key, one.revision, user, rules_id) for one in waiting}
-        missing = [key for key, name in names.items() if name not in self._known]
+        found = {name: self._known[name] for name in names.values() if name in self._known}
+        missing = [key for key, name in names.items() if name not in found]
         for budget in await load_listed(connection, missing) if missing else ():
-            summary = _summarise(budget, situations[budget.key.project], user, self._key)
-            self._known[names[budget.key]] = summary
-        found = []
+            found[names[budget.key]] = _summarise(budget, situations[budget.key.project], user, self._key)
+            # A budget of 2,000 lines takes 50 ms, and a list may have a hundred: other pages come in between.
+            await asyncio.sleep(0)
         for name in names.values():
+            self._known[name] = found[name]
             self._known.move_to_end(name)
-            found.append(self._known[name])
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
-        return found
+        return [found[name] for name in names.values()]
 
 
 def _summarise(budget: Budget, project: ProjectSituation, user: str, key: PrivateKey | None) -> Summary:

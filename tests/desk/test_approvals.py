@@ -60,3 +60,10 @@ async def test_the_list_can_be_narrowed_by_its_address(desk: Desk) -> None:
 async def test_what_one_may_not_accept_is_not_mine(desk: Desk) -> None:
     await desk.receive(lock(sent_by="ann"))
     assert f'href="/budgets/{KEY}"' not in (await desk.get("/?mine=yes")).text
+
+
+async def test_the_next_one_is_one_that_may_be_accepted(desk: Desk) -> None:
+    await desk.receive(lock(sent_by="ann"))
+    assert (await desk.get("/next")).headers["location"] == "/"
+    await desk.receive(lock(2))
+    assert (await desk.get("/next")).headers["location"] == f"/budgets/{KEY}"

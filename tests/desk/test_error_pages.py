@@ -2,7 +2,7 @@
 
 import pytest
 
-from desk import pages_approvals
+from desk import approvals_view
 from outbox.database import DatabaseDown
 from tests.desk.conftest import Desk
 from tests.unit.builders import KEY, STEEL, lock
@@ -20,7 +20,7 @@ async def test_a_database_that_is_away_is_said_and_tried_again(desk: Desk, monke
     async def fail(*_: object) -> None:
         raise DatabaseDown("secret words")
 
-    monkeypatch.setattr(pages_approvals, "list_chosen", fail)
+    monkeypatch.setattr(approvals_view, "list_pending", fail)
     answer = await desk.get("/")
     assert answer.status_code == 503
     assert '<meta http-equiv="refresh" content="10">' in answer.text
@@ -32,7 +32,7 @@ async def test_a_bug_has_an_id_and_no_traceback(desk: Desk, monkeypatch: pytest.
         message = "secret words"
         raise AssertionError(message)
 
-    monkeypatch.setattr(pages_approvals, "list_chosen", fail)
+    monkeypatch.setattr(approvals_view, "list_pending", fail)
     answer = await desk.get("/")
     assert answer.status_code == 500
     assert "Id: <code>" in answer.text
@@ -44,7 +44,7 @@ async def test_a_bug_in_a_page_does_not_use_up_a_session(desk: Desk, monkeypatch
         raise ValueError
 
     with monkeypatch.context() as broken:
-        broken.setattr(pages_approvals, "list_chosen", fail)
+        broken.setattr(approvals_view, "list_pending", fail)
         for _ in range(20):
             await desk.get("/")
     assert (await desk.get("/")).status_code == 200

@@ -1,6 +1,7 @@
 """Whose signature stands under what, and whether Kafka has what was sent because of it."""
 
 from dataclasses import replace
+from uuid import uuid4
 
 from desk.history import tell
 from desk.settings import DeskSettings
@@ -11,6 +12,9 @@ from tests.desk.conftest import Desk
 from tests.integration.records import TOPICS
 from tests.unit.builders import KEY, lock
 from tests.unit.signed import BOB, SIGNED
+from worker.kafka.admin import NewTopicSpec, create_topics
+from worker.kafka.connection import KafkaConnection
+from worker.kafka.group_offsets import GroupOffset, commit_group_offsets
 
 
 async def test_a_verified_signature_is_named_with_its_key_and_for_whom_it_vouches(
@@ -58,3 +62,18 @@ async def test_only_the_rows_of_its_key_say_whose_a_signature_is(desk: Desk, des
         Signer("eve-1", "eve", 4211, None, may),  # type: ignore[arg-type]
     )
     assert tell(accepted, signers).signer == "whomever it has signed in, bob"
+
+
+async def test_what_kafka_does_not_have_yet_is_marked(desk: Desk, desk_settings: DeskSettings, kafka: str) -> None:
+    connection, group, lane = KafkaConnection(kafka), f"desk-{uuid4()}", (TOPICS.inbox, 0)
+    await create_topics(connection, [NewTopicSpec(TOPICS.inbox, 1, {})], None)
+    await desk.receive(lock())
+    settings = desk_settings.model_copy(update={"kafka_group_id": group})
+    async with open_people(desk, settings, kafka=connection) as people:
+        # As once it follows the topic of statuses.
+        people.app.state.live.problem = None
+        assert "not published yet" in (await people.get(BUDGET)).text
+        await commit_group_offsets(connection, group, {lane: GroupOffset(desk.offset, "")})
+        page = (await people.get(BUDGET)).text
+    assert "not published yet" not in page
+    assert "What was sent is in Kafka, unless it says otherwise" in page

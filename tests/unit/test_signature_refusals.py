@@ -156,7 +156,7 @@ def test_both_alphabets_mixed_are_refused() -> None:
         (b"{", "no JSON"),
         (b"\xff{}", "not UTF-8"),
         (b"\xef\xbb\xbf" + json.dumps(HONEST).encode(), "no JSON"),
-        (b"[" * 3000, "nested too deeply"),
+        (b"[" * 3000, "no JSON that can be read"),
         (b"[]", "no JSON object"),
         (b"null", "no JSON object"),
         (json.dumps(HONEST).encode() + b"{}", "no JSON"),

@@ -11,7 +11,10 @@ from outbox.dead_letters import StoredDeadLetter
 from outbox.replay import REPLAYABLE, find_obstacle
 
 SHOWN: Final = 4000
-"""Characters of the bytes that a page shows."""
+"""Characters of the bytes, and of each header, that a page shows."""
+
+_MOST_LAID_OUT: Final = 1_000_000
+"""Bytes of JSON that are laid out; a letter may have 16 MB, and while it is parsed no other page is answered."""
 
 
 class LetterText(NamedTuple):
@@ -20,8 +23,8 @@ class LetterText(NamedTuple):
     form: str
     """``JSON``, ``text``, ``bytes in hexadecimal`` or ``nothing``."""
     text: str
-    left_out: int
-    """How many characters are not shown."""
+    is_cut: bool
+    """Whether there is more than what is shown."""
     size: int
     """Of the value, in bytes."""
     headers: tuple[tuple[str, str], ...]
@@ -36,29 +39,49 @@ def describe_letter(letter: StoredDeadLetter, topics: TopicNames) -> LetterText:
         letter: with its bytes.
         topics: how the topics of this deployment are named.
     """
-    form, text = _decode(letter.value)
-    headers = tuple((name, (value or b"").decode("utf-8", "backslashreplace")) for name, value in letter.headers)
+    value = letter.value or b""
+    form, text = _decode(value)
+    headers = tuple((name, _decode_header(content)) for name, content in letter.headers)
     return LetterText(
         form,
         text[:SHOWN],
-        max(len(text) - SHOWN, 0),
-        len(letter.value or b""),
+        len(text) > SHOWN,
+        len(value),
         headers,
         judge_letter(letter, topics).says,
     )
 
 
-def _decode(value: bytes | None) -> tuple[str, str]:
+def _decode_header(content: bytes | None) -> str:
+    return (content or b"")[: SHOWN * 4].decode("utf-8", "backslashreplace")[:SHOWN]
+
+
+def _decode(value: bytes) -> tuple[str, str]:
+    """Decode at least as much of a value as is shown, and name the form in which it is."""
     if not value:
         return "nothing", ""
     try:
         text = value.decode()
     except UnicodeDecodeError:
         return "bytes in hexadecimal", value[:SHOWN].hex(" ")
+    if len(value) > _MOST_LAID_OUT:
+        return "text", text
     try:
-        return "JSON", json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        laid_out = _lay_out(json.loads(text))
     except (ValueError, RecursionError):
         return "text", text
+    # Half of a surrogate pair is JSON and no UTF-8, in which the page is sent.
+    return "JSON", laid_out.encode("utf-8", "backslashreplace").decode()
+
+
+def _lay_out(values: object) -> str:
+    """Lay JSON out as far as it is shown: deeply nested, the whole could be a thousand times as long."""
+    text = ""
+    for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(values):
+        text += piece
+        if len(text) > SHOWN:
+            break
+    return text
 
 
 class Judgement(NamedTuple):

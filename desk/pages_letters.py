@@ -7,7 +7,6 @@ from starlette.responses import RedirectResponse, Response
 from contracts.cloudevents.message import Message
 from contracts.fields import read_time, write_time
 from contracts.records import Outgoing
-from desk.forms import name_message
 from desk.letter_text import describe_letter, judge_letter
 from desk.live import Live
 from desk.page import NO_STORE, Page, open_page, write_link
@@ -23,7 +22,8 @@ async def show_letter(request: Request) -> Response:
     async with open_page(request) as page:
         letter = await read_letter(page, request.path_params["letter"])
         message = judge_letter(letter, page.settings.topics).message
-        became = await _find(page, message) if message else None
+        sees = message is not None and page.rights.may_see(*message.body.key.project)
+        became = await _find(page, message) if message and sees else None
     values = page.services.forms.sent.open(request.query_params.get("sent", "")) or {}
     sent_at = read_time(values["at"]) if values.get("letter") == str(letter.listed.id) else None
     return page.render(
@@ -53,7 +53,7 @@ async def replay_letter(request: Request) -> Response:
     postbox: Postbox = request.app.state.postbox
     name = str(letter.listed.id)
     try:
-        await postbox.send(name_message(form, "replay"), record)
+        await postbox.send_all([record])
     except OutcomeUnknown as unknown:
         page.services.log.warning("act.outcome_unknown", message_id=message.id, letter=name, why=str(unknown))
         sentence = (

@@ -45,6 +45,8 @@ def read_fields(form: FormData, asks: frozenset[str], key: str) -> Filled:
         key: of the budget, as it must be typed where the act asks for that.
     """
     typed = {name: str(form.get(name, "")).replace("\r\n", "\n").strip() for name in asks}
+    if "line" in asks:
+        typed["line"] = "\n".join(map(str, form.getlist("line")))
     problems: dict[str, str] = {}
     if "reason" in asks and not typed["reason"]:
         problems["reason"] = "Say why: whoever reads it has to act on it."

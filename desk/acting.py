@@ -77,11 +77,15 @@ class Acting:
 
 def digest_state(budget: Budget, held: tuple[HeldMessage, ...] = ()) -> str:
     """Digest everything about a budget that somebody relies on when they act."""
-    version, status = budget.version, describe_status(budget)
+    version, status, base = budget.version, describe_status(budget), budget.base
+    adopted = budget.imports.adopted if budget.imports else None
     relied_on = (
         version and (version.number, version.content_hash),
         status and (status.status, status.export_id, status.attempt, status.on_hold),
         hash_drift(budget.open_lines),
+        # What the lines are compared with: a late success of an earlier export changes every difference.
+        base and (base.version, base.reference, base.attempt),
+        adopted,
         held[0].inbox if held else None,
     )
     return hashlib.sha256(repr(relied_on).encode()).hexdigest()[:32]

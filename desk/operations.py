@@ -18,6 +18,7 @@ from contracts.inbound import InboundMessage
 from desk.act_fields import Fields
 from desk.act_messages import Case
 from desk.acting import Acting, digest_state, find_version, may_act
+from desk.forms import LIFETIME
 from desk.offers import ACTS, Act
 from desk.page import Page, parse_key, write_link
 from desk.preview import Preview
@@ -60,6 +61,10 @@ class Operation:
     def name_message(self, key: BudgetKey) -> UUID:
         """Name the message for one budget."""
         return uuid5(self.id, str(key))
+
+    def may_send_again(self, user: str, now: datetime) -> bool:
+        """Check whether somebody may send what lacks: whoever has sent it, as long as a form may be sent."""
+        return user == self.user and now - self.at <= LIFETIME
 
     def make_message(self, target: Target) -> InboundMessage:
         """Make the message for one budget: the same each time."""

@@ -79,8 +79,9 @@ async def send_again(request: Request) -> Response:
     async with request.form() as data, open_page(request) as page:
         require_operator(page)
         operation = read_operation(page.services.forms.sent, str(data.get("of", "")), request.path_params["id"])
-        if operation.user != page.person.user:
-            raise HTTPException(403, f"Only {operation.user}, in whose name it was sent, can send it again.")
+        if not operation.may_send_again(page.person.user, page.now):
+            sentence = f"Only {operation.user}, in whose name it was sent, can send it again, and only within 8 hours."
+            raise HTTPException(403, sentence)
         answers = await _find_answers(page, operation)
         lacking = [target for target, answer in answers.items() if answer is None]
         tried = await try_all(page, operation.act, [target.key for target in lacking])

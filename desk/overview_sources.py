@@ -1,15 +1,14 @@
 """The sources of the console's overview: each answers or fails on its own, within its time."""
 
 import asyncio
-import json
-import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from desk.services import Services
 from desk.settings import DeskSettings
+from desk.watch_findings import Finding, load_findings
 from outbox.database import Connection, DatabaseDown
 from outbox.dead_letters import DeadLetterCount, DeadLetterFilter, count_dead_letters
 from outbox.overview import StatusCount, count_statuses
@@ -22,7 +21,6 @@ from worker.reports.worker_status import WorkerState, ask_workers
 SECONDS: Final = 5.0
 """How long one source may take: less than a person waits."""
 
-WATCH_SECONDS: Final = 3.0
 _DAY: Final = timedelta(days=1)
 
 Value = TypeVar("Value")
@@ -48,7 +46,7 @@ class Overview:
     dead_letters: Answer[Sequence[DeadLetterCount]]
     lanes: Answer[list[LaneReport]]
     workers: Answer[tuple[WorkerState, ...]]
-    watch: Answer[list[dict[str, Any]]]
+    watch: Answer[list[Finding]]
 
 
 @dataclass(slots=True)
@@ -99,13 +97,5 @@ class Sources:
             )
         )
 
-    async def _ask_watch(self) -> list[dict[str, Any]]:
-        return await asyncio.to_thread(_load_findings, self.settings.desk_watch) if self.settings.desk_watch else []
-
-
-def _load_findings(url: str) -> list[dict[str, Any]]:
-    address = (url if "://" in url else f"http://{url}").rstrip("/")
-    with urllib.request.urlopen(f"{address}/findings.json", timeout=WATCH_SECONDS) as response:  # noqa: S310 - a setting
-        found = json.loads(response.read())
-    findings: list[dict[str, Any]] = found["findings"] if isinstance(found, dict) else found
-    return findings
+    async def _ask_watch(self) -> list[Finding]:
+        return await asyncio.to_thread(load_findings, self.settings.desk_watch) if self.settings.desk_watch else []

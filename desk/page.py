@@ -27,6 +27,9 @@ from outbox.rules import RulesVersion, find_rules_in_force
 
 NO_STORE = {"Cache-Control": "no-store"}
 
+MAX_INT32 = 2**31 - 1
+"""The largest number of a partition."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -154,6 +157,18 @@ def parse_key(text: str) -> BudgetKey:
         message = f"There can be no budget {text}: its numbers are too large."
         raise ValueError(message)
     return key
+
+
+def read_number(text: str, most: int = MAX_INT64) -> int:
+    """Read a number of a place in a list, which an address carries.
+
+    Raises:
+        ValueError: it is none, or larger than its column can hold.
+    """
+    if not (text.isascii() and text.isdigit()) or (number := int(text)) > most:
+        message = "The list cannot begin there; begin at its start."
+        raise ValueError(message)
+    return number
 
 
 def check_sight(page: Page, key: BudgetKey) -> None:

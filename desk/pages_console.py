@@ -1,7 +1,6 @@
 """The console, read-only: the overview, lists of budgets, and dead letters."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -15,7 +14,17 @@ from desk.budget_view import STATUS_WORDS
 from desk.offers import ACTS
 from desk.operations import NAMES
 from desk.overview_sources import Sources
-from desk.page import NO_STORE, Page, open_page, parse_key, require_operator, write_link
+from desk.page import (
+    MAX_INT32,
+    NO_STORE,
+    Page,
+    open_page,
+    parse_key,
+    read_number,
+    require_operator,
+    write_link,
+)
+from desk.watch_findings import choose_findings
 from outbox.approvals import choose_projects
 from outbox.budget_rows import DIFFERING, NOTICED, list_rows
 from outbox.dead_letters import (
@@ -56,8 +65,13 @@ async def show_overview(request: Request) -> Response:
     async with open_page(request) as page:
         require_operator(page)
     sources: Sources = request.app.state.sources
+    overview = await sources.ask()
     return page.render(
-        "console.html", overview=await sources.ask(), lists=LISTS, has_watch=bool(page.settings.desk_watch)
+        "console.html",
+        overview=overview,
+        findings=choose_findings(overview.watch.value or (), page.rights),
+        lists=LISTS,
+        has_watch=bool(page.settings.desk_watch),
     )
 
 
@@ -130,8 +144,7 @@ def _read_place(text: str) -> LetterPlace | None:
     if not text:
         return None
     at, partition, offset, ordinal = text.split(",")
-    place: tuple[datetime, int, int, int] = read_time(at), int(partition), int(offset), int(ordinal)
-    return place
+    return read_time(at), read_number(partition, MAX_INT32), read_number(offset), read_number(ordinal, MAX_INT32)
 
 
 def _write_next(reason: str, budget: str, place: LetterPlace) -> str:

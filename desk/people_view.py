@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from contracts.budget_key import BudgetKey
 from contracts.fields import read_date, read_time, write_time
 from desk.history import Entry, tell
-from desk.page import Page, write_link
+from desk.page import MAX_INT32, Page, read_number, write_link
 from handlers.rules import fold_user
 from outbox.approvals import Projects
 from outbox.people import Place, list_people_messages
@@ -76,7 +76,7 @@ def _read_place(text: str) -> Place | None:
         return None
     try:
         at, partition, offset = text.split(",")
-        return read_time(at), int(partition), int(offset)
+        return read_time(at), read_number(partition, MAX_INT32), read_number(offset)
     except ValueError:
         raise HTTPException(400, "The list cannot begin there; begin at its start.") from None
 

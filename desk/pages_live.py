@@ -45,6 +45,7 @@ async def _list_changes(live: Live, rights: Rights) -> AsyncIterator[ServerSentE
                 changes.add(queue.get_nowait())
             if None in changes:
                 yield _write_state(live)
+                yield ServerSentEvent("all", event="changed")
             for key in sorted(one for one in changes if one is not None and _may_see(rights, one)):
                 yield ServerSentEvent(str(key), event="changed")
 

@@ -77,7 +77,7 @@ function follow() {
   if (paused || document.hidden) return;
   source = new EventSource("/live");
   source.addEventListener("changed", (event) => {
-    if (regions().some((one) => one.dataset.live === "all" || one.dataset.live === event.data)) ask();
+    if (event.data === "all" || regions().some((one) => ["all", event.data].includes(one.dataset.live))) ask();
   });
   source.addEventListener("kafka", (event) => {
     const was = away;

@@ -50,6 +50,18 @@ async def test_a_page_that_reads_too_slowly_is_told_to_ask_for_everything() -> N
         assert queue.get_nowait() is None
 
 
+async def test_a_page_that_lost_changes_is_told_that_everything_may_have_changed() -> None:
+    live = make_live(Log())
+    changes = _list_changes(live, Rights("ann", RULES))
+    await anext(changes)
+    told = asyncio.ensure_future(anext(changes))
+    await asyncio.sleep(0)
+    for number in range(1, 1010):
+        live._take(write_status(str(BudgetKey(1, 1, number))))
+    assert (await told).event == "kafka"
+    assert (await asyncio.wait_for(anext(changes), 5)).data == "all"
+
+
 async def test_kafka_away_is_logged_once_and_said_on_pages(desk: Desk, desk_settings: DeskSettings) -> None:
     log, stopping = Log(), asyncio.Event()
     async with open_people(desk, desk_settings, log=log) as people:

@@ -19,7 +19,8 @@ async def keep_preferences(request: Request) -> Response:
     async with request.form() as form:
         zone, keys, wanted = str(form.get("zone", "")), str(form.get("keys", "")), str(form.get("next", ""))
     response = RedirectResponse(choose_next(wanted), 303, headers=NO_STORE)
-    secure = request.url.scheme == "https"
+    # TLS is ended before the desk, so the request itself does not know.
+    secure = request.app.state.settings.desk_url.startswith("https:")
     if is_zone(zone):
         response.set_cookie(ZONE, zone, KEPT_SECONDS, secure=secure, httponly=True, samesite="lax")
     response.set_cookie(KEYS, "" if keys else OFF, KEPT_SECONDS, secure=secure, httponly=True, samesite="lax")

@@ -3,12 +3,15 @@
 import base64
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from contracts.budget_key import BudgetKey
 from desk.forms import FormRefused, Forms, name_message
+from desk.pages_preferences import keep_preferences
 from desk.seals import Seal, read_secrets
 from desk.session import Sessions
 from tests.unit.desk_doors import OLDER_SECRET, SAME_ORIGIN, SECRET, Clock, SignedIn, make_someone, open_desk
@@ -186,3 +189,20 @@ def test_a_form_that_is_sent_twice_sends_the_same_message(forms: Forms) -> None:
     assert name_message(first, "accept") == name_message(again, "accept")
     ids = {name_message(first, "accept"), name_message(first, "reject"), name_message(another, "accept")}
     assert len(ids) == 3
+
+
+@pytest.mark.parametrize(("url", "is_secure"), [("https://desk.example.com", True), ("http://127.0.0.1:8090", False)])
+async def test_what_somebody_prefers_is_kept_in_secure_cookies_where_people_come_by_https(
+    url: str, *, is_secure: bool
+) -> None:
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"zone=America%2FChicago&next=//elsewhere.example"}
+
+    app = SimpleNamespace(state=SimpleNamespace(settings=SimpleNamespace(desk_url=url)))
+    headers = [(b"content-type", b"application/x-www-form-urlencoded"), (b"host", b"desk")]
+    scope = {"type": "http", "method": "POST", "scheme": "http", "path": "/preferences", "headers": headers, "app": app}
+    answer = await keep_preferences(Request(scope, receive))
+    assert answer.headers["location"] == "/"
+    cookies = answer.headers.getlist("set-cookie")
+    assert ["Secure" in cookie for cookie in cookies] == [is_secure] * 2
+    assert all("HttpOnly" in cookie for cookie in cookies)

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from contracts.fields import write_cents
+from contracts.fields import MAX_INT64, write_cents
 from contracts.outbound import Notice
 from desk.approvals_view import write_place
 from desk.budget_view import BudgetView, view_budget
@@ -69,6 +69,7 @@ async def show_budget(request: Request) -> Response:
         next_page=write_link("/next", after=write_place(budget.since, story.key)) if budget and budget.since else None,
         offers=offers,
         last=last,
+        most_received=_ALL_MESSAGES,
         offered=list_last_offered(budget, budget.open_import) if budget and budget.open_import else (),
         imports=[line.strip() for line in format_import(budget)] if budget else [],
     )
@@ -122,7 +123,7 @@ async def _read(page: Page, at_most: int) -> Story:
 
 
 async def _find_request(page: Page, story: Story, number: int) -> tuple[Any, dict[str, Any]]:
-    found = await find_last_request(page.connection, story.key, number)
+    found = await find_last_request(page.connection, story.key, number) if number <= MAX_INT64 else None
     if found is None:
         sentence = f"Nobody was asked to approve version {number} of budget {story.key}, or it is pruned."
         raise HTTPException(404, sentence)

@@ -11,7 +11,7 @@ from contracts.fields import MAX_INT64
 from desk.acts import DESK_SOURCE
 from desk.history import Entry, tell
 from desk.offers import ACTS
-from desk.page import Page, check_sight, open_page
+from desk.page import Page, open_page
 from desk.receipt import Receipt, find_out_whether_published
 from desk.sent_acts import read_sent, write_receipt_path
 from outbox.story import read_story
@@ -25,19 +25,20 @@ async def show_receipt(request: Request) -> Response:
     project, message_id = (parts["company"], parts["project"]), parts["id"]
     async with open_page(request) as page:
         _check_number(*project)
+        unknown = (
+            f"Nothing is known of {message_id} in project {project[0]}/{project[1]}. If somebody has just sent it, "
+            f"it may not be decided yet: load this page again."
+        )
+        if not page.rights.may_see(*project):
+            raise HTTPException(404, unknown)
         topics = page.settings.topics
         sent = read_sent(page.services.forms.sent, request.query_params.get("sent", ""), message_id)
         sender = sent.sender if sent and sent.key.project == project else None
         found = await find_message(page.connection, project, DESK_SOURCE, str(message_id), sender, topics)
         if found is None and sender is None:
-            sentence = (
-                f"Nothing is known of {message_id} in project {project[0]}/{project[1]}. If somebody has just sent it, "
-                f"it may not be decided yet: load this page again."
-            )
-            raise HTTPException(404, sentence)
+            raise HTTPException(404, unknown)
         key = found.key if found else sender.key if sender else None
         assert key is not None, "one of them has named it"  # noqa: S101 - for mypy
-        check_sight(page, key)
         story = await read_story(page.connection, key, topics, 1)
     budget = story.budget if story else None
     published = await find_out_whether_published(page, budget, found)

@@ -22,7 +22,8 @@ _REFERENCE: Final = re.compile(r"(B[0-9]{7})(?:\s+(?:job\s+)?(\S{1,10}))?|(\S{1,
 
 async def search(request: Request) -> Response:
     """Search budgets by key, project, job, export or change reference; a single match is opened at once."""
-    text = request.query_params.get("q", "").strip()[:100]
+    # Postgres knows no text with a zero byte.
+    text = request.query_params.get("q", "").replace("\0", "").strip()[:100]
     async with open_page(request) as page:
         seen = choose_projects(page.rights.approves | page.rights.operates)
         keys = await _find(page, seen, text) if text else []

@@ -68,7 +68,10 @@ class Summaries:
             user: for whom the list is.
             rules_id: the version of the rules in force.
         """
-        names = {one.key: (one.key, one.revision, user, rules_id) for one in waiting}
+        # Another budget may have taken the job meanwhile, which changes nothing in this one.
+        names = {
+            one.key: (one.key, one.revision, user, rules_id, situations[one.key.project].claimant) for one in waiting
+        }
         found = {name: self._known[name] for name in names.values() if name in self._known}
         missing = [key for key, name in names.items() if name not in found]
         for budget in await load_listed(connection, missing) if missing else ():

@@ -114,15 +114,19 @@ async def _send(request: Request, ready: _Ready, data: FormData) -> Response:
     page, postbox = acting.page, request.app.state.postbox
     services, settings = page.services, page.settings
     record = write_act(message, message_id, page.person, settings.topics, services.now(), services.key)
-    is_new = postbox.find(message_id) is None
+    was_sent = postbox.has_sent(message_id)
     try:
         place = await postbox.send(message_id, record)
     except OutcomeUnknown as unknown:
         services.log.warning(
-            "act.outcome_unknown", message_id=str(message_id), budget=str(message.key), why=str(unknown)
+            "act.outcome_unknown",
+            message_id=str(message_id),
+            budget=str(message.key),
+            user=page.person.user,
+            why=str(unknown),
         )
         return _show_unknown(acting, message, data, str(unknown))
-    if is_new:
+    if not was_sent:
         log_act(services.log, request, message, message_id, page.person)
     sent = SentAct(acting.key, message_id, acting.act.name, acting.case.version, services.now(), place)
     answer = await wait_for_verdict(services.reader, sent, settings.topics)

@@ -104,7 +104,11 @@ async def _send(request: Request, page: Page, operation: Operation, targets: Seq
     except OutcomeUnknown as unknown:
         is_unknown = True
         services.log.warning(
-            "act.outcome_unknown", operation=str(operation.id), messages=len(records), why=str(unknown)
+            "act.outcome_unknown",
+            operation=str(operation.id),
+            messages=len(records),
+            user=page.person.user,
+            why=str(unknown),
         )
     else:
         for target, message in messages.items():

@@ -14,6 +14,7 @@ from desk.offers import ACTS
 from desk.page import Page, open_page
 from desk.receipt import Receipt, find_out_whether_published
 from desk.sent_acts import read_sent, write_receipt_path
+from handlers.rules import fold_user
 from outbox.story import read_story
 from outbox.verdicts import find_message
 from worker.reports.budget_report import find_target
@@ -78,4 +79,8 @@ async def find_last_act(page: Page) -> LastAct | None:
         return None
     topics = page.settings.topics
     found = await find_message(page.connection, wanted[:2], DESK_SOURCE, str(wanted[2]), None, topics)
-    return LastAct(tell(found.received), write_receipt_path(wanted[:2], wanted[2])) if found else None
+    entry = tell(found.received) if found else None
+    # Anybody can write an address: a line on top of the page says what its reader did, and nobody else.
+    if entry is None or fold_user(entry.who) != fold_user(page.person.user):
+        return None
+    return LastAct(entry, write_receipt_path(wanted[:2], wanted[2]))

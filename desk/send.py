@@ -44,6 +44,11 @@ class Postbox:
         sending = self._sent.get(message_id)
         return sending.record if sending else None
 
+    def has_sent(self, message_id: UUID) -> bool:
+        """Check whether Kafka has said that it has the message."""
+        sending = self._sent.get(message_id)
+        return sending is not None and sending.appended.done() and not sending.appended.exception()
+
     async def send(self, message_id: UUID, record: Outgoing) -> Place:
         """Send a record, unless it was sent under this id; one that failed is sent again as it was.
 

@@ -105,7 +105,8 @@ async def test_a_batch_passes_none_of_the_versions_that_a_held_snapshot_keeps(
     connection: Connection, database_url: str, position: Position
 ) -> None:
     """A report that is left open over a day keeps a version of the position for each batch of that day."""
-    holder = await connect(database_url)
+    # Without the limits of a lane's session, as a report has none.
+    holder = await asyncpg.connect(database_url)
     await holder.execute("begin isolation level repeatable read")
     await holder.execute("select from positions")
     await connection.execute("set synchronous_commit = off")

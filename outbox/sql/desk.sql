@@ -34,10 +34,11 @@ left join readings using (company_id, project_id, budget_id)
 where (company_id, project_id, budget_id) = ($1, $2, $3);
 
 -- name: show_received
--- The latest messages of a budget, latest first; the bytes only of what people sent, which is short.
+-- The latest messages of a budget, latest first; the bytes only of what people sent, which is short: a drift decision
+-- on 2,000 lines has 120,000. Thousands that are longer would take gigabytes.
 select at, source, id, type, budget_version, verdict, detail, rules_id, kid, inbox_partition, inbox_offset, origin_topic,
     origin_partition, origin_offset, origin_timestamp_ms, null::bytea as key, headers,
-    case when type = any($5::text[]) and octet_length(body) < 1000000 then body end as body
+    case when type = any($5::text[]) and octet_length(body) < 150000 then body end as body
 from history
 where (company_id, project_id, budget_id) = ($1, $2, $3)
 order by inbox_offset desc, inbox_partition desc
@@ -81,7 +82,7 @@ limit 1;
 -- What people decided and commanded, latest first; the condition is that of the index.
 select at, source, id, type, budget_version, verdict, detail, rules_id, kid, inbox_partition, inbox_offset, origin_topic,
     origin_partition, origin_offset, origin_timestamp_ms, null::bytea as key, headers,
-    case when octet_length(body) < 1000000 then body end as body, company_id, project_id, budget_id
+    case when octet_length(body) < 150000 then body end as body, company_id, project_id, budget_id
 from history
 where (type in ('approval.decision.v1', 'drift.decision.v1', 'import.requested.v1', 'export.retry.v1',
                 'snapshot.request.v1', 'budget.release.v1', 'budget.reset.v1', 'budget.retrieved.v1')

@@ -174,11 +174,12 @@ async def test_an_unknown_outcome_is_sent_again_as_the_same_message(
 
 
 async def test_a_silent_kafka_is_waited_for_and_then_said(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("desk.send.ANSWER_SECONDS", 0.05)
     await people.desk.receive(lock())
     people.carrier.gate.clear()
     token = await people.find_token()
-    unknown = await people.act("accept", token=token)
+    with monkeypatch.context() as impatient:
+        impatient.setattr("desk.send.ANSWER_SECONDS", 0.05)
+        unknown = await people.act("accept", token=token)
     assert unknown.status_code == 503
     assert "Kafka has not answered within" in unknown.text
     people.carrier.gate.set()

@@ -1,5 +1,6 @@
 """One act on many budgets: what would become of each, sending it, and what became of each."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -125,17 +126,14 @@ async def show_operation(request: Request) -> Response:
         operation = read_operation(page.services.forms.sent, of, request.path_params["id"])
         answers = await _find_answers(page, operation)
     seen = {target: answer for target, answer in answers.items() if page.rights.may_operate(*target.key.project)}
-    counts: dict[str, int] = {}
-    for answer in seen.values():
-        verdict = answer.verdict if answer else "not decided yet"
-        counts[verdict] = counts.get(verdict, 0) + 1
+    counts = Counter(answer.verdict if answer else "not decided yet" for answer in seen.values())
     return page.render(
         "operation.html",
         made_of=(operation.id, sorted(counts.items())),
         operation=operation,
         answers=seen,
         counts=counts,
-        lacking=counts.get("not decided yet", 0),
+        lacking=counts["not decided yet"],
         of=of,
     )
 

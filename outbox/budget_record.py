@@ -7,8 +7,9 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from contracts.budget_key import BudgetKey
+from contracts.cloudevents.reading import read_claimed_type
 from contracts.outbound import BudgetStatus
-from contracts.records import Headers, Place, fold_headers
+from contracts.records import Headers, Place
 from handlers.budget import Budget
 from handlers.decision import describe_status
 from outbox.budget_state import UnreadableStateError
@@ -108,12 +109,7 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
         pruned_before = await connection.fetchval(QUERIES["read_pruned_before"])
     if state is None and not history:
         return None
-    budget, unreadable = None, None
-    if state:
-        try:
-            budget = read_budget(key, state["state"], state["readings"], on_hold=state["on_hold"])
-        except UnreadableStateError as error:
-            unreadable = str(error)
+    budget, unreadable = read_shown(key, state) if state else (None, None)
     return BudgetRecord(
         key,
         budget,
@@ -128,6 +124,14 @@ async def read_budget_record(connection: Connection, key: BudgetKey, at_most: in
         pruned_before if pruned_before and any(row["at"] < pruned_before for row in history) else None,
         unreadable,
     )
+
+
+def read_shown(key: BudgetKey, row: Any) -> tuple[Budget | None, str | None]:
+    """Read the budget in a row, or why its state cannot be read."""
+    try:
+        return read_budget(key, row["state"], row["readings"], on_hold=row["on_hold"]), None
+    except UnreadableStateError as error:
+        return None, str(error)
 
 
 async def read_verdict(connection: Connection, key: BudgetKey, message_id: str, place: Place) -> tuple[str, str] | None:
@@ -151,8 +155,7 @@ def _read_row(row: Any) -> HistoryRow:
     *shown, headers = row
     read = HistoryRow(*shown)
     # What nobody has proven is kept without a type, and shown with the one that it claims.
-    claimed = fold_headers(unpack_headers(headers)).get("ce_type", b"") if headers else b""
-    return read if read.type else read._replace(type=claimed.decode(errors="replace"))
+    return read if read.type or not headers else read._replace(type=read_claimed_type(unpack_headers(headers)))
 
 
 async def list_budgets(connection: Connection, status: str, after: BudgetKey, at_most: int) -> Sequence[Budget]:

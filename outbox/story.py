@@ -13,10 +13,8 @@ from contracts.inbound import InboundMessage
 from contracts.records import Place
 from contracts.topics import TopicNames
 from handlers.budget import Budget
-from outbox.budget_record import HoldReason
-from outbox.budget_state import UnreadableStateError
+from outbox.budget_record import HoldReason, read_shown
 from outbox.database import Connection, translate_errors
-from outbox.loading import read_budget
 from outbox.queries import QUERIES
 from outbox.stored_records import read_received
 
@@ -120,7 +118,7 @@ async def read_story(connection: Connection, key: BudgetKey, topics: TopicNames,
         holds = await connection.fetch(QUERIES["show_holds"], *key, _MOST_HOLDS)
         versions = await connection.fetch(QUERIES["list_versions"], *key, at_most)
         pruned_before = await connection.fetchval(QUERIES["read_pruned_before"])
-    budget, unreadable = _read_state(key, state) if state else (None, None)
+    budget, unreadable = read_shown(key, state) if state else (None, None)
     sent: dict[tuple[int, int], list[Sent]] = {}
     for row in caused:
         sent.setdefault((row[0], row[1]), []).append(Sent(*row[2:]))
@@ -167,10 +165,3 @@ async def find_last_request(connection: Connection, key: BudgetKey, version: int
     async with translate_errors(connection):
         row = await connection.fetchrow(QUERIES["find_last_request"], *key, version)
     return (row["at"], row["value"]) if row and row["value"] is not None else None
-
-
-def _read_state(key: BudgetKey, row: Any) -> tuple[Budget | None, str | None]:
-    try:
-        return read_budget(key, row["state"], row["readings"], on_hold=row["on_hold"]), None
-    except UnreadableStateError as error:
-        return None, str(error)

@@ -7,7 +7,7 @@ from bench.harness import WORKER, Bench, Load, hold_snapshot, open_session
 from bench.load import APPROVER, BenchDeployment
 from bench.measuring import open_outputs
 from bench.results import Part, Run
-from contracts.signature.signing import generate_key
+from contracts.signature.signing import PrivateKey, generate_key
 
 BUDGETS: Final = 2000
 LINES: Final = {1: 4000, 20: 2000, 200: 300, 2000: 40}
@@ -145,10 +145,16 @@ async def carry_hot_budget(bench: Bench, *, held: bool) -> Run:
         return await bench.carry_on(deployment, Load(name, messages), WORKER)
 
 
+async def prepare_locked(bench: Bench, key: PrivateKey | None = None) -> BenchDeployment:
+    """Prepare a deployment in which every budget waits for its acceptance, to be signed if there is a key."""
+    deployment = await bench.prepare(bench.size(BUDGETS), key=key)
+    await bench.carry_on(deployment, Load("locks", await deployment.send_locks()), WORKER)
+    return deployment
+
+
 async def carry_after_a_day(bench: Bench, *, held: bool) -> Run:
     """Carry acceptances after a day of batches, during which perhaps somebody has held a snapshot."""
-    deployment = await bench.prepare(bench.size(BUDGETS))
-    await bench.carry_on(deployment, Load("locks", await deployment.send_locks()), WORKER)
+    deployment = await prepare_locked(bench)
     load = Load(SNAPSHOT if held else NO_SNAPSHOT, await deployment.send_acceptances())
     async with AsyncExitStack() as stack:
         if held:
@@ -164,15 +170,13 @@ async def carry_after_a_day(bench: Bench, *, held: bool) -> Run:
 async def carry_acceptances(bench: Bench, name: str) -> Run:
     """Carry acceptances that are signed, and have to be, or that are not."""
     key = generate_key("bench", APPROVER) if name == SIGNED else None
-    deployment = await bench.prepare(bench.size(BUDGETS), key=key)
-    await bench.carry_on(deployment, Load("locks", await deployment.send_locks()), WORKER)
+    deployment = await prepare_locked(bench, key)
     return await bench.carry_on(deployment, Load(name, await deployment.send_acceptances()), WORKER)
 
 
 async def carry_answers(bench: Bench) -> list[Run]:
     """Carry what Spectrum answers to exports: that it has them, then what the jobs hold."""
-    deployment = await bench.prepare(bench.size(BUDGETS))
-    await bench.carry_on(deployment, Load("locks", await deployment.send_locks()), WORKER)
+    deployment = await prepare_locked(bench)
     await bench.carry_on(deployment, Load("acceptances", await deployment.send_acceptances()), WORKER)
     # Of what either causes, the statuses are counted.
     answers = Load("acknowledgements", await deployment.send_acknowledgements(), each=1)

@@ -16,7 +16,7 @@ from contracts.cloudevents.writing import DEADLINES_SOURCE, SOURCE
 from contracts.fields import Identifier, Value, describe_value
 from contracts.inbound import InboundMessage
 from contracts.json_text import may_have_more_values, parse_json
-from contracts.records import Record, fold_headers
+from contracts.records import Headers, Record, fold_headers
 from contracts.stubs import read_stub
 from contracts.topics import COMMANDS, SOURCES
 
@@ -84,6 +84,11 @@ def read_project(record: Record) -> tuple[int, int] | None:
         return None
     found = keys.data if isinstance(keys, _KeysOfEvent) else keys
     return found.company_id, found.project_id
+
+
+def read_claimed_type(headers: Headers) -> str:
+    """Read the type that a record in binary mode claims to have, whatever is in it; empty where it claims none."""
+    return fold_headers(headers).get("ce_type", b"").decode(errors="replace")
 
 
 def is_structured(headers: dict[str, bytes]) -> bool:

@@ -27,7 +27,7 @@ join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, proj
     using (company_id, project_id, budget_id);
 
 -- name: show_budget_at
--- As show_budget, with the revision of its state.
+-- As a lane loads it: a hold that is still to come does not count yet.
 select state, revision, on_hold and not is_hold_to_come(budgets.*) as on_hold, readings.content as readings
 from budgets
 left join readings using (company_id, project_id, budget_id)

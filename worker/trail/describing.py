@@ -9,7 +9,7 @@ from uuid import UUID
 
 from contracts.body import Inbound
 from contracts.cloudevents.message import Message
-from contracts.cloudevents.reading import is_structured, read_message
+from contracts.cloudevents.reading import is_structured, read_claimed_type, read_message
 from contracts.fields import write_time
 from contracts.json_text import parse_json
 from contracts.outbound import SpectrumExport, SpectrumResync
@@ -47,7 +47,7 @@ def describe_received(kind: str, record: Record) -> Described:
         record: as it was first read.
     """
     # What was refused unproven has no type of its own, so that the genuine message is no repeat of it.
-    wanted = kind or fold_headers(record.headers).get("ce_type", b"").decode(errors="replace")
+    wanted = kind or read_claimed_type(record.headers)
     topic = next((name for name, models in SOURCES.items() if wanted in {model.type for model in models}), None)
     message = read_message(topic, record) if topic else None
     if not isinstance(message, Message):

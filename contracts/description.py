@@ -1,5 +1,6 @@
 """Describes messages in words, from their models: for the page of the contract, and for the desk."""
 
+import re
 from collections.abc import Iterable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -96,4 +97,4 @@ def _describe_length(metadata: Iterable[Any]) -> str:
 def find_parts(model: type[BaseModel]) -> list[type[BaseModel]]:
     """Find the parts of a message that have fields of their own."""
     text = str(get_type_hints(model, include_extras=True))
-    return [part for part in PARTS if f".{part.__name__}," in text]
+    return [part for part in PARTS if re.search(rf"\.{part.__name__}(,|'>)", text)]

@@ -1,14 +1,11 @@
 """The lines of exports and of requests for approval: as models for the contract, and as rows for speed."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import GetCoreSchemaHandler, StringConstraints
-from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
+from pydantic import StringConstraints
 
 from contracts.fields import Cents, PriceMethod, Time, Value, Words
-from contracts.json_text import name_values
+from contracts.rows import Row, WrittenRows
 
 Change = Literal["add", "set", "zero", "same"]
 
@@ -72,35 +69,10 @@ class MeasuredApprovalLine(ApprovalLine):
     unit_of_measure: Annotated[str, StringConstraints(min_length=1, max_length=3)] | None
 
 
-ExportRow = tuple[Any, ...]
+ExportRow = Row
 """The values of an ``ExportLine``, or of a ``MeasuredExportLine``, in the order of its fields."""
 
-
-class _Rows:
-    """Lines as rows, without an object for each: checked by their model's fields, and written under their names."""
-
-    def __init__(self, *models: type[ExportLine]) -> None:
-        self._fields = [list(model.model_fields.values()) for model in models]
-        self._names = {len(model.model_fields): tuple(model.model_fields) for model in models}
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        rows = [
-            core_schema.tuple_schema([handler.generate_schema(_annotate(field)) for field in fields])
-            for fields in self._fields
-        ]
-        return core_schema.union_schema(
-            [core_schema.tuple_schema([row], variadic_item_index=0) for row in rows],
-            mode="left_to_right",
-            serialization=core_schema.plain_serializer_function_ser_schema(self._name_values),
-        )
-
-    def _name_values(self, rows: Sequence[ExportRow]) -> list[dict[str, Any]]:
-        return name_values(self._names[len(rows[0])], rows) if rows else []
-
-
-def _annotate(field: FieldInfo) -> Any:
-    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-
-
-ExportLines = Annotated[tuple[ExportRow, ...], _Rows(ExportLine, MeasuredExportLine), Words("list of lines")]
-ApprovalLines = Annotated[tuple[ExportRow, ...], _Rows(ApprovalLine, MeasuredApprovalLine), Words("list of lines")]
+ExportLines = Annotated[tuple[ExportRow, ...], WrittenRows(ExportLine, MeasuredExportLine), Words("list of lines")]
+ApprovalLines = Annotated[
+    tuple[ExportRow, ...], WrittenRows(ApprovalLine, MeasuredApprovalLine), Words("list of lines")
+]

@@ -3,8 +3,9 @@
 Field by field as the published contract names them; what a message causes is decided in ``handlers``.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from pydantic import FailFast, Field, StringConstraints
@@ -31,6 +32,7 @@ from contracts.fields import (
     cut_at,
 )
 from contracts.imports import ImportApplied, ImportRequested
+from contracts.rows import ReadRows, Row
 
 MAX_READ_LINES: Final = 50_000
 """Lines up to which a message is read at all; ours, so that a hostile record is bounded in time and memory."""
@@ -54,14 +56,11 @@ class BudgetLine(Value):
     spectrum_cost_type: SpectrumCode = None
     """Spectrum's own cost type, of 1 to 3 characters: it wins over `cost_types.csv`. Blank is null."""
 
-    def list_values(self) -> dict[str, object]:
-        """List the fields by value: an amount of 1.0 is one of 1.00."""
-        amounts = {
-            "original_amount": Decimal(self.original_amount),
-            "revision_amount": Decimal(self.revision_amount),
-            "quantity": None if self.quantity is None else Decimal(self.quantity),
-        }
-        return dict(self) | amounts
+
+BudgetRow = Row
+"""The values of a ``BudgetLine``, in the order of its fields."""
+
+_AMOUNTS: Final = ("original_amount", "revision_amount", "quantity")
 
 
 class BudgetLocked(InboundOfVersion):
@@ -77,13 +76,18 @@ class BudgetLocked(InboundOfVersion):
     """Null where the project side does not know it; four eyes need it and `sent_by`, unless the rules say otherwise."""
     sent_by: User | None = None
     locked_at: Time
-    lines: Annotated[tuple[BudgetLine, ...], Field(max_length=MAX_READ_LINES), FailFast()]
+    lines: Annotated[tuple[BudgetRow, ...], ReadRows(BudgetLine, MAX_READ_LINES), Words("list of lines")]
     """1 to 2,000 are valid; more than 50,000 are unreadable."""
 
     def list_values(self) -> dict[str, object]:
-        """List the fields by value, with those of each line."""
-        lines = [line.list_values() for line in self.lines]
-        return dict(self) | {"total_amount": Decimal(self.total_amount), "lines": lines}
+        """List the fields by value, those of the lines by column: an amount of 1.0 is one of 1.00."""
+        # Not strictly: without lines there are no columns.
+        columns: dict[str, Iterable[Any]] = dict(
+            zip(BudgetLine.model_fields, zip(*self.lines, strict=True), strict=False)
+        )
+        for name in columns.keys() & _AMOUNTS:
+            columns[name] = [None if amount is None else Decimal(amount) for amount in columns[name]]
+        return dict(self) | {"total_amount": Decimal(self.total_amount), "lines": columns}
 
 
 class BudgetRetrieved(InboundOfVersion):

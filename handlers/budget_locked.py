@@ -1,12 +1,11 @@
 """The project side locked a version: it becomes current, waits behind an export, or was received before."""
 
 import hashlib
-import json
-from decimal import Decimal
-from functools import lru_cache
+from collections.abc import Iterable
 
 from contracts.cloudevents.message import Message
 from contracts.inbound import ApprovalDecision, BudgetLocked
+from contracts.json_text import write_json
 from contracts.outbound import BudgetError
 from handlers.approval_decision import judge_decision
 from handlers.approval_request import request_approval
@@ -17,7 +16,7 @@ from handlers.imports import end_import
 from handlers.requests import Request, answer_superseded_parked, resolve_parked
 from handlers.returns import return_invalid
 from handlers.signatures import check_proof, refuse_unproven
-from handlers.validation.amounts import EXACT
+from handlers.validation.amounts import read_hundredths
 from handlers.validation.check import Valid, check_budget
 from handlers.validation.columns import Columns, read_columns
 
@@ -100,34 +99,35 @@ def digest_content(lock: BudgetLocked, lines: Columns) -> str:
         lock: the version.
         lines: the fields of all its lines.
     """
-    columns = [
-        map(str, lines.item_ids),
+    columns: list[Iterable[int | str]] = [
+        lines.item_ids,
         lines.cost_codes,
         lines.cost_types,
         lines.descriptions,
-        map(_write_exactly, lines.original_amounts),
-        map(_write_exactly, lines.revision_amounts),
-        map(_write_optional, lines.sub_jobs),
-        map(_write_optional, lines.units),
-        ["" if quantity is None else _write_exactly(quantity) for quantity in lines.quantities],
+        map(_write_value, lines.original_amounts),
+        map(_write_value, lines.revision_amounts),
     ]
-    if any(lines.phase_codes) or any(lines.spectrum_cost_types):
-        # Only then, so that the digest of a version without them is the one that is stored.
-        columns += [map(_write_optional, lines.phase_codes), map(_write_optional, lines.spectrum_cost_types)]
-    content = [lock.currency, _write_exactly(lock.total_amount), sorted(set(zip(*columns, strict=True)))]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    # Most versions have none of these.
+    optional = {
+        "sub_job": lines.sub_jobs,
+        "unit": lines.units,
+        "quantity": [quantity and _write_value(quantity) for quantity in lines.quantities],
+        "phase_code": lines.phase_codes,
+        "spectrum_cost_type": lines.spectrum_cost_types,
+    }
+    given = {name: column for name, column in optional.items() if any(value is not None for value in column)}
+    columns += [map(_mark, column) for column in given.values()]
+    content = [lock.currency, _write_value(lock.total_amount), [*given], sorted(set(zip(*columns, strict=True)))]
+    return hashlib.sha256(write_json(content)).hexdigest()
 
 
-def _write_optional(text: str | None) -> str:
-    # Marked, so that no text is something else than a blank one.
+def _write_value(amount: str) -> str:
+    return str(read_hundredths(amount))
+
+
+def _mark(text: str | None) -> str:
+    # So that no text is something else than a blank one, and both can be sorted.
     return "" if text is None else f"={text}"
-
-
-@lru_cache(maxsize=4096)
-def _write_exactly(amount: str) -> str:
-    # By value: 1.000 is 1, and zero has no sign.
-    exact = Decimal(amount)
-    return str(EXACT.normalize(exact)) if exact else "0"
 
 
 def _lock_again(step: Step, lock: BudgetLocked, digest: str, version: Version, situation: Situation) -> Outcome:

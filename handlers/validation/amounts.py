@@ -8,8 +8,8 @@ from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from functools import lru_cache
 from typing import Final
 
-from contracts.inbound import BudgetLine, BudgetLocked
-from handlers.validation.columns import NO_PROBLEMS, Problems
+from contracts.inbound import BudgetLocked
+from handlers.validation.columns import NO_PROBLEMS, Columns, Problems
 from handlers.validation.errors import Problem, shorten_value
 from handlers.validation.limits import MAX_LINES
 
@@ -24,10 +24,12 @@ Hundredths = int | Decimal
 
 @lru_cache(maxsize=4096)
 def read_hundredths(amount: str) -> Hundredths:
-    """Read the hundredths of an amount or a quantity, by value: 1.100 has 110."""
+    """Read the hundredths of an amount or a quantity, by value: 1.100 and 1.1 have 110, and -0 has 0."""
+    if amount[-3:-2] == ".":
+        return int(amount[:-3] + amount[-2:])
     whole, _, decimals = amount.partition(".")
     if len(decimals) > _DECIMALS and decimals[_DECIMALS:].strip("0"):
-        return EXACT.scaleb(Decimal(amount), _DECIMALS)
+        return EXACT.normalize(EXACT.scaleb(Decimal(amount), _DECIMALS))
     return int(whole + decimals[:_DECIMALS].ljust(_DECIMALS, "0"))
 
 
@@ -65,18 +67,19 @@ def _check_amount(field: str, amount: str, hundredths: Hundredths, limit: int) -
         yield _report_decimals(field, amount)
 
 
-def check_total(lock: BudgetLocked, added: Hundredths) -> Iterator[Problem]:
+def check_total(lock: BudgetLocked, columns: Columns, added: Hundredths) -> Iterator[Problem]:
     """Check that the total has at most two decimals and is the sum of the lines, if there are not too many of them.
 
     Args:
         lock: the version.
+        columns: the fields of its lines, or of as many as are checked.
         added: hundredths of the lines' original and revision amounts.
     """
     total = read_hundredths(lock.total_amount)
     if not all_whole([total]):
         yield _report_decimals("total_amount", lock.total_amount)
     if total != added and len(lock.lines) <= MAX_LINES:
-        shown, sum_shown = Decimal(lock.total_amount), _add_as_written(lock.lines)
+        shown, sum_shown = Decimal(lock.total_amount), _add_as_written(columns)
         message = f"The total is {shorten_value(shown)}, but the lines add up to {shorten_value(sum_shown)}."
         yield Problem("total_amount", "total_mismatch", message)
 
@@ -91,11 +94,11 @@ def add_up(hundredths: Sequence[Hundredths]) -> Hundredths:
     return total
 
 
-def _add_as_written(lines: Sequence[BudgetLine]) -> Decimal:
+def _add_as_written(columns: Columns) -> Decimal:
     """Add up to as many decimals as the amounts are written with, for people."""
     total = Decimal(0)
-    for line in lines:
-        total = EXACT.add(EXACT.add(total, Decimal(line.original_amount)), Decimal(line.revision_amount))
+    for amount in (*columns.original_amounts, *columns.revision_amounts):
+        total = EXACT.add(total, Decimal(amount))
     return total
 
 

@@ -49,7 +49,7 @@ def check_budget(
     target = Target(job.company_code if job else "", job.job_number if job else "", lock.currency)
     errors = (
         *(problem.of_budget() for problem in _check_line_count(lock)),
-        *(problem.of_budget() for problem in check_total(lock, mapped.added)),
+        *(problem.of_budget() for problem in check_total(lock, columns, mapped.added)),
         *(problem.of_budget() for problem in check_job(job, lock, budget, situation.job_taken_by)),
         *mapped.errors,
         *find_removed_lines(mapped.targets, budget, target, rules),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from contracts.inbound import BudgetLine
+from contracts.inbound import BudgetRow
 from handlers.validation.errors import Problem
 
 Problems = Mapping[int, Sequence[Problem]]
@@ -28,9 +28,6 @@ class Columns(NamedTuple):
     spectrum_cost_types: Sequence[str | None]
 
 
-def read_columns(lines: Sequence[BudgetLine]) -> Columns:
+def read_columns(lines: Sequence[BudgetRow]) -> Columns:
     """Read the fields of all lines."""
-    if not lines:
-        return Columns(*((),) * len(Columns._fields))
-    # A model keeps its fields in their order; to look up each of them takes several times as long.
-    return Columns(*zip(*[vars(line).values() for line in lines], strict=True))
+    return Columns(*zip(*lines, strict=True)) if lines else Columns(*((),) * len(Columns._fields))

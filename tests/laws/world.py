@@ -185,7 +185,8 @@ class World:
 
     def _draw_lines(self, before: BudgetLocked | None) -> list[dict[str, Any]]:
         if before and self.chance.random() < 0.15:
-            return [line.model_dump(mode="json") for line in before.lines]
+            same: list[dict[str, Any]] = before.model_dump(mode="json")["lines"]
+            return same
         keys = [LineKey(phase, kind) for phase in PHASES for kind in KINDS]
         chosen = self.chance.sample(keys, self.chance.randint(1, len(keys)))
         names = {phase: self._draw_name(phase) for phase in PHASES}
@@ -612,12 +613,12 @@ class World:
 def expect(lock: BudgetLocked) -> Expected:
     """Return what Spectrum must hold of a lock, by a simple mapping that is independent of the core's."""
     return {
-        LineKey(line.phase_code or line.cost_code, line.spectrum_cost_type or line.cost_type): (
-            read_cents(line.original_amount),
-            read_cents(line.revision_amount),
-            line.description,
+        LineKey(line["phase_code"] or line["cost_code"], line["spectrum_cost_type"] or line["cost_type"]): (
+            read_cents(line["original_amount"]),
+            read_cents(line["revision_amount"]),
+            line["description"],
         )
-        for line in lock.lines
+        for line in lock.model_dump()["lines"]
     }
 
 

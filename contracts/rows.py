@@ -1,0 +1,72 @@
+"""Lines as rows: the values of a model's fields, in their order, without an object for each line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from contracts.json_text import name_values
+
+Row = tuple[Any, ...]
+"""The values of a line, in the order of its model's fields."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReadRows:
+    """Reads JSON objects as rows, and refuses the first that is not of the model.
+
+    Args:
+        model: describes a line; a field with a default may be missing.
+        at_most: how many lines may be read at all.
+    """
+
+    model: type[BaseModel]
+    at_most: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        fields = self.model.model_fields
+        line = core_schema.typed_dict_schema(
+            {name: core_schema.typed_dict_field(_describe(field, handler)) for name, field in fields.items()}
+        )
+        names = tuple(fields)
+        return core_schema.no_info_after_validator_function(
+            # An object that was read has all fields, in their order.
+            lambda objects: tuple(map(tuple, map(dict.values, objects))),
+            core_schema.list_schema(line, max_length=self.at_most, fail_fast=True),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda rows: name_values(names, rows)),
+        )
+
+
+def _describe(field: FieldInfo, handler: GetCoreSchemaHandler) -> CoreSchema:
+    described = handler.generate_schema(annotate(field))
+    return described if field.is_required() else core_schema.with_default_schema(described, default=field.default)
+
+
+class WrittenRows:
+    """Rows of any of some models, which differ in their number of fields: checked, and written under their names."""
+
+    def __init__(self, *models: type[BaseModel]) -> None:
+        self._fields = [list(model.model_fields.values()) for model in models]
+        self._names = {len(model.model_fields): tuple(model.model_fields) for model in models}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        rows = [
+            core_schema.tuple_schema([handler.generate_schema(annotate(field)) for field in fields])
+            for fields in self._fields
+        ]
+        return core_schema.union_schema(
+            [core_schema.tuple_schema([row], variadic_item_index=0) for row in rows],
+            mode="left_to_right",
+            serialization=core_schema.plain_serializer_function_ser_schema(self._name_values),
+        )
+
+    def _name_values(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
+        return name_values(self._names[len(rows[0])], rows) if rows else []
+
+
+def annotate(field: FieldInfo) -> Any:
+    """Annotate the type of a field with its limits."""
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation

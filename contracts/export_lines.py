@@ -1,11 +1,12 @@
 """The lines of exports and of requests for approval: as models for the contract, and as rows for speed."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
 
 from pydantic import StringConstraints
 
 from contracts.fields import Cents, PriceMethod, Time, Value, Words
-from contracts.rows import Row, WrittenRows
+from contracts.rows import Row, WrittenRows, write_rows
 
 Change = Literal["add", "set", "zero", "same"]
 
@@ -76,3 +77,18 @@ ExportLines = Annotated[tuple[ExportRow, ...], WrittenRows(ExportLine, MeasuredE
 ApprovalLines = Annotated[
     tuple[ExportRow, ...], WrittenRows(ApprovalLine, MeasuredApprovalLine), Words("list of lines")
 ]
+
+_NAMES: Final = {
+    len(model.model_fields): tuple(model.model_fields)
+    for model in (ExportLine, MeasuredExportLine, ApprovalLine, MeasuredApprovalLine)
+}
+
+
+def name_fields(row: ExportRow) -> Sequence[str]:
+    """Name the fields of a row; no two of the four kinds have as many."""
+    return _NAMES[len(row)]
+
+
+def write_lines(lines: Sequence[ExportRow]) -> bytes:
+    """Write lines as JSON objects with commas between them."""
+    return write_rows(name_fields(lines[0]), lines) if lines else b""

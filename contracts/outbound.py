@@ -3,13 +3,14 @@
 Amounts are decimal strings with two places, so their limits are digits.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import StringConstraints
 
 from contracts.budget_key import BudgetKey
-from contracts.export_lines import ApprovalLines, ExportLines
+from contracts.export_lines import ApprovalLines, ExportLines, ExportRow, write_lines
 from contracts.fields import Cents, Date, Time, Value
 from contracts.signature.event import SignedEvent
 
@@ -115,6 +116,10 @@ class ApprovalRequested(OutboundOfVersion):
     notices: tuple[Notice, ...]
     """What an approver should know, such as `description_shortened`."""
 
+    def write(self) -> bytes:
+        """Write the data of the event: compact JSON in UTF-8."""
+        return _write_with_lines(self, self.lines, before=b',"notices":[')
+
 
 class SpectrumExport(OutboundOfVersion):
     """The whole budget for Spectrum, in absolute figures, with removed lines as zeros."""
@@ -163,11 +168,24 @@ class SpectrumExport(OutboundOfVersion):
     lines: ExportLines
     """The whole budget, and removed lines as zeros."""
 
+    def write(self) -> bytes:
+        """Write the data of the event: compact JSON in UTF-8."""
+        return _write_with_lines(self, self.lines, before=b"}")
+
 
 class SpectrumResync(SpectrumExport):
     """The same message once there is a base, that is, once Spectrum has applied an earlier export in full."""
 
     type = "spectrum.resync.v1"
+
+
+def _write_with_lines(message: Outbound, lines: Sequence[ExportRow], before: bytes) -> bytes:
+    """Write a message with its lines before what follows them.
+
+    That is found from the end, and no text can have it: quotes are escaped there.
+    """
+    head, following, tail = message.__pydantic_serializer__.to_json(message, exclude={"lines"}).rpartition(before)
+    return b'%s,"lines":[%s]%s%s' % (head, write_lines(lines), following, tail)
 
 
 class BudgetError(Value):

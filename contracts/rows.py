@@ -1,13 +1,18 @@
 """Lines as rows: the values of a model's fields, in their order, without an object for each line."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from datetime import datetime
+from itertools import chain, repeat
+from json.encoder import encode_basestring
+from types import NoneType
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
+from contracts.fields import write_time
 from contracts.json_text import name_values
 
 Row = tuple[Any, ...]
@@ -65,6 +70,35 @@ class WrittenRows:
 
     def _name_values(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         return name_values(self._names[len(rows[0])], rows) if rows else []
+
+
+_WRITERS: Final[Mapping[type, Callable[[Any], str]]] = {
+    str: encode_basestring,
+    int: str,
+    bool: lambda value: "true" if value else "false",
+    NoneType: lambda _: "null",
+    datetime: lambda value: f'"{write_time(value)}"',
+}
+
+
+def write_rows(names: Sequence[str], rows: Sequence[Row]) -> bytes:
+    """Write rows as JSON objects with commas between them, by columns: that takes half as long as by objects.
+
+    Args:
+        names: in the order of the values.
+        rows: at least one. Each column has values of one kind (text, whole numbers, truth values or times) and ``None``.
+    """
+    parts: list[Iterable[str]] = []
+    between = "{"
+    for name, column in zip(names, zip(*rows, strict=True), strict=True):
+        between += f'"{name}":'
+        if column.count(column[0]) == len(rows):
+            between += f"{_WRITERS[type(column[0])](column[0])},"
+            continue
+        parts += repeat(between, len(rows)), [_WRITERS[type(value)](value) for value in column]
+        between = ","
+    parts.append(repeat(between.removesuffix(",") + "},", len(rows)))
+    return "".join(chain.from_iterable(zip(*parts, strict=True)))[:-1].encode()
 
 
 def annotate(field: FieldInfo) -> Any:

@@ -1,9 +1,8 @@
 """The lines of a budget as they would be sent, or were sent last, beside what Spectrum was read to hold."""
 
 from collections.abc import Sequence
-from typing import Final
 
-from contracts.export_lines import ApprovalLine, ExportLine, ExportRow, MeasuredApprovalLine, MeasuredExportLine
+from contracts.export_lines import ExportRow, name_fields
 from contracts.json_text import name_values
 from contracts.outbound import Notice
 from desk.lines import Shown, read_line
@@ -11,11 +10,6 @@ from handlers.adoption import find_adopted
 from handlers.approval_request import request_approval
 from handlers.budget import Budget, Export
 from handlers.spectrum_lines import compare_with_base
-
-_NAMES: Final = {
-    len(model.model_fields): tuple(model.model_fields)
-    for model in (ExportLine, MeasuredExportLine, ApprovalLine, MeasuredApprovalLine)
-}
 
 
 def show_lines(budget: Budget) -> Shown | None:
@@ -49,6 +43,6 @@ def _show(budget: Budget, rows: Sequence[ExportRow], total: int, notices: tuple[
             of_item.setdefault(notice.budget_line_item_id, []).append(notice)
     lines = tuple(
         read_line(values, held, tuple(of_item.get(values["budget_line_item_id"], ())))
-        for values in name_values(_NAMES[len(rows[0])], rows)
+        for values in name_values(name_fields(rows[0]), rows)
     )
     return Shown(lines, total, notices, last.header.read_to if last else None)

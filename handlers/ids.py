@@ -1,8 +1,8 @@
 """The ids that we assign: the same cause always gives the same id, on any installation and at any attempt."""
 
-import json
 from functools import lru_cache
 from hashlib import sha1
+from json.encoder import encode_basestring_ascii
 from typing import Final
 from uuid import UUID
 
@@ -13,6 +13,10 @@ from contracts.outbound import Outbound
 _EXPORTS: Final = UUID("5f0d7f0e-3f4c-5c5e-9b3e-6d1a2b0c4e71").bytes
 _REQUESTS: Final = UUID("c3f1a8de-52b7-5e0a-9a44-7d0f6b1e2c95").bytes
 _EFFECTS: Final = UUID("0b6c3a52-8f1d-5f0a-8d57-2c9e41b7a3d6").bytes
+
+_FREE_BITS: Final = 0xFFFFFFFF_FFFF_0FFF_3FFF_FFFFFFFFFFFF
+_VERSION_5: Final = 0x5000_8000_000000000000
+"""The four bits of the version, and the two of the variant."""
 
 
 @lru_cache(maxsize=1024)
@@ -62,15 +66,11 @@ def name_effect(cause: tuple[int | str, ...], ordinal: int) -> UUID:
         cause: the identity of the message that causes it.
         ordinal: its place among the effects of that cause, from 0.
     """
-    return _name(_EFFECTS, f"{_write_cause(cause)}, {ordinal}]")
-
-
-@lru_cache(maxsize=64)
-def _write_cause(cause: tuple[int | str, ...]) -> str:
-    """Write the start of a JSON array; a cause has several effects, one after the other."""
-    return json.dumps(cause)[:-1]
+    written = [encode_basestring_ascii(part) if isinstance(part, str) else str(part) for part in cause]
+    return _name(_EFFECTS, f"[{', '.join(written)}, {ordinal}]")
 
 
 def _name(namespace: bytes, name: str) -> UUID:
-    """Compute a UUID of version 5 as RFC 9562 describes it; ``uuid.uuid5`` takes twice as long."""
-    return UUID(bytes=sha1(namespace + name.encode()).digest()[:16], version=5)  # noqa: S324 - no secret
+    """Compute a UUID of version 5 as RFC 9562 describes it; ``uuid.uuid5`` takes three times as long."""
+    number = int.from_bytes(sha1(namespace + name.encode()).digest()[:16])  # noqa: S324 - no secret
+    return UUID(int=number & _FREE_BITS | _VERSION_5)

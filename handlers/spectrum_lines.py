@@ -120,19 +120,12 @@ def record_sent(budget: Budget, export: Export, *, taken: bool = False) -> tuple
         sent[:2]: sent._replace(description=descriptions.get(sent.phase_code, sent.description))
         for sent in find_sent_lines(budget, target)
     }
-    for line in export.lines:
-        key = line[:2]
-        before = noted.get(key)
-        noted[key] = SentLine(
-            line.phase_code,
-            line.cost_type,
-            line.item_id,
-            line.description,
-            line.price_method_code,
+    for phase_code, cost_type, item_id, description, _, _, method, quantity, unit, gone in export.lines:
+        key = phase_code, cost_type
+        if quantity is None and key in noted:
             # While quantities are off no unit is sent, so the one sent before still holds.
-            line.unit if line.quantity is not None or before is None else before.unit,
-            taken and line.gone,
-        )
+            unit = noted[key].unit  # noqa: PLW2901 - of the line that is noted
+        noted[key] = SentLine(phase_code, cost_type, item_id, description, method, unit, taken and gone)
     return _put_sent(budget, target, tuple(noted.values()))
 
 

@@ -27,7 +27,9 @@ def collect_descriptions(phases: Sequence[Phase | None], descriptions: Sequence[
     for phase, description in zip(phases, descriptions, strict=True):
         if phase is None:
             continue
-        found = by_line.setdefault(phase.phase_code, {})
+        found = by_line.get(phase.phase_code)
+        if found is None:
+            found = by_line[phase.phase_code] = {}
         if not is_blank(description):
             found[description] = None
         if phase.description and not is_blank(phase.description):

@@ -86,7 +86,7 @@ def write_rows(names: Sequence[str], rows: Sequence[Row]) -> bytes:
 
     Args:
         names: in the order of the values.
-        rows: at least one. Each column has values of one kind (text, whole numbers, truth values or times) and ``None``.
+        rows: at least one. A column has values of one kind, text, whole numbers, truth values or times, and ``None``.
     """
     parts: list[Iterable[str]] = []
     between = "{"

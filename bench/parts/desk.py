@@ -91,7 +91,7 @@ async def measure_desk(bench: Bench) -> Part:
         with run_desk(bench, deployment) as url:
             first, whole, size = await asyncio.to_thread(load_often, url, path)
         part.latencies += [Latency(name + FIRST_BYTE, first), Latency(name + WHOLE, whole)]
-        part.notes[name] = f"{size:,} bytes over the wire, while {budgets:,} budgets wait"
+        part.notes[name] = f"{size:,} bytes over the wire, with {budgets:,} waiting"
     await measure_clicks(bench, part)
     return part
 

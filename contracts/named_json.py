@@ -68,7 +68,7 @@ class _ByName:
         return {name: self.rewrite(part) for name, part in node.items()}
 
     def _name_values(self, node: dict[str, Any]) -> CoreSchema:
-        names, make = node["cls"]._fields, partial(tuple.__new__, node["cls"])
+        make = partial(tuple.__new__, node["cls"])
         # Its values are read in the order of its fields.
         named = core_schema.typed_dict_schema(
             {field["name"]: core_schema.typed_dict_field(self.rewrite(field["schema"])) for field in node["fields"]}
@@ -78,7 +78,7 @@ class _ByName:
             named,
             ref=node.get("ref"),
             serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda value: dict(zip(names, value, strict=True)), return_schema=named
+                lambda value: value._asdict(), return_schema=named
             ),
         )
 

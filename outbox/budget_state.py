@@ -4,17 +4,21 @@ A state is one JSON object. Every value in it has a name, and the number ``forma
 an older format is upgraded when it is read, and stored in the current one when its budget next changes. A new format
 needs its number, its upgrade and a golden file in ``tests/unit/stored_states``; a new field with a default needs none
 of them.
+
+``readings.content`` is written in the same formats, since ``NamedJson`` knows one form only. Before format 4 it had no
+number.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from contracts.named_json import NamedJson
 from handlers.budget import Budget
 from handlers.readings import Readings
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """The format that this program writes."""
 
 _START: Final = f'{{"format":{FORMAT},'
@@ -23,7 +27,12 @@ _BUDGETS: Final = NamedJson(Budget)
 _LEFT_OUT: Final = (',"readings":null', ',"imports":null', ',"read_back":null')
 _READINGS: Final = NamedJson(Readings)
 
+T = TypeVar("T")
 Json = dict[str, Any]
+Upgrades = Mapping[int, Callable[[Json], Json]]
+"""By the format that each of them upgrades from."""
+Rows = Mapping[tuple[str, ...], tuple[str, ...]]
+"""The names of values, by the names that lead to where there are rows of them."""
 
 
 class UnreadableStateError(ValueError):
@@ -41,16 +50,12 @@ def write_state(budget: Budget) -> str:
 
 def write_readings(readings: Readings) -> str:
     """Write readings as ``readings.content`` holds them."""
-    return _READINGS.write(readings).decode()
+    return _START + _READINGS.write(readings).decode()[1:]
 
 
 def read_readings(stored: str) -> Readings:
-    """Read readings from ``readings.content``; raises ``UnreadableStateError``."""
-    try:
-        return _READINGS.read(stored)
-    except (TypeError, ValueError, RecursionError) as error:
-        message = f"the stored readings cannot be read: {_READINGS.describe(error)}"
-        raise UnreadableStateError(message) from error
+    """Read readings from ``readings.content``, in any format up to the current one; raises ``UnreadableStateError``."""
+    return _read("readings", _READINGS, _READINGS_UPGRADES, stored)
 
 
 def read_state(stored: str) -> Budget:
@@ -59,31 +64,37 @@ def read_state(stored: str) -> Budget:
     Raises:
         UnreadableStateError: it was written by a newer program, or is no state at all.
     """
+    return _read("state", _BUDGETS, _UPGRADES, stored)
+
+
+def _read(what: str, codec: NamedJson[T], upgrades: Upgrades, stored: str) -> T:
     try:
         # The current format begins like this, so the common case is parsed only once.
-        return _BUDGETS.read(stored if stored.startswith(_START) else _upgrade(stored))
-    except UnreadableStateError:
-        raise
+        return codec.read(stored if stored.startswith(_START) else _upgrade(upgrades, stored))
+    except UnreadableStateError as error:
+        message = f"the stored {what} cannot be read: {error}"
+        raise UnreadableStateError(message) from error
     except (LookupError, TypeError, ValueError, RecursionError) as error:
-        message = f"the stored state is not a budget: {_BUDGETS.describe(error)}"
+        message = f"the stored {what} cannot be read: {codec.describe(error)}"
         raise UnreadableStateError(message) from error
 
 
-def _upgrade(stored: str) -> str:
-    state = json.loads(stored)
-    if not isinstance(state, dict):
-        message = f"the stored state is not a JSON object but {type(state).__name__}"
+def _upgrade(upgrades: Upgrades, stored: str) -> str:
+    value = json.loads(stored)
+    if not isinstance(value, dict):
+        message = f"a JSON object is expected, not {type(value).__name__}"
         raise UnreadableStateError(message)
-    found = state.get("format", 0)
-    if found not in range(FORMAT + 1):
-        message = f"the stored state has format {found!r}; this program reads 0 to {FORMAT}"
+    oldest = min(upgrades)
+    found = value.get("format", oldest)
+    if found not in range(oldest, FORMAT + 1):
+        message = f"format {found!r} is unknown; this program reads {oldest} to {FORMAT}"
         raise UnreadableStateError(message)
     for older in range(found, FORMAT):
-        state = _UPGRADES[older](state)
-    return json.dumps(state)
+        value = upgrades[older](value)
+    return json.dumps(value)
 
 
-# What follows describes format 0, and stays as it is when the types change.
+# What follows describes older formats, and stays as it is when the types change.
 
 _KEY_0: Final = ("company_id", "project_id", "budget_id")
 _TARGET_0: Final = ("company_code", "job_number", "currency")
@@ -141,5 +152,66 @@ def _leave_unsigned(state: Json) -> Json:
     return state
 
 
-_UPGRADES: Final[Mapping[int, Callable[[Json], Json]]] = {0: _name_values, 1: _add_references, 2: _leave_unsigned}
-"""By the format that each of them upgrades from."""
+_APPROVAL_3: Final = ("by", "at")
+_ADOPTED_LINE_3: Final = (
+    "phase_code",
+    "cost_type",
+    "item_id",
+    "description",
+    "original",
+    "revision",
+    "price_method_code",
+)
+_READ_LINE_3: Final = (
+    "phase_code",
+    "cost_type",
+    "description",
+    "status",
+    "original",
+    "bridge_revision",
+    "other_revision",
+    "current",
+    "job_to_date_cost",
+    "price_method_code",
+)
+_ROWS_3: Final[Rows] = {
+    ("version", "proposal", "lines"): _LINE_0,
+    ("unanswered", "lines"): _LINE_0,
+    ("unanswered", "approved_again"): _APPROVAL_3,
+    ("base", "lines"): _LINE_0,
+    ("base", "approved_again"): _APPROVAL_3,
+    ("sent", "lines"): _SENT_LINE_0,
+    ("tries",): _TRY_0,
+    ("imports", "adopted", "lines"): _ADOPTED_LINE_3,
+}
+_READINGS_ROWS_3: Final[Rows] = {
+    ("last", "pages", "lines"): _READ_LINE_3,
+    ("collecting", "pages", "lines"): _READ_LINE_3,
+}
+
+
+def _name_columns(rows: Rows, value: Json) -> Json:
+    """Upgrade from format 3, in which rows are an array of objects; readings of that time have no ``format``."""
+    for path, names in rows.items():
+        value = _turn_rows(value, path, names)
+    return value
+
+
+def _turn_rows(holder: Any, path: Sequence[str], names: tuple[str, ...]) -> Any:
+    if isinstance(holder, list):
+        return [_turn_rows(part, path, names) for part in holder]
+    first, *rest = path
+    if holder is None or first not in holder:
+        return holder
+    held = holder[first]
+    turned = _turn_rows(held, rest, names) if rest else {name: [row[name] for row in held] for name in names}
+    return holder | {first: turned}
+
+
+_UPGRADES: Final[Upgrades] = {
+    0: _name_values,
+    1: _add_references,
+    2: _leave_unsigned,
+    3: partial(_name_columns, _ROWS_3),
+}
+_READINGS_UPGRADES: Final[Upgrades] = {3: partial(_name_columns, _READINGS_ROWS_3)}

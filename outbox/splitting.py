@@ -14,7 +14,7 @@ from outbox.queries import QUERIES
 READINGS_BYTES: Final = 2 * 1024 * 1024
 """At most so many bytes of readings, as Postgres compresses them, are loaded at once, unless one budget alone has more.
 
-A reading of 20,000 lines has 90 kB to 1 MB, and a quarter of a second goes by until its budget is read and decided on:
+A reading of 20,000 lines has 80 to 650 kB, and a quarter of a second goes by until its budget is read and decided on:
 150 of them would take longer than a transaction may, and gigabytes of memory.
 """
 

@@ -121,4 +121,4 @@ async def test_an_old_state_is_stored_in_the_current_format_with_its_next_change
     position, _ = await store_batch(connection, position, [arrive(1, release(key=key))], TOPICS)
     assert await connection.fetchval("select state from budgets") == old
     await store_batch(connection, position, [arrive(2, retry(1, key=key))], TOPICS)
-    assert (await connection.fetchval("select state from budgets")).startswith('{"format":3,')
+    assert (await connection.fetchval("select state from budgets")).startswith('{"format":4,')

@@ -95,7 +95,12 @@ def write_rows(names: Sequence[str], rows: Sequence[Row]) -> bytes:
         if column.count(column[0]) == len(rows):
             between += f"{_WRITERS[type(column[0])](column[0])},"
             continue
-        parts += repeat(between, len(rows)), [_WRITERS[type(value)](value) for value in column]
+        kinds = set(map(type, column))
+        if len(kinds) == 1:
+            written: Iterable[str] = map(_WRITERS[kinds.pop()], column)
+        else:
+            written = [_WRITERS[type(value)](value) for value in column]
+        parts += repeat(between, len(rows)), written
         between = ","
     parts.append(repeat(between.removesuffix(",") + "},", len(rows)))
     return "".join(chain.from_iterable(zip(*parts, strict=True)))[:-1].encode()

@@ -16,7 +16,7 @@ from handlers.imports import end_import
 from handlers.requests import Request, answer_superseded_parked, resolve_parked
 from handlers.returns import return_invalid
 from handlers.signatures import check_proof, refuse_unproven
-from handlers.validation.amounts import read_hundredths
+from handlers.validation.amounts import Hundredths, read_hundredths
 from handlers.validation.check import Valid, check_budget
 from handlers.validation.columns import Columns, read_columns
 
@@ -99,30 +99,22 @@ def digest_content(lock: BudgetLocked, lines: Columns) -> str:
         lock: the version.
         lines: the fields of all its lines.
     """
-    columns: list[Iterable[int | str]] = [
+    columns: list[Iterable[Hundredths | str]] = [
         lines.item_ids,
         lines.cost_codes,
         lines.cost_types,
         lines.descriptions,
-        map(_write_value, lines.original_amounts),
-        map(_write_value, lines.revision_amounts),
+        map(read_hundredths, lines.original_amounts),
+        map(read_hundredths, lines.revision_amounts),
     ]
+    quantities = [quantity and str(read_hundredths(quantity)) for quantity in lines.quantities]
+    optional = (lines.sub_jobs, lines.units, quantities, lines.phase_codes, lines.spectrum_cost_types)
     # Most versions have none of these.
-    optional = {
-        "sub_job": lines.sub_jobs,
-        "unit": lines.units,
-        "quantity": [quantity and _write_value(quantity) for quantity in lines.quantities],
-        "phase_code": lines.phase_codes,
-        "spectrum_cost_type": lines.spectrum_cost_types,
-    }
-    given = {name: column for name, column in optional.items() if any(value is not None for value in column)}
-    columns += [map(_mark, column) for column in given.values()]
-    content = [lock.currency, _write_value(lock.total_amount), [*given], sorted(set(zip(*columns, strict=True)))]
+    given = [number for number, column in enumerate(optional) if column.count(None) < len(column)]
+    columns += [map(_mark, optional[number]) for number in given]
+    total = read_hundredths(lock.total_amount)
+    content = [lock.currency, total, given, sorted(set(zip(*columns, strict=True)))]
     return hashlib.sha256(write_json(content)).hexdigest()
-
-
-def _write_value(amount: str) -> str:
-    return str(read_hundredths(amount))
 
 
 def _mark(text: str | None) -> str:

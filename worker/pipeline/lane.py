@@ -48,7 +48,7 @@ from worker.telemetry.metrics import (
 from worker.telemetry.tracing import Traces
 
 BATCH_RECORDS: Final = 150
-"""Records in a batch: enough to spread the cost of two commits, few enough that lanes take turns."""
+"""Records in a batch: enough to spread the cost of two commits, few enough that a turn is short."""
 
 POLL_SECONDS: Final = 0.2
 """Longest that one fetch waits for a record."""

@@ -11,8 +11,9 @@ from typing import Final
 AT_ONCE: Final = 2
 """How many lanes have a turn: one of them decides while the other waits for Postgres."""
 
-WAIT_SECONDS: Final = 0.2
-"""Longest that a lane waits for its turn. Then it continues without: a lane whose session hangs stops no other."""
+WAIT_SECONDS: Final = 1.0
+"""Longest that a lane waits for its turn; then it goes on without. So lanes whose sessions hang, even as many as have
+turns, stop no other. Much less would do away with turns on a machine so busy that storing a batch takes as long."""
 
 
 class Turns:

@@ -51,13 +51,12 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
     keys = {arrival.message.body.key for arrival in arrivals if isinstance(arrival.message, Message)}
     if not keys:
         return Loaded(frozenset(known), {}, {}, conflicts=conflicts, repeats=repeats)
-    stored = await connection.fetch(QUERIES["load_budgets"], *transpose(keys, 3))
-    projects = await connection.fetch(QUERIES["load_projects"], *transpose({key.project for key in keys}, 2))
-    to_come = await connection.fetch(QUERIES["load_holds_to_come"], *transpose(keys, 3))
+    rows = {BudgetKey(*row[:3]): row for row in await connection.fetch(QUERIES["load_budgets"], *transpose(keys, 3))}
     budgets: dict[BudgetKey, tuple[Budget, int]] = {}
     unreadable: dict[BudgetKey, UnreadableBudget] = {}
-    for row in stored:
-        key = BudgetKey(*row[:3])
+    for key, row in rows.items():
+        if row["revision"] is None:
+            continue
         try:
             budgets[key] = read_budget(key, row["state"], row["readings"], on_hold=row["on_hold"]), row["revision"]
         except UnreadableStateError as error:
@@ -65,12 +64,12 @@ async def load_batch(connection: Connection, arrivals: Sequence[Arrival], topics
     return Loaded(
         frozenset(known),
         budgets,
-        {(row[0], row[1]): row[2] for row in projects if row[2] is not None},
+        {key.project: row["claimant"] for key, row in rows.items() if row["claimant"] is not None},
         await _load_held_messages(connection, arrivals, topics),
         unreadable,
-        {BudgetKey(*row[:3]): row[3] for row in to_come},
+        {key: row["to_hold"] for key, row in rows.items() if row["to_hold"] is not None},
         conflicts,
-        {(row[0], row[1]): row[3] for row in projects},
+        {key.project: row["last_reference"] for key, row in rows.items() if row["last_reference"] is not None},
         repeats,
     )
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from contracts.records import Record, digest_record
 from outbox.database import Connection, translate_errors
 from outbox.queries import QUERIES
+from outbox.rules import RulesVersion, recall_version
 
 
 class PositionLost(Exception):  # noqa: N818 - what happened to the lane, not an error of the program
@@ -71,18 +72,22 @@ async def start_position(connection: Connection, inbox_partition: int, next_offs
     return Position(inbox_partition, next_offset, owner)
 
 
-async def move_position(connection: Connection, before: Position, after: Position) -> None:
-    """Move a position within the caller's transaction.
+async def move_position(connection: Connection, before: Position, after: Position) -> RulesVersion:
+    """Move a position within the caller's transaction, in which the rules in force do not change from here on.
 
     Args:
         connection: the lane's session.
         before: where the lane believes the position to be.
         after: where it is to be.
 
+    Returns:
+        The rules in force.
+
     Raises:
+        RulesUnavailable: no version of the rules is in force, or a newer version of this program stored it.
         PositionLost: the position is no longer where its owner believes, or has another owner.
     """
-    moved = await connection.execute(
+    [found] = await connection.fetch(
         QUERIES["move_position"],
         before.inbox_partition,
         before.next_offset,
@@ -90,9 +95,11 @@ async def move_position(connection: Connection, before: Position, after: Positio
         after.next_offset,
         *(after.last or (None, None, None)),
     )
-    if moved != "UPDATE 1":
+    rules = await recall_version(connection, found["rules_id"], found["digest"])
+    if not found["is_moved"]:
         message = f"the position of inbox partition {before.inbox_partition} was moved or taken by another session"
         raise PositionLost(message)
+    return rules
 
 
 async def read_positions(connection: Connection) -> dict[int, Position]:

@@ -53,7 +53,7 @@ RIGHTS: Final[Mapping[Part, tuple[Right, ...]]] = {
         *_read(
             *("deployment", "rules", "rule_applications", "positions", "history", "budgets", "readings", "outbox"),
             "holds",
-            calls=("is_hold_to_come", "share_rules_in_force"),
+            calls=("share_rules_in_force",),
         ),
         Right("update", "deployment", ("group_id", "inbox", "inbox_partitions")),
         Right("insert", "positions"),

@@ -68,10 +68,8 @@ async def read_rules_in_force(connection: Connection) -> RulesVersion:
         RulesUnavailable: no version is in force, or a newer version of this program stored it.
     """
     async with translate_errors(connection):
-        row = await connection.fetchrow(QUERIES["share_rules_in_force"])
-        if row is None or row["rules_id"] is None:
-            raise RulesUnavailable(NO_RULES)
-        return await _read_cached(connection, row["rules_id"], row["digest"])
+        [found] = await connection.fetch(QUERIES["share_rules_in_force"])
+        return await recall_version(connection, *found)
 
 
 async def find_rules_in_force(connection: Connection) -> RulesVersion:
@@ -84,7 +82,7 @@ async def find_rules_in_force(connection: Connection) -> RulesVersion:
     if found is None:
         raise RulesUnavailable(NO_RULES)
     async with translate_errors(connection):
-        return await _read_cached(connection, found.rules_id, found.digest)
+        return await recall_version(connection, found.rules_id, found.digest)
 
 
 async def read_version(connection: Connection, rules_id: int) -> Rules | None:
@@ -154,7 +152,19 @@ async def put_in_force(connection: Connection, rules: Rules, applied_by: str, wh
     return Application(rules_id, encoded.digest, applied_by, why, at)
 
 
-async def _read_cached(connection: Connection, rules_id: int, digest: str) -> RulesVersion:
+async def recall_version(connection: Connection, rules_id: int | None, digest: str) -> RulesVersion:
+    """Read a version of the rules, unless it was read before.
+
+    Args:
+        connection: a session, inside ``translate_errors``.
+        rules_id: which version; ``None`` where none is in force.
+        digest: its digest.
+
+    Raises:
+        RulesUnavailable: no version is in force, or a newer version of this program stored it.
+    """
+    if rules_id is None:
+        raise RulesUnavailable(NO_RULES)
     key = rules_id, digest
     if key not in _cache:
         content = await connection.fetchval(QUERIES["read_rules"], rules_id)

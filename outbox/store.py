@@ -16,7 +16,6 @@ from outbox.database import Connection, transaction, translate_errors
 from outbox.identity import Identity
 from outbox.loading import load_batch
 from outbox.position import Position, describe_record, move_position
-from outbox.rules import read_rules_in_force
 from outbox.writing import write_batch
 
 OnDecided: TypeAlias = Callable[[DecidedBatch], None]
@@ -76,8 +75,7 @@ async def store_within(
     last = arrivals[-1].inbox
     after = replace(position, next_offset=last.place.offset + 1, last=describe_record(last))
     # First, because from here to the commit the rules in force must not change.
-    rules = await read_rules_in_force(connection)
-    await move_position(connection, position, after)
+    rules = await move_position(connection, position, after)
     sys.audit("budget-bridge.store.position-moved", position.inbox_partition)
     arrivals = prove_arrivals(arrivals, rules.rules)
     loaded = await load_batch(connection, arrivals, topics)

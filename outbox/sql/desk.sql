@@ -12,6 +12,14 @@ and ($7::timestamptz is null or (since, company_id, project_id, budget_id) > ($7
 order by since, company_id, project_id, budget_id
 limit $11;
 
+-- name: load_projects
+-- Of each project the budget that claims the job, which is being exported, is synced, or may be in Spectrum (at most
+-- one); and the number in the last change reference of all its budgets. A project has few budgets.
+select company_id, project_id, max(budget_id) filter (where claims_job) as claimant, max(last_reference)
+from budgets
+join unnest($1::bigint[], $2::bigint[]) as asked (company_id, project_id) using (company_id, project_id)
+group by company_id, project_id;
+
 -- name: count_pending
 select count(*)
 from budgets

@@ -12,10 +12,18 @@ insert into positions (inbox_partition, next_offset, owner)
 select $1, $2, $3 where not exists (select from positions where inbox_partition = $1);
 
 -- name: move_position
+-- The rules in force, which stay so until the transaction ends, and the position. The update joins the rules, so it
+-- locks no row before it has their lock; as any update, it finds no position that was taken while it waited.
 -- By the whole key, which no earlier version of the row has: under a held snapshot these stay, one for each batch.
-update positions
-set next_offset = $4, last_offset = $5, last_timestamp_ms = $6, last_hash = $7
-where inbox_partition = $1 and next_offset = $2 and owner = $3;
+with in_force as materialized (select rules_id, digest from share_rules_in_force()),
+moved as (
+    update positions
+    set next_offset = $4, last_offset = $5, last_timestamp_ms = $6, last_hash = $7
+    from in_force
+    where inbox_partition = $1 and next_offset = $2 and owner = $3
+    returning inbox_partition
+)
+select rules_id, digest, exists (select from moved) as is_moved from in_force;
 
 -- name: find_known
 -- Which of these identities history has already, each with the digest of its body.
@@ -38,21 +46,29 @@ join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, proj
     using (company_id, project_id, budget_id);
 
 -- name: load_budgets
+-- Each of these budgets, stored or not, with what all budgets of its project say (as load_projects has it; found once
+-- for each project), and why a recovery holds it from its next message on, if one does.
 -- The column on_hold may be ahead of a state that could not be read; a hold that is still to come does not count yet.
-select company_id, project_id, budget_id, state, revision, on_hold and not is_hold_to_come(budgets.*) as on_hold,
-    readings.content as readings
-from budgets
-join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
-    using (company_id, project_id, budget_id)
-left join readings using (company_id, project_id, budget_id);
-
--- name: load_projects
--- Of each project the budget that claims the job, which is being exported, is synced, or may be in Spectrum (at most
--- one); and the number in the last change reference of all its budgets. A project has few budgets.
-select company_id, project_id, max(budget_id) filter (where claims_job) as claimant, max(last_reference)
-from budgets
-join unnest($1::bigint[], $2::bigint[]) as asked (company_id, project_id) using (company_id, project_id)
-group by company_id, project_id;
+with asked as (
+    select * from unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
+),
+projects as (
+    select company_id, project_id, max(budget_id) filter (where claims_job) as claimant,
+        max(last_reference) as last_reference
+    from budgets
+    join (select distinct company_id, project_id from asked) as of_asked using (company_id, project_id)
+    group by company_id, project_id
+)
+select company_id, project_id, budget_id, budgets.state, budgets.revision,
+    budgets.on_hold and to_come.reason is null as on_hold, readings.content as readings, to_come.reason as to_hold,
+    projects.claimant, projects.last_reference
+from asked
+left join budgets using (company_id, project_id, budget_id)
+left join readings using (company_id, project_id, budget_id)
+left join (
+    select company_id, project_id, budget_id, reason from holds where inbox_offset is null
+) as to_come using (company_id, project_id, budget_id)
+left join projects using (company_id, project_id);
 
 -- name: load_held_messages
 -- The held messages of a budget that come next, in order, also from before the inbox was recreated: until there
@@ -143,14 +159,6 @@ insert into holds (company_id, project_id, budget_id, reason, inbox_partition, i
 select * from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::integer[], $6::bigint[], $7::boolean[])
     as given (company_id, project_id, budget_id, reason, inbox_partition, inbox_offset, silent)
 where (company_id, project_id, budget_id) not in (select * from come);
-
--- name: load_holds_to_come
--- Which budgets a recovery holds from their next message on.
-select company_id, project_id, budget_id, reason
-from holds
-join unnest($1::bigint[], $2::bigint[], $3::bigint[]) as asked (company_id, project_id, budget_id)
-    using (company_id, project_id, budget_id)
-where inbox_offset is null;
 
 -- name: read_outbox
 -- The messages of one lane because of a range of records, in order, up to a number of rows and of bytes; at least one.

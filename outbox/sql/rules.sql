@@ -1,7 +1,7 @@
 -- Statements about the rules: which are in force, who applied which version, and what another version would change.
 
 -- name: share_rules_in_force
--- One round trip of every batch: the lock and what is read under it.
+-- The lock, and what is read under it. A batch does the same while it moves its position.
 select rules_id, digest from share_rules_in_force();
 
 -- name: lock_rules

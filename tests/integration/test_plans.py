@@ -51,7 +51,6 @@ PLANS: dict[str, tuple[tuple[Any, ...], str]] = {
     "measure_readings": (KEY, "readings_pkey"),
     "load_projects": (KEY[:2], "budgets_pkey"),
     "load_held_messages": ((1, 5, 1, 101, 1 << 22), "history_held"),
-    "load_holds_to_come": (KEY, "holds_to_come"),
     "resolve_history": ((*IDENTITY, ["applied"], [""]), "history_pkey"),
     "find_due": (([0, 1], 1000), "budgets_by_release_due"),
     "count_statuses": ((), "budgets_by_status"),

@@ -31,8 +31,8 @@ _RUN: Final = (
         "load_budgets",
         "measure_readings",
     ),
-    *("load_projects", "load_held_messages", "resolve_history", "change_budgets", "put_readings", "hold_budgets"),
-    *("add_holds", "load_holds_to_come", "read_outbox", "find_due", "read_deployment", "read_first_start"),
+    *("load_held_messages", "resolve_history", "change_budgets", "put_readings", "hold_budgets"),
+    *("add_holds", "read_outbox", "find_due", "read_deployment", "read_first_start"),
     *("record_first_start", "share_rules_in_force", "read_rules", "find_rule_application", "count_statuses"),
     *("count_read_back", "read_server", "list_missing_rights"),
 )
@@ -48,7 +48,6 @@ _READ: Final = (
     *("read_rules", "find_rule_application", "read_accepted_digests", "find_cutoff", "find_old_rows"),
     *("find_old_messages", "load_known_message"),
     # Of the desk, which only reads.
-    "load_projects",
     *re.findall(r"^-- name: (\w+)$", (files("outbox") / "sql" / "desk.sql").read_text(), re.MULTILINE),
 )
 _PRUNE: Final = (

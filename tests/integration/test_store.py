@@ -21,7 +21,7 @@ from outbox.identity import identify
 from outbox.lost_jobs import find_lost_jobs
 from outbox.position import Position, PositionLost, start_position, take_position
 from outbox.queries import QUERIES
-from outbox.rules import put_in_force
+from outbox.rules import lock_rules, put_in_force
 from outbox.store import store_batch
 from outbox.writing import write_budgets
 from tests.integration.records import TOPICS, arrive
@@ -114,10 +114,28 @@ async def test_a_batch_passes_none_of_the_versions_that_a_held_snapshot_keeps(
     moving = f"explain (analyze, buffers, format json) execute moving (0, 20000, '{position.owner}', 20001)"
     await connection.execute(f"prepare moving as {QUERIES['move_position']}")
     [found] = json.loads(await connection.fetchval(moving.replace("20001", "20001, null, null, null")))
-    touched = found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"]
+    [move] = [part for part in found["Plan"]["Plans"] if part["Node Type"] == "ModifyTable"]
+    touched = move["Shared Hit Blocks"] + move["Shared Read Blocks"]
     await holder.execute("rollback")
     await holder.close()
     assert touched < 20
+
+
+async def test_a_position_that_is_taken_while_its_owner_waits_for_the_rules_is_lost(
+    connection: Connection, database_url: str, position: Position
+) -> None:
+    applying, successor = await connect(database_url), await connect(database_url)
+    async with lock_rules(applying):
+        storing = asyncio.create_task(store_batch(connection, position, [arrive(0, lock())], TOPICS))
+        done, _ = await asyncio.wait({storing}, timeout=0.3)
+        assert not done
+        # It has not locked the position yet.
+        taken = await asyncio.wait_for(take_position(successor, 0, uuid4()), 1)
+    with pytest.raises(PositionLost):
+        await storing
+    assert (taken and taken.next_offset, await count_rows(connection, "history")) == (0, 0)
+    await applying.close()
+    await successor.close()
 
 
 async def test_a_lane_is_started_once(connection: Connection, position: Position) -> None:

@@ -38,6 +38,7 @@ from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
 from worker.kafka.group_offsets import GroupOffset
 from worker.pipeline import lane as lane_module
 from worker.pipeline.lane import Lane, LaneContext
+from worker.pipeline.turns import Turns
 from worker.resilience import breaker as breaker_module
 from worker.resilience.outage import list_unavailable
 from worker.telemetry.metrics import LANE_LOSSES, RULES_IN_FORCE
@@ -73,7 +74,7 @@ class Spans(Traces):
 class RunningLane(RunningPart):
     """A lane that runs on fakes."""
 
-    def __init__(self, ports: FakePorts, reader: FakeInbox) -> None:
+    def __init__(self, ports: FakePorts, reader: FakeInbox, turns: Turns | None = None) -> None:
         super().__init__()
         self.ports, self.reader, self.spans = ports, reader, Spans()
         log: Any = self.log
@@ -87,6 +88,7 @@ class RunningLane(RunningPart):
             inbox_partitions=1,
             breakers=self.breakers,
             traces=self.spans,
+            turns=turns or Turns(),
         )
         self.lane = Lane(0, reader, context, log)
         self.task = asyncio.create_task(self.lane.run(self.stopping))

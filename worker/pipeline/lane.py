@@ -9,7 +9,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID, uuid4
 
@@ -29,6 +29,7 @@ from worker.kafka.group_offsets import Partition
 from worker.pipeline.lane_check import NEW, LaneRefused, LaneState, check_lane, check_last_record
 from worker.pipeline.lane_ports import InboxReader, LanePorts, LaneStore
 from worker.pipeline.publication import Publication
+from worker.pipeline.turns import Turn, Turns
 from worker.resilience.backoff import back_off, wait_unless
 from worker.resilience.breaker import Breaker, Breakers
 from worker.resilience.outage import Outage
@@ -47,7 +48,7 @@ from worker.telemetry.metrics import (
 from worker.telemetry.tracing import Traces
 
 BATCH_RECORDS: Final = 150
-"""Records in a batch: enough to spread the cost of two commits, few enough that lanes take turns."""
+"""Records in a batch: enough to spread the cost of two commits, few enough that a turn is short."""
 
 POLL_SECONDS: Final = 0.2
 """Longest that one fetch waits for a record."""
@@ -76,6 +77,7 @@ class LaneContext:
     inbox_partitions: int
     breakers: Breakers
     traces: Traces
+    turns: Turns = field(default_factory=Turns)
 
 
 class Lane:
@@ -227,10 +229,13 @@ class Lane:
 
     async def _process(self, store: LaneStore, publication: Publication, position: Position) -> None:
         """Store batch after batch; each is sent while it is stored, and committed while the next is decided."""
+        turn = self._context.turns.make_turn(self._stopping)
         try:
             while not self._stopping.is_set():
                 records = await self._reader.fetch(self._place, BATCH_RECORDS, POLL_SECONDS)
                 if records:
+                    await turn.take()
+                    records += await self._fetch_rest(records)
                     sys.audit("budget-bridge.lane.fetched", records)
                     self._check_start(records[0], position)
                     with measure("decode"):
@@ -239,12 +244,25 @@ class Lane:
                     async for part in store.split_batch(self._context.traces.begin(arrivals)):
                         if self._stopping.is_set():
                             break
-                        position = await self._store(store, publication, position, part)
+                        position = await self._store(store, publication, turn, position, part)
                     continue
                 record_lag(self._number, self._reader.count_waiting(self._place, position.next_offset), None)
                 await publication.check()
         finally:
+            turn.give_back()
             await publication.close()
+
+    async def _fetch_rest(self, records: Sequence[Record]) -> list[Record]:
+        """Fetch what has come behind the first records of a batch while it waited for its turn."""
+        if len(records) >= BATCH_RECORDS:
+            return []
+        following = records[-1].place.offset + 1
+        rest = await self._reader.fetch(self._place, BATCH_RECORDS - len(records), 0.0)
+        if rest and rest[0].place.offset != following:
+            # Only the next batch, which then begins there, finds out whether something was skipped.
+            await self._reader.seek(self._place, following)
+            return []
+        return rest
 
     def _check_start(self, first: Record, position: Position) -> None:
         """Check that a batch begins at the position: a fetch may have skipped something.
@@ -262,12 +280,14 @@ class Lane:
         self,
         store: LaneStore,
         publication: Publication,
+        turn: Turn,
         position: Position,
         arrivals: Sequence[Arrival],
         failing: frozenset[Identity] = frozenset(),
     ) -> Position:
         """Store a batch and start publishing it; a message that cannot be decided or stored is isolated and held.
 
+        The turn ends once it is stored: what waits for Kafka from then on keeps no other lane from working.
         Any other error is of the world or of this program, and says nothing about a message: it restarts the lane.
         """
 
@@ -276,8 +296,9 @@ class Lane:
 
         publication.begin(arrivals[-1].inbox.place.offset + 1)
         try:
-            with measure("store"):
-                after, decided = await store.store_batch(position, arrivals, failing, send)
+            async with turn:
+                with measure("store"):
+                    after, decided = await store.store_batch(position, arrivals, failing, send)
         except (DecisionFailedError, DataRefusedError) as wrong:
             self._log.exception("batch.failed", messages=len(arrivals))
             await publication.abort()
@@ -285,10 +306,10 @@ class Lane:
                 found = identify(wrong.arrival if isinstance(wrong, DecisionFailedError) else arrivals[0])
                 if found in failing:
                     raise
-                return await self._store(store, publication, position, arrivals, failing | {found})
+                return await self._store(store, publication, turn, position, arrivals, failing | {found})
             middle = len(arrivals) // 2
-            position = await self._store(store, publication, position, arrivals[:middle], failing)
-            return await self._store(store, publication, position, arrivals[middle:], failing)
+            position = await self._store(store, publication, turn, position, arrivals[:middle], failing)
+            return await self._store(store, publication, turn, position, arrivals[middle:], failing)
         self._note_rules(decided.rules)
         try:
             await publication.commit(arrivals)

@@ -4,7 +4,7 @@ import asyncio
 import time
 import urllib.request
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
@@ -30,6 +30,9 @@ COPIED: Final = "of which: copied to the inbox"
 DECIDED: Final = "of which: decided, stored, published"
 PUBLISHED: Final = "publishing a stored batch of one, mean"
 HALF_LOAD: Final = "half load"
+HALF_LOAD_COPIED: Final = "half load, of which: copied to the inbox"
+BUSY: Final = "busy at half load"
+LOADING: Final = "sending and reading"
 
 
 async def measure_latency(bench: Bench) -> Part:
@@ -39,8 +42,10 @@ async def measure_latency(bench: Bench) -> Part:
         part.latencies += await measure_lone(bench)
     path = bench.results.get("path")
     rate = (path.rate("worker") if path else FALLBACK_RATE) / 2
-    part.latencies.append(await measure_half_load(bench, rate))
+    latencies, cores = await measure_half_load(bench, rate)
+    part.latencies += latencies
     part.notes[HALF_LOAD] = f"{rate:,.0f} messages per second"
+    part.notes[BUSY] = ", ".join(f"{name} {share:.2f}" for name, share in cores.items())
     return part
 
 
@@ -101,26 +106,40 @@ def read_publish_ms(port: int) -> float:
     return figures[step.format("sum")] / figures[step.format("count")] * 1000
 
 
-async def measure_half_load(bench: Bench, rate: float) -> Latency:
-    """Measure how long locks take at half of what the worker can carry of the same load, locks and acceptances."""
+async def measure_half_load(bench: Bench, rate: float) -> tuple[list[Latency], dict[str, float]]:
+    """Measure how long locks take at half of what the worker can carry of the same load, locks and acceptances.
+
+    Returns:
+        The latencies, and how many cores each process kept busy meanwhile.
+    """
     count = max(int(rate * HALF_LOAD_SECONDS * min(bench.scale, 1.0)) // 2, 100)
     deployment = await bench.prepare(count)
     behind = int(rate * ACCEPTED_AFTER_SECONDS / 2)
-    latency = Latency(HALF_LOAD, [])
+    total, copied = Latency(HALF_LOAD, []), Latency(HALF_LOAD_COPIED, [])
     sent: dict[bytes, float] = {}
+    seen = 0
 
-    def note(key: bytes, moment: float) -> None:
-        if len(sent) > count // 5:
+    def note(raw: Any, moment: float) -> float:
+        nonlocal seen
+        # An acceptance is copied under the same key, two seconds later.
+        latency = total if raw.topic == requests else copied if find_type(raw) == b"budget.locked.v1" else None
+        if latency and len(sent) > count // 5:
+            key = raw.key if latency is total else raw.key + b"/1"
             latency.milliseconds.append((moment - sent[key]) * 1000)
+        seen += raw.topic == requests
+        return seen / count
 
-    topics = [f"{deployment.prefix}bridge.approval-requests"]
-    with bench.run(deployment, WORKER):
+    inbox, requests = (f"{deployment.prefix}{name}" for name in ("bridge.inbox", "bridge.approval-requests"))
+    with bench.run(deployment, WORKER) as process:
         await bench.await_members(deployment, 1)
-        async with open_outputs(bench.kafka.bootstrap, topics) as outputs:
-            reading = asyncio.create_task(note_all(outputs, count, note, lambda share: bench.report(HALF_LOAD, share)))
+        processes = bench.list_processes(process)
+        async with open_outputs(bench.kafka.bootstrap, [inbox, requests]) as outputs:
+            reading = asyncio.create_task(note_all(outputs, note, lambda share: bench.report(HALF_LOAD, share)))
+            began, before = time.monotonic(), {**processes.read_cpu(), LOADING: time.process_time()}
             await send_evenly(bench.kafka.bootstrap, deployment, rate / 2, behind, sent)
+            seconds, after = time.monotonic() - began, {**processes.read_cpu(), LOADING: time.process_time()}
             await asyncio.wait_for(reading, 60)
-    return latency
+    return [total, copied], {name: (after[name] - before[name]) / seconds for name in after}
 
 
 async def send_evenly(
@@ -145,15 +164,17 @@ async def append(producer: AIOKafkaProducer, record: Outgoing) -> None:
     await producer.send(record.topic, record.value, record.key, headers=list(record.headers))
 
 
-async def note_all(
-    outputs: Outputs, count: int, note: Callable[[bytes, float], None], progress: Callable[[float], None]
-) -> None:
-    """Note by key when each record was seen."""
-    seen = 0
-    while seen < count:
+async def note_all(outputs: Outputs, note: Callable[[Any, float], float], progress: Callable[[float], None]) -> None:
+    """Note when each record was seen, until ``note`` returns that all of them were."""
+    share = 0.0
+    while share < 1.0:
         raws = await read_some(outputs.consumer, 0.2)
         moment = time.monotonic()
         for raw in raws:
-            note(raw.key, moment)
-        seen += len(raws)
-        progress(seen / count)
+            share = note(raw, moment)
+        progress(share)
+
+
+def find_type(raw: Any) -> bytes | None:
+    """Find the type of a message."""
+    return next((value for name, value in raw.headers if name == "ce_type"), None)

@@ -59,7 +59,7 @@ Shares of the worker's CPU are estimates from measurements of the parts, unless 
 HALF_LOAD_LIMIT = (
     "Cores kept busy at half load: {busy}. What limits it is the processor that all of these share. A batch costs the "
     "worker, the broker and the database a part that does not depend on its size, and at half load batches have five "
-    "to ten messages. No part of that stands out: deciding is a quarter of the worker's time then, its clients are half."
+    "to ten messages. No part of that stands out: deciding is a quarter of the worker's time, its clients are half."
 )
 
 

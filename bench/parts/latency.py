@@ -126,7 +126,7 @@ async def measure_half_load(bench: Bench, rate: float) -> tuple[list[Latency], d
         if latency and len(sent) > count // 5:
             key = raw.key if latency is total else raw.key + b"/1"
             latency.milliseconds.append((moment - sent[key]) * 1000)
-        seen += raw.topic == requests
+        seen += int(raw.topic == requests)
         return seen / count
 
     inbox, requests = (f"{deployment.prefix}{name}" for name in ("bridge.inbox", "bridge.approval-requests"))

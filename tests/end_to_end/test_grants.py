@@ -89,7 +89,8 @@ async def test_the_whole_path_works_with_the_roles_that_are_printed(bridge: Brid
     first = await command(bridge, roles, "rules", "rules", "apply", "--by", "ann", "--why", "test")
     assert first[0] == 0, first
     bridge.settings["RULES_DIR"] = ""
-    bridge.database_url = roles.url_of("run")
+    bridge.database_url = roles.url_of("read")
+    bridge.settings["DATABASE_URL"] = roles.url_of("run")
     worker = bridge.start()
     await bridge.send(lock(), accept())
     await bridge.wait_for("spectrum.export.v1")

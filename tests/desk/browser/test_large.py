@@ -20,8 +20,9 @@ PATH = next(f"/budgets/{seed.budget}" for seed in SEEDS if len(seed.steps[0].dat
 MOST_BYTES = 60_000
 FIRST_BYTE_SECONDS = 0.25
 USABLE_SECONDS = 1.0
-GENEROUS = 8
-"""The tests run beside others, on a machine that is not theirs: what is measured for the page is in bench."""
+GENEROUS = 20
+"""The tests run beside others, on a machine that is not theirs and may be slow: eight times was once not enough. What is
+measured for the page is in bench; here only what grows with the square of the lines is found."""
 
 
 def load(url: str) -> tuple[float, int]:

@@ -19,6 +19,7 @@ class QuietAiokafkaConsumer:
 
     def __init__(self) -> None:
         self._client = SimpleNamespace(cluster=SimpleNamespace(unauthorized_topics=set()))
+        self._subscription = SimpleNamespace(subscription=None)
         self.end = self.at = 5
         self.resting: set[TopicPartition] = set()
 
@@ -30,6 +31,15 @@ class QuietAiokafkaConsumer:
 
     async def topics(self) -> set[str]:
         return {"inbox"}
+
+    async def getmany(self, *_: TopicPartition, timeout_ms: int, max_records: int) -> dict[TopicPartition, Any]:
+        assert timeout_ms >= 0
+        offsets = range(self.at, min(self.end, self.at + max_records))
+        self.at += len(offsets)
+        raws = [
+            SimpleNamespace(**PLACE._asdict(), offset=at, timestamp=0, key=b"", value=b"", headers=()) for at in offsets
+        ]
+        return {PLACE: raws} if raws else {}
 
     async def end_offsets(self, places: list[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(places, self.end)
@@ -92,6 +102,20 @@ async def test_silence_is_more_and_nothing_of_it_for_long(clock: Clock, monkeypa
     assert await check(reader, clock, 20) == [("inbox", 0)]
     consumer.resting = {PLACE}
     assert await check(reader, clock, 20) == []
+
+
+async def test_a_lane_that_works_for_long_on_what_it_has_is_not_silent(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, consumer = await open_reader(clock, monkeypatch)
+    consumer.end = 6
+    assert len(await reader.fetch(("inbox", 0), 150, 0.2)) == 1
+    # As a lane does that has its turn.
+    assert await reader.fetch(("inbox", 0), 149, 0.0) == []
+    consumer.end = 7
+    for _ in range(10):
+        clock.now += 5
+        assert await reader.find_stalled(15) == []
 
 
 async def test_a_topic_that_may_not_even_be_described_is_named(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -356,14 +356,16 @@ class Consumer:
             # Rejoined meanwhile: the fetch of the member that left may never end, and its records are read again.
             task.cancel()
             return []
+        # To find nothing without waiting is no silence: a lane that asks like this already has records to work on.
+        awaited = (places or self._assignment) if within else ()
         if not task.done():
             self._fetching[name] = task
-            self._stalls.note(places or self._assignment, (), full=False)
+            self._stalls.note(awaited, (), full=False)
             return []
         if task.cancelled():
             # By ``close``, during a rejoin.
             return []
         async with translate_errors(access=self._access):
             found = task.result()
-        self._stalls.note(places or self._assignment, found, full=len(found) >= at_most)
+        self._stalls.note(awaited, found, full=len(found) >= at_most)
         return found

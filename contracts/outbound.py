@@ -180,9 +180,9 @@ class SpectrumResync(SpectrumExport):
 
 
 def _write_with_lines(message: Outbound, lines: Sequence[ExportRow], before: bytes) -> bytes:
-    """Write a message with its lines before what follows them.
+    """Write a message with its lines in their place: before what follows them, which is found from the end.
 
-    That is found from the end, and no text can have it: quotes are escaped there.
+    No text after that can be taken for it, because quotes within a text are escaped.
     """
     head, following, tail = message.__pydantic_serializer__.to_json(message, exclude={"lines"}).rpartition(before)
     return b'%s,"lines":[%s]%s%s' % (head, write_lines(lines), following, tail)

@@ -46,8 +46,12 @@ class ReadRows:
 
 
 def _describe(field: FieldInfo, handler: GetCoreSchemaHandler) -> CoreSchema:
-    described = handler.generate_schema(annotate(field))
+    described = handler.generate_schema(_annotate(field))
     return described if field.is_required() else core_schema.with_default_schema(described, default=field.default)
+
+
+def _annotate(field: FieldInfo) -> Any:
+    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
 
 
 class WrittenRows:
@@ -59,7 +63,7 @@ class WrittenRows:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         rows = [
-            core_schema.tuple_schema([handler.generate_schema(annotate(field)) for field in fields])
+            core_schema.tuple_schema([handler.generate_schema(_annotate(field)) for field in fields])
             for fields in self._fields
         ]
         return core_schema.union_schema(
@@ -104,8 +108,3 @@ def write_rows(names: Sequence[str], rows: Sequence[Row]) -> bytes:
         between = ","
     parts.append(repeat(between.removesuffix(",") + "},", len(rows)))
     return "".join(chain.from_iterable(zip(*parts, strict=True)))[:-1].encode()
-
-
-def annotate(field: FieldInfo) -> Any:
-    """Annotate the type of a field with its limits."""
-    return Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation

@@ -118,7 +118,7 @@ def digest_content(lock: BudgetLocked, lines: Columns) -> str:
 
 
 def _mark(text: str | None) -> str:
-    # So that no text is something else than a blank one, and both can be sorted.
+    # A missing text differs from an empty one, and is sorted with the others.
     return "" if text is None else f"={text}"
 
 

@@ -32,7 +32,7 @@ Json = dict[str, Any]
 Upgrades = Mapping[int, Callable[[Json], Json]]
 """By the format that each of them upgrades from."""
 Rows = Mapping[tuple[str, ...], tuple[str, ...]]
-"""The names of values, by the names that lead to where there are rows of them."""
+"""The names of the fields of rows, by the path to those rows."""
 
 
 class UnreadableStateError(ValueError):

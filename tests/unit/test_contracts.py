@@ -13,7 +13,7 @@ from contracts.export_lines import ExportLine
 from contracts.fields import write_cents
 from contracts.inbound import ApprovalDecision, BudgetLocked, ErpAcknowledgement
 from contracts.inbox import copy_to_inbox, open_arrival
-from contracts.outbound import SpectrumExport
+from contracts.outbound import ApprovalRequested, SpectrumExport, SpectrumResync
 from contracts.records import Headers, Place, Record
 from contracts.samples import load_sample
 from contracts.topics import SOURCES, TopicNames, list_topics
@@ -285,6 +285,18 @@ def test_the_rows_of_a_message_are_lines(measured: bool) -> None:  # noqa: FBT00
     for wrong in ((*rows[0], "1.00"), rows[0][:-1], (*rows[0][:description], "x" * 26, *rows[0][description + 1 :])):
         with pytest.raises(ValidationError):
             SpectrumExport.model_validate(sample | {"lines": [*rows[1:], wrong]})
+
+
+@pytest.mark.parametrize("model", [ApprovalRequested, SpectrumExport, SpectrumResync])
+@pytest.mark.parametrize("text", ['","notices":[', '"}', '\\","lines":[', ""])
+def test_lines_are_written_in_their_place(model: type[ApprovalRequested | SpectrumExport], text: str) -> None:
+    sample = load_sample(model.type)
+    notice = {"budget_line_item_id": None, "code": "found_differs", "message": text}
+    texts = {"currency": text, "sent_by": text, "approved_by": text, "notices": [notice] if text else []}
+    given = [tuple(line.values()) for line in sample["lines"]]
+    for rows in (given, given[:0]):
+        message = model.model_validate(sample | texts | {"lines": rows})
+        assert message.write() == message.model_dump_json().encode()
 
 
 def test_the_topics_fit_their_messages() -> None:

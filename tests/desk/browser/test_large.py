@@ -21,8 +21,8 @@ MOST_BYTES = 60_000
 FIRST_BYTE_SECONDS = 0.25
 USABLE_SECONDS = 1.0
 GENEROUS = 20
-"""The tests run beside others, on a machine that is not theirs and may be slow: eight times was once not enough. What is
-measured for the page is in bench; here only what grows with the square of the lines is found."""
+"""The tests run beside others, on a machine that is not theirs and may be slow: once eight times was not enough. What
+is found here is what grows with the square of the lines; the page itself is measured in bench."""
 
 
 def load(url: str) -> tuple[float, int]:

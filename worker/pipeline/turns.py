@@ -1,7 +1,8 @@
 """The lanes of one worker take turns to decide and store their batches.
 
-They share one processor. Where all are in their database transactions at once, each transaction waits while the others
-decide, so that every batch takes longer and nothing is gained; publishing, which waits as well, falls behind with it.
+They share one event loop, and so one core. Where all are in their database transactions at once, each transaction waits
+while the others decide, so that every batch takes longer and nothing is gained; publishing, which waits as well, falls
+behind with it.
 """
 
 import asyncio

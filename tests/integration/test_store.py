@@ -105,12 +105,13 @@ async def test_a_batch_passes_none_of_the_versions_that_a_held_snapshot_keeps(
     connection: Connection, database_url: str, position: Position
 ) -> None:
     """A report that is left open over a day keeps a version of the position for each batch of that day."""
-    # Without the limits of a lane's session, as a report has none.
-    holder = await asyncpg.connect(database_url)
+    # Without the limits of a lane's session: a report has none, and on a slow machine so many moves take longer.
+    holder, mover = await asyncpg.connect(database_url), await asyncpg.connect(database_url)
     await holder.execute("begin isolation level repeatable read")
     await holder.execute("select from positions")
-    await connection.execute("set synchronous_commit = off")
-    await connection.execute(MANY_MOVES)
+    await mover.execute("set synchronous_commit = off")
+    await mover.execute(MANY_MOVES)
+    await mover.close()
     moving = f"explain (analyze, buffers, format json) execute moving (0, 20000, '{position.owner}', 20001)"
     await connection.execute(f"prepare moving as {QUERIES['move_position']}")
     [found] = json.loads(await connection.fetchval(moving.replace("20001", "20001, null, null, null")))

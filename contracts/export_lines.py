@@ -73,11 +73,6 @@ class MeasuredApprovalLine(ApprovalLine):
 ExportRow = Row
 """The values of an ``ExportLine``, or of a ``MeasuredExportLine``, in the order of its fields."""
 
-ExportLines = Annotated[tuple[ExportRow, ...], WrittenRows(ExportLine, MeasuredExportLine), Words("list of lines")]
-ApprovalLines = Annotated[
-    tuple[ExportRow, ...], WrittenRows(ApprovalLine, MeasuredApprovalLine), Words("list of lines")
-]
-
 _NAMES: Final = {
     len(model.model_fields): tuple(model.model_fields)
     for model in (ExportLine, MeasuredExportLine, ApprovalLine, MeasuredApprovalLine)
@@ -92,3 +87,11 @@ def name_fields(row: ExportRow) -> Sequence[str]:
 def write_lines(lines: Sequence[ExportRow]) -> bytes:
     """Write lines as JSON objects with commas between them."""
     return write_rows(name_fields(lines[0]), lines) if lines else b""
+
+
+ExportLines = Annotated[
+    tuple[ExportRow, ...], WrittenRows(name_fields, ExportLine, MeasuredExportLine), Words("list of lines")
+]
+ApprovalLines = Annotated[
+    tuple[ExportRow, ...], WrittenRows(name_fields, ApprovalLine, MeasuredApprovalLine), Words("list of lines")
+]

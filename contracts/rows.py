@@ -55,11 +55,16 @@ def _annotate(field: FieldInfo) -> Any:
 
 
 class WrittenRows:
-    """Rows of any of some models, which differ in their number of fields: checked, and written under their names."""
+    """Rows of any of some models: checked, and written under their names.
 
-    def __init__(self, *models: type[BaseModel]) -> None:
+    Args:
+        name_fields: finds the names of a row's values.
+        models: describe the rows.
+    """
+
+    def __init__(self, name_fields: Callable[[Row], Sequence[str]], *models: type[BaseModel]) -> None:
+        self._name_fields = name_fields
         self._fields = [list(model.model_fields.values()) for model in models]
-        self._names = {len(model.model_fields): tuple(model.model_fields) for model in models}
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         rows = [
@@ -73,7 +78,7 @@ class WrittenRows:
         )
 
     def _name_values(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
-        return name_values(self._names[len(rows[0])], rows) if rows else []
+        return name_values(self._name_fields(rows[0]), rows) if rows else []
 
 
 _WRITERS: Final[Mapping[type, Callable[[Any], str]]] = {

@@ -8,10 +8,13 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 
+from bench.cpu import Processes
 from bench.harness import WORKER, Bench
 from bench.load import BenchDeployment
 from bench.measuring import Outputs, open_outputs, read_some
 from bench.results import Latency, Part
+from contracts.cloudevents.reading import read_claimed_type
+from contracts.inbound import BudgetLocked
 from contracts.records import Outgoing
 from demo.server_process import choose_ports
 
@@ -122,7 +125,9 @@ async def measure_half_load(bench: Bench, rate: float) -> tuple[list[Latency], d
     def note(raw: Any, moment: float) -> float:
         nonlocal seen
         # An acceptance is copied under the same key, two seconds later.
-        latency = total if raw.topic == requests else copied if find_type(raw) == b"budget.locked.v1" else None
+        latency = (
+            total if raw.topic == requests else copied if read_claimed_type(raw.headers) == BudgetLocked.type else None
+        )
         if latency and len(sent) > count // 5:
             key = raw.key if latency is total else raw.key + b"/1"
             latency.milliseconds.append((moment - sent[key]) * 1000)
@@ -135,11 +140,16 @@ async def measure_half_load(bench: Bench, rate: float) -> tuple[list[Latency], d
         processes = bench.list_processes(process)
         async with open_outputs(bench.kafka.bootstrap, [inbox, requests]) as outputs:
             reading = asyncio.create_task(note_all(outputs, note, lambda share: bench.report(HALF_LOAD, share)))
-            began, before = time.monotonic(), {**processes.read_cpu(), LOADING: time.process_time()}
+            began, before = time.monotonic(), read_cpu(processes)
             await send_evenly(bench.kafka.bootstrap, deployment, rate / 2, behind, sent)
-            seconds, after = time.monotonic() - began, {**processes.read_cpu(), LOADING: time.process_time()}
+            seconds, after = time.monotonic() - began, read_cpu(processes)
             await asyncio.wait_for(reading, 60)
     return [total, copied], {name: (after[name] - before[name]) / seconds for name in after}
+
+
+def read_cpu(processes: Processes) -> dict[str, float]:
+    """Read the CPU seconds of the processes, and of this one."""
+    return processes.read_cpu() | {LOADING: time.process_time()}
 
 
 async def send_evenly(
@@ -173,8 +183,3 @@ async def note_all(outputs: Outputs, note: Callable[[Any, float], float], progre
         for raw in raws:
             share = note(raw, moment)
         progress(share)
-
-
-def find_type(raw: Any) -> bytes | None:
-    """Find the type of a message."""
-    return next((value for name, value in raw.headers if name == "ce_type"), None)

@@ -26,6 +26,7 @@ from tests.unit.builders import KEY, accept, lock, snapshot
 from tests.worker_process import ForkedProcess, WorkerProcess
 from worker.kafka.admin import describe_group
 from worker.kafka.connection import KafkaConnection
+from worker.kafka.group_offsets import read_group_offsets
 from worker.pipeline.source_topics import name_intake_group
 
 BUDGETS: Final = 30
@@ -153,7 +154,7 @@ class RunningDeployment(Bridge):
                 await asyncio.sleep(0.1)
 
     async def recreate_topic(self, name: str, partitions: int = 2) -> None:
-        """Delete a topic and create it again."""
+        """Delete a topic and create it again; Kafka has then forgotten the offsets of the old one."""
         topic = self.prefix + name
         admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
         await admin.start()
@@ -167,6 +168,16 @@ class RunningDeployment(Bridge):
                 assert made.topic_errors[0][1] == TopicAlreadyExistsError.errno, made
         finally:
             await admin.close()
+        await self._wait_until_forgotten(topic, partitions)
+
+    async def _wait_until_forgotten(self, topic: str, partitions: int) -> None:
+        """Wait for what Kafka does some time after a topic was deleted: remove its offsets from every group."""
+        places = [(topic, number) for number in range(partitions)]
+        deadline = time.monotonic() + WITHIN_SECONDS
+        for group in self.groups:
+            while await read_group_offsets(KafkaConnection(self.kafka), group, places):
+                assert time.monotonic() < deadline, f"Kafka still holds offsets of {topic} for {group}"
+                await asyncio.sleep(0.05)
 
     @property
     def groups(self) -> tuple[str, str]:

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -305,21 +306,33 @@ async def test_the_intakes_offsets_are_gone(deployment: RunningDeployment) -> No
     assert findings.claims["verdicts"].notes["repeats of a message"] == 20
 
 
-@pytest.mark.parametrize("recreated", [True, False])
-async def test_the_inbox_is_recreated_or_truncated(deployment: RunningDeployment, recreated: bool) -> None:  # noqa: FBT001
+@pytest.mark.parametrize("changed", ["recreated", "recreated, offsets kept", "truncated"])
+async def test_the_inbox_is_recreated_or_truncated(deployment: RunningDeployment, changed: str) -> None:
     # Something is copied to the inbox and not yet decided, something decided and not yet published.
     await deployment.load(11, 40)
     worker = deployment.start_planted(CRASH_AT="publish: before the commit")
     await deployment.wait_for_death(worker)
     await deployment.settle()
-    if recreated:
-        await deployment.recreate_topic("bridge.inbox")
-    else:
+    if changed == "truncated":
         await cut_off(deployment, "bridge.inbox")
         await is_refused(deployment, "recreated or truncated", by_all=False)
-    # With the old inbox Kafka has forgotten its offsets, too: that is repaired first.
-    await recovers(deployment, "commit offset" if recreated else "read the inbox from where it begins now")
+    elif changed == "recreated":
+        await deployment.recreate_topic("bridge.inbox")
+    else:
+        async with keeping_offsets(deployment, deployment.groups[0], "bridge.inbox"):
+            await deployment.recreate_topic("bridge.inbox")
+    # Where Kafka has forgotten the offsets with the old inbox, that is repaired first.
+    await recovers(deployment, "commit offset" if changed == "recreated" else "read the inbox from where it begins now")
     await is_sound(deployment, 40)
+
+
+@asynccontextmanager
+async def keeping_offsets(deployment: RunningDeployment, group: str, name: str) -> AsyncIterator[None]:
+    """As where Kafka has not yet forgotten the offsets of a topic that is deleted meanwhile."""
+    kafka = KafkaConnection(deployment.kafka)
+    before = await read_group_offsets(kafka, group, [(deployment.prefix + name, number) for number in range(2)])
+    yield
+    await commit_group_offsets(kafka, group, before)
 
 
 async def cut_off(deployment: RunningDeployment, name: str) -> None:
@@ -346,14 +359,9 @@ async def test_a_source_topic_is_recreated(deployment: RunningDeployment) -> Non
 
 
 async def test_a_source_topic_is_recreated_and_grows_while_nobody_reads(deployment: RunningDeployment) -> None:
-    places = [(f"{deployment.prefix}procore.budgets", number) for number in range(2)]
-    connection = KafkaConnection(deployment.kafka)
-    group = f"{deployment.prefix}bridge.intake"
-    before = await read_group_offsets(connection, group, places, 10.0)
-    await deployment.recreate_topic("procore.budgets")
-    await deployment.load(11, 40)
-    # Kafka forgets the offsets of a topic that is deleted, in its own time; here it has not.
-    await commit_group_offsets(connection, group, before)
+    async with keeping_offsets(deployment, deployment.groups[1], "procore.budgets"):
+        await deployment.recreate_topic("procore.budgets")
+        await deployment.load(11, 40)
     await is_sound(deployment, 40)
 
 

@@ -87,7 +87,7 @@ guarantees: ## run both, and write their tables into docs/guarantees.md
 	@$(MAKE) --no-print-directory chaos INTO="--into docs/guarantees.md"
 
 .PHONY: laws
-laws: $(READY) ## play random histories against the five laws: HISTORIES=100000 SEED=1
+laws: $(READY) ## play random histories against the laws: HISTORIES=100000 SEED=1
 	@$(BIN)/python -m tests.laws --histories $(HISTORIES) --seed $(SEED)
 
 .PHONY: bench

@@ -1,6 +1,7 @@
 """The pages for users name what the code has, and nothing that it has not."""
 
 import re
+from collections import Counter as Counts
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +12,8 @@ from pydantic import BaseModel
 from contracts.outbound import RefusalCode, ReturnCause, StatusName
 from handlers import validation
 from handlers.decision import Verdict
+from tests.exactly_once.planted import FAULTS
+from tests.exactly_once.test_faults import SPOILT
 from worker.telemetry import log_writer, metrics
 from worker.trail.lines import Application, Bytes, End, Head, KafkaPlace, Received, RulesLine, Sent, Signed
 from worker.watch import metrics as watch_metrics
@@ -51,6 +54,20 @@ def test_links_between_pages_and_code_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("heading", ["Install and run", "Where to find what", "Documentation"])
+def test_the_readme_lists_nothing_twice(heading: str) -> None:
+    section = (ROOT / "README.md").read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = Counts(line for line in section.splitlines() if line.startswith("| "))
+    assert rows
+    assert [row for row, count in rows.items() if count > 1] == []
+
+
+def test_the_pages_say_how_many_planted_faults_are_found() -> None:
+    number = len(FAULTS) + len(SPOILT)
+    assert f"finds {number} of {number}" in (ROOT / "README.md").read_text()
+    assert f"{number} of {number} found" in (ROOT / "docs" / "guarantees.md").read_text()
 
 
 def list_dependency_rows() -> list[list[str]]:

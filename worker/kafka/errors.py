@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
+    InvalidTimestampError,
     KafkaError,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
@@ -32,6 +33,9 @@ GRANT_ACLS: Final = "add it; `budget-bridge acls` prints the command"
 
 GIVEN_UP: Final = "the client gave up a call of its own"
 """aiokafka does so with a ``CancelledError``, which would silently end the task that waits for the call."""
+
+# A topic that keeps the time of whoever writes refuses one that is more than an hour ahead of the broker's.
+_COMPARE_CLOCKS: Final = "compare the clocks of this machine and of the brokers"
 
 # It logs every attempt while a broker is down; the worker itself reports that once.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -130,8 +134,9 @@ def _list_names(error: BaseException) -> tuple[str, ...]:
 
 
 def describe_error(error: BaseException) -> str:
-    """Write an error's type and text on one line."""
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    """Write an error's type and text on one line, and what to do where the text is no help."""
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    return f"{said}: {_COMPARE_CLOCKS}" if isinstance(error, InvalidTimestampError) else said
 
 
 async def stop_within(stopping: Awaitable[object], within: float) -> bool:

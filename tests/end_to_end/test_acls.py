@@ -29,6 +29,7 @@ from tests.unit.builders import (
     snapshot,
 )
 from worker.kafka.acls import Acl, Client, Operation, list_acls
+from worker.kafka.admin import describe_group
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown, NotPermitted
@@ -135,6 +136,28 @@ async def test_a_worker_that_lacks_an_acl_names_it_waits_and_loses_nothing(
     assert worker.poll() is None
     await guarded.wait_until_carried()
     await guarded.wait_for("budget.import_ended.v1", 4)
+
+
+@pytest.mark.parametrize("which", ["the lanes", "the intake"])
+async def test_a_worker_whose_group_is_refused_for_longer_than_its_session_comes_back(
+    guarded: Bridge, secured: SecuredKafka, which: str
+) -> None:
+    """aiokafka's heartbeats end at the first refusal, and the group has then removed the member."""
+    worker = guarded.start()
+    await guarded.send(lock())
+    await guarded.wait_for("approval.requested.v1")
+    group = guarded.environment["KAFKA_GROUP_ID"] + (".intake" if which == "the intake" else "")
+    read = [Acl("Read", "group", group)]
+    await secured.forbid("worker", read)
+    await guarded.send(lock(key=KEY._replace(project_id=1)))
+    async with asyncio.timeout(60):
+        while (await describe_group(KafkaConnection(guarded.kafka), group)).members:  # noqa: ASYNC110 - Kafka's event
+            await asyncio.sleep(0.2)
+    await guarded.send(lock(key=KEY._replace(project_id=2)))
+    await secured.permit("worker", read)
+    for project_id in (1, 2):
+        await guarded.wait_for("approval.requested.v1", project_id=project_id)
+    assert worker.poll() is None
 
 
 async def test_whoever_else_lacks_an_acl_is_told_which(guarded: Bridge, secured: SecuredKafka) -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
 
 from contracts.records import Outgoing, Record
-from worker.kafka.admin import NewTopicSpec, count_partitions, create_topics
+from worker.kafka.admin import GroupState, NewTopicSpec, count_partitions, create_topics, describe_group
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
@@ -161,6 +163,43 @@ async def test_what_a_callback_raises_is_not_lost(kafka: str, topic: str) -> Non
         while time.monotonic() < until:
             await reader.fetch_any(1, 0.1)
     await reader.close(2.0)
+
+
+async def test_members_that_nobody_fetches_from_stay_in_their_group(kafka: str, topic: str) -> None:
+    """As that of a spare worker, which has no lane: it takes over, however long it has had nothing to fetch."""
+    connection, group = KafkaConnection(kafka), f"{topic}-spares"
+    members: list[Any] = [Consumer(connection, group, [topic], start="earliest") for _ in range(2)]
+    for member in members:
+        # aiokafka lets a member leave for good that has not fetched for so long.
+        member._options["max_poll_interval_ms"] = 3000
+        await member.start()
+
+    async def attend(those: list[Any], holds: Callable[[], Awaitable[bool]]) -> None:
+        until = time.monotonic() + 20.0
+        while not await holds():
+            assert time.monotonic() < until
+            for member in those:
+                await member.find_stalled(15.0)
+            await asyncio.sleep(0.1)
+
+    async def are_both_there() -> bool:
+        with suppress(KafkaDown):  # the broker may only be making the group's coordinator
+            return await describe_group(connection, group) == GroupState("Stable", 2)
+        return False
+
+    await attend(members, are_both_there)
+    later = time.monotonic() + 8.0
+    await attend(members, lambda: done(time.monotonic() > later))
+    assert await are_both_there()
+    [spare] = [member for member in members if not member._assignment]
+    [active] = [member for member in members if member is not spare]
+    await active.close(2.0)
+    await attend([spare], lambda: done(bool(spare._assignment)))
+    await spare.close(2.0)
+
+
+async def done(holds: bool) -> bool:  # noqa: FBT001 - what is waited for
+    return holds
 
 
 async def test_a_broker_that_is_not_there() -> None:

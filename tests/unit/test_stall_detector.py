@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
+from worker.kafka import consumer as consumer_module
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import NotPermitted
@@ -66,6 +67,7 @@ async def open_reader(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> tuple[An
     reader: Any = Consumer(KafkaConnection("127.0.0.1:1"), "group", ["inbox"], start="none")
     reader._consumer = QuietAiokafkaConsumer()
     monkeypatch.setattr(asyncio.get_running_loop(), "time", clock.time)
+    monkeypatch.setattr(consumer_module, "attend_group", lambda _: None)
     reader._stalls.note((PLACE,), (), full=False)
     return reader, reader._consumer
 

@@ -94,3 +94,28 @@ async def test_a_consumer_that_may_not_read_waits_for_kafka_and_does_not_rejoin(
         await StalledConsumers({"lanes": Refused()}, ask_kafka, breaker, log).run(stopping)
     # Each reason once, because somebody has to act on each.
     assert log.list_names() == ["kafka.lost", "kafka.lost", "kafka.regained"]
+
+
+async def test_a_consumer_is_checked_whatever_is_found_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stalled_consumers, "CHECK_SECONDS", 0)
+    log: Any = Log()
+    breaker, stopping = Breaker("kafka", log), asyncio.Event()
+
+    class Refused:
+        async def find_stalled(self, _: float) -> list[Partition]:
+            raise NotPermitted("user w lacks the ACL Read on group a")
+
+        async def rejoin(self) -> None:
+            raise AssertionError
+
+    class Healthy(Refused):
+        async def find_stalled(self, _: float) -> list[Partition]:
+            stopping.set()
+            return []
+
+    async def ask_kafka() -> None: ...
+
+    async with asyncio.timeout(5):
+        consumers = {"intake": Refused(), "lanes": Healthy()}
+        await StalledConsumers(consumers, ask_kafka, breaker, log).run(stopping)
+    assert log.list_names() == ["kafka.lost"]

@@ -14,6 +14,7 @@ from worker.kafka.connection import REQUEST_SECONDS, SERVER_SECONDS, KafkaConnec
 from worker.kafka.errors import KafkaDown, stop_within, translate_errors
 from worker.kafka.fetching import fetch_records, rewind
 from worker.kafka.group_offsets import GroupOffset, Partition, write_offsets
+from worker.kafka.membership import attend_group
 from worker.kafka.stall_detector import StallDetector
 
 SESSION_MS: Final = 10_000
@@ -270,7 +271,7 @@ class Consumer:
                 await self._get_consumer().commit(still)
 
     async def find_stalled(self, seconds: float) -> list[Partition]:
-        """Find the partitions that have more records, are being fetched, and return nothing.
+        """Find the partitions that have more records, are being fetched, and return nothing; stay in the group.
 
         Args:
             seconds: for how long they must have returned nothing. Call this more often than that.
@@ -280,12 +281,13 @@ class Consumer:
 
         Raises:
             KafkaDown: this member gets no answer from Kafka.
-            NotPermitted: one of the topics may not be read.
+            NotPermitted: one of the topics, or the group, may not be read.
         """
         consumer = self._get_consumer()
         asked = consumer.assignment() - consumer.paused()
         places = [place for place in self._stalls.list_quiet() if place in asked]
         async with translate_errors(SERVER_SECONDS, access=self._access):
+            attend_group(consumer)
             # A topic that may not even be described is not read, and aiokafka raises nothing.
             if hidden := consumer._client.cluster.unauthorized_topics & set(self._topics):  # noqa: SLF001 - see above
                 raise TopicAuthorizationFailedError(hidden)

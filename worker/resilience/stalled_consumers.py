@@ -29,7 +29,7 @@ class StallingConsumer(Protocol):
     """A consumer that can be checked: ``worker.kafka.consumer.Consumer``."""
 
     async def find_stalled(self, seconds: float) -> list[Partition]:
-        """Find the partitions that return nothing although there is more; raises ``KafkaDown``."""
+        """Find the partitions that return nothing although there is more; stay in the group. Raises ``KafkaDown``."""
 
     async def rejoin(self) -> None:
         """Leave the group and join it as a new member; raises ``KafkaDown``."""
@@ -71,8 +71,7 @@ class StalledConsumers:
                 if stopping.is_set() or not self._breaker.admits(self):
                     continue
                 try:
-                    for name, consumer in self._consumers.items():
-                        await self._check(name, consumer, stopping)
+                    await self._check_all(stopping)
                 except KafkaDown as down:
                     self._breaker.trip(self, down)
                 else:
@@ -81,6 +80,17 @@ class StalledConsumers:
                     self._breaker.give_back(self)
         finally:
             self._breaker.forget(self)
+
+    async def _check_all(self, stopping: asyncio.Event) -> None:
+        """Check every consumer, whatever is found of another one; raises the first ``KafkaDown``."""
+        found: list[KafkaDown] = []
+        for name, consumer in self._consumers.items():
+            try:
+                await self._check(name, consumer, stopping)
+            except KafkaDown as down:
+                found.append(down)
+        if found:
+            raise found[0]
 
     async def _check(self, name: str, consumer: StallingConsumer, stopping: asyncio.Event) -> None:
         """Check one consumer; raises ``KafkaDown`` where Kafka answers nobody, or does not permit this user to read."""

@@ -1,0 +1,30 @@
+"""Keeps a client of aiokafka's in its group where aiokafka, left to itself, would stay out of it for good."""
+
+from aiokafka import AIOKafkaConsumer
+
+
+def attend_group(consumer: AIOKafkaConsumer) -> None:
+    """Do for the membership what a fetch does, and have started again what has ended; call it every few seconds.
+
+    A member that nobody fetches from, such as that of a worker without lanes, leaves its group after
+    ``max_poll_interval_ms`` and does not join again. An error of the group waits to be raised by a fetch, and until
+    then nothing more is tried. Heartbeats, and the reading of offsets, end at the first refusal, such as that of an ACL
+    which is missing for a moment; their error is then raised at every fetch, whatever Kafka answers by now, and only a
+    rebalance starts them again.
+
+    So aiokafka no longer judges whether records are worked on: each step of that has a deadline of its own.
+
+    Args:
+        consumer: a started client with a group.
+
+    Raises:
+        KafkaError: what has kept it from its group; it tries again.
+    """
+    # There is no other way to any of the three.
+    coordinator = consumer._coordinator  # noqa: SLF001 - see above
+    for task in (coordinator._heartbeat_task, coordinator._commit_refresh_task):  # noqa: SLF001 - see above
+        if task and task.done() and not task.cancelled() and task.exception():
+            coordinator.request_rejoin()
+    with consumer._subscription.fetch_context():  # noqa: SLF001 - see above
+        pass
+    coordinator.check_errors()

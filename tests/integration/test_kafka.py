@@ -9,12 +9,13 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import TopicAuthorizationFailedError
 
 from contracts.records import Outgoing, Record
 from worker.kafka.admin import GroupState, NewTopicSpec, count_partitions, create_topics, describe_group
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
-from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge
+from worker.kafka.errors import KafkaDown, LaneLost, MessageTooLarge, NotPermitted
 from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
 from worker.kafka.producer import Appender, Publisher
 
@@ -196,6 +197,33 @@ async def test_members_that_nobody_fetches_from_stay_in_their_group(kafka: str, 
     await active.close(2.0)
     await attend([spare], lambda: done(bool(spare._assignment)))
     await spare.close(2.0)
+
+
+async def test_offsets_that_were_refused_are_read_again(kafka: str, topic: str) -> None:
+    appender = Appender(KafkaConnection(kafka))
+    await appender.append([outgoing(topic, b"one")])
+    await appender.close(2.0)
+    member: Any = Consumer(KafkaConnection(kafka), f"{topic}-refused", [topic], start="earliest")
+    await member.start()
+    coordinator = member._consumer._coordinator
+    read = coordinator._do_fetch_commit_offsets
+
+    async def refuse(_: object) -> None:
+        coordinator._do_fetch_commit_offsets = read
+        raise TopicAuthorizationFailedError(topic)
+
+    coordinator._do_fetch_commit_offsets = refuse
+    found: list[Record] = []
+    refusals = 0
+    async with asyncio.timeout(20):
+        while not found:
+            try:
+                await member.find_stalled(15.0)
+                found = await member.fetch_any(1, 0.1)
+            except NotPermitted:
+                refusals += 1
+    assert (found[0].value, refusals > 0) == (b"one", True)
+    await member.close(2.0)
 
 
 async def done(holds: bool) -> bool:  # noqa: FBT001 - what is waited for

@@ -32,13 +32,14 @@ from outbox.database import DatabaseDown, open_session
 from outbox.migrate import migrate
 from tests.worker_process import ForkedProcess, WorkerProcess, run_forked
 from worker.deployment import Deployment
-from worker.kafka.admin import NewTopicSpec, count_partitions, create_topics
+from worker.kafka.admin import NewTopicSpec, count_partitions, create_topics, describe_group
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown
 from worker.kafka.producer import Appender
 from worker.kafka.server_errors import ServerDown
 from worker.kafka.topic_log import open_topic_log
+from worker.pipeline.source_topics import name_intake_group
 from worker.reconcile.findings import Findings
 from worker.reconcile.reconcile import reconcile
 from worker.rules_files import read_rules
@@ -183,6 +184,19 @@ class Bridge:
         worker.send_signal(by)
         self.workers.remove(worker)
         return await asyncio.to_thread(worker.wait, 15)
+
+    @property
+    def groups(self) -> tuple[str, str]:
+        """The groups of the lanes and of the intake."""
+        lanes = self.environment["KAFKA_GROUP_ID"]
+        return lanes, name_intake_group(lanes)
+
+    async def wait_until_empty(self, group: str) -> None:
+        """Wait until a group has no member."""
+        connection = KafkaConnection(self.kafka)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (await describe_group(connection, group)).members:  # noqa: ASYNC110 - the broker tells nobody
+                await asyncio.sleep(0.1)
 
     async def reconcile(self) -> Findings:
         """What `budget-bridge reconcile` finds."""

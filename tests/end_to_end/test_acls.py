@@ -29,7 +29,6 @@ from tests.unit.builders import (
     snapshot,
 )
 from worker.kafka.acls import Acl, Client, Operation, list_acls
-from worker.kafka.admin import describe_group
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.consumer import Consumer
 from worker.kafka.errors import KafkaDown, NotPermitted
@@ -146,13 +145,11 @@ async def test_a_worker_whose_group_is_refused_for_longer_than_its_session_comes
     worker = guarded.start()
     await guarded.send(lock())
     await guarded.wait_for("approval.requested.v1")
-    group = guarded.environment["KAFKA_GROUP_ID"] + (".intake" if which == "the intake" else "")
+    group = guarded.groups[which == "the intake"]
     read = [Acl("Read", "group", group)]
     await secured.forbid("worker", read)
     await guarded.send(lock(key=KEY._replace(project_id=1)))
-    async with asyncio.timeout(60):
-        while (await describe_group(KafkaConnection(guarded.kafka), group)).members:  # noqa: ASYNC110 - Kafka's event
-            await asyncio.sleep(0.2)
+    await guarded.wait_until_empty(group)
     await guarded.send(lock(key=KEY._replace(project_id=2)))
     await secured.permit("worker", read)
     for project_id in (1, 2):

@@ -24,10 +24,8 @@ from handlers.ids import name_export
 from tests.end_to_end.harness import Bridge
 from tests.unit.builders import KEY, accept, lock, snapshot
 from tests.worker_process import ForkedProcess, WorkerProcess
-from worker.kafka.admin import describe_group
 from worker.kafka.connection import KafkaConnection
 from worker.kafka.group_offsets import read_group_offsets
-from worker.pipeline.source_topics import name_intake_group
 
 BUDGETS: Final = 30
 WITHIN_SECONDS: Final = 90.0
@@ -148,10 +146,8 @@ class RunningDeployment(Bridge):
 
     async def settle(self) -> None:
         """Wait until the groups are empty."""
-        connection = KafkaConnection(self.kafka)
         for group in self.groups:
-            while (await describe_group(connection, group)).members:  # noqa: ASYNC110 - the broker tells nobody
-                await asyncio.sleep(0.1)
+            await self.wait_until_empty(group)
 
     async def recreate_topic(self, name: str, partitions: int = 2) -> None:
         """Delete a topic and create it again; Kafka has then forgotten the offsets of the old one."""
@@ -178,12 +174,6 @@ class RunningDeployment(Bridge):
             while await read_group_offsets(KafkaConnection(self.kafka), group, places):
                 assert time.monotonic() < deadline, f"Kafka still holds offsets of {topic} for {group}"
                 await asyncio.sleep(0.05)
-
-    @property
-    def groups(self) -> tuple[str, str]:
-        """The groups of the lanes and of the intake."""
-        lanes = self.environment["KAFKA_GROUP_ID"]
-        return lanes, name_intake_group(lanes)
 
     async def wait_for_everything(self, budgets: int = BUDGETS) -> None:
         """Wait until every budget has its export and its status EXPORTING."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -175,27 +175,29 @@ async def test_members_that_nobody_fetches_from_stay_in_their_group(kafka: str, 
         member._options["max_poll_interval_ms"] = 3000
         await member.start()
 
-    async def attend(those: list[Any], holds: Callable[[], Awaitable[bool]]) -> None:
-        until = time.monotonic() + 20.0
-        while not await holds():
-            assert time.monotonic() < until
-            for member in those:
-                await member.find_stalled(15.0)
-            await asyncio.sleep(0.1)
+    async def attend(*those: Any) -> None:
+        for member in those:
+            await member.find_stalled(15.0)
+        await asyncio.sleep(0.1)
 
     async def are_both_there() -> bool:
         with suppress(KafkaDown):  # the broker may only be making the group's coordinator
             return await describe_group(connection, group) == GroupState("Stable", 2)
         return False
 
-    await attend(members, are_both_there)
+    async with asyncio.timeout(20):
+        while not await are_both_there():
+            await attend(*members)
     later = time.monotonic() + 8.0
-    await attend(members, lambda: done(time.monotonic() > later))
+    while time.monotonic() < later:
+        await attend(*members)
     assert await are_both_there()
     [spare] = [member for member in members if not member._assignment]
     [active] = [member for member in members if member is not spare]
     await active.close(2.0)
-    await attend([spare], lambda: done(bool(spare._assignment)))
+    async with asyncio.timeout(20):
+        while not spare._assignment:
+            await attend(spare)
     await spare.close(2.0)
 
 
@@ -224,10 +226,6 @@ async def test_offsets_that_were_refused_are_read_again(kafka: str, topic: str) 
                 refusals += 1
     assert (found[0].value, refusals > 0) == (b"one", True)
     await member.close(2.0)
-
-
-async def done(holds: bool) -> bool:  # noqa: FBT001 - what is waited for
-    return holds
 
 
 async def test_a_broker_that_is_not_there() -> None:

@@ -34,10 +34,7 @@ from worker.kafka.errors import KafkaDown
 from worker.kafka.group_offsets import GroupOffset, Partition, read_group_offsets
 from worker.kafka.producer import Publisher
 from worker.kafka.server_errors import ServerDown, ServerProblem
-from worker.resilience import stalled_consumers
 from worker.resilience.backoff import run_unless
-from worker.resilience.breaker import Breaker
-from worker.resilience.stalled_consumers import StalledConsumers
 from worker.settings import ConfigurationError, KafkaSettings, TracesSettings, read_settings
 from worker.shutdown import Shutdown
 from worker.telemetry.otlp_tracing import EXPORT_SECONDS
@@ -210,27 +207,6 @@ async def test_the_first_broker_that_answers_is_used(silent: str, monkeypatch: p
     kafka = KafkaConnection(f"{silent},127.0.0.1:9,good:9092")
     async with asyncio.timeout(connection.SERVER_SECONDS / 2):
         assert (await kafka.find_server()).servers == ["good:9092"]
-
-
-async def test_kafka_that_is_down_is_noticed_while_nothing_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stalled_consumers, "CHECK_SECONDS", 0)
-    log: Any = Log()
-    breaker, stopping = Breaker("kafka", log), asyncio.Event()
-
-    class Idle:
-        async def find_stalled(self, _: float) -> list[Partition]:
-            raise KafkaDown("no answer")
-
-        async def rejoin(self) -> None:
-            raise AssertionError("Kafka is down for everybody: joining again does not help")
-
-    async def ask_kafka() -> None:
-        asyncio.get_running_loop().call_soon(stopping.set)
-        raise KafkaDown("no answer")
-
-    async with asyncio.timeout(5):
-        await StalledConsumers({"lanes": Idle()}, ask_kafka, breaker, log).run(stopping)
-    assert log.list_names() == ["kafka.lost"]
 
 
 async def test_the_stop_does_not_wait_for_a_silent_server(silent: str) -> None:

@@ -1,6 +1,7 @@
 """A consumer that stalled rejoins its group, and nothing else waits for it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,8 +15,30 @@ from worker.resilience.breaker import Breaker
 from worker.resilience.stalled_consumers import StalledConsumers
 
 
-async def test_others_use_kafka_while_a_consumer_rejoins(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def checking_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stalled_consumers, "CHECK_SECONDS", 0)
+
+
+async def ask_kafka() -> None:
+    """Kafka answers others."""
+
+
+async def check(
+    consumers: dict[str, Any],
+    stopping: asyncio.Event,
+    ask: Callable[[], Awaitable[None]] = ask_kafka,
+    within: float = 5.0,
+) -> list[str]:
+    """Check consumers until the stop; returns the names of what was logged."""
+    log: Any = Log()
+    async with asyncio.timeout(within):
+        await StalledConsumers(consumers, ask, Breaker("kafka", log), log).run(stopping)
+    names: list[str] = log.list_names()
+    return names
+
+
+async def test_others_use_kafka_while_a_consumer_rejoins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breaker_module, "back_off", lambda: iter([0.0] * 100))
     log: Any = Log()
     breaker, stopping = Breaker("kafka", log), asyncio.Event()
@@ -29,8 +52,6 @@ async def test_others_use_kafka_while_a_consumer_rejoins(monkeypatch: pytest.Mon
         async def rejoin(self) -> None:
             rejoining.set()
             rejoins.answer()
-
-    async def ask_kafka() -> None: ...
 
     breaker.trip("a lane", "gone")
     running = asyncio.create_task(StalledConsumers({"lanes": Stalled()}, ask_kafka, breaker, log).run(stopping))
@@ -46,10 +67,8 @@ async def test_a_consumer_that_kafka_does_not_answer_while_it_answers_others_rej
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(stalled_consumers, "CHECK_SECONDS", 0)
     monkeypatch.setattr(stalled_consumers, "monotonic", lambda: now[0])
-    log: Any = Log()
-    breaker, stopping = Breaker("kafka", log), asyncio.Event()
+    stopping = asyncio.Event()
     rejoined: list[float] = []
 
     class Unanswered:
@@ -61,21 +80,16 @@ async def test_a_consumer_that_kafka_does_not_answer_while_it_answers_others_rej
             rejoined.append(now[0])
             stopping.set()
 
-    async def ask_kafka() -> None: ...
-
-    async with asyncio.timeout(5):
-        await StalledConsumers({"lanes": Unanswered()}, ask_kafka, breaker, log).run(stopping)
+    logged = await check({"lanes": Unanswered()}, stopping)
     assert rejoined == [2.0 + stalled_consumers.UNANSWERED_SECONDS]
-    assert "kafka.lost" not in log.list_names()
+    assert "kafka.lost" not in logged
 
 
 async def test_a_consumer_that_may_not_read_waits_for_kafka_and_does_not_rejoin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stalled_consumers, "CHECK_SECONDS", 0)
     monkeypatch.setattr(breaker_module, "back_off", lambda: iter([0.0] * 100))
-    log: Any = Log()
-    breaker, stopping = Breaker("kafka", log), asyncio.Event()
+    stopping = asyncio.Event()
     refusals = iter(["user w lacks the ACL Read on topic a", "user w lacks the ACL Read on topic b"] * 3)
 
     class Refused:
@@ -88,18 +102,13 @@ async def test_a_consumer_that_may_not_read_waits_for_kafka_and_does_not_rejoin(
         async def rejoin(self) -> None:
             raise AssertionError
 
-    async def ask_kafka() -> None: ...
-
-    async with asyncio.timeout(10):
-        await StalledConsumers({"lanes": Refused()}, ask_kafka, breaker, log).run(stopping)
+    logged = await check({"lanes": Refused()}, stopping, within=10.0)
     # Each reason once, because somebody has to act on each.
-    assert log.list_names() == ["kafka.lost", "kafka.lost", "kafka.regained"]
+    assert logged == ["kafka.lost", "kafka.lost", "kafka.regained"]
 
 
-async def test_a_consumer_is_checked_whatever_is_found_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stalled_consumers, "CHECK_SECONDS", 0)
-    log: Any = Log()
-    breaker, stopping = Breaker("kafka", log), asyncio.Event()
+async def test_a_consumer_is_checked_whatever_is_found_of_another() -> None:
+    stopping = asyncio.Event()
 
     class Refused:
         async def find_stalled(self, _: float) -> list[Partition]:
@@ -113,9 +122,21 @@ async def test_a_consumer_is_checked_whatever_is_found_of_another(monkeypatch: p
             stopping.set()
             return []
 
-    async def ask_kafka() -> None: ...
+    assert await check({"intake": Refused(), "lanes": Healthy()}, stopping) == ["kafka.lost"]
 
-    async with asyncio.timeout(5):
-        consumers = {"intake": Refused(), "lanes": Healthy()}
-        await StalledConsumers(consumers, ask_kafka, breaker, log).run(stopping)
-    assert log.list_names() == ["kafka.lost"]
+
+async def test_kafka_that_is_down_is_noticed_while_nothing_is_in_flight() -> None:
+    stopping = asyncio.Event()
+
+    class Idle:
+        async def find_stalled(self, _: float) -> list[Partition]:
+            raise KafkaDown("no answer")
+
+        async def rejoin(self) -> None:
+            raise AssertionError("Kafka is down for everybody: joining again does not help")
+
+    async def ask_in_vain() -> None:
+        asyncio.get_running_loop().call_soon(stopping.set)
+        raise KafkaDown("no answer")
+
+    assert await check({"lanes": Idle()}, stopping, ask_in_vain) == ["kafka.lost"]

@@ -82,15 +82,15 @@ class StalledConsumers:
             self._breaker.forget(self)
 
     async def _check_all(self, stopping: asyncio.Event) -> None:
-        """Check every consumer, whatever is found of another one; raises the first ``KafkaDown``."""
-        found: list[KafkaDown] = []
+        """Check every consumer, also where another is refused; raises the first refusal, and ``KafkaDown`` at once."""
+        refused: NotPermitted | None = None
         for name, consumer in self._consumers.items():
             try:
                 await self._check(name, consumer, stopping)
-            except KafkaDown as down:
-                found.append(down)
-        if found:
-            raise found[0]
+            except NotPermitted as missing:
+                refused = refused or missing
+        if refused:
+            raise refused
 
     async def _check(self, name: str, consumer: StallingConsumer, stopping: asyncio.Event) -> None:
         """Check one consumer; raises ``KafkaDown`` where Kafka answers nobody, or does not permit this user to read."""
